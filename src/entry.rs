@@ -1,0 +1,446 @@
+//! What a ring record says: rows of one table, a message that could not be decoded, or a cleared series.
+//!
+//! The bytes are described in docs/ring-format.md, section "Bodies". Integers are little-endian.
+
+use thiserror::Error;
+
+use crate::point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
+
+const TYPE_BOOL: u8 = 1;
+const TYPE_LONG: u8 = 2;
+const TYPE_DOUBLE: u8 = 3;
+const TYPE_TEXT: u8 = 4;
+const FLAG_DEVICE_TIME: u8 = 1;
+
+/// A body that does not read as what its record kind promises.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("record body is malformed at byte {at}: {what}")]
+pub struct EntryError {
+    /// Offset in the body.
+    pub at: usize,
+    /// What was expected there.
+    pub what: &'static str,
+}
+
+/// A row that does not fit the format's limits.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum LimitError {
+    /// A name is empty or longer than [`MAX_NAME_BYTES`].
+    #[error("name {name:?} has {bytes} bytes; 1 to {MAX_NAME_BYTES} are allowed")]
+    Name {
+        /// The name, cut to 40 characters.
+        name: String,
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// A symbol value is longer than [`MAX_SYMBOL_BYTES`].
+    #[error("symbol {name:?} has a value of {bytes} bytes; {MAX_SYMBOL_BYTES} are allowed")]
+    Symbol {
+        /// The symbol's name.
+        name: String,
+        /// The value's length in bytes.
+        bytes: usize,
+    },
+    /// Too many symbols or fields in a row.
+    #[error("a row has {count} {what}; {limit} are allowed")]
+    Count {
+        /// "symbols" or "fields".
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+/// Appends the body of a rows record: the table's name, then each row.
+///
+/// Rows must have their time set. On an error `out` is left with partial bytes, for the caller to truncate.
+pub fn encode_rows(table: &str, rows: &[Row], out: &mut Vec<u8>) -> Result<(), LimitError> {
+    put_name(table, out)?;
+    for row in rows {
+        encode_row(row, out)?;
+    }
+    Ok(())
+}
+
+fn encode_row(row: &Row, out: &mut Vec<u8>) -> Result<(), LimitError> {
+    check_count("symbols", row.symbols.len(), MAX_SYMBOLS)?;
+    check_count("fields", row.fields.len(), MAX_FIELDS)?;
+    out.extend_from_slice(&row.time.unwrap_or_default().0.to_le_bytes());
+    out.push(if row.device_time { FLAG_DEVICE_TIME } else { 0 });
+    out.push(row.symbols.len() as u8);
+    out.extend_from_slice(&(row.fields.len() as u16).to_le_bytes());
+    put_symbols(&row.symbols, out)?;
+    for (name, value) in &row.fields {
+        put_name(name, out)?;
+        match value {
+            Value::Bool(v) => out.extend_from_slice(&[TYPE_BOOL, u8::from(*v)]),
+            Value::Long(v) => put_typed(TYPE_LONG, &v.to_le_bytes(), out),
+            Value::Double(v) => put_typed(TYPE_DOUBLE, &v.to_le_bytes(), out),
+            Value::Text(v) => {
+                put_typed(TYPE_TEXT, &(v.len() as u32).to_le_bytes(), out);
+                out.extend_from_slice(v.as_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends the body of a clear record: the series whose latest value is to be forgotten.
+pub fn encode_clear(table: &str, symbols: &[(Text, Text)], out: &mut Vec<u8>) -> Result<(), LimitError> {
+    put_name(table, out)?;
+    check_count("symbols", symbols.len(), MAX_SYMBOLS)?;
+    out.push(symbols.len() as u8);
+    put_symbols(symbols, out)
+}
+
+/// Appends the body of a dead-letter record. Reason and topic are cut to 65,535 bytes, the payload is kept whole.
+pub fn encode_dead_letter(letter: &DeadLetter<'_>, out: &mut Vec<u8>) {
+    for text in [letter.reason, letter.topic] {
+        let cut = text.floor_char_boundary(usize::from(u16::MAX));
+        out.extend_from_slice(&(cut as u16).to_le_bytes());
+        out.extend_from_slice(&text.as_bytes()[..cut]);
+    }
+    out.extend_from_slice(letter.payload);
+}
+
+fn put_typed(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(bytes);
+}
+
+fn put_name(name: &str, out: &mut Vec<u8>) -> Result<(), LimitError> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(LimitError::Name { name: name.chars().take(40).collect(), bytes: name.len() });
+    }
+    out.push(name.len() as u8);
+    out.extend_from_slice(name.as_bytes());
+    Ok(())
+}
+
+fn put_symbols(symbols: &[(Text, Text)], out: &mut Vec<u8>) -> Result<(), LimitError> {
+    for (name, value) in symbols {
+        put_name(name, out)?;
+        if value.len() > MAX_SYMBOL_BYTES {
+            return Err(LimitError::Symbol { name: name.to_string(), bytes: value.len() });
+        }
+        out.extend_from_slice(&(value.len() as u16).to_le_bytes());
+        out.extend_from_slice(value.as_bytes());
+    }
+    Ok(())
+}
+
+fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), LimitError> {
+    if count > limit { Err(LimitError::Count { what, count, limit }) } else { Ok(()) }
+}
+
+/// A message that could not be turned into rows, kept whole with the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetter<'a> {
+    /// Why, in words for a person.
+    pub reason: &'a str,
+    /// The MQTT topic it came on.
+    pub topic: &'a str,
+    /// The payload as received.
+    pub payload: &'a [u8],
+}
+
+impl<'a> DeadLetter<'a> {
+    /// Reads a dead-letter body.
+    pub fn decode(body: &'a [u8]) -> Result<Self, EntryError> {
+        let mut cursor = Cursor::new(body);
+        let reason_len = cursor.u16("reason length")?;
+        let reason = cursor.text(usize::from(reason_len), "reason")?;
+        let topic_len = cursor.u16("topic length")?;
+        let topic = cursor.text(usize::from(topic_len), "topic")?;
+        Ok(Self { reason, topic, payload: cursor.rest() })
+    }
+}
+
+/// A cleared series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clear<'a> {
+    /// The table.
+    pub table: &'a str,
+    /// The series' symbols, sorted by name.
+    pub symbols: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Clear<'a> {
+    /// Reads a clear body.
+    pub fn decode(body: &'a [u8]) -> Result<Self, EntryError> {
+        let mut cursor = Cursor::new(body);
+        let table = cursor.name()?;
+        let count = cursor.u8("symbol count")?;
+        let mut symbols = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            symbols.push(cursor.symbol()?);
+        }
+        Ok(Self { table, symbols })
+    }
+}
+
+/// The rows of one record, read in place.
+#[derive(Debug, Clone)]
+pub struct Rows<'a> {
+    /// The table all of them belong to.
+    pub table: &'a str,
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// Reads the head of a rows body.
+    pub fn decode(body: &'a [u8]) -> Result<Self, EntryError> {
+        let mut cursor = Cursor::new(body);
+        let table = cursor.name()?;
+        Ok(Self { table, cursor })
+    }
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Result<RowRef<'a>, EntryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.cursor.is_empty() {
+            return None;
+        }
+        let row = RowRef::read(&mut self.cursor);
+        if row.is_err() {
+            self.cursor = Cursor::new(&[]);
+        }
+        Some(row)
+    }
+}
+
+/// One row, read in place.
+#[derive(Debug, Clone)]
+pub struct RowRef<'a> {
+    /// Event time.
+    pub time: Timestamp,
+    /// Whether the time came from the device.
+    pub device_time: bool,
+    symbol_count: u8,
+    field_count: u16,
+    symbols: Cursor<'a>,
+    fields: Cursor<'a>,
+    /// The row's own encoded bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A field's value, read in place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueRef<'a> {
+    /// true or false.
+    Bool(bool),
+    /// A 64-bit signed integer.
+    Long(i64),
+    /// A 64-bit float.
+    Double(f64),
+    /// A string.
+    Text(&'a str),
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Bool(v) => Self::Bool(v),
+            ValueRef::Long(v) => Self::Long(v),
+            ValueRef::Double(v) => Self::Double(v),
+            ValueRef::Text(v) => Self::Text(v.into()),
+        }
+    }
+}
+
+impl<'a> RowRef<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, EntryError> {
+        let start = cursor.at;
+        let time = Timestamp(i64::from_le_bytes(cursor.array("row time")?));
+        let device_time = cursor.u8("row flags")? & FLAG_DEVICE_TIME != 0;
+        let symbol_count = cursor.u8("symbol count")?;
+        let field_count = cursor.u16("field count")?;
+        let symbols = cursor.clone();
+        for _ in 0..symbol_count {
+            cursor.symbol()?;
+        }
+        let fields = cursor.clone();
+        for _ in 0..field_count {
+            cursor.field()?;
+        }
+        let bytes = &cursor.bytes[start..cursor.at];
+        Ok(Self { time, device_time, symbol_count, field_count, symbols, fields, bytes })
+    }
+
+    /// Symbol names and values, sorted by name.
+    pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let mut cursor = self.symbols.clone();
+        (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
+    }
+
+    /// Field names and values.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + use<'a> {
+        let mut cursor = self.fields.clone();
+        (0..self.field_count).map_while(move |_| cursor.field().ok())
+    }
+
+    /// The encoded symbols and fields' names, values left out, can be compared cheaply through this: the bytes of the symbols.
+    pub fn symbol_bytes(&self) -> &'a [u8] {
+        &self.symbols.bytes[self.symbols.at..self.fields.at]
+    }
+
+    /// An owned copy.
+    pub fn to_row(&self) -> Row {
+        Row {
+            time: Some(self.time),
+            device_time: self.device_time,
+            symbols: self.symbols().map(|(n, v)| (n.into(), v.into())).collect(),
+            fields: self.fields().map(|(n, v)| (n.into(), v.into())).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], EntryError> {
+        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len));
+        let taken = taken.ok_or(EntryError { at: self.at, what })?;
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], EntryError> {
+        let at = self.at;
+        self.take(N, what)?.try_into().map_err(|_| EntryError { at, what })
+    }
+
+    fn u8(&mut self, what: &'static str) -> Result<u8, EntryError> {
+        Ok(self.take(1, what)?[0])
+    }
+
+    fn u16(&mut self, what: &'static str) -> Result<u16, EntryError> {
+        Ok(u16::from_le_bytes(self.array(what)?))
+    }
+
+    fn text(&mut self, len: usize, what: &'static str) -> Result<&'a str, EntryError> {
+        let at = self.at;
+        std::str::from_utf8(self.take(len, what)?).map_err(|_| EntryError { at, what })
+    }
+
+    fn name(&mut self) -> Result<&'a str, EntryError> {
+        let len = self.u8("name length")?;
+        self.text(usize::from(len), "name")
+    }
+
+    fn symbol(&mut self) -> Result<(&'a str, &'a str), EntryError> {
+        let name = self.name()?;
+        let len = self.u16("symbol length")?;
+        Ok((name, self.text(usize::from(len), "symbol value")?))
+    }
+
+    fn field(&mut self) -> Result<(&'a str, ValueRef<'a>), EntryError> {
+        let name = self.name()?;
+        let at = self.at;
+        let value = match self.u8("field type")? {
+            TYPE_BOOL => ValueRef::Bool(self.u8("boolean")? != 0),
+            TYPE_LONG => ValueRef::Long(i64::from_le_bytes(self.array("integer")?)),
+            TYPE_DOUBLE => ValueRef::Double(f64::from_le_bytes(self.array("float")?)),
+            TYPE_TEXT => {
+                let len = u32::from_le_bytes(self.array("string length")?);
+                ValueRef::Text(self.text(len as usize, "string")?)
+            }
+            _ => return Err(EntryError { at, what: "a known field type" }),
+        };
+        Ok((name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Long),
+            (-1e300..1e300f64).prop_map(Value::Double),
+            ".{0,40}".prop_map(|s: String| Value::Text(s.into())),
+        ]
+    }
+
+    fn row() -> impl Strategy<Value = Row> {
+        (
+            any::<i64>(),
+            any::<bool>(),
+            proptest::collection::btree_map("[a-z]{1,20}", ".{0,30}", 0..5),
+            proptest::collection::btree_map("[a-z]{1,20}", value(), 0..6),
+        )
+            .prop_map(|(time, device_time, symbols, fields)| Row {
+                time: Some(Timestamp(time)),
+                device_time,
+                symbols: symbols.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
+                fields: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn rows_read_back_as_written(rows in proptest::collection::vec(row(), 1..5)) {
+            let mut body = Vec::new();
+            encode_rows("sensors", &rows, &mut body).unwrap();
+            let read = Rows::decode(&body).unwrap();
+            prop_assert_eq!(read.table, "sensors");
+            let back: Vec<Row> = read.map(|r| r.unwrap().to_row()).collect();
+            prop_assert_eq!(back, rows);
+        }
+
+        #[test]
+        fn any_bytes_read_without_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(rows) = Rows::decode(&body) {
+                rows.for_each(drop);
+            }
+            let _ = DeadLetter::decode(&body);
+            let _ = Clear::decode(&body);
+        }
+    }
+
+    #[test]
+    fn names_at_and_over_the_limit() {
+        let mut out = Vec::new();
+        let row = |name: &str| Row { fields: vec![(name.into(), Value::Bool(true))], ..Row::default() };
+        assert!(encode_rows("t", &[row(&"n".repeat(MAX_NAME_BYTES))], &mut out).is_ok());
+        assert!(encode_rows("t", &[row(&"n".repeat(MAX_NAME_BYTES + 1))], &mut out).is_err());
+        assert!(encode_rows("", &[row("n")], &mut out).is_err());
+    }
+
+    #[test]
+    fn dead_letters_and_clears_read_back() {
+        let letter = DeadLetter { reason: "not JSON", topic: "a/b", payload: b"\xff\x00" };
+        let mut body = Vec::new();
+        encode_dead_letter(&letter, &mut body);
+        assert_eq!(DeadLetter::decode(&body).unwrap(), letter);
+
+        body.clear();
+        encode_clear("sensors", &[("device".into(), "dev-1".into())], &mut body).unwrap();
+        let clear = Clear::decode(&body).unwrap();
+        assert_eq!((clear.table, clear.symbols), ("sensors", vec![("device", "dev-1")]));
+    }
+}

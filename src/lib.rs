@@ -1,0 +1,19 @@
+//! forebay: sensor readings from MQTT, durable on the gateway's disk before they are acknowledged, then QuestDB.
+//!
+//! The map of the modules, the way of one reading and the threads are in docs/ARCHITECTURE.md; the ring file's bytes are in docs/ring-format.md.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod decode;
+pub mod entry;
+pub mod flush;
+pub mod ingest;
+pub mod latest;
+pub mod mqtt;
+pub mod observe;
+pub mod point;
+pub mod questdb;
+pub mod ring;

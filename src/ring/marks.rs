@@ -1,0 +1,51 @@
+//! Places in the log and the five watermarks.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Number of a record; the first record of a ring is 1, each following one is one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+/// Byte position in the log, counted from the ring's creation; it never wraps (the file does).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(transparent)]
+pub struct Pos(pub u64);
+
+/// A boundary between records: everything before `pos` is included, and the record at `pos` is the one numbered `seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Mark {
+    /// Position of the next record.
+    pub pos: Pos,
+    /// Number of the next record.
+    pub seq: Seq,
+}
+
+/// The five watermarks; `tail ≤ safe ≤ settled ≤ durable ≤ appended` always holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Oldest record still in the file.
+    pub tail: Mark,
+    /// Settled at least `resend_window` ago.
+    pub safe: Mark,
+    /// In QuestDB, in quarantine, or dropped by policy.
+    pub settled: Mark,
+    /// Survives a power cut (in `memory` mode: sealed, and survives kill -9 only).
+    pub durable: Mark,
+    /// In the map, visible to readers.
+    pub appended: Mark,
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Pos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
