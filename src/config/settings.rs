@@ -1,0 +1,479 @@
+//! The settings, one struct a section. Unknown keys are refused; every key but the sources' has a default.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Bytes, duration, option_duration};
+
+/// Everything forebay can be told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// What to subscribe to and how to read it, by name.
+    pub source: BTreeMap<String, Source>,
+    /// The ring file.
+    pub ring: Ring,
+    /// Rows and messages set aside.
+    pub quarantine: Quarantine,
+    /// Latest values.
+    pub latest: Latest,
+    /// The database.
+    pub questdb: Questdb,
+    /// Batching into the database.
+    pub batch: Batch,
+    /// The local interface.
+    pub control: Control,
+    /// The process.
+    pub daemon: Daemon,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `[mqtt]`: the broker and the session with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// `mqtt://`, `mqtts://`, `ws://`, `wss://` with host and port, or `unix:///path`.
+    pub url: String,
+    /// The session's name at the broker; must be unique there and stay the same across restarts.
+    pub client_id: String,
+    /// MQTT version: 5, or 4 for 3.1.1.
+    pub protocol: u8,
+    /// User name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// File holding the password (one trailing newline is removed).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// How long the broker keeps the session of an absent client (MQTT 5 only).
+    #[serde(with = "duration")]
+    pub session_expiry: Duration,
+    /// Most unacknowledged QoS 1 messages the broker may have under way (MQTT 5 only).
+    pub receive_maximum: u16,
+    /// Interval of the pings that show the connection is alive.
+    #[serde(with = "duration")]
+    pub keep_alive: Duration,
+    /// Largest packet taken.
+    pub max_payload: Bytes,
+    /// TLS, for `mqtts://` and `wss://`.
+    pub tls: MqttTls,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            url: "mqtt://127.0.0.1:1883".into(),
+            client_id: "forebay".into(),
+            protocol: 5,
+            username: None,
+            password_file: None,
+            session_expiry: Duration::from_hours(7 * 24),
+            receive_maximum: 2_000,
+            keep_alive: Duration::from_secs(30),
+            max_payload: Bytes::kib(256),
+            tls: MqttTls::default(),
+        }
+    }
+}
+
+/// `[mqtt.tls]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MqttTls {
+    /// Certificates to trust (PEM); the system's when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// Client key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// `[source.NAME]`: a subscription and how its payloads become rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Topic pattern, such as `sensors/{site}/{device}`.
+    pub topic: String,
+    /// Payload format.
+    #[serde(default)]
+    pub format: Format,
+    /// Table name; may use the pattern's placeholders.
+    pub table: String,
+    /// Subscription QoS: 0 or 1.
+    #[serde(default = "one")]
+    pub qos: u8,
+    /// Share the subscription within this group (MQTT 5 shared subscriptions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_group: Option<String>,
+    /// Where the device's own timestamp stands; receive time is used when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<TimestampField>,
+    /// Types of fields that are not to be guessed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, FieldType>,
+    /// Payload members that become symbols.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<String>,
+    /// Name of the field that a `plain` payload becomes.
+    #[serde(default = "value_name")]
+    pub field: String,
+    /// Send rows to a table whose dedup keys lack some of the row's symbols, although QuestDB then collapses rows.
+    #[serde(default)]
+    pub allow_narrow_keys: bool,
+}
+
+fn one() -> u8 {
+    1
+}
+
+fn value_name() -> String {
+    "value".into()
+}
+
+/// Payload formats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A JSON object, or an array of objects.
+    #[default]
+    Json,
+    /// The whole payload is one number, boolean or string.
+    Plain,
+}
+
+/// Field types that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldType {
+    /// 64-bit float.
+    Double,
+    /// 64-bit signed integer.
+    Long,
+    /// true or false.
+    Boolean,
+    /// String.
+    String,
+}
+
+/// Where a payload's timestamp stands and how it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimestampField {
+    /// Member's name (nested members joined with `_`).
+    pub field: String,
+    /// Unit or notation.
+    pub unit: TimeUnit,
+}
+
+/// Notations of a timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeUnit {
+    /// Seconds since 1970, fractions allowed.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
+    /// RFC 3339 text.
+    Rfc3339,
+}
+
+/// `[ring]`: the file that makes readings durable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ring {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size; allocated in full when it is created.
+    pub size: Bytes,
+    /// What an acknowledgement waits for.
+    pub durability: Durability,
+    /// Time between syncs in `interval` mode (and between seals in `memory` mode).
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// Least time between commits in `commit` mode.
+    #[serde(with = "duration")]
+    pub commit_spacing: Duration,
+    /// What to do when the ring is full.
+    pub on_full: OnFull,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            path: "/var/lib/forebay/ring".into(),
+            size: Bytes::mib(256),
+            durability: Durability::Commit,
+            interval: Duration::from_millis(100),
+            commit_spacing: Duration::from_millis(5),
+            on_full: OnFull::Block,
+        }
+    }
+}
+
+/// What an acknowledgement waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// The sync of the commit that holds the message: survives a power cut.
+    #[default]
+    Commit,
+    /// The append; synced every `interval`: a power cut loses at most that much.
+    Interval,
+    /// The append; never synced: survives kill -9, not a power cut.
+    Memory,
+}
+
+/// What to do when the ring is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFull {
+    /// Stop acknowledging: the broker queues.
+    #[default]
+    Block,
+    /// Make room by giving up the oldest rows not yet in QuestDB.
+    DropOldest,
+    /// Acknowledge new messages without keeping them.
+    DropNewest,
+}
+
+/// `[quarantine]`: the file for rows and messages set aside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quarantine {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size; the oldest entries make room for new ones.
+    pub size: Bytes,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self { path: "/var/lib/forebay/quarantine".into(), size: Bytes::mib(16) }
+    }
+}
+
+/// `[latest]`: the map of latest values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Latest {
+    /// Most series kept; the least recently updated makes room.
+    pub max_series: usize,
+    /// A value older than this is marked stale.
+    #[serde(with = "duration")]
+    pub stale_after: Duration,
+    /// A timestamp further ahead of the clock than this sends its message to quarantine.
+    #[serde(with = "duration")]
+    pub max_future: Duration,
+    /// When the system clock may judge timestamps.
+    pub clock: ClockTrust,
+}
+
+impl Default for Latest {
+    fn default() -> Self {
+        Self {
+            max_series: 100_000,
+            stale_after: Duration::from_mins(5),
+            max_future: Duration::from_hours(1),
+            clock: ClockTrust::Auto,
+        }
+    }
+}
+
+/// When the system clock may judge device timestamps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockTrust {
+    /// Once it is synchronised, as far as can be told (docs/ARCHITECTURE.md, section "Time").
+    #[default]
+    Auto,
+    /// Always.
+    Trusted,
+}
+
+/// `[questdb]`: the database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Questdb {
+    /// A questdb-rs configuration string (`http::` or `https::`), without secrets.
+    pub conf: String,
+    /// User name for basic authentication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// File holding the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// File holding a bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Create tables that do not exist.
+    pub create_tables: bool,
+    /// Partitioning of created tables.
+    pub partition_by: PartitionBy,
+    /// Time to live of created tables' rows, in whole hours; kept for ever when absent.
+    #[serde(with = "option_duration", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+    /// Settled rows younger than this are sent again after a restart or reconnect, since QuestDB acknowledges before it syncs.
+    #[serde(with = "duration")]
+    pub resend_window: Duration,
+}
+
+impl Default for Questdb {
+    fn default() -> Self {
+        Self {
+            conf: "http::addr=127.0.0.1:9000;".into(),
+            username: None,
+            password_file: None,
+            token_file: None,
+            create_tables: true,
+            partition_by: PartitionBy::Day,
+            ttl: None,
+            resend_window: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Partitioning of a created table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionBy {
+    /// One partition an hour.
+    Hour,
+    /// One partition a day.
+    #[default]
+    Day,
+    /// One partition a week.
+    Week,
+    /// One partition a month.
+    Month,
+    /// One partition a year.
+    Year,
+}
+
+/// `[batch]`: how much is sent at once, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// How size and linger are chosen.
+    pub strategy: Strategy,
+    /// Most rows a batch.
+    pub max_rows: usize,
+    /// Most bytes a batch (as encoded for QuestDB).
+    pub max_bytes: Bytes,
+    /// Longest a row waits for company.
+    #[serde(with = "duration")]
+    pub max_linger: Duration,
+    /// Flush latency the dynamic strategy holds where it can.
+    #[serde(with = "duration")]
+    pub target_latency: Duration,
+    /// Most lanes (threads that send); a table stays in one.
+    pub max_lanes: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::Dynamic,
+            max_rows: 50_000,
+            max_bytes: Bytes::mib(2),
+            max_linger: Duration::from_secs(1),
+            target_latency: Duration::from_millis(100),
+            max_lanes: 2,
+        }
+    }
+}
+
+/// How batch size and linger are chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// From measured flush latency.
+    #[default]
+    Dynamic,
+    /// Fixed: whichever of rows, bytes or linger is reached first; 0 turns a limit off.
+    Hybrid,
+}
+
+/// `[control]`: the local interface.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Its mode, octal.
+    pub mode: String,
+    /// Its group; the daemon's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// A loopback address to listen on as well; off when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// File holding the token that `/write` over `listen` asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: "/run/forebay/forebay.sock".into(),
+            mode: "0660".into(),
+            group: None,
+            listen: None,
+            token_file: None,
+        }
+    }
+}
+
+/// `[daemon]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Daemon {
+    /// How long a stop may take to flush what is left; the rest stays in the ring.
+    #[serde(with = "duration")]
+    pub stop_timeout: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self { stop_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,forebay::flush=debug`.
+    pub level: String,
+    /// Where to.
+    pub target: LogTarget,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), target: LogTarget::Auto }
+    }
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    /// The journal when started by systemd, else stderr.
+    #[default]
+    Auto,
+    /// The journal.
+    Journald,
+    /// Standard error.
+    Stderr,
+}
