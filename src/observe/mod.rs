@@ -1,1 +1,4 @@
-//! Being built.
+//! Watching the program at work.
+
+pub mod heartbeat;
+pub mod histogram;
