@@ -1,5 +1,10 @@
 //! From the ring to QuestDB: lanes, the batcher's model and policy, the breaker, isolation of bad rows, quarantine.
 
+pub mod breaker;
+pub mod isolate;
+pub mod model;
+pub mod policy;
+
 use serde::Serialize;
 
 /// State of the way into QuestDB, as `status` shows it.
