@@ -1,4 +1,5 @@
-//! Watching the program at work.
+//! Watching the program at work: logging, histograms, heartbeats and the service manager.
 
 pub mod heartbeat;
 pub mod histogram;
+pub mod systemd;
