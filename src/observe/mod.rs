@@ -1,1 +1,3 @@
-//! Being built.
+//! What the daemon shows of itself.
+
+pub mod metrics;

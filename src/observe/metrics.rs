@@ -1,0 +1,256 @@
+//! The metrics page: a snapshot of the status as OpenMetrics text (openmetrics.io, version 1.0.0), which Prometheus reads.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+use crate::{control::api::Status, mqtt::Quantiles};
+
+/// The page's media type.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page.
+pub fn encode(status: Status) -> String {
+    let mut registry = Registry::with_prefix("forebay");
+    registry.register_collector(Box::new(Snapshot(status)));
+    let mut page = String::new();
+    // Writing to a string fails only where a metric does, and these are numbers.
+    let _ = text::encode(&mut page, &registry);
+    page
+}
+
+#[derive(Debug)]
+struct Snapshot(Status);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page { encoder: &mut encoder };
+        process(&mut page, &self.0)?;
+        ledger(&mut page, &self.0)?;
+        broker(&mut page, &self.0)?;
+        ring(&mut page, &self.0)?;
+        flush(&mut page, &self.0)?;
+        lanes(&mut page, &self.0)?;
+        latest(&mut page, &self.0)
+    }
+}
+
+fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
+    page.gauge("uptime", "Time since the daemon started", Some(Unit::Seconds), status.uptime_s)
+}
+
+fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let counts = &status.ledger.counts;
+    page.counter("messages", "Messages taken in since the ring was created, dead letters included", counts.messages)?;
+    page.counter("dead_letters", "Messages that could not be decoded", counts.dead_letters)?;
+    page.counter("rows", "Rows taken in since the ring was created", counts.rows)?;
+    page.counter("rows_stored", "Rows stored in QuestDB", counts.stored)?;
+    page.counter("rows_quarantined", "Rows set aside in quarantine", counts.quarantined)?;
+    page.counter("rows_dropped", "Rows dropped by the on_full policy or lost to damage", counts.dropped)?;
+    page.counter("rows_coalesced", "Rows merged into others on purpose", counts.coalesced)?;
+    page.gauge(
+        "rows_pending",
+        "Rows taken in and not yet stored, quarantined or dropped",
+        None,
+        status.ledger.pending as f64,
+    )
+}
+
+fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let broker = &status.broker;
+    let connected = f64::from(u8::from(broker.connected));
+    page.gauge("broker_connected", "1 while connected and subscribed", None, connected)?;
+    page.counter("broker_connects", "Connections made to the broker since start", broker.connects)?;
+    page.counter("broker_acknowledgements", "PUBACKs sent since start", broker.acknowledged)?;
+    page.gauge(
+        "broker_unacknowledged",
+        "Messages received and not yet acknowledged",
+        None,
+        broker.unacknowledged as f64,
+    )?;
+    page.gauge("broker_held", "Messages held back because the ring is full", None, broker.held as f64)?;
+    page.counter("broker_qos0_dropped", "QoS 0 messages dropped for want of room since start", broker.qos0_dropped)?;
+    page.latency(
+        "ack_latency",
+        "Time from receiving a QoS 1 message to sending its PUBACK, since start",
+        broker.ack_latency_us,
+    )
+}
+
+fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let ring = &status.ring;
+    let number = |name: &str| ring.get(name).and_then(serde_json::Value::as_f64);
+    let bytes = Some(Unit::Bytes);
+    page.some_gauge("ring_size", "Size of the ring file", bytes.clone(), number("size_bytes"))?;
+    page.some_gauge("ring_used", "Bytes of the ring that may not be reused yet", bytes, number("used_bytes"))?;
+    page.some_gauge("ring_fill", "Share of the ring in use", Some(Unit::Other("ratio".into())), number("fill"))?;
+    let blocked = ring.get("blocked").and_then(serde_json::Value::as_bool);
+    let blocked = blocked.map(|blocked| f64::from(u8::from(blocked)));
+    page.some_gauge("ring_blocked", "1 while the full ring holds messages back", None, blocked)?;
+    let marks = ["tail", "safe", "settled", "durable", "appended"];
+    let labels = marks.map(|mark| [("mark", mark)]);
+    let marks: Vec<Sample<'_>> =
+        labels.iter().filter_map(|label| Some((label.as_slice(), number(label[0].1)?))).collect();
+    page.labelled("ring_watermark", "Number of the last record below each watermark", &marks)?;
+    if let Some(commits) = ring.get("commits").and_then(serde_json::Value::as_u64) {
+        page.counter("ring_commits", "Commits since start", commits)?;
+    }
+    let latency = ring.get("commit_latency_us");
+    let part = |name: &str| latency.and_then(|latency| latency.get(name)).and_then(serde_json::Value::as_u64);
+    if let (Some(p50), Some(p99), Some(max), Some(count)) = (part("p50"), part("p99"), part("max"), part("count")) {
+        page.latency("commit_latency", "Time a commit's sync takes, since start", Quantiles { p50, p99, max, count })?;
+    }
+    Ok(())
+}
+
+fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let up = matches!(status.flush.database.as_str(), "ok" | "slow");
+    page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
+    let quarantine = &status.flush.quarantine;
+    page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;
+    page.gauge("quarantine_used", "Bytes of the quarantine in use", Some(Unit::Bytes), quarantine.bytes as f64)?;
+    page.counter("quarantine_pushed_out", "Entries pushed out of the quarantine by newer ones", quarantine.pushed_out)
+}
+
+fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let numbers: Vec<String> = status.flush.lanes.iter().map(|lane| lane.lane.to_string()).collect();
+    let labels: Vec<[(&str, &str); 1]> = numbers.iter().map(|number| [("lane", number.as_str())]).collect();
+    let of = |value: fn(&crate::flush::LaneStatus) -> f64| -> Vec<Sample<'_>> {
+        labels.iter().zip(&status.flush.lanes).map(|(label, lane)| (label.as_slice(), value(lane))).collect()
+    };
+    page.labelled("batch_rows", "Rows a batch, as decided now", &of(|lane| lane.batch_rows as f64))?;
+    page.labelled("batch_linger_seconds", "Longest a row waits for company now", &of(|lane| lane.linger_ms / 1e3))?;
+    page.labelled("flush_latency_seconds", "Time the last flush took", &of(|lane| lane.last_ms / 1e3))?;
+    page.labelled(
+        "flush_breaker_open",
+        "1 while the lane has stopped sending",
+        &of(|lane| f64::from(u8::from(lane.breaker == "open"))),
+    )?;
+    page.labelled_counters("flushes", "Flushes that succeeded since start", &of(|lane| lane.flushes as f64))?;
+    page.labelled_counters("flush_failures", "Flushes that failed since start", &of(|lane| lane.failures as f64))?;
+    page.labelled_counters(
+        "flush_rows_sent",
+        "Rows sent since start, resent ones included",
+        &of(|lane| lane.rows_sent as f64),
+    )?;
+    page.labelled_counters(
+        "flush_rewinds",
+        "Times the lane's cursor was rewound since start",
+        &of(|lane| lane.rewinds as f64),
+    )
+}
+
+fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let latest = &status.latest;
+    page.gauge("latest_series", "Series in the map of latest values", None, latest.series as f64)?;
+    page.gauge("latest_series_limit", "Most series the map holds", None, latest.max_series as f64)?;
+    page.gauge("latest_used", "Bytes the map takes, roughly", Some(Unit::Bytes), latest.bytes as f64)?;
+    page.counter("latest_evictions", "Series that made room for others since start", latest.evicted)?;
+    page.counter("latest_updates", "Readings that changed a latest value since start", latest.updates)?;
+    page.counter("latest_late", "Readings older than the latest values since start", latest.late)?;
+    page.gauge("watchers", "Clients that watch", None, latest.watchers as f64)
+}
+
+/// Labels and value of one sample.
+type Sample<'a> = (&'a [(&'a str, &'a str)], f64);
+
+/// The page being written, one method a kind of metric.
+struct Page<'e, 'p> {
+    encoder: &'e mut DescriptorEncoder<'p>,
+}
+
+impl Page<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let encoder = self.encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(encoder)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> fmt::Result {
+        let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit.as_ref(), MetricType::Gauge)?;
+        ConstGauge::new(value).encode(encoder)
+    }
+
+    fn some_gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: Option<f64>) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.gauge(name, help, unit, value))
+    }
+
+    fn labelled(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge, samples)
+    }
+
+    fn labelled_counters(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
+        self.family(name, help, MetricType::Counter, samples)
+    }
+
+    fn family(&mut self, name: &str, help: &str, kind: MetricType, samples: &[Sample<'_>]) -> fmt::Result {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let mut encoder = self.encoder.encode_descriptor(name, &sentence(help), None, kind)?;
+        for (labels, value) in samples {
+            let sample = encoder.encode_family(labels)?;
+            match kind {
+                MetricType::Counter => ConstCounter::new(*value).encode(sample)?,
+                _ => ConstGauge::new(*value).encode(sample)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn latency(&mut self, name: &str, help: &str, micros: Quantiles) -> fmt::Result {
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let samples: [Sample<'_>; 3] = [
+            (&[("quantile", "0.5")], seconds(micros.p50)),
+            (&[("quantile", "0.99")], seconds(micros.p99)),
+            (&[("quantile", "1")], seconds(micros.max)),
+        ];
+        self.labelled(&format!("{name}_seconds"), help, &samples)?;
+        self.counter(
+            &format!("{name}_measurements"),
+            &format!("Measurements behind forebay_{name}_seconds"),
+            micros.count,
+        )
+    }
+}
+
+fn sentence(help: &str) -> String {
+    format!("{help}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{flush::LaneStatus, ring::Ledger};
+
+    #[test]
+    fn the_page_has_values_units_and_labels() {
+        let mut status = Status { uptime_s: 1.5, version: "1.2.3".into(), ..Status::default() };
+        status.ledger = Ledger { rows: 10, stored: 7, ..Ledger::default() }.into();
+        status.flush.lanes = vec![LaneStatus { lane: 1, batch_rows: 500, flushes: 3, ..LaneStatus::default() }];
+        status.ring = serde_json::json!({ "size_bytes": 4096, "fill": 0.25, "durable": 12,
+            "commit_latency_us": { "p50": 500, "p99": 900, "max": 1500, "count": 4 } });
+        let page = encode(status);
+        for line in [
+            "forebay_build_info{version=\"1.2.3\"} 1.0",
+            "forebay_uptime_seconds 1.5",
+            "forebay_rows_total 10",
+            "forebay_rows_pending 3.0",
+            "forebay_batch_rows{lane=\"1\"} 500.0",
+            "forebay_flushes_total{lane=\"1\"} 3.0",
+            "forebay_ring_size_bytes 4096.0",
+            "forebay_ring_fill_ratio 0.25",
+            "forebay_ring_watermark{mark=\"durable\"} 12.0",
+            "forebay_commit_latency_seconds{quantile=\"0.99\"} 0.0009",
+            "# TYPE forebay_commit_latency_measurements counter",
+        ] {
+            assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+}
