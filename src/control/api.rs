@@ -9,22 +9,8 @@ use crate::{
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
     point::{Text, Timestamp, Value},
-    ring::{Ledger, Seq},
+    ring::{Ledger, RingStatus, Seq, State},
 };
-
-/// How far a reading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Appended, not yet synced: a power cut would lose it. Its sender has no acknowledgement yet (`durability = "commit"`).
-    Memory,
-    /// Synced to the gateway's disk.
-    Durable,
-    /// In QuestDB.
-    Stored,
-    /// Refused by QuestDB and set aside, with the reason.
-    Quarantined,
-}
 
 /// What the interface asks of the rest of the daemon.
 pub trait Inspect: Send + Sync {
@@ -51,8 +37,8 @@ pub struct Status {
     pub boot_id: String,
     /// Which watermark an acknowledgement waits for: `durable` or `appended`.
     pub acks_wait_for: String,
-    /// The ring (`ring::RingStatus`).
-    pub ring: serde_json::Value,
+    /// The ring; none while it is being recovered.
+    pub ring: Option<RingStatus>,
     /// The broker.
     pub broker: BrokerStatus,
     /// The way into the database.

@@ -10,6 +10,6 @@ mod stall;
 mod tests;
 mod watch;
 
-pub use api::{Inspect, State, Status};
+pub use api::{Inspect, Status};
 pub use server::{App, Limits, serve, serve_tcp};
 pub use socket::SocketFile;

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
-    api::{LatestAnswer, Problem, SeriesView, State},
+    api::{LatestAnswer, Problem, SeriesView},
     server::{App, Peer},
     watch::events,
 };
@@ -36,13 +36,13 @@ type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// Every route.
 pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    reading().route("/v1/flush", post(flush)).with_state(Context { app, stop })
+    complete(reading().route("/v1/flush", post(flush)), app, stop)
 }
 
 /// The routes that change nothing, for browsers on this machine too: a request must name the machine by a loopback name, so
 /// that a web page can't have its own domain resolve to it (DNS rebinding).
 pub(super) fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    reading().layer(from_fn(loopback_only)).with_state(Context { app, stop })
+    complete(reading(), app, stop).layer(from_fn(loopback_only))
 }
 
 fn reading() -> Router<Context> {
@@ -53,8 +53,11 @@ fn reading() -> Router<Context> {
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
-        .fallback(unknown)
-        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// Adds the answers to what no route takes; the fallback covers only the routes that are there already.
+fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
+    routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop })
 }
 
 async fn latest(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Json<LatestAnswer>, Problem> {
@@ -155,7 +158,7 @@ fn is_loopback_name(host: &str) -> bool {
 impl App {
     /// The series as answered now.
     pub(super) fn view(&self, series: &Series) -> SeriesView {
-        let state: State = self.inspect.state_of(series.seq());
+        let state = self.inspect.state_of(series.seq());
         SeriesView::new(series, state, self.clock.now().wall, self.stale_after)
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    api::{Inspect, LatestAnswer, State, Status},
+    api::{Inspect, LatestAnswer, Status},
     client::{Client, ClientError},
     *,
 };
@@ -27,7 +27,7 @@ use crate::{
     config::settings,
     latest::Latest,
     point::{Received, Row, Timestamp, Value},
-    ring::Seq,
+    ring::{Seq, State},
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{control::api::Status, mqtt::Quantiles};
+use crate::control::api::Status;
 
 /// The page's media type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -84,29 +84,32 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let ring = &status.ring;
-    let number = |name: &str| ring.get(name).and_then(serde_json::Value::as_f64);
-    let bytes = Some(Unit::Bytes);
-    page.some_gauge("ring_size", "Size of the ring file", bytes.clone(), number("size_bytes"))?;
-    page.some_gauge("ring_used", "Bytes of the ring that may not be reused yet", bytes, number("used_bytes"))?;
-    page.some_gauge("ring_fill", "Share of the ring in use", Some(Unit::Other("ratio".into())), number("fill"))?;
-    let blocked = ring.get("blocked").and_then(serde_json::Value::as_bool);
-    let blocked = blocked.map(|blocked| f64::from(u8::from(blocked)));
-    page.some_gauge("ring_blocked", "1 while the full ring holds messages back", None, blocked)?;
-    let marks = ["tail", "safe", "settled", "durable", "appended"];
-    let labels = marks.map(|mark| [("mark", mark)]);
-    let marks: Vec<Sample<'_>> =
-        labels.iter().filter_map(|label| Some((label.as_slice(), number(label[0].1)?))).collect();
-    page.labelled("ring_watermark", "Number of the last record below each watermark", &marks)?;
-    if let Some(commits) = ring.get("commits").and_then(serde_json::Value::as_u64) {
-        page.counter("ring_commits", "Commits since start", commits)?;
-    }
-    let latency = ring.get("commit_latency_us");
-    let part = |name: &str| latency.and_then(|latency| latency.get(name)).and_then(serde_json::Value::as_u64);
-    if let (Some(p50), Some(p99), Some(max), Some(count)) = (part("p50"), part("p99"), part("max"), part("count")) {
-        page.latency("commit_latency", "Time a commit's sync takes, since start", Quantiles { p50, p99, max, count })?;
-    }
-    Ok(())
+    let Some(ring) = &status.ring else { return Ok(()) };
+    page.gauge("ring_size", "Size of the ring file", Some(Unit::Bytes), ring.size_bytes as f64)?;
+    page.gauge(
+        "ring_used",
+        "Bytes from the ring's tail to its head, history included",
+        Some(Unit::Bytes),
+        ring.used_bytes as f64,
+    )?;
+    page.gauge("ring_pending", "Bytes that wait for QuestDB", Some(Unit::Bytes), ring.pending_bytes as f64)?;
+    let ratio = Some(Unit::Other("ratio".into()));
+    page.gauge("ring_fill", "Share of the ring that may not be overwritten yet", ratio, ring.fill)?;
+    page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
+    let poisoned = f64::from(u8::from(ring.poisoned.is_some()));
+    page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
+    let mark = |seq: crate::ring::Seq| seq.0 as f64;
+    let marks: [Sample<'_>; 5] = [
+        (&[("mark", "tail")], mark(ring.tail)),
+        (&[("mark", "safe")], mark(ring.safe)),
+        (&[("mark", "settled")], mark(ring.settled)),
+        (&[("mark", "durable")], mark(ring.durable)),
+        (&[("mark", "appended")], mark(ring.appended)),
+    ];
+    page.labelled("ring_watermark", "Record number of each watermark", &marks)?;
+    let commit = ring.commit_us;
+    let measured = [commit.p50, commit.p99, commit.max, commit.count];
+    page.latency("commit_latency", "Time from sealing a commit to the end of its sync, since start", measured)
 }
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -176,10 +179,6 @@ impl Page<'_, '_> {
         ConstGauge::new(value).encode(encoder)
     }
 
-    fn some_gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: Option<f64>) -> fmt::Result {
-        value.map_or(Ok(()), |value| self.gauge(name, help, unit, value))
-    }
-
     fn labelled(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
         self.family(name, help, MetricType::Gauge, samples)
     }
@@ -203,19 +202,16 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    fn latency(&mut self, name: &str, help: &str, micros: Quantiles) -> fmt::Result {
+    /// Median, 99th percentile and maximum in microseconds, and how many were measured.
+    fn latency(&mut self, name: &str, help: &str, [p50, p99, max, count]: [u64; 4]) -> fmt::Result {
         let seconds = |micros: u64| micros as f64 / 1e6;
         let samples: [Sample<'_>; 3] = [
-            (&[("quantile", "0.5")], seconds(micros.p50)),
-            (&[("quantile", "0.99")], seconds(micros.p99)),
-            (&[("quantile", "1")], seconds(micros.max)),
+            (&[("quantile", "0.5")], seconds(p50)),
+            (&[("quantile", "0.99")], seconds(p99)),
+            (&[("quantile", "1")], seconds(max)),
         ];
         self.labelled(&format!("{name}_seconds"), help, &samples)?;
-        self.counter(
-            &format!("{name}_measurements"),
-            &format!("Measurements behind forebay_{name}_seconds"),
-            micros.count,
-        )
+        self.counter(&format!("{name}_measurements"), &format!("Measurements behind forebay_{name}_seconds"), count)
     }
 }
 
@@ -233,8 +229,7 @@ mod tests {
         let mut status = Status { uptime_s: 1.5, version: "1.2.3".into(), ..Status::default() };
         status.ledger = Ledger { rows: 10, stored: 7, ..Ledger::default() }.into();
         status.flush.lanes = vec![LaneStatus { lane: 1, batch_rows: 500, flushes: 3, ..LaneStatus::default() }];
-        status.ring = serde_json::json!({ "size_bytes": 4096, "fill": 0.25, "durable": 12,
-            "commit_latency_us": { "p50": 500, "p99": 900, "max": 1500, "count": 4 } });
+        status.broker.ack_latency_us.p99 = 900;
         let page = encode(status);
         for line in [
             "forebay_build_info{version=\"1.2.3\"} 1.0",
@@ -243,11 +238,9 @@ mod tests {
             "forebay_rows_pending 3.0",
             "forebay_batch_rows{lane=\"1\"} 500.0",
             "forebay_flushes_total{lane=\"1\"} 3.0",
-            "forebay_ring_size_bytes 4096.0",
-            "forebay_ring_fill_ratio 0.25",
-            "forebay_ring_watermark{mark=\"durable\"} 12.0",
-            "forebay_commit_latency_seconds{quantile=\"0.99\"} 0.0009",
-            "# TYPE forebay_commit_latency_measurements counter",
+            "forebay_ack_latency_seconds{quantile=\"0.99\"} 0.0009",
+            "# TYPE forebay_ack_latency_measurements counter",
+            "# UNIT forebay_uptime_seconds seconds",
         ] {
             assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
         }

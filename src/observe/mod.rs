@@ -1,3 +1,6 @@
-//! What the daemon shows of itself.
+//! Watching the program at work: logging, metrics, histograms, heartbeats and the service manager.
 
+pub mod heartbeat;
+pub mod histogram;
 pub mod metrics;
+pub mod systemd;
