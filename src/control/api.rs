@@ -46,29 +46,13 @@ pub struct Status {
     /// The map of latest values.
     pub latest: LatestStatus,
     /// What became of every row since the ring was created.
-    pub ledger: LedgerView,
+    pub ledger: Ledger,
     /// One entry a source.
     pub sources: Vec<SourceStatus>,
     /// Recent rates.
     pub rates: Rates,
     /// What an operator should look at, in sentences.
     pub warnings: Vec<String>,
-}
-
-/// The ledger with what remains.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerView {
-    /// The counts.
-    #[serde(flatten)]
-    pub counts: Ledger,
-    /// Rows taken in whose fate is still open.
-    pub pending: u64,
-}
-
-impl From<Ledger> for LedgerView {
-    fn from(counts: Ledger) -> Self {
-        Self { counts, pending: counts.pending() }
-    }
 }
 
 /// What one source has taken in since the start.
@@ -213,12 +197,5 @@ mod tests {
         let rates = Rates::between(&Ledger::default(), &later, Duration::from_secs(2));
         assert_eq!((rates.messages_per_s, rates.rows_per_s, rates.stored_per_s), (5.0, 15.0, 10.0));
         assert_eq!(Rates::between(&later, &later, Duration::ZERO), Rates::default());
-    }
-
-    #[test]
-    fn the_ledger_is_flat_and_tells_what_is_pending() {
-        let ledger = Ledger { rows: 10, stored: 6, dropped: 1, ..Ledger::default() };
-        let json = serde_json::to_value(LedgerView::from(ledger)).unwrap();
-        assert_eq!((json["rows"].as_u64(), json["pending"].as_u64()), (Some(10), Some(3)));
     }
 }

@@ -46,7 +46,7 @@ fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let counts = &status.ledger.counts;
+    let counts = &status.ledger;
     page.counter("messages", "Messages taken in since the ring was created, dead letters included", counts.messages)?;
     page.counter("dead_letters", "Messages that could not be decoded", counts.dead_letters)?;
     page.counter("rows", "Rows taken in since the ring was created", counts.rows)?;
@@ -54,12 +54,7 @@ fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.counter("rows_quarantined", "Rows set aside in quarantine", counts.quarantined)?;
     page.counter("rows_dropped", "Rows dropped by the on_full policy or lost to damage", counts.dropped)?;
     page.counter("rows_coalesced", "Rows merged into others on purpose", counts.coalesced)?;
-    page.gauge(
-        "rows_pending",
-        "Rows taken in and not yet stored, quarantined or dropped",
-        None,
-        status.ledger.pending as f64,
-    )
+    page.gauge("rows_pending", "Rows taken in and not yet stored, quarantined or dropped", None, counts.pending as f64)
 }
 
 fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -76,11 +71,9 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     )?;
     page.gauge("broker_held", "Messages held back because the ring is full", None, broker.held as f64)?;
     page.counter("broker_qos0_dropped", "QoS 0 messages dropped for want of room since start", broker.qos0_dropped)?;
-    page.latency(
-        "ack_latency",
-        "Time from receiving a QoS 1 message to sending its PUBACK, since start",
-        broker.ack_latency_us,
-    )
+    let ack = broker.ack_latency_us;
+    let measured = [ack.p50, ack.p99, ack.max, ack.count];
+    page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK, since start", measured)
 }
 
 fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -227,7 +220,7 @@ mod tests {
     #[test]
     fn the_page_has_values_units_and_labels() {
         let mut status = Status { uptime_s: 1.5, version: "1.2.3".into(), ..Status::default() };
-        status.ledger = Ledger { rows: 10, stored: 7, ..Ledger::default() }.into();
+        status.ledger = Ledger { rows: 10, stored: 7, pending: 3, ..Ledger::default() };
         status.flush.lanes = vec![LaneStatus { lane: 1, batch_rows: 500, flushes: 3, ..LaneStatus::default() }];
         status.broker.ack_latency_us.p99 = 900;
         let page = encode(status);
