@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// What is known of a record's whereabouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Only in memory (or given up by policy).
