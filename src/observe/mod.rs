@@ -1,4 +1,5 @@
-//! What the daemon shows of itself: histograms, heartbeats and the service manager.
+//! Watching the program at work: logging, histograms, heartbeats and the service manager.
 
 pub mod heartbeat;
+pub mod histogram;
 pub mod systemd;
