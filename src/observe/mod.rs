@@ -1,1 +1,4 @@
-//! Being built.
+//! What the daemon tells of itself.
+
+pub mod heartbeat;
+pub mod histogram;
