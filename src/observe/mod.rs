@@ -1,1 +1,3 @@
-//! Being built.
+//! What can be seen of the running process: logs, counters, heartbeats.
+
+pub mod log;
