@@ -16,7 +16,7 @@ use super::{
     backoff::Backoff,
     error::ConnectError,
     inbox::Inbox,
-    protocol::{self, CONNECT_TIMEOUT, Event, Poller, Requests, Subscription, unacknowledged_limit},
+    protocol::{self, CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Poller, Requests, Subscription},
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber},
 };
@@ -65,17 +65,9 @@ pub struct Task {
 pub async fn run(task: Task) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), unacknowledged_limit(&task.settings));
-    let mut session = Session {
-        task,
-        inbox,
-        tick,
-        ackable: Pos(0),
-        orphaned: false,
-        ring_open: true,
-        next_report: Duration::ZERO,
-        since: None,
-    };
+    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED);
+    let mut session =
+        Session { task, inbox, tick, orphaned: false, ring_open: true, next_report: Duration::ZERO, since: None };
     let (mut quick, mut slow, mut last) = (QUICK, SLOW, None);
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
@@ -109,8 +101,6 @@ struct Session {
     task: Task,
     inbox: Inbox,
     tick: Interval,
-    /// The last position seen in `task.ackable`.
-    ackable: Pos,
     /// Whether the other end of `task.stop` is gone.
     orphaned: bool,
     /// Whether the ring still says what is ackable.
@@ -316,13 +306,10 @@ impl Session {
 
     /// Acknowledges everything that has become ackable, in one go.
     fn acknowledge(&mut self, link: &mut Link) {
-        if self.task.ackable.has_changed().unwrap_or(false) {
-            self.ackable = *self.task.ackable.borrow_and_update();
-        }
-        // Something may be due without a change: a message accepted without a record of its own is due at once.
-        if self.inbox.is_due(self.ackable) {
+        let ackable = *self.task.ackable.borrow_and_update();
+        if self.inbox.is_due(ackable) {
             let now = self.task.clock.since_boot().as_nanos() as u64;
-            self.inbox.release(self.ackable, now, |pkid| link.requests.ack(pkid));
+            self.inbox.release(ackable, now, |pkid| link.requests.ack(pkid));
         }
         self.inbox.publish_counts();
     }
