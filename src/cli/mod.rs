@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod check;
+pub mod simulate;
 
 use std::process::ExitCode;
 
