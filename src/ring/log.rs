@@ -252,14 +252,8 @@ impl Log {
         if head.at == head.sealed {
             return Ok(None);
         }
-        let commit = Commit {
-            durable,
-            safe,
-            intake: head.intake,
-            outcome,
-            boot_id: self.boot_id,
-            from: head.sealed.pos,
-        };
+        let commit =
+            Commit { durable, safe, intake: head.intake, outcome, boot_id: self.boot_id, from: head.sealed.pos };
         // The commit ends a sector, so that no sector holding acknowledged bytes is ever written again.
         let place = self.geometry.place(head.at.pos.0, layout::commit_bytes(head.at.pos.0));
         let bytes = layout::commit_bytes(place);
@@ -325,11 +319,7 @@ impl Log {
             durable,
             outcome,
             safe: safe.max(current.safe),
-            intake: Intake {
-                refused_messages: refused.refused_messages,
-                refused_rows: refused.refused_rows,
-                ..intake
-            },
+            intake: Intake { refused_messages: refused.refused_messages, refused_rows: refused.refused_rows, ..intake },
             ..*current
         };
         change(&mut next);

@@ -113,7 +113,9 @@ fn open_locked(path: &Path) -> Result<File, FileError> {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Another process holds it.
-    #[error("{0} is locked: another forebay is running on it; stop that one, or give this one a [ring] path of its own")]
+    #[error(
+        "{0} is locked: another forebay is running on it; stop that one, or give this one a [ring] path of its own"
+    )]
     Locked(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}")]

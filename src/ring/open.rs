@@ -99,7 +99,10 @@ impl Ring {
     }
 
     /// Recovers the ring in a medium that has a valid header (see [`format()`]), and starts the committer.
-    #[allow(clippy::too_many_arguments, reason = "each is a part of the ring's surroundings, and there are two callers")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a part of the ring's surroundings, and there are two callers"
+    )]
     pub fn from_media(
         media: Box<dyn Media>,
         settings: &Settings,
@@ -217,7 +220,8 @@ fn open_file(
     }
     let media = MmapMedia::create(path, size, progress)?;
     let now = clock.now();
-    let mut random = fastrand::Rng::with_seed(now.wall.0 as u64 ^ now.since_boot_ns.rotate_left(32) ^ fastrand::u64(..));
+    let mut random =
+        fastrand::Rng::with_seed(now.wall.0 as u64 ^ now.since_boot_ns.rotate_left(32) ^ fastrand::u64(..));
     format(&media, random.u64(..))?;
     Ok(Box::new(media))
 }

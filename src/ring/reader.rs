@@ -132,7 +132,8 @@ impl Reader {
     /// Makes `needed` bytes at the current place available; returns where in the window they begin.
     fn fill(&mut self, end: Pos, needed: usize) -> Result<usize, ReadError> {
         let Mark { pos, .. } = self.at;
-        let at_hand = pos >= self.window_start && pos.0 + needed as u64 <= self.window_start.0 + self.window.len() as u64;
+        let at_hand =
+            pos >= self.window_start && pos.0 + needed as u64 <= self.window_start.0 + self.window.len() as u64;
         if !at_hand {
             let whole = (end.0 - pos.0).min(self.log.geometry().to_lap_end(pos.0)) as usize;
             if needed > whole {

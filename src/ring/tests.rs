@@ -103,7 +103,11 @@ impl Life {
         let numbers: Vec<Seq> = self.found.iter().map(|(seq, _)| *seq).collect();
         let tail = self.log.tail().seq;
         let head = self.log.appended().seq;
-        assert_eq!(numbers, (tail.0..head.0).map(Seq).collect::<Vec<_>>(), "{context}: an unbroken run from tail to head");
+        assert_eq!(
+            numbers,
+            (tail.0..head.0).map(Seq).collect::<Vec<_>>(),
+            "{context}: an unbroken run from tail to head"
+        );
         assert!(head > self.acked, "{context}: acknowledged up to {}, found up to {head}", self.acked);
         for (seq, body) in &self.found {
             let (expected, _) = self.bodies[seq.0 as usize - 1].as_ref().unwrap();
@@ -173,8 +177,7 @@ fn damage_in_the_middle_is_a_gap_and_the_rest_is_kept() {
     let missing: Vec<Seq> =
         (1..head.0).map(Seq).filter(|seq| !damaged.found.iter().any(|(found, _)| found == seq)).collect();
     assert_eq!(missing, (first.0..=last.0).map(Seq).collect::<Vec<_>>());
-    let lost: u64 =
-        missing.iter().map(|seq| u64::from(damaged.bodies[seq.0 as usize - 1].as_ref().unwrap().1)).sum();
+    let lost: u64 = missing.iter().map(|seq| u64::from(damaged.bodies[seq.0 as usize - 1].as_ref().unwrap().1)).sum();
     assert_eq!((damaged.log.intake().rows, damaged.report.lost_rows), (rows, lost));
     assert_eq!(damaged.log.outcome().0.dropped, lost, "what is lost is in the ledger");
     let mut reader = Reader::new(Arc::clone(&damaged.log), Mark { pos: super::Pos(0), seq: Seq(1) });
