@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+/// `USER_HZ`, in which proc(5) counts: 100 on every architecture that forebay is built for.
+const TICKS_PER_SECOND: u64 = 100;
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// CPU time of a process so far, all threads, user and system.
@@ -18,7 +20,7 @@ pub fn cpu(pid: u32) -> Duration {
     // The name in parentheses may hold spaces; utime and stime are the 12th and 13th fields after it.
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+    Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
 }
 
 /// Bytes the process has caused to be written to storage (`write_bytes` of proc(5): counted when pages are dirtied).
