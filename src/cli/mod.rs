@@ -1,5 +1,8 @@
 //! The command line: one file a subcommand.
 
+pub mod check;
+pub mod simulate;
+
 use std::process::ExitCode;
 
 /// Parses the arguments and runs the subcommand.

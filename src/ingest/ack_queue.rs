@@ -81,7 +81,7 @@ mod tests {
     fn a_token_is_due_exactly_when_ackable_reaches_its_end() {
         let mut queue = AckQueue::new(8);
         queue.push(Pos(100), 1).expect("room");
-        assert_eq!(drain(&mut queue, 99), []);
+        assert!(drain(&mut queue, 99).is_empty());
         assert_eq!(drain(&mut queue, 100), [1]);
         assert!(queue.is_empty());
     }
@@ -91,7 +91,7 @@ mod tests {
         let mut queue = AckQueue::new(8);
         queue.push(Pos(100), 1).expect("room");
         queue.push(Pos(50), 2).expect("room");
-        assert_eq!(drain(&mut queue, 60), []);
+        assert!(drain(&mut queue, 60).is_empty());
         assert_eq!(drain(&mut queue, 100), [1, 2]);
     }
 
@@ -100,7 +100,7 @@ mod tests {
         let mut queue = AckQueue::new(2);
         assert_eq!((queue.push(Pos(1), 1), queue.push(Pos(2), 2), queue.push(Pos(3), 3)), (Ok(()), Ok(()), Err(3)));
         assert_eq!(queue.clear(), 2);
-        assert_eq!(drain(&mut queue, 9), []);
+        assert!(drain(&mut queue, 9).is_empty());
     }
 
     proptest! {

@@ -2,13 +2,17 @@
 
 pub mod backoff;
 pub mod error;
+mod inbox;
 pub mod protocol;
+pub mod session;
 pub mod status;
+mod subscribe;
 pub mod tls;
 pub mod url;
 mod v4;
-mod v5;
+pub mod v5;
 
 pub use error::ConnectError;
 pub use protocol::{Subscription, probe};
+pub use session::{Task, run};
 pub use status::{BrokerStatus, SharedBroker};

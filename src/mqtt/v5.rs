@@ -20,6 +20,7 @@ use super::{
     error::{ConnectError, tls_cause},
     protocol::{CONNECT_TIMEOUT, Event, Message, OUTGOING_INFLIGHT, Options, Subscription},
 };
+use crate::config::settings::Mqtt;
 
 /// Makes requests.
 pub(super) struct Requests {
@@ -39,6 +40,13 @@ pub(super) fn connection(options: Options) -> (Requests, Poller) {
     let (client, eventloop) = AsyncClient::new(mqtt_options(options), requests);
     let acked = Publish { qos: QoS::AtLeastOnce, ..Publish::default() };
     (Requests { client, acked }, Poller { eventloop })
+}
+
+/// Options for a client that publishes and receives nothing: a session of its own, at most `inflight` messages under way.
+pub fn publisher_options(settings: &Mqtt, inflight: u16) -> Result<MqttOptions, ConnectError> {
+    let mut mqtt = mqtt_options(Options::from_settings(settings, false)?);
+    mqtt.set_manual_acks(false).set_outgoing_inflight_upper_limit(inflight.max(1));
+    Ok(mqtt)
 }
 
 fn mqtt_options(options: Options) -> MqttOptions {
@@ -123,7 +131,8 @@ fn reduce(event: Raw) -> Event {
     }
 }
 
-fn explain(error: &ConnectionError) -> ConnectError {
+/// What an error of the library means, and what to do about it.
+pub fn explain(error: &ConnectionError) -> ConnectError {
     if let Some(tls) = tls_cause(error) {
         return ConnectError::Tls(tls);
     }
