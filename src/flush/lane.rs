@@ -34,6 +34,9 @@ const MAX_SET_ASIDE: usize = 4_096;
 const MAX_SPAN_BYTES: u64 = 16 << 20;
 /// Longest wait without looking round.
 const IDLE_WAIT: Duration = Duration::from_mins(1);
+/// The same while the measured flow is still above [`QUIET_ROWS_PER_S`].
+const SETTLING_WAIT: Duration = Duration::from_secs(3);
+const QUIET_ROWS_PER_S: f64 = 1.0;
 /// Time for a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a loop may be late by before the watchdog takes it for hung.
@@ -176,6 +179,7 @@ impl Lane {
             }
             report.error = None;
         });
+        self.report();
         Ok(())
     }
 
@@ -195,7 +199,7 @@ impl Lane {
             self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 4 + SLACK));
             self.encoder.prepare(&barrier)?;
         } else if self.flight.is_none() {
-            if !self.await_rows(&decision) {
+            if !self.await_rows(&mut decision) {
                 return Ok(());
             }
         } else if !self.is_enough(&decision) {
@@ -284,7 +288,7 @@ impl Lane {
     }
 
     /// Waits for the first row, then for company. False when there is nothing to do after all.
-    fn await_rows(&mut self, decision: &Decision) -> bool {
+    fn await_rows(&mut self, decision: &mut Decision) -> bool {
         let ring = self.encoder.ring.clone();
         let from = self.reader.mark().pos;
         let mut first_at = self.filled_at;
@@ -292,11 +296,16 @@ impl Lane {
             self.shrink();
             self.heartbeat.waiting("new rows", None);
             self.flushes_seen = self.shared.flushes_asked();
-            let wait = self.late.map_or(IDLE_WAIT, |(due, _)| due.saturating_duration_since(Instant::now()));
-            if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), IDLE_WAIT)) {
+            // Soon after a flow ends, one look more lets the decision and its reason follow.
+            let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
+            let wait = self.late.map_or(idle, |(due, _)| due.saturating_duration_since(Instant::now()));
+            if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
             }
             first_at = Instant::now();
+            let rows = decision.rows;
+            *decision = self.decide();
+            decision.rows = decision.rows.min(rows);
         }
         let until = first_at + decision.linger;
         let enough = Pos(from.0 + self.wanted_bytes(decision));
