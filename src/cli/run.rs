@@ -1,0 +1,26 @@
+//! `forebay run`.
+
+use clap::Args;
+
+use super::{Exit, Failure, Global};
+use crate::{
+    config,
+    daemon::{self, DaemonError},
+};
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {}
+
+pub fn run(_args: &RunArgs, global: &Global) -> Result<(), Failure> {
+    let loaded = config::load(global.config_file()).map_err(|why| Failure::new(Exit::Usage, why))?;
+    daemon::run(&loaded).map_err(|why| Failure::new(exit_of(&why), why))
+}
+
+fn exit_of(error: &DaemonError) -> Exit {
+    match error {
+        DaemonError::Configuration(_) => Exit::Usage,
+        DaemonError::Ring(_) => Exit::Ring,
+        DaemonError::Other(_) => Exit::Failed,
+    }
+}
