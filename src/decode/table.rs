@@ -98,7 +98,8 @@ impl TableTemplate {
             match part {
                 Part::Name(_) => anywhere = true,
                 Part::Literal(text) => {
-                    let found = if anywhere { rest.find(text.as_str()) } else { rest.starts_with(text.as_str()).then_some(0) };
+                    let found =
+                        if anywhere { rest.find(text.as_str()) } else { rest.starts_with(text.as_str()).then_some(0) };
                     let Some(at) = found else { return false };
                     rest = &rest[at + text.len()..];
                     anywhere = false;
@@ -106,7 +107,9 @@ impl TableTemplate {
             }
         }
         // The last literal may stand again at the end, behind its first place.
-        rest.is_empty() || anywhere || matches!(self.parts.last(), Some(Part::Literal(text)) if self.parts.len() > 1 && table.ends_with(text.as_str()))
+        rest.is_empty()
+            || anywhere
+            || matches!(self.parts.last(), Some(Part::Literal(text)) if self.parts.len() > 1 && table.ends_with(text.as_str()))
     }
 
     fn fill<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Text, &'a str> {
