@@ -366,7 +366,7 @@ mod tests {
             &["--rate", "nan"],
             &["--connections", "0"],
         ] {
-            assert_eq!(validate(&parsed(wrong)).expect_err("is refused").exit_code(), 2, "{wrong:?}");
+            assert_eq!(validate(&parsed(wrong)).expect_err("is refused").exit(), Exit::Usage, "{wrong:?}");
         }
     }
 }
