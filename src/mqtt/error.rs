@@ -41,6 +41,15 @@ pub enum ConnectError {
         "another client connected with the same mqtt.client_id and took the session over; give each client an id of its own"
     )]
     TakenOver,
+    /// The broker closed the connection without a word.
+    #[error("the broker closed the connection without giving a reason")]
+    Closed,
+    /// It did so again and again, soon after accepting it.
+    #[error(
+        "the broker closes each connection soon after accepting it: most likely another client connects with the same \
+         mqtt.client_id and takes the session over; give each client an id of its own"
+    )]
+    Rival,
     /// The connection was there and went.
     #[error("the connection to the broker was lost: {0}")]
     Lost(String),
@@ -64,7 +73,7 @@ impl ConnectError {
     /// Whether trying again soon is pointless, or harmful: somebody must change something first.
     #[must_use]
     pub fn needs_hands(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Lost(_) | Self::Refused(_))
+        !matches!(self, Self::Unreachable(_) | Self::Closed | Self::Lost(_) | Self::Refused(_) | Self::Overflow { .. })
     }
 }
 

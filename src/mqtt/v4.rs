@@ -122,11 +122,7 @@ fn explain(error: &ConnectionError) -> ConnectError {
             ConnectReturnCode::RefusedProtocolVersion => ConnectError::Protocol,
             other => ConnectError::Refused(format!("{other:?}")),
         },
-        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Lost(
-            "the broker closed it without a reason (MQTT 3.1.1 has none to give; if it happens again and again, look for a \
-             second client with the same mqtt.client_id)"
-                .into(),
-        ),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Closed,
         ConnectionError::MqttState(StateError::AwaitPingResp) => ConnectError::Lost("a ping was not answered".into()),
         ConnectionError::MqttState(state) => ConnectError::Lost(state.to_string()),
         ConnectionError::FlushTimeout => ConnectError::Lost("the broker takes no data".into()),

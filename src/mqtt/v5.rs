@@ -141,7 +141,7 @@ pub fn explain(error: &ConnectionError) -> ConnectError {
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             disconnected(*reason_code, reason_string.as_deref())
         }
-        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Lost("the broker closed it".into()),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Closed,
         ConnectionError::MqttState(StateError::AwaitPingResp) => ConnectError::Lost("a ping was not answered".into()),
         ConnectionError::MqttState(state) => ConnectError::Lost(state.to_string()),
         ConnectionError::Timeout(_) => ConnectError::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")),
