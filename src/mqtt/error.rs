@@ -1,6 +1,6 @@
 //! Why there is no connection, and what to do about it.
 
-use std::error::Error as _;
+use std::{error::Error as _, io};
 
 use super::url::UrlError;
 
@@ -74,6 +74,19 @@ impl ConnectError {
     #[must_use]
     pub fn needs_hands(&self) -> bool {
         !matches!(self, Self::Unreachable(_) | Self::Closed | Self::Lost(_) | Self::Refused(_) | Self::Overflow { .. })
+    }
+}
+
+impl ConnectError {
+    /// What an I/O error on an established connection means.
+    pub(super) fn broken(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Lost(error.to_string()),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event as Raw, EventLoop, MqttOptions, NetworkOptions, Outgoing,
-    Packet, Publish, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Error as Malformed, Event as Raw, EventLoop, MqttOptions,
+    NetworkOptions, Outgoing, Packet, Publish, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
 };
 
 use super::{
@@ -124,6 +124,9 @@ fn explain(error: &ConnectionError) -> ConnectError {
         },
         ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Closed,
         ConnectionError::MqttState(StateError::AwaitPingResp) => ConnectError::Lost("a ping was not answered".into()),
+        ConnectionError::MqttState(StateError::Io(io) | StateError::Deserialization(Malformed::Io(io))) => {
+            ConnectError::broken(io)
+        }
         ConnectionError::MqttState(state) => ConnectError::Lost(state.to_string()),
         ConnectionError::FlushTimeout => ConnectError::Lost("the broker takes no data".into()),
         ConnectionError::NetworkTimeout => ConnectError::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")),
