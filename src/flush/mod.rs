@@ -3,6 +3,8 @@
 //! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
+mod answer;
+mod batching;
 pub mod breaker;
 mod encode;
 mod exceptions;
@@ -98,7 +100,7 @@ pub struct Flusher {
 
 impl Flusher {
     /// Opens the quarantine and starts the lanes. The database need not be there.
-    pub fn start(context: FlushContext) -> Result<Self, StartError> {
+    pub fn start(context: &FlushContext) -> Result<Self, StartError> {
         let lanes = context.batch.max_lanes.max(1);
         let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb)?)?);
         let sql = Sql::new(Arc::clone(&connection))?;
@@ -126,7 +128,7 @@ impl Flusher {
                 uncounted: Vec::new(),
                 scratch: Vec::new(),
             };
-            let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
+            let lane = lane(context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             flusher.threads().push(thread.map_err(StartError::Thread)?);
         }
@@ -242,5 +244,6 @@ fn lane(
         schema_since: Instant::now(),
         flushes_seen: 0,
         largest_bytes: 0,
+        row_bytes: 0,
     })
 }
