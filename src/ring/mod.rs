@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// What is known of a record's whereabouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Only in memory (or given up by policy).
@@ -120,9 +120,9 @@ impl Ring {
         self.shared.bell.ring();
     }
 
-    /// Returns when room may have been made after [`AppendError::Full`].
-    pub async fn room(&self) {
-        self.shared.room.notified().await;
+    /// Notified whenever room has been made after [`AppendError::Full`].
+    pub fn room(&self) -> &tokio::sync::Notify {
+        &self.shared.room
     }
 
     /// The five watermarks.
