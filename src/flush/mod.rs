@@ -100,7 +100,7 @@ pub struct Flusher {
 
 impl Flusher {
     /// Opens the quarantine and starts the lanes. The database need not be there.
-    pub fn start(context: &FlushContext) -> Result<Self, StartError> {
+    pub fn start(context: FlushContext) -> Result<Self, StartError> {
         let lanes = context.batch.max_lanes.max(1);
         let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb)?)?);
         let sql = Sql::new(Arc::clone(&connection))?;
@@ -110,12 +110,7 @@ impl Flusher {
         let exceptions = recovered(&context.ring, &keys);
         context.ring.set_lanes(lanes);
         let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
-        let flusher = Self {
-            shared: Arc::clone(&shared),
-            ring: context.ring.clone(),
-            quarantine: Arc::clone(&quarantine),
-            threads: Mutex::default(),
-        };
+        let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
             let encoder = Encoder {
                 ring: context.ring.clone(),
@@ -128,11 +123,11 @@ impl Flusher {
                 uncounted: Vec::new(),
                 scratch: Vec::new(),
             };
-            let lane = lane(context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
+            let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
-            flusher.threads().push(thread.map_err(StartError::Thread)?);
+            threads.push(thread.map_err(StartError::Thread)?);
         }
-        Ok(flusher)
+        Ok(Self { shared, ring: context.ring, quarantine, threads: Mutex::new(threads) })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
