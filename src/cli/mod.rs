@@ -31,7 +31,7 @@ Exit codes:
   4  the daemon is not reachable
   5  the ring has failed: poisoned, or an I/O error";
 
-/// IoT sensor ingestion for edge gateways: MQTT in, a durable ring on disk, QuestDB out.
+/// Sensor ingestion for edge gateways: MQTT in, a durable ring on disk, QuestDB out.
 ///
 /// Readings are acknowledged once they are safe on this machine's disk, written to QuestDB at the pace it can take, and their
 /// latest values answered from memory.
@@ -47,7 +47,7 @@ struct Command {
 /// What every subcommand understands.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Configuration file; conf.d/*.toml beside it and FOREBAY__SECTION__KEY variables are read after it
+    /// Configuration file; conf.d/*.toml beside it and `FOREBAY__SECTION__KEY` variables are read after it
     /// [default: /etc/forebay/forebay.toml].
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -21,8 +21,10 @@ pub fn run(_args: &RunArgs, global: &Global) -> Result<(), Failure> {
 
 fn exit_of(error: &DaemonError) -> Exit {
     match error {
-        DaemonError::Ring(OpenError::Size(_)) | DaemonError::Source(_) | DaemonError::Log(_) => Exit::Usage,
-        DaemonError::Flush(flush::StartError::Connection(_)) => Exit::Usage,
+        DaemonError::Ring(OpenError::Size(_))
+        | DaemonError::Source(_)
+        | DaemonError::Log(_)
+        | DaemonError::Flush(flush::StartError::Connection(_)) => Exit::Usage,
         DaemonError::Ring(_) | DaemonError::Poisoned(_) | DaemonError::Flush(flush::StartError::Quarantine { .. }) => {
             Exit::Ring
         }
