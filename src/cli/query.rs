@@ -1,5 +1,7 @@
 //! How `get` and `watch` name series: a table and symbols.
 
+use std::fmt::Write;
+
 use clap::Args;
 
 use super::{Exit, Failure};
