@@ -272,7 +272,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// Symbol names and values, sorted by name.
-    pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let mut cursor = self.symbols.clone();
         (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
     }

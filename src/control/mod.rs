@@ -1,1 +1,15 @@
-//! Being built.
+//! The local interface: HTTP over a Unix socket, its answers, and the client the commands use.
+
+pub mod api;
+pub mod client;
+mod routes;
+pub mod server;
+pub mod socket;
+mod stall;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use api::{Inspect, Status};
+pub use server::{App, Limits, serve, serve_tcp};
+pub use socket::{SocketError, SocketFile, bind_tcp};

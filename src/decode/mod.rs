@@ -1,1 +1,273 @@
-//! Being built.
+//! From a topic and a payload to rows: pure, without clock or I/O.
+//!
+//! A source's topic pattern gives the table and some symbols ([`Decoder::resolve`]), its payload the rest
+//! ([`Decoder::decode`]); [`Decoder::finish`] puts both together. Placeholders used in the table's name are kept as
+//! symbols as well, so that one query over several tables still tells their series apart.
+//!
+//! QuestDB's column names ignore case, so two names that differ only in case are taken as the same name, which a row may
+//! not carry twice.
+
+pub mod names;
+pub mod pattern;
+pub mod table;
+
+mod json;
+mod plain;
+mod time;
+mod value;
+
+use thiserror::Error;
+
+use crate::{
+    config::settings::{FieldType, Format, Source, TimeUnit},
+    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text},
+};
+
+use self::{
+    names::{column_fault, duplicate, short},
+    pattern::{Captures, Pattern, PatternError},
+    table::{TableError, TableTemplate},
+};
+
+/// A source's settings that cannot work.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("source.{source_name}.{key}: {problem}")]
+pub struct DecoderError {
+    /// The source.
+    pub source_name: String,
+    /// The key at fault.
+    pub key: &'static str,
+    /// What is wrong, and what to do.
+    pub problem: Problem,
+}
+
+/// What is wrong with a key of a source.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The topic pattern.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// The table's name.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A name of a symbol or field.
+    #[error("{0}")]
+    Name(String),
+}
+
+/// A message that gives no rows: where in it, and why.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("at {place}: {reason}")]
+pub struct DecodeError {
+    /// A path such as `$[3].temp.x`, `payload`, or `topic`.
+    pub place: String,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+impl DecodeError {
+    fn new(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { place: place.into(), reason: reason.into() }
+    }
+}
+
+/// What a topic says of its rows; the same for every message on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The table.
+    pub table: Text,
+    /// The topic's symbols, sorted by name.
+    pub symbols: Vec<(Text, Text)>,
+}
+
+/// What a named member of a payload is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Time(TimeUnit),
+    Symbol,
+    Field(FieldType),
+}
+
+/// The members whose treatment is configured, sorted by name; all others are fields of the type they are written in.
+#[derive(Debug, Clone, Default)]
+struct Roles(Vec<(Text, Role)>);
+
+impl Roles {
+    fn of(&self, name: &str) -> Option<Role> {
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|at| self.0[at].1)
+    }
+}
+
+/// Decodes one source's messages.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    name: Text,
+    pattern: Pattern,
+    table: TableTemplate,
+    format: Format,
+    roles: Roles,
+    /// The field of a plain payload, and its type.
+    field: (Text, Option<FieldType>),
+}
+
+impl Decoder {
+    /// A decoder for the source called `name`; the error is the first mistake in its settings.
+    pub fn new(name: &str, source: &Source) -> Result<Self, DecoderError> {
+        Self::check(name, source).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// The same, with every mistake. The list is never empty.
+    pub fn check(name: &str, source: &Source) -> Result<Self, Vec<DecoderError>> {
+        let mut faults: Vec<(&'static str, Problem)> = Vec::new();
+        let pattern = Pattern::parse(&source.topic).map_err(|error| faults.push(("topic", error.into()))).ok();
+        let table = TableTemplate::parse(&source.table).map_err(|error| faults.push(("table", error.into()))).ok();
+        if let (Some(pattern), Some(table)) = (&pattern, &table) {
+            let unknown = table.names().filter(|used| pattern.names().all(|name| name != *used));
+            faults.extend(unknown.map(|used| ("table", TableError::Unknown(used.to_owned()).into())));
+        }
+        let named = pattern.as_ref().map(|p| p.names().collect::<Vec<_>>()).unwrap_or_default();
+        faults.extend(name_faults(source, &named).into_iter().map(|(key, what)| (key, Problem::Name(what))));
+        match (pattern, table) {
+            (Some(pattern), Some(table)) if faults.is_empty() => Ok(Self {
+                name: name.into(),
+                pattern,
+                table,
+                format: source.format,
+                roles: roles(source),
+                field: (source.field.as_str().into(), source.fields.get(&source.field).copied()),
+            }),
+            _ => Err(faults
+                .into_iter()
+                .map(|(key, problem)| DecoderError { source_name: name.to_owned(), key, problem })
+                .collect()),
+        }
+    }
+
+    /// The source's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topic pattern.
+    #[must_use]
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a time where the
+    /// payload has none. On an error `rows` is as it was before.
+    pub fn decode(&self, payload: &[u8], rows: &mut Vec<Row>) -> Result<(), DecodeError> {
+        let before = rows.len();
+        let result = match self.format {
+            Format::Json => json::decode(payload, &self.roles, rows),
+            Format::Plain => plain::decode(payload, &self.field.0, self.field.1).map(|row| rows.push(row)),
+        };
+        if result.is_err() {
+            rows.truncate(before);
+        }
+        result
+    }
+
+    /// Table and symbols of a topic; `None` when the topic is not this source's.
+    #[must_use]
+    pub fn resolve(&self, topic: &str) -> Option<Result<Resolved, DecodeError>> {
+        let captures = self.pattern.captures(topic)?;
+        Some(self.resolve_captures(&captures).map_err(|reason| DecodeError::new("topic", reason)))
+    }
+
+    fn resolve_captures(&self, captures: &Captures<'_, '_>) -> Result<Resolved, String> {
+        let mut symbols = Vec::new();
+        for (name, value) in captures.iter() {
+            if value.is_empty() {
+                return Err(format!("the level for {{{name}}} is empty"));
+            }
+            check_symbol(name, value)?;
+            symbols.push((name.into(), value.into()));
+        }
+        symbols.sort_unstable();
+        let table = self.table.render(captures).map_err(|error| error.to_string())?;
+        Ok(Resolved { table, symbols })
+    }
+
+    /// Adds the topic's symbols to rows of [`decode`](Self::decode) and puts each row's symbols in order. A name that
+    /// the payload uses as well is an error, and the rows are then to be thrown away.
+    pub fn finish(&self, rows: &mut [Row], resolved: &Resolved) -> Result<(), DecodeError> {
+        for (index, row) in rows.iter_mut().enumerate() {
+            let names = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
+            for name in names {
+                if resolved.symbols.iter().any(|(topic, _)| topic.eq_ignore_ascii_case(name)) {
+                    let reason = format!(
+                        "the payload has {:?}, which the topic gives as a symbol; rename the pattern's placeholder",
+                        short(name)
+                    );
+                    return Err(DecodeError::new(format!("reading {index}"), reason));
+                }
+            }
+            row.symbols.reserve_exact(resolved.symbols.len());
+            row.symbols.extend_from_slice(&resolved.symbols);
+            row.sort_symbols();
+        }
+        Ok(())
+    }
+}
+
+fn check_symbol(name: &str, value: &str) -> Result<(), String> {
+    if value.len() > MAX_SYMBOL_BYTES {
+        let got = value.len();
+        return Err(format!("symbol {:?} has {got} bytes; {MAX_SYMBOL_BYTES} are allowed", short(name)));
+    }
+    Ok(())
+}
+
+/// The configured members by name. The time's role comes first where a name has two, which `name_faults` refuses.
+fn roles(source: &Source) -> Roles {
+    let time = source.timestamp.iter().map(|time| (Text::from(&time.field), Role::Time(time.unit)));
+    let symbols = source.symbols.iter().map(|name| (Text::from(name), Role::Symbol));
+    let fields = source.fields.iter().map(|(name, kind)| (Text::from(name), Role::Field(*kind)));
+    let mut roles: Vec<_> = time.chain(symbols).chain(fields).collect();
+    roles.sort_by(|a, b| a.0.cmp(&b.0));
+    Roles(roles)
+}
+
+/// Every mistake in the names a source configures: the key, and what is wrong.
+fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    faults.extend(source.symbols.iter().filter_map(|name| column_fault(name)).map(|fault| ("symbols", fault)));
+    faults.extend(source.fields.keys().filter_map(|name| column_fault(name)).map(|fault| ("fields", fault)));
+    if source.format == Format::Plain {
+        faults.extend(column_fault(&source.field).map(|fault| ("field", fault)));
+        if placeholders.iter().any(|name| name.eq_ignore_ascii_case(&source.field)) {
+            faults.push(("field", format!("{:?} is a placeholder of the topic as well; rename one", source.field)));
+        }
+        faults.extend(plain_faults(source));
+    }
+    if source.timestamp.as_ref().is_some_and(|time| time.field.is_empty()) {
+        faults.push(("timestamp.field", "it is empty; name the payload's member that holds the time".into()));
+    }
+    let names = placeholders.iter().copied().chain(source.symbols.iter().map(String::as_str));
+    let names = names.chain(source.fields.keys().map(String::as_str));
+    let names = names.chain(source.timestamp.iter().map(|time| time.field.as_str()));
+    if let Some(name) = duplicate(names) {
+        faults.push(("symbols", format!("{name:?} is used twice among placeholders, symbols, fields and timestamp")));
+    }
+    if placeholders.len() + source.symbols.len() > MAX_SYMBOLS {
+        let count = placeholders.len() + source.symbols.len();
+        faults.push(("symbols", format!("there are {count}, placeholders included; {MAX_SYMBOLS} are allowed")));
+    }
+    faults
+}
+
+/// Keys that mean nothing for a payload without members.
+fn plain_faults(source: &Source) -> impl Iterator<Item = (&'static str, String)> {
+    let remedy = "a plain payload has no members; remove it, or use format = \"json\"";
+    let stray = source.fields.keys().filter(|name| **name != source.field);
+    let stray =
+        stray.map(|name| ("fields", format!("{name:?} is not the source's field {:?}; remove it", source.field)));
+    let others = [("symbols", !source.symbols.is_empty()), ("timestamp", source.timestamp.is_some())];
+    let others = others.into_iter().filter(|(_, set)| *set).map(move |(key, _)| (key, remedy.to_owned()));
+    stray.chain(others).collect::<Vec<_>>().into_iter()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,19 @@
-//! Being built.
+//! QuestDB: writing rows, asking questions, and keeping tables such that a resent row is no second row.
+
+pub mod connection;
+pub mod schema;
+pub mod sql;
+pub mod statement;
+pub mod writer;
+
+pub use connection::{Connection, ConnectionError, Secrets};
+pub use sql::{Sql, SqlError, Table};
+pub use writer::{RowBuffer, WriteError, Writer};
+
+/// Longest message of QuestDB's that is kept, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 512;
+
+/// `text` cut to [`MAX_MESSAGE_BYTES`] at a character's boundary.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_MESSAGE_BYTES)]
+}

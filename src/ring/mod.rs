@@ -1,7 +1,219 @@
 //! The memory-mapped ring file: one log, one order. docs/ring-format.md describes each byte.
+//!
+//! [`Ring`] is the handle the rest of the program holds. Behind it: `layout` (bytes, pure), `media` and `mmap` (what it is written on),
+//! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
+mod committer;
+pub mod layout;
 pub mod ledger;
+pub mod log;
 pub mod marks;
+pub mod media;
+mod mmap;
+mod open;
+pub mod reader;
+pub mod recover;
+mod settle;
+mod status;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod window;
 
-pub use ledger::Ledger;
-pub use marks::{Mark, Marks, Pos, Seq};
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use self::{committer::Shared, log::lock};
+pub use self::{
+    layout::Kind,
+    ledger::Ledger,
+    log::{AppendError, Appended, Part},
+    marks::{Mark, Marks, Pos, Seq},
+    open::{OpenError, Opened, RecoveryReport},
+    reader::{ReadError, Reader, Record},
+    status::RingStatus,
+};
+use crate::{
+    config::settings::{Durability, OnFull},
+    point::Received,
+};
+
+/// What is known of a record's whereabouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Only in memory (or given up by policy).
+    Memory,
+    /// In the ring (or in quarantine) and safe from a power cut.
+    Durable,
+    /// In QuestDB.
+    Stored,
+}
+
+/// Hash of a table's name, which decides its lane. Never 0, which stands for "no table".
+pub fn table_hash(table: &str) -> u32 {
+    crc32c::crc32c(table.as_bytes()).max(1)
+}
+
+/// The ring. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Ring {
+    shared: Arc<Shared>,
+    committer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
+}
+
+impl Ring {
+    /// Appends a message's records together.
+    pub fn append(&self, parts: &[Part<'_>], received: Received) -> Result<Appended, AppendError> {
+        let appended = self.shared.log.append(parts, received);
+        match appended {
+            Ok(_) | Err(AppendError::Full) => self.shared.bell.ring(),
+            Err(_) => {}
+        }
+        appended
+    }
+
+    /// The position whose passing by [`Ring::ackable`] allows the acknowledgement of a message.
+    pub fn ack_position(&self, appended: &Appended) -> Pos {
+        match self.shared.settings.durability {
+            Durability::Commit => appended.end,
+            Durability::Interval | Durability::Memory => Pos(0),
+        }
+    }
+
+    /// Messages whose position is at most this may be acknowledged.
+    pub fn ackable(&self) -> watch::Receiver<Pos> {
+        self.shared.ackable.subscribe()
+    }
+
+    /// Tells why the ring has failed, once it has.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failed.subscribe()
+    }
+
+    /// Why the ring has failed, if it has.
+    pub fn poisoned(&self) -> Option<String> {
+        self.shared.log.poisoned()
+    }
+
+    /// Fails the ring: nothing more is acknowledged, and the daemon stops so that recovery can decide.
+    pub fn poison(&self, reason: &str) {
+        let reason = self.shared.log.poison(reason);
+        self.shared.failed.send_replace(Some(reason));
+        self.shared.bell.ring();
+    }
+
+    /// What to do when there is no room.
+    pub fn on_full(&self) -> OnFull {
+        self.shared.settings.on_full
+    }
+
+    /// Counts a message that the `drop-newest` policy keeps out, by its table.
+    pub fn count_refused(&self, table: &str, rows: u64) {
+        self.shared.log.count_refused(rows);
+        lock(&self.shared.settlement).count_refused(table, rows);
+        self.shared.bell.ring();
+    }
+
+    /// Notified whenever room has been made after [`AppendError::Full`].
+    pub fn room(&self) -> &tokio::sync::Notify {
+        &self.shared.room
+    }
+
+    /// The five watermarks.
+    pub fn marks(&self) -> Marks {
+        let log = &self.shared.log;
+        // Read from the oldest to the youngest, so that each is at most the next.
+        let tail = log.tail();
+        let (outcome, safe) = log.outcome();
+        let durable = log.durable();
+        Marks { tail, safe: safe.max(tail), settled: outcome.settled, durable, appended: log.appended() }
+    }
+
+    /// A reader of durable records.
+    pub fn reader(&self, from: Mark) -> Reader {
+        Reader::new(Arc::clone(&self.shared.log), from)
+    }
+
+    /// Waits until the durable watermark is beyond a position; false after the time-out or [`Ring::wake_all`].
+    pub fn wait_durable(&self, beyond: Pos, timeout: Duration) -> bool {
+        self.shared.log.wait_durable(beyond, timeout)
+    }
+
+    /// Wakes every thread that waits in [`Ring::wait_durable`].
+    pub fn wake_all(&self) {
+        self.shared.log.wake_all();
+    }
+
+    /// Sets the number of lanes; a record belongs to lane `table_hash % n`. To be called before the lanes start.
+    pub fn set_lanes(&self, n: usize) {
+        lock(&self.shared.settlement).set_lanes(n);
+    }
+
+    /// Takes note that a lane has a fate for each of its records before `upto`.
+    pub fn lane_done(&self, lane: usize, upto: Mark) {
+        let now = self.shared.clock.since_boot();
+        let done = lock(&self.shared.settlement).lane_done(lane, upto, now);
+        match done {
+            Ok(_) => {
+                if self.shared.log.starved() {
+                    self.shared.bell.ring();
+                }
+            }
+            Err(error) => self.poison(&format!("settling failed: {error}")),
+        }
+    }
+
+    /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.
+    pub fn except(&self, seq: Seq, rows: u32) {
+        lock(&self.shared.settlement).except(seq, rows);
+    }
+
+    /// Where a record is.
+    pub fn state_of(&self, seq: Seq) -> State {
+        if seq >= self.shared.log.durable().seq {
+            return State::Memory;
+        }
+        let settlement = lock(&self.shared.settlement);
+        if seq >= settlement.settled().seq || settlement.is_exception(seq) { State::Durable } else { State::Stored }
+    }
+
+    /// The ledger as of now.
+    pub fn ledger(&self) -> Ledger {
+        // The outcome first: rows come in before they get their fate.
+        let (outcome, _) = self.shared.log.outcome();
+        Ledger::of(&self.shared.log.intake(), &outcome)
+    }
+
+    /// The ring's id, random at its creation.
+    pub fn id(&self) -> u64 {
+        self.shared.log.ring_id()
+    }
+
+    /// Commits what is left, writes the header and ends the committer. Only lanes may still run.
+    pub fn stop_committing(&self) {
+        self.shared.bell.stop();
+        let thread = lock(&self.committer).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            self.poison("the committer panicked");
+        }
+    }
+
+    /// Writes the header of a clean stop.
+    pub fn close(&self) -> std::io::Result<()> {
+        self.stop_committing();
+        if self.poisoned().is_some() {
+            return Ok(());
+        }
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).publish(now);
+        self.shared.log.write_header(|header| header.clean = true).map(drop)
+    }
+}

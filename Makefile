@@ -1,0 +1,72 @@
+# forebay: build, try, test, measure, install.
+
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+CARGO      ?= cargo
+TOOLS      := tests/tools
+# make bench: rounds of each contender, messages a round, rows of the backlog.
+ROUNDS     ?= 5
+MESSAGES   ?= 200000
+BACKLOG    ?= 1000000
+
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
+
+.PHONY: help build release demo test unit it bench fmt fmt-check lint deny deps install uninstall clean
+
+help:                ## Shows this list.
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build:               ## Builds the program for development.
+	$(CARGO) build --locked
+
+release:             ## Builds the program for use.
+	$(CARGO) build --locked --release
+
+deps:                ## Installs what demo, test and bench need (mosquitto, a JRE, QuestDB, systemd-container).
+	@$(TOOLS)/install-deps demo test
+
+demo:                ## Devices, mosquitto, forebay and QuestDB, live; SECONDS=20 ends by itself, else Ctrl-C.
+	@$(TOOLS)/install-deps demo
+	@$(CARGO) build --locked --release
+	@$(TOOLS)/demo "$(SECONDS)"
+
+test: unit it        ## Runs every test, against the real mosquitto, QuestDB and systemd.
+
+unit:                ## Runs the tests that need no server.
+	$(CARGO) test --locked --lib --bins
+
+it:                  ## Runs the tests against real servers; TEST=name picks some.
+	@$(TOOLS)/install-deps test
+	$(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
+
+bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES and BACKLOG adjust it.
+	@$(TOOLS)/install-deps demo
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES) --backlog $(BACKLOG)
+
+fmt:                 ## Formats the sources.
+	$(CARGO) fmt
+
+fmt-check:
+	$(CARGO) fmt --check
+
+lint:                ## Runs clippy; a warning is an error.
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+deny:                ## Checks licences, sources, bans and advisories of all dependencies.
+	@$(TOOLS)/install-deps deny
+	@$(TOOLS)/deny
+
+install: release     ## Installs the program, its unit and an example configuration under DESTDIR and PREFIX.
+	install -D -m 0755 target/release/forebay "$(DESTDIR)$(PREFIX)/bin/forebay"
+	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
+	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
+	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
+	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/forebay.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
+
+uninstall:           ## Removes the program and its unit; configuration and data stay.
+	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service"
+
+clean:               ## Removes everything that was built.
+	$(CARGO) clean

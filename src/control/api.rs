@@ -1,0 +1,185 @@
+//! What the interface says: the documents of its answers, and what it asks of the daemon.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    flush::FlushStatus,
+    ingest::SourceStatus,
+    latest::{LatestStatus, Series},
+    mqtt::BrokerStatus,
+    point::{Text, Timestamp, Value},
+    ring::{Ledger, RingStatus, Seq, State},
+};
+
+/// What the interface asks of the rest of the daemon.
+pub trait Inspect: Send + Sync {
+    /// How far the record has come.
+    fn state_of(&self, seq: Seq) -> State;
+    /// Everything there is to say about the daemon's state. Called for each status and metrics request; must not block.
+    fn status(&self) -> Status;
+    /// Whether the ring is recovered and intake runs; if not, what is missing.
+    fn ready(&self) -> Result<(), String>;
+    /// Asks the lanes to send what is pending without lingering.
+    fn flush_now(&self);
+}
+
+/// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// forebay's version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the daemon started.
+    pub uptime_s: f64,
+    /// This boot's id (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// Which watermark an acknowledgement waits for: `durable` or `appended`.
+    pub acks_wait_for: String,
+    /// The ring; none while it is being recovered.
+    pub ring: Option<RingStatus>,
+    /// The broker.
+    pub broker: BrokerStatus,
+    /// The way into the database.
+    pub flush: FlushStatus,
+    /// The map of latest values.
+    pub latest: LatestStatus,
+    /// What became of every row since the ring was created.
+    pub ledger: Ledger,
+    /// One entry a source.
+    pub sources: Vec<SourceStatus>,
+    /// Recent rates.
+    pub rates: Rates,
+    /// What an operator should look at, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// Rates over the recent past.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// The span they were measured over, in seconds.
+    pub over_s: f64,
+    /// Messages taken in a second.
+    pub messages_per_s: f64,
+    /// Rows taken in a second.
+    pub rows_per_s: f64,
+    /// Rows stored in the database a second.
+    pub stored_per_s: f64,
+}
+
+impl Rates {
+    /// The rates between two states of the ledger.
+    #[must_use]
+    pub fn between(earlier: &Ledger, later: &Ledger, elapsed: Duration) -> Self {
+        let over_s = elapsed.as_secs_f64();
+        if over_s <= 0.0 {
+            return Self::default();
+        }
+        let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / over_s;
+        Self {
+            over_s,
+            messages_per_s: rate(earlier.messages, later.messages),
+            rows_per_s: rate(earlier.rows, later.rows),
+            stored_per_s: rate(earlier.stored, later.stored),
+        }
+    }
+}
+
+/// The answer of `GET /v1/latest`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatestAnswer {
+    /// Sorted by table and symbols.
+    pub series: Vec<SeriesView>,
+    /// True when more series match than were listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// One series as answered and as watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesView {
+    /// The table.
+    pub table: String,
+    /// The symbols.
+    pub symbols: BTreeMap<String, String>,
+    /// The latest value of each field; null for a number that JSON can't write.
+    pub fields: BTreeMap<String, serde_json::Value>,
+    /// Event time of the newest value (RFC 3339, UTC).
+    pub time: String,
+    /// Event times of the fields whose value is older than `time`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub field_times: BTreeMap<String, String>,
+    /// When the newest value was received (RFC 3339, UTC).
+    pub received: String,
+    /// Milliseconds from `time` to now, 0 when `time` is ahead of the clock.
+    pub age_ms: u64,
+    /// Whether that is more than `latest.stale_after`.
+    pub stale: bool,
+    /// How far the last reading that changed a value has come.
+    pub state: State,
+    /// `memory`, or `questdb` when the map had to ask.
+    pub source: String,
+}
+
+impl SeriesView {
+    /// The view of a series now.
+    #[must_use]
+    pub fn new(series: &Series, state: State, now: Timestamp, stale_after: Duration) -> Self {
+        let newest = series.newest();
+        let time = newest.map(|field| field.time).unwrap_or_default();
+        let age_ns = now.0.saturating_sub(time.0).max(0) as u64;
+        let older = series.fields.iter().filter(|field| field.time != time);
+        Self {
+            table: series.key.table.to_string(),
+            symbols: series.key.symbols.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            fields: series.fields.iter().map(|f| (f.name.to_string(), json(&f.value))).collect(),
+            time: time.to_string(),
+            field_times: older.map(|f| (f.name.to_string(), f.time.to_string())).collect(),
+            received: newest.map(|field| field.received).unwrap_or_default().to_string(),
+            age_ms: age_ns / 1_000_000,
+            stale: Duration::from_nanos(age_ns) > stale_after,
+            state,
+            source: "memory".into(),
+        }
+    }
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(v) => (*v).into(),
+        Value::Long(v) => (*v).into(),
+        Value::Double(v) => (*v).into(),
+        Value::Text(v) => Text::as_str(v).into(),
+    }
+}
+
+/// An error as answered (RFC 9457, `application/problem+json`), with a remedy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Always `about:blank`: the status says the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_differences_over_time() {
+        let later = Ledger { messages: 10, rows: 30, stored: 20, ..Ledger::default() };
+        let rates = Rates::between(&Ledger::default(), &later, Duration::from_secs(2));
+        assert_eq!((rates.messages_per_s, rates.rows_per_s, rates.stored_per_s), (5.0, 15.0, 10.0));
+        assert_eq!(Rates::between(&later, &later, Duration::ZERO), Rates::default());
+    }
+}

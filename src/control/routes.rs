@@ -1,0 +1,223 @@
+//! The routes and their answers.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Query, Request, State as Shared, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode, Uri, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{
+    api::{LatestAnswer, Problem, SeriesView},
+    server::{App, Peer},
+    watch::events,
+};
+use crate::{
+    latest::{Filter, Series},
+    observe::metrics,
+};
+
+/// Prefix that makes a query parameter a symbol whatever its name, for symbols called `table` or `limit`.
+const SYMBOL_PREFIX: &str = "symbol.";
+
+#[derive(Clone)]
+pub(super) struct Context {
+    pub app: Arc<App>,
+    pub stop: watch::Receiver<bool>,
+}
+
+type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// Every route.
+pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
+    complete(reading().route("/v1/flush", post(flush)), app, stop)
+}
+
+/// The routes that change nothing, for browsers on this machine too: a request must name the machine by a loopback name, so
+/// that a web page can't have its own domain resolve to it (DNS rebinding).
+pub(super) fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
+    complete(reading(), app, stop).layer(from_fn(loopback_only))
+}
+
+fn reading() -> Router<Context> {
+    Router::new()
+        .route("/v1/latest", get(latest))
+        .route("/v1/watch", get(watch_series))
+        .route("/v1/status", get(status))
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+}
+
+/// Adds the answers to what no route takes; the fallback covers only the routes that are there already.
+fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
+    routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop })
+}
+
+async fn latest(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Json<LatestAnswer>, Problem> {
+    let app = &context.app;
+    let (filter, limit) = parse(parameters, app.limits.listed)?;
+    let listing = app.latest.list(&filter, limit);
+    if listing.series.is_empty() {
+        return Err(problem(
+            StatusCode::NOT_FOUND,
+            "no series matches",
+            "leave out the parameters to see which series there are; \
+             after a restart the map knows what the ring still holds",
+        ));
+    }
+    let series = listing.series.iter().map(|series| app.view(series)).collect();
+    Ok(Json(LatestAnswer { series, truncated: listing.truncated }))
+}
+
+async fn watch_series(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Response, Problem> {
+    let (filter, _) = parse(parameters, context.app.limits.listed)?;
+    let Ok(permit) = Arc::clone(&context.app.watchers).try_acquire_owned() else {
+        let detail = format!("{} watchers are served already", context.app.limits.watchers);
+        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, detail, "end one, or ask /v1/latest now and then"));
+    };
+    Ok(events(context, filter, permit).into_response())
+}
+
+async fn status(Shared(context): Shared<Context>) -> Response {
+    let status = context.app.inspect.status();
+    Json(status).into_response()
+}
+
+async fn scrape(Shared(context): Shared<Context>) -> Response {
+    let text = metrics::encode(context.app.inspect.status());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn health() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+async fn ready(Shared(context): Shared<Context>) -> Response {
+    match context.app.inspect.ready() {
+        Ok(()) => Json(json!({ "status": "ready" })).into_response(),
+        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "forebay status tells more").into_response(),
+    }
+}
+
+async fn flush(Shared(context): Shared<Context>, Extension(peer): Extension<Peer>) -> Response {
+    if !peer.is_admin() {
+        return problem(
+            StatusCode::FORBIDDEN,
+            "only root and the daemon's own user may do this",
+            "run the command with sudo",
+        )
+        .into_response();
+    }
+    context.app.inspect.flush_now();
+    (StatusCode::ACCEPTED, Json(json!({ "status": "flushing" }))).into_response()
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    let detail = format!("there is no {}", uri.path());
+    problem(
+        StatusCode::NOT_FOUND,
+        detail,
+        "routes: /v1/latest, /v1/watch, /v1/status, /metrics, /healthz, /readyz, POST /v1/flush",
+    )
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let detail = format!("{} does not take {}", request.uri().path(), request.method());
+    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read; only /v1/flush takes POST")
+}
+
+async fn loopback_only(headers: HeaderMap, request: Request, next: Next) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if is_loopback_name(host) {
+        return next.run(request).await;
+    }
+    problem(
+        StatusCode::FORBIDDEN,
+        format!("{host:?} is no name of this machine's loopback"),
+        "use 127.0.0.1 or localhost",
+    )
+    .into_response()
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
+    };
+    let name = name.unwrap_or_default();
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl App {
+    /// The series as answered now.
+    pub(super) fn view(&self, series: &Series) -> SeriesView {
+        let state = self.inspect.state_of(series.seq());
+        SeriesView::new(series, state, self.clock.now().wall, self.stale_after)
+    }
+}
+
+/// The filter and the limit that a query asks for.
+fn parse(parameters: Parameters, most: usize) -> Result<(Filter, usize), Problem> {
+    let Query(parameters) = parameters.map_err(|why| bad_query(why.body_text()))?;
+    let (mut table, mut limit, mut symbols) = (None, most, Vec::new());
+    for (name, value) in parameters {
+        match name.as_str() {
+            "table" if table.is_some() => return Err(bad_query("\"table\" is given twice")),
+            "table" => table = Some(value),
+            "limit" => {
+                let number = value.parse().ok().filter(|limit| (1..=most).contains(limit));
+                limit = number.ok_or_else(|| bad_query(format!("limit={value} is no number from 1 to {most}")))?;
+            }
+            _ => symbols.push((name.strip_prefix(SYMBOL_PREFIX).map_or(name.clone(), str::to_owned), value)),
+        }
+    }
+    let filter = Filter::new(table.as_deref(), symbols).map_err(|why| bad_query(why.to_string()))?;
+    Ok((filter, limit))
+}
+
+fn bad_query(detail: impl Into<String>) -> Problem {
+    problem(
+        StatusCode::BAD_REQUEST,
+        detail,
+        "write ?table=NAME&SYMBOL=VALUE&limit=N; a symbol called table or limit as symbol.table=…",
+    )
+}
+
+fn problem(status: StatusCode, detail: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem {
+        kind: "about:blank".into(),
+        title: status.canonical_reason().unwrap_or("Error").into(),
+        status: status.as_u16(),
+        detail: detail.into(),
+        hint: hint.into(),
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_pass() {
+        for name in ["localhost", "localhost:8400", "127.0.0.1:8400", "[::1]:8400", "[::1]"] {
+            assert!(is_loopback_name(name), "{name}");
+        }
+        for name in ["", "evil.example", "127.0.0.1.evil.example:80", "10.0.0.1", "[fe80::1]"] {
+            assert!(!is_loopback_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The server's shell: takes connections, limits them, and ends them at the stop.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Extension;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UnixListener},
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tracing::{debug, warn};
+
+use super::{api::Inspect, routes, stall::WriteTimeout};
+use crate::{clock::SharedClock, latest::Latest};
+
+/// Most connections at a time on each listener.
+pub const MAX_CONNECTIONS: usize = 64;
+/// Most of them that may be watching.
+pub const MAX_WATCHERS: usize = 16;
+/// Most series an answer lists.
+pub const MAX_LISTED: usize = 2_000;
+/// How long a client may take to send a request's head, and an idle connection is kept.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer before it is cut off.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest request head in bytes (hyper's least is 8 KiB).
+pub const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Most header fields.
+pub const MAX_HEADERS: usize = 64;
+/// How long answers under way may take once the daemon stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// Pause after an accept that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
+retry-after: 1\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections\",\
+\"hint\":\"close some, or try again in a moment\"}\n";
+
+/// The limits in force; the defaults are this module's constants.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// See [`MAX_CONNECTIONS`].
+    pub connections: usize,
+    /// See [`MAX_WATCHERS`].
+    pub watchers: usize,
+    /// See [`MAX_LISTED`].
+    pub listed: usize,
+    /// See [`HEAD_TIMEOUT`].
+    pub head_timeout: Duration,
+    /// See [`WRITE_TIMEOUT`].
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: MAX_CONNECTIONS,
+            watchers: MAX_WATCHERS,
+            listed: MAX_LISTED,
+            head_timeout: HEAD_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+        }
+    }
+}
+
+/// What the routes answer from.
+pub struct App {
+    pub(super) latest: Arc<Latest>,
+    pub(super) inspect: Arc<dyn Inspect>,
+    pub(super) clock: SharedClock,
+    pub(super) stale_after: Duration,
+    pub(super) watchers: Arc<Semaphore>,
+    pub(super) limits: Limits,
+}
+
+impl App {
+    /// An interface onto the map and the daemon.
+    pub fn new(
+        latest: Arc<Latest>,
+        inspect: Arc<dyn Inspect>,
+        clock: SharedClock,
+        stale_after: Duration,
+        limits: Limits,
+    ) -> Self {
+        let watchers = Arc::new(Semaphore::new(limits.watchers));
+        Self { latest, inspect, clock, stale_after, watchers, limits }
+    }
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// A local process of this user (`SO_PEERCRED`, unix(7)).
+    User(u32),
+    /// Unknown: a TCP connection.
+    Unknown,
+}
+
+impl Peer {
+    /// Root and the daemon's own user may administer.
+    pub fn is_admin(self) -> bool {
+        matches!(self, Self::User(uid) if uid == 0 || uid == rustix::process::geteuid().as_raw())
+    }
+}
+
+trait Accept: Send {
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
+}
+
+impl Accept for UnixListener {
+    type Io = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<(Self::Io, Peer)> {
+        let (stream, _) = UnixListener::accept(self).await?;
+        let peer = stream.peer_cred().map_or(Peer::Unknown, |cred| Peer::User(cred.uid()));
+        Ok((stream, peer))
+    }
+}
+
+impl Accept for TcpListener {
+    type Io = tokio::net::TcpStream;
+
+    async fn accept(&self) -> io::Result<(Self::Io, Peer)> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, Peer::Unknown))
+    }
+}
+
+/// Serves every route on the Unix socket until `stop` turns true.
+pub async fn serve(listener: UnixListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+    let router = routes::local(Arc::clone(&app), stop.clone());
+    run(listener, router, &app.limits, stop).await;
+}
+
+/// Serves the routes that only read on a loopback TCP address until `stop` turns true.
+pub async fn serve_tcp(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+    let router = routes::read_only(Arc::clone(&app), stop.clone());
+    run(listener, router, &app.limits, stop).await;
+}
+
+async fn run<L: Accept>(listener: L, router: axum::Router, limits: &Limits, mut stop: watch::Receiver<bool>) {
+    let connections = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stop) => break,
+        };
+        let (mut io, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(why) => {
+                warn!(error = %why, "can't take a connection on the control socket");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+            // A fresh socket's buffer is empty: this is written at once or not at all.
+            let _ = timeout(Duration::ZERO, io.write_all(BUSY)).await;
+            continue;
+        };
+        let (router, limits, stop) = (router.clone(), limits.clone(), stop.clone());
+        tokio::spawn(async move {
+            connection(io, peer, router, &limits, stop).await;
+            drop(permit);
+        });
+    }
+    // Dropping the listener refuses newcomers while answers under way are finished.
+    drop(listener);
+    let _ = timeout(2 * STOP_GRACE, connections.acquire_many(limits.connections as u32)).await;
+}
+
+async fn connection<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    io: I,
+    peer: Peer,
+    router: axum::Router,
+    limits: &Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(WriteTimeout::new(io, limits.write_timeout)), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(STOP_GRACE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(why) = ended {
+        debug!(error = %why, "a control connection ended early");
+    }
+}
+
+/// Completes once the daemon stops.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone, which is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,321 @@
+//! Topic patterns: which topics a source takes, and which of their levels become symbols.
+//!
+//! `sensors/{site}/{device}`: `{x}` is exactly one level, kept as symbol `x`; `{x...}`, last only, is one or more
+//! levels, kept as one symbol with its slashes; `+` and `#` match as in MQTT (MQTT 5 section 4.7.1) without keeping
+//! anything. Every other level matches itself. A pattern that starts with a wildcard takes no topic that starts with
+//! `$` (section 4.7.2).
+
+use thiserror::Error;
+
+use super::names::{TIME_COLUMN, short};
+use crate::point::{MAX_NAME_BYTES, Text};
+
+/// Longest topic filter in bytes (MQTT 5 section 1.5.4).
+const MAX_FILTER_BYTES: usize = 65_535;
+
+/// A mistake in a pattern.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("topic pattern, position {position}: {what}; {remedy}")]
+pub struct PatternError {
+    /// Byte position of the faulty level, from 0.
+    pub position: usize,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// One level of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Level {
+    /// Matches itself.
+    Literal(Text),
+    /// `{name}`.
+    Keep(Text),
+    /// `+`.
+    Skip,
+    /// `{name...}`.
+    KeepRest(Text),
+    /// `#`.
+    SkipRest,
+}
+
+/// A parsed topic pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    levels: Vec<Level>,
+}
+
+/// What a topic's levels say: the pattern's names, in the pattern's order, with their values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Captures<'p, 't>(Vec<(&'p str, &'t str)>);
+
+impl<'p, 't> Captures<'p, 't> {
+    /// The value of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'t str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'p str, &'t str)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    pub fn parse(pattern: &str) -> Result<Self, PatternError> {
+        check_whole(pattern)?;
+        let mut levels = Vec::new();
+        let mut position = 0;
+        for text in pattern.split('/') {
+            if let Some(Level::KeepRest(_) | Level::SkipRest) = levels.last() {
+                let what = "a level follows one that takes the rest".to_owned();
+                let remedy = "put \"#\" or \"{name...}\" last";
+                return Err(PatternError { position, what, remedy });
+            }
+            let level = parse_level(text)
+                .and_then(|level| check_unique(level, &levels))
+                .map_err(|(what, remedy)| PatternError { position, what, remedy })?;
+            levels.push(level);
+            position += text.len() + 1;
+        }
+        Ok(Self { levels })
+    }
+
+    /// The MQTT topic filter to subscribe with. `{x...}` becomes `#`, which also matches the level above it (MQTT 5
+    /// section 4.7.1.2): [`captures`](Self::captures) tells such topics apart.
+    #[must_use]
+    pub fn filter(&self) -> String {
+        let levels: Vec<&str> = self
+            .levels
+            .iter()
+            .map(|level| match level {
+                Level::Literal(text) => text.as_str(),
+                Level::Keep(_) | Level::Skip => "+",
+                Level::KeepRest(_) | Level::SkipRest => "#",
+            })
+            .collect();
+        levels.join("/")
+    }
+
+    /// The names the pattern keeps, in its order.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.levels.iter().filter_map(|level| match level {
+            Level::Keep(name) | Level::KeepRest(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The values of the kept levels, when the topic matches.
+    #[must_use]
+    pub fn captures<'p, 't>(&'p self, topic: &'t str) -> Option<Captures<'p, 't>> {
+        if topic.starts_with('$') && !matches!(self.levels.first(), Some(Level::Literal(_))) {
+            return None;
+        }
+        let mut kept = Vec::new();
+        // `None` once the topic has no further level; an empty level is a level.
+        let mut rest = Some(topic);
+        for level in &self.levels {
+            match level {
+                Level::SkipRest => return Some(Captures(kept)),
+                Level::KeepRest(name) => {
+                    kept.push((name.as_str(), rest?));
+                    return Some(Captures(kept));
+                }
+                Level::Literal(_) | Level::Keep(_) | Level::Skip => {
+                    let (this, next) = match rest?.split_once('/') {
+                        Some((this, next)) => (this, Some(next)),
+                        None => (rest?, None),
+                    };
+                    match level {
+                        Level::Literal(text) if text != this => return None,
+                        Level::Keep(name) => kept.push((name.as_str(), this)),
+                        _ => {}
+                    }
+                    rest = next;
+                }
+            }
+        }
+        rest.is_none().then_some(Captures(kept))
+    }
+}
+
+/// A level's mistake: what is wrong, and the remedy.
+type Fault = (String, &'static str);
+
+fn check_whole(pattern: &str) -> Result<(), PatternError> {
+    let fault = |position, what: &str, remedy| Err(PatternError { position, what: what.into(), remedy });
+    if pattern.is_empty() {
+        return fault(0, "it is empty", "write one such as \"sensors/{site}/{device}\"");
+    }
+    if pattern.len() > MAX_FILTER_BYTES {
+        return fault(MAX_FILTER_BYTES, "it is longer than MQTT allows", "use at most 65,535 bytes");
+    }
+    if pattern.starts_with("$share/") {
+        return fault(0, "a shared subscription is not written into the topic", "set shared_group on the source");
+    }
+    if let Some(position) = pattern.find(char::is_control) {
+        return fault(position, "control characters are not allowed", "remove it");
+    }
+    Ok(())
+}
+
+fn parse_level(text: &str) -> Result<Level, Fault> {
+    match text {
+        "+" => return Ok(Level::Skip),
+        "#" => return Ok(Level::SkipRest),
+        _ => {}
+    }
+    if let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        return match inner.strip_suffix("...") {
+            Some(name) => Ok(Level::KeepRest(parse_name(name)?)),
+            None => Ok(Level::Keep(parse_name(inner)?)),
+        };
+    }
+    if text.contains(['{', '}']) {
+        let what = format!("level {:?} mixes a placeholder with other text", short(text));
+        return Err((what, "a placeholder takes a whole level, as in \"a/{b}/c\""));
+    }
+    if text.contains(['+', '#']) {
+        let what = format!("level {:?} mixes a wildcard with other text", short(text));
+        return Err((what, "a wildcard takes a whole level, as in \"a/+/c\""));
+    }
+    Ok(Level::Literal(text.into()))
+}
+
+fn parse_name(name: &str) -> Result<Text, Fault> {
+    const REMEDY: &str = "use letters, digits and _, not starting with a digit, at most 127 bytes";
+    let well_formed = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !well_formed || name.as_bytes()[0].is_ascii_digit() {
+        return Err((format!("{:?} is no placeholder name", short(name)), REMEDY));
+    }
+    if name.eq_ignore_ascii_case(TIME_COLUMN) {
+        return Err((format!("{name:?} is the name of the time column"), "choose another name"));
+    }
+    Ok(name.into())
+}
+
+fn check_unique(level: Level, before: &[Level]) -> Result<Level, Fault> {
+    let name_of = |level: &Level| match level {
+        Level::Keep(name) | Level::KeepRest(name) => Some(name.clone()),
+        _ => None,
+    };
+    if let Some(name) = name_of(&level)
+        && before.iter().filter_map(name_of).any(|other| other.eq_ignore_ascii_case(&name))
+    {
+        return Err((format!("placeholder {name:?} occurs twice"), "give each its own name (case does not count)"));
+    }
+    Ok(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn captures(pattern: &str, topic: &str) -> Option<Vec<(String, String)>> {
+        let pattern = Pattern::parse(pattern).expect("pattern");
+        pattern.captures(topic).map(|c| c.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "compared with what captures returns")]
+    fn some(of: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+        Some(of.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn placeholders_keep_their_levels() {
+        let pattern = "sensors/{site}/{device}";
+        assert_eq!(captures(pattern, "sensors/north/d1"), some(&[("site", "north"), ("device", "d1")]));
+        for other in ["sensors/north", "sensors/north/d1/x", "Sensors/north/d1", "sensors/north/d1/", "x/north/d1"] {
+            assert_eq!(captures(pattern, other), None, "{other}");
+        }
+        assert_eq!(captures("a/{x...}", "a/b/c"), some(&[("x", "b/c")]));
+        assert_eq!(captures("a/{x...}", "a"), None, "the rest is one level or more");
+        assert_eq!(captures("a/#", "a"), some(&[]), "# takes the level above as well");
+        assert_eq!(captures("+/{x}", "a/b"), some(&[("x", "b")]));
+        assert_eq!(captures("a/{x}", "a/"), some(&[("x", "")]), "an empty level is a level");
+    }
+
+    #[test]
+    fn leading_wildcards_take_no_dollar_topics() {
+        for pattern in ["#", "+/#", "{x...}", "{x}/b"] {
+            assert_eq!(captures(pattern, "$SYS/b"), None, "{pattern}");
+        }
+        assert_eq!(captures("$SYS/{x}", "$SYS/b"), some(&[("x", "b")]));
+    }
+
+    #[test]
+    fn filters_are_mqtt_filters() {
+        let filter = |pattern: &str| Pattern::parse(pattern).expect("pattern").filter();
+        assert_eq!(filter("sensors/{site}/+/{rest...}"), "sensors/+/+/#");
+        assert_eq!(filter("{all...}"), "#");
+        assert_eq!(filter("/a//b"), "/a//b");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_position() {
+        for (pattern, position, part) in [
+            ("", 0, "empty"),
+            ("a/{b}c", 2, "mixes a placeholder"),
+            ("a/{b", 2, "mixes a placeholder"),
+            ("a/b+", 2, "mixes a wildcard"),
+            ("a/#/b", 4, "follows"),
+            ("{x...}/b", 7, "follows"),
+            ("{x}/{X}", 4, "twice"),
+            ("a/{}", 2, "no placeholder name"),
+            ("a/{b-c}", 2, "no placeholder name"),
+            ("a/{1b}", 2, "no placeholder name"),
+            ("a/{Timestamp}", 2, "time column"),
+            ("$share/g/a", 0, "shared"),
+            ("a/b\u{0}", 3, "control"),
+        ] {
+            let error = Pattern::parse(pattern).expect_err(pattern);
+            assert_eq!(error.position, position, "{pattern}: {error}");
+            assert!(error.to_string().contains(part), "{pattern}: {error}");
+        }
+    }
+
+    /// Matching by the specification's words, over levels split beforehand.
+    fn reference(pattern: &[&str], topic: &[&str]) -> bool {
+        match (pattern, topic) {
+            (["#"], _) | ([], []) => true,
+            ([rest], [_, ..]) if rest.ends_with("...}") => true,
+            ([first, pattern @ ..], [level, topic @ ..]) => {
+                (*first == "+" || first.starts_with('{') && !first.ends_with("...}") || first == level)
+                    && reference(pattern, topic)
+            }
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_as_the_reference_does(
+            mut pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "", "+", "$S", "{x}"]), 1..5),
+            last in prop::sample::select(vec!["#", "{r...}", "c", ""]),
+            topic in prop::collection::vec(prop::sample::select(vec!["a", "b", "", "c", "$S"]), 1..6),
+        ) {
+            pattern.push(last);
+            let names: Vec<String> = pattern.iter().enumerate()
+                .map(|(i, level)| if *level == "{x}" { format!("{{x{i}}}") } else { (*level).to_owned() }).collect();
+            let parsed = Pattern::parse(&names.join("/")).expect("valid pattern");
+            let topic_text = topic.join("/");
+            let dollar = topic_text.starts_with('$') && (pattern[0] == "+" || pattern[0].starts_with('{'));
+            let expected = reference(&pattern, &topic) && !dollar;
+            prop_assert_eq!(parsed.captures(&topic_text).is_some(), expected);
+        }
+
+        #[test]
+        fn parsing_and_matching_never_panic(pattern in "\\PC{0,30}|[a{}./+#$]{0,12}", topic in "\\PC{0,30}|[a/$]{0,9}") {
+            if let Ok(parsed) = Pattern::parse(&pattern) {
+                let _ = parsed.captures(&topic);
+                let braces = parsed.filter().contains(['{', '}']);
+                prop_assert!(!braces);
+            }
+        }
+    }
+}

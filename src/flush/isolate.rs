@@ -1,0 +1,217 @@
+//! Which rows of a refused request are to blame (pure).
+//!
+//! QuestDB refuses a request as a whole. When it names the line, that row is taken out and the rest goes on; when it
+//! does not, the request is halved until one row is left. A table of which nothing is accepted has all its rows taken
+//! out, so that it cannot hold up the others.
+
+use std::{collections::HashMap, ops::Range};
+
+/// Rows of a table refused, with none accepted, that condemn the rest of its rows in the batch.
+pub const HOPELESS_AFTER: u32 = 32;
+/// Requests shrink to no fewer rows while lines are being refused.
+const LEAST_CHUNK: usize = 64;
+
+/// How QuestDB answered a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Stored.
+    Stored,
+    /// Refused; the number of the offending line among the rows sent, from 1, when QuestDB named it.
+    Refused {
+        /// From 1.
+        line: Option<usize>,
+    },
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send the rows of this range that are not taken out.
+    Send(Range<usize>),
+    /// All rows are stored or taken out.
+    Done,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    refused: u32,
+    accepted: bool,
+}
+
+/// The search within one batch. Rows are numbered from 0 in the order of the batch.
+#[derive(Debug)]
+pub struct Isolation {
+    tables: Vec<u32>,
+    out: Vec<bool>,
+    ranges: Vec<Range<usize>>,
+    tallies: HashMap<u32, Tally>,
+    chunk: usize,
+}
+
+impl Isolation {
+    /// Starts with a batch of which each row's table is given as a number.
+    pub fn new(tables: Vec<u32>) -> Self {
+        let rows = tables.len();
+        Self {
+            out: vec![false; rows],
+            ranges: std::iter::once(0..rows).collect(),
+            tallies: HashMap::new(),
+            chunk: rows.max(1),
+            tables,
+        }
+    }
+
+    /// Whether a row is taken out.
+    pub fn is_out(&self, row: usize) -> bool {
+        self.out[row]
+    }
+
+    /// What to send now. Asked again without an answer in between, it says the same.
+    pub fn step(&mut self) -> Step {
+        while let Some(range) = self.ranges.last().cloned() {
+            if self.left(&range).next().is_none() {
+                self.ranges.pop();
+            } else if range.len() > self.chunk {
+                self.split(range.start + self.chunk);
+            } else {
+                return Step::Send(range);
+            }
+        }
+        Step::Done
+    }
+
+    fn left<'a>(&'a self, range: &Range<usize>) -> impl Iterator<Item = usize> + use<'a> {
+        range.clone().filter(|row| !self.out[*row])
+    }
+
+    fn split(&mut self, at: usize) {
+        if let Some(range) = self.ranges.pop() {
+            self.ranges.push(at..range.end);
+            self.ranges.push(range.start..at);
+        }
+    }
+
+    /// Takes in the answer to what [`Self::step`] said to send; returns the rows that are taken out because of it.
+    pub fn answer(&mut self, answer: Answer) -> Vec<usize> {
+        let Some(range) = self.ranges.last().cloned() else { return Vec::new() };
+        match answer {
+            Answer::Stored => {
+                for row in self.left(&range).collect::<Vec<_>>() {
+                    self.tallies.entry(self.tables[row]).or_default().accepted = true;
+                }
+                self.ranges.pop();
+                self.chunk = self.chunk.saturating_mul(2);
+                Vec::new()
+            }
+            Answer::Refused { line } => {
+                let rows = self.left(&range).count();
+                let named = line.and_then(|line| self.left(&range).nth(line.saturating_sub(1)));
+                match named {
+                    Some(row) => self.line_refused(&range, row),
+                    None if rows == 1 => {
+                        let row = self.left(&range).next().unwrap_or(range.start);
+                        self.take_out(row)
+                    }
+                    None => {
+                        let middle = self.left(&range).nth(rows / 2).unwrap_or(range.end);
+                        self.split(middle);
+                        Vec::new()
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows before the named one were read without complaint.
+    fn line_refused(&mut self, range: &Range<usize>, row: usize) -> Vec<usize> {
+        for before in self.left(&(range.start..row)).collect::<Vec<_>>() {
+            self.tallies.entry(self.tables[before]).or_default().accepted = true;
+        }
+        self.chunk = (self.chunk.min(range.len()) * 3 / 4).max(LEAST_CHUNK);
+        self.take_out(row)
+    }
+
+    fn take_out(&mut self, row: usize) -> Vec<usize> {
+        let table = self.tables[row];
+        let tally = self.tallies.entry(table).or_default();
+        tally.refused += 1;
+        let hopeless = tally.refused >= HOPELESS_AFTER && !tally.accepted;
+        let taken: Vec<_> = if hopeless {
+            (0..self.tables.len()).filter(|r| self.tables[*r] == table && !self.out[*r]).collect()
+        } else {
+            vec![row]
+        };
+        for row in &taken {
+            self.out[*row] = true;
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Plays QuestDB: refuses a request that holds a bad row. Returns requests, rows taken out, and rows stored.
+    fn play(tables: &[u32], bad: &HashSet<usize>, names_lines: bool) -> (usize, HashSet<usize>, HashSet<usize>) {
+        let mut isolation = Isolation::new(tables.to_vec());
+        let (mut requests, mut out, mut stored) = (0, HashSet::new(), HashSet::new());
+        while let Step::Send(range) = isolation.step() {
+            requests += 1;
+            let sent: Vec<_> = range.filter(|row| !isolation.is_out(*row)).collect();
+            let line = sent.iter().position(|row| bad.contains(row));
+            let answer = match line {
+                Some(at) => Answer::Refused { line: names_lines.then_some(at + 1) },
+                None => {
+                    assert!(sent.iter().all(|row| stored.insert(*row)), "a row was stored twice");
+                    Answer::Stored
+                }
+            };
+            for row in isolation.answer(answer) {
+                assert!(out.insert(row));
+            }
+        }
+        (requests, out, stored)
+    }
+
+    #[test]
+    fn one_bad_row_costs_little() {
+        let tables = vec![0; 50_000];
+        for at in [0, 1, 25_000, 49_999] {
+            let bad = HashSet::from([at]);
+            let (requests, out, stored) = play(&tables, &bad, true);
+            assert!(requests <= 3 && out == bad && stored.len() == 49_999, "{requests}");
+            let (requests, out, _) = play(&tables, &bad, false);
+            assert!(requests <= 2 * 16 + 2 && out == bad, "{requests}");
+        }
+    }
+
+    #[test]
+    fn a_hopeless_table_goes_at_once() {
+        let tables: Vec<u32> = (0..10_000).map(|row| row % 2).collect();
+        let bad: HashSet<_> = (0..10_000).filter(|row| row % 2 == 1).collect();
+        for names_lines in [true, false] {
+            let (requests, out, stored) = play(&tables, &bad, names_lines);
+            assert!(requests < 400, "{requests}");
+            assert_eq!((out, stored.len()), (bad.clone(), 5_000));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn good_rows_are_stored_once_and_bad_ones_taken_out(
+            rows in prop::collection::vec((0u32..3, prop::bool::weighted(0.1)), 1..400), names_lines: bool,
+        ) {
+            let tables: Vec<_> = rows.iter().map(|(table, _)| *table).collect();
+            let bad: HashSet<_> = rows.iter().enumerate().filter(|(_, (_, bad))| *bad).map(|(row, _)| row).collect();
+            let (requests, out, stored) = play(&tables, &bad, names_lines);
+            prop_assert!(bad.is_subset(&out));
+            prop_assert_eq!(out.len() + stored.len(), rows.len());
+            prop_assert!(requests <= (bad.len() + 1) * (2 * 9 + 2));
+        }
+    }
+}

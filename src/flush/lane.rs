@@ -1,0 +1,291 @@
+//! One lane: reads its records in order, sends their rows in batches, and tells the ring how far it is.
+//!
+//! One request is in flight while the next batch is encoded. Whatever has to be sent again is sent by rewinding the
+//! cursor and running through to the end, so that an old row never overwrites a newer one.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    answer::Trouble,
+    batching::{Filled, MAX_SPAN_BYTES, Span},
+    breaker::{Breaker, Gate},
+    encode::{Barrier, EncodeError, Encoder},
+    flow::Flow,
+    model::Model,
+    policy::{Decision, Policy, View},
+    sender::Sender,
+    shared::{Health, Shared},
+};
+use crate::{
+    config::settings,
+    observe::heartbeat::Heartbeat,
+    questdb::{RowBuffer, Writer},
+    ring::{Mark, Pos, Reader},
+};
+
+/// Rows of a probe.
+const PROBE_ROWS: usize = 64;
+/// Longest wait without looking round.
+const IDLE_WAIT: Duration = Duration::from_mins(1);
+/// The same while the measured flow is still above [`QUIET_ROWS_PER_S`].
+const SETTLING_WAIT: Duration = Duration::from_secs(3);
+const QUIET_ROWS_PER_S: f64 = 1.0;
+/// Time for a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a loop may be late by before the watchdog takes it for hung.
+pub(super) const SLACK: Duration = Duration::from_secs(30);
+/// What QuestDB says about tables is asked again after this.
+const SCHEMA_AGE: Duration = Duration::from_mins(1);
+/// A lane and all it needs. `run` is its thread.
+pub(super) struct Lane {
+    pub number: usize,
+    pub lanes: usize,
+    pub shared: Arc<Shared>,
+    pub heartbeat: Heartbeat,
+    pub reader: Reader,
+    pub encoder: Encoder,
+    pub policy: Box<dyn Policy>,
+    pub batch: settings::Batch,
+    pub request_timeout: Duration,
+    pub random: fastrand::Rng,
+    pub sender: Sender,
+    /// The connection; with the sender thread while a request is in flight.
+    pub writer: Option<Writer>,
+    pub spare: Option<RowBuffer>,
+    pub flight: Option<Span>,
+    pub barrier: Option<Barrier>,
+    pub breaker: Breaker,
+    pub model: Model,
+    pub flow: Flow,
+    /// How far this lane has come, rewinds aside.
+    pub high: Mark,
+    /// Whether to rewind to safe once the database is back.
+    pub rewind: bool,
+    /// When to rewind once more, and how far, for requests that timed out.
+    pub late: Option<(Instant, Mark)>,
+    pub filled_at: Instant,
+    pub schema_since: Instant,
+    pub flushes_seen: u64,
+    pub largest_bytes: usize,
+    /// Bytes of a row in recent requests; 0 before the first.
+    pub row_bytes: usize,
+}
+
+impl Lane {
+    /// Runs until a stop.
+    pub fn run(mut self) {
+        while !self.is_over() {
+            let now = self.encoder.clock.since_boot();
+            let result = match self.breaker.gate(now) {
+                Gate::Wait(time) => {
+                    self.heartbeat.waiting("backing off", Some(time + SLACK));
+                    self.report();
+                    self.shared.rest(time);
+                    Ok(())
+                }
+                Gate::Probe => self.probe(),
+                Gate::Go => self.cycle(None),
+            };
+            if let Err(trouble) = result {
+                self.fail(trouble);
+            }
+        }
+        self.heartbeat.waiting("stopped", None);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let Some(left) = self.shared.stopping() else { return false };
+        let nothing_left = self.flight.is_none() && self.reader.mark().pos >= self.durable();
+        left.is_zero() || nothing_left || self.breaker.word() == "open"
+    }
+
+    pub(super) fn durable(&self) -> Pos {
+        self.encoder.ring.marks().durable.pos
+    }
+
+    pub(super) fn hurried(&self) -> bool {
+        self.shared.stopping().is_some() || self.shared.flushes_asked() != self.flushes_seen
+    }
+
+    /// Finds out whether the database is back, with as little as possible.
+    pub(super) fn probe(&mut self) -> Result<(), Trouble> {
+        self.heartbeat.waiting("QuestDB's answer to a probe", Some(self.request_timeout + SLACK));
+        self.encoder.sql.ping(PING_TIMEOUT).map_err(EncodeError::from)?;
+        if let Some(writer) = &mut self.writer {
+            writer.connect().map_err(Trouble::Write)?;
+        }
+        if std::mem::take(&mut self.rewind) {
+            let marks = self.encoder.ring.marks();
+            self.rewind_to(marks.safe.max(marks.tail));
+        }
+        if self.reader.mark().pos < self.durable() {
+            self.cycle(Some(PROBE_ROWS))?;
+            while self.flight.is_some() {
+                self.receive()?;
+            }
+        }
+        self.breaker.succeeded();
+        self.shared.report(self.number, |report| {
+            if report.health > Health::Slow {
+                report.health = Health::Ok;
+            }
+            report.error = None;
+        });
+        self.report();
+        Ok(())
+    }
+
+    /// One round: wait for enough rows, encode them, take the answer of the request before, send.
+    pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
+        self.refresh();
+        let mut decision = self.decide();
+        if let Some(rows) = rows {
+            decision.rows = decision.rows.min(rows);
+            decision.linger = Duration::ZERO;
+        }
+        if let Some(barrier) = self.barrier.take() {
+            if self.flight.is_some() {
+                self.barrier = Some(barrier);
+                return self.receive();
+            }
+            self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10 + SLACK));
+            self.encoder.prepare(&barrier)?;
+        } else if self.flight.is_none() {
+            if !self.await_rows(&mut decision) {
+                return Ok(());
+            }
+        } else if !self.is_enough(&decision) {
+            return self.receive();
+        }
+        let mut buffer = self.take_buffer();
+        let before = self.reader.mark();
+        let (span, filled) = match self.fill(&decision, &mut buffer) {
+            Ok(filled) => filled,
+            Err(trouble) => {
+                self.give_back(buffer);
+                self.reader.seek(before);
+                self.drain();
+                return Err(trouble);
+            }
+        };
+        if filled == Filled::NothingMore {
+            self.filled_at = Instant::now();
+            self.flushes_seen = self.shared.flushes_asked();
+        }
+        if self.flight.is_some()
+            && let Err(trouble) = self.receive()
+        {
+            self.give_back(buffer);
+            return Err(trouble);
+        }
+        // The answer may have led to a rewind or to a search for bad rows; the cursor decides what comes next.
+        if self.reader.mark() != span.end {
+            self.barrier = None;
+            self.give_back(buffer);
+            return Ok(());
+        }
+        self.launch(span, buffer)
+    }
+
+    /// Follows changed settings, rewinds that are due, and forgets tables' descriptions that are old.
+    pub(super) fn refresh(&mut self) {
+        let batch = self.shared.batch();
+        if batch != self.batch {
+            self.policy = super::policy::from_settings(&batch);
+            self.batch = batch;
+        }
+        if self.flight.is_none()
+            && let Some((due, mark)) = self.late
+            && Instant::now() >= due
+        {
+            self.late = None;
+            if mark < self.reader.mark() {
+                tracing::info!(lane = self.number, "sending again what a request that timed out may have overwritten");
+                self.rewind_to(mark);
+            }
+        }
+        if self.schema_since.elapsed() > SCHEMA_AGE {
+            self.schema_since = Instant::now();
+            self.encoder.schema.forget();
+            self.encoder.exceptions.forget_before(self.encoder.ring.marks().tail.seq);
+        }
+    }
+
+    pub(super) fn decide(&mut self) -> Decision {
+        let durable = self.durable();
+        self.flow.arrived(self.encoder.clock.since_boot(), durable);
+        let waiting = durable.0.saturating_sub(self.reader.mark().pos.0);
+        let decision = self.policy.decide(&View {
+            backlog_rows: self.flow.own_rows(waiting),
+            arrival_rows_per_s: self.flow.rows_per_s(),
+            fitting_rows: self.fitting_rows(),
+            model: &self.model,
+            settings: &self.batch,
+        });
+        self.shared.report(self.number, |report| {
+            let status = &mut report.status;
+            status.batch_rows = decision.rows;
+            status.linger_ms = decision.linger.as_secs_f64() * 1e3;
+            status.reason.clone_from(&decision.reason);
+        });
+        decision
+    }
+
+    pub(super) fn is_enough(&self, decision: &Decision) -> bool {
+        let waiting = self.durable().0.saturating_sub(self.reader.mark().pos.0);
+        waiting >= self.wanted_bytes(decision)
+    }
+
+    pub(super) fn wanted_bytes(&self, decision: &Decision) -> u64 {
+        self.flow.bytes_for(decision.rows.min(usize::MAX >> 16)).min(MAX_SPAN_BYTES)
+    }
+
+    /// Waits for the first row, then for company. False when there is nothing to do after all.
+    pub(super) fn await_rows(&mut self, decision: &mut Decision) -> bool {
+        let ring = self.encoder.ring.clone();
+        let from = self.reader.mark().pos;
+        let mut first_at = self.filled_at;
+        if self.durable() <= from {
+            self.shrink();
+            self.heartbeat.waiting("new rows", None);
+            self.flushes_seen = self.shared.flushes_asked();
+            // Soon after a flow ends, one look more lets the decision and its reason follow.
+            let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
+            let wait = self.late.map_or(idle, |(due, _)| due.saturating_duration_since(Instant::now()));
+            if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
+                return false;
+            }
+            first_at = Instant::now();
+            let rows = decision.rows;
+            *decision = self.decide();
+            decision.rows = decision.rows.min(rows);
+        }
+        let until = first_at + decision.linger;
+        let enough = Pos(from.0 + self.wanted_bytes(decision));
+        self.heartbeat.waiting("more rows to send together", Some(decision.linger + SLACK));
+        while !self.hurried() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.durable() > enough {
+                break;
+            }
+            ring.wait_durable(enough, left);
+        }
+        true
+    }
+
+    /// Publishes what `status` shows.
+    pub(super) fn report(&self) {
+        let schema = &self.encoder.schema;
+        self.shared.report(self.number, |report| {
+            report.status.lane = self.number;
+            report.status.fixed_ms = self.model.fixed_s() * 1e3;
+            report.status.per_row_us = self.model.per_row_s() * 1e6;
+            self.breaker.word().clone_into(&mut report.status.breaker);
+            report.warnings = schema.warnings().map(str::to_owned).collect();
+            report.at_least_once = schema.at_least_once().map(str::to_owned).collect();
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! What the write side tells about itself.
+
+use serde::Serialize;
+
+/// State of the way into QuestDB, as `status` shows it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FlushStatus {
+    /// One word: `connecting`, `ok`, `slow`, `unreachable`, `refused` (authentication), `overloaded`.
+    pub database: String,
+    /// The last error, in words; none after a success.
+    pub error: Option<String>,
+    /// `exactly-once`, or `at-least-once` with the tables that make it so.
+    pub delivery: String,
+    /// Tables that make it `at-least-once`, and rows refused for narrow keys, each with the statement that mends it.
+    pub warnings: Vec<String>,
+    /// One entry a lane.
+    pub lanes: Vec<LaneStatus>,
+    /// Quarantine's fill.
+    pub quarantine: QuarantineStatus,
+}
+
+/// State of one lane.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LaneStatus {
+    /// Number of the lane, from 0.
+    pub lane: usize,
+    /// Rows a batch, as decided now.
+    pub batch_rows: usize,
+    /// Linger as decided now, in milliseconds.
+    pub linger_ms: f64,
+    /// Why, in one line.
+    pub reason: String,
+    /// The model: fixed cost of a flush in milliseconds.
+    pub fixed_ms: f64,
+    /// The model: cost of a row in microseconds.
+    pub per_row_us: f64,
+    /// `closed`, `open` or `half-open`.
+    pub breaker: String,
+    /// Rows in the last flush and how long it took, in milliseconds.
+    pub last_rows: usize,
+    /// See `last_rows`.
+    pub last_ms: f64,
+    /// Flushes that succeeded and failed since start.
+    pub flushes: u64,
+    /// See `flushes`.
+    pub failures: u64,
+    /// Rows sent since start, resent ones included.
+    pub rows_sent: u64,
+    /// Times the cursor was rewound since start.
+    pub rewinds: u64,
+}
+
+/// Fill of the quarantine.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct QuarantineStatus {
+    /// Entries in it (a row or a dead letter each).
+    pub entries: u64,
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Entries pushed out by newer ones since it was created.
+    pub pushed_out: u64,
+    /// Entries by reason, the most frequent first, at most ten.
+    pub reasons: Vec<(String, u64)>,
+}

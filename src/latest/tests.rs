@@ -1,0 +1,335 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    entry::{Rows, encode_rows},
+    point::{Timestamp, Value},
+};
+
+fn map(max_series: usize) -> Latest {
+    Latest::new(&settings::Latest { max_series, ..settings::Latest::default() })
+}
+
+fn at(wall_us: i64) -> Received {
+    Received { wall: Timestamp(wall_us * 1_000 + 7), since_boot_ns: 0 }
+}
+
+fn row(device: &str, time_us: Option<i64>, fields: &[(&str, f64)]) -> Row {
+    Row {
+        time: time_us.map(|us| Timestamp(us * 1_000)),
+        device_time: time_us.is_some(),
+        symbols: vec![("device".into(), device.into())],
+        fields: fields.iter().map(|(n, v)| ((*n).into(), Value::Double(*v))).collect(),
+    }
+}
+
+fn values(series: &Series) -> Vec<(&str, f64)> {
+    let number = |f: &Field| match f.value {
+        Value::Double(v) => v,
+        _ => f64::NAN,
+    };
+    series.fields.iter().map(|f| (f.name.as_str(), number(f))).collect()
+}
+
+#[test]
+fn the_highest_event_time_wins_and_a_tie_goes_to_the_later_record() {
+    let latest = map(10);
+    latest.update("t", &row("a", Some(20), &[("x", 1.0), ("y", 1.0)]), Seq(1), at(0));
+    latest.update("t", &row("a", Some(10), &[("x", 2.0)]), Seq(2), at(1));
+    latest.update("t", &row("a", Some(20), &[("y", 3.0)]), Seq(3), at(2));
+    latest.update("t", &row("a", Some(20), &[("y", 4.0)]), Seq(2), at(3));
+    let series = latest.get("t", &[("device", "a")]).unwrap();
+    assert_eq!(values(&series), [("x", 1.0), ("y", 3.0)]);
+    assert_eq!(series.seq(), Seq(3));
+    let status = latest.status();
+    assert_eq!((status.updates, status.late, status.series), (2, 2, 1));
+}
+
+#[test]
+fn receive_times_strictly_increase_within_a_series_even_when_the_clock_goes_back() {
+    let latest = map(10);
+    let mut times = Vec::new();
+    for wall in [100, 100, 90, 200] {
+        let mut reading = row("a", None, &[("x", 0.0)]);
+        latest.prepare("t", &mut reading, at(wall));
+        assert!(!reading.device_time);
+        latest.update("t", &reading, Seq(1), at(wall));
+        times.push(reading.time.unwrap().0);
+    }
+    assert_eq!(times, [100_000, 101_000, 102_000, 200_000]);
+}
+
+#[test]
+fn receive_times_are_known_again_after_a_restore() {
+    let mut reading = row("a", Some(500), &[("x", 1.0)]);
+    reading.device_time = false;
+    let mut body = Vec::new();
+    encode_rows("t", &[reading], &mut body).unwrap();
+    let latest = map(10);
+    for restored in Rows::decode(&body).unwrap() {
+        latest.restore("t", &restored.unwrap(), Seq(1), at(1));
+    }
+    let mut next = row("a", None, &[("x", 2.0)]);
+    latest.prepare("t", &mut next, at(400));
+    assert_eq!(next.time, Some(Timestamp(501_000)));
+}
+
+#[test]
+fn readings_of_the_same_microsecond_become_their_union() {
+    let latest = map(10);
+    latest.update("t", &row("a", Some(20), &[("temp", 1.0), ("hum", 2.0)]), Seq(1), at(0));
+    let mut same = row("a", Some(20), &[("hum", 9.0), ("co2", 3.0)]);
+    latest.prepare("t", &mut same, at(1));
+    let names: Vec<&str> = same.fields.iter().map(|(n, _)| n.as_str()).collect();
+    assert_eq!(names, ["hum", "co2", "temp"]);
+    let mut other = row("a", Some(21), &[("hum", 9.0)]);
+    latest.prepare("t", &mut other, at(1));
+    assert_eq!(other.fields.len(), 1);
+}
+
+#[test]
+fn rows_of_one_message_are_united_and_timed_apart() {
+    let latest = map(10);
+    let mut rows = [
+        row("a", Some(20), &[("temp", 1.0)]),
+        row("b", Some(20), &[("temp", 5.0)]),
+        row("a", Some(20), &[("hum", 2.0)]),
+    ];
+    latest.prepare_rows("t", &mut rows, at(0));
+    assert_eq!([rows[0].fields.len(), rows[1].fields.len(), rows[2].fields.len()], [1, 1, 2]);
+
+    let mut rows = [row("c", None, &[("x", 1.0)]), row("c", None, &[("y", 2.0)])];
+    latest.prepare_rows("t", &mut rows, at(0));
+    assert!(rows[0].time < rows[1].time && rows[1].fields.len() == 1);
+    assert!(latest.get("t", &[("device", "c")]).is_none(), "a series without values is not shown");
+}
+
+#[test]
+fn the_least_recently_updated_makes_room() {
+    let latest = map(3);
+    for (seq, device) in ["a", "b", "c", "a", "d"].iter().enumerate() {
+        latest.update("t", &row(device, Some(1), &[("x", 1.0)]), Seq(seq as u64), at(0));
+    }
+    let held = |d: &str| latest.get("t", &[("device", d)]).is_some();
+    assert_eq!(["a", "b", "c", "d"].map(held), [true, false, true, true]);
+    assert_eq!((latest.status().series, latest.status().evicted), (3, 1));
+}
+
+#[test]
+fn long_texts_make_room_too() {
+    let latest = map(1);
+    let wide = map(8);
+    let mut reading = row("a", Some(1), &[]);
+    reading.fields.push(("text".into(), Value::Text("x".repeat(1 << 20).into())));
+    for device in 0..8 {
+        reading.symbols[0].1 = device.to_string().into();
+        latest.update("t", &reading, Seq(1), at(0));
+        wide.update("t", &reading, Seq(1), at(0));
+    }
+    assert_eq!(latest.status().series, 1);
+    assert_eq!(wide.status().series, 3, "4 MiB hold three texts of 1 MiB");
+    assert!(wide.status().bytes < LEAST_BYTES as u64);
+}
+
+#[test]
+fn fields_of_a_series_are_bounded_and_the_oldest_makes_room() {
+    let latest = map(1);
+    for n in 0..=crate::point::MAX_FIELDS {
+        latest.update("t", &row("a", Some(n as i64), &[(&format!("f{n}"), 1.0)]), Seq(n as u64), at(0));
+    }
+    let series = latest.get("t", &[("device", "a")]).unwrap();
+    assert_eq!(series.fields.len(), crate::point::MAX_FIELDS);
+    assert!(series.fields.iter().all(|f| f.name != "f0"));
+}
+
+#[test]
+fn clear_forgets_up_to_its_record_only() {
+    let latest = map(4);
+    latest.update("t", &row("a", Some(1), &[("x", 1.0)]), Seq(1), at(0));
+    latest.update("t", &row("a", Some(2), &[("y", 1.0)]), Seq(5), at(0));
+    assert!(latest.clear("t", &[("device", "a")], Seq(3)));
+    assert_eq!(latest.get("t", &[("device", "a")]).unwrap().fields.len(), 1);
+    assert!(latest.clear("t", &[("device", "a")], Seq(5)));
+    assert!(latest.get("t", &[("device", "a")]).is_none());
+    assert!(!latest.clear("t", &[("device", "a")], Seq(9)));
+    assert_eq!((latest.status().series, latest.status().bytes), (0, 0));
+}
+
+#[test]
+fn a_query_finds_all_that_match_and_no_other() {
+    let latest = map(5_000);
+    for n in 0..4_000 {
+        let mut reading = row(&format!("d{n}"), Some(1), &[("x", f64::from(n))]);
+        reading.symbols.push(("site".into(), if n % 2 == 0 { "even" } else { "odd" }.into()));
+        latest.update(if n < 2_000 { "low" } else { "high" }, &reading, Seq(1), at(0));
+    }
+    let count = |table: Option<&str>, symbols: &[(&str, &str)], limit| {
+        let found = latest.list(&Filter::new(table, symbols.iter().copied()).unwrap(), limit);
+        (found.series.len(), found.truncated)
+    };
+    assert_eq!(count(None, &[], 10_000), (4_000, false));
+    assert_eq!(count(Some("low"), &[], 10_000), (2_000, false));
+    assert_eq!(count(Some("low"), &[("site", "odd")], 1_000), (1_000, false));
+    assert_eq!(count(Some("low"), &[("site", "odd")], 999), (999, true));
+    assert_eq!(count(Some("low"), &[("site", "odd"), ("device", "d3")], 9), (1, false));
+    assert_eq!(count(Some("low"), &[("device", "d3")], 9), (1, false));
+    assert_eq!(count(Some("high"), &[("device", "d3")], 9), (0, false));
+    assert_eq!(count(Some("none"), &[], 9), (0, false));
+    assert_eq!(count(None, &[("nothing", "d3")], 9), (0, false));
+}
+
+#[test]
+fn filters_refuse_what_no_series_can_be() {
+    assert!(matches!(Filter::new(None, [("a", "1"), ("a", "2")]), Err(FilterError::Twice(_))));
+    assert!(matches!(Filter::new(None, [("", "1")]), Err(FilterError::Length { .. })));
+    assert!(matches!(Filter::new(None, (0..65).map(|n| (n.to_string(), "1"))), Err(FilterError::Count)));
+}
+
+#[tokio::test]
+async fn watchers_see_changes_and_slow_ones_are_told_what_they_missed() {
+    let latest = map(10);
+    let mut watcher = latest.subscribe();
+    latest.update("t", &row("a", Some(2), &[("x", 1.0)]), Seq(1), at(0));
+    latest.update("t", &row("a", Some(1), &[("x", 2.0)]), Seq(2), at(0));
+    latest.update("t", &row("a", Some(3), &[("x", 3.0)]), Seq(3), at(0));
+    let seen = async |w: &mut Subscription| tokio::time::timeout(Duration::from_secs(5), w.next()).await.unwrap();
+    for expected in [1.0, 3.0] {
+        let Some(Event::Changed(series)) = seen(&mut watcher).await else { panic!("an update") };
+        assert_eq!(values(&series), [("x", expected)]);
+    }
+    for n in 0..WATCH_BACKLOG as i64 + 10 {
+        latest.update("t", &row("a", Some(10 + n), &[("x", 0.0)]), Seq(9), at(0));
+    }
+    assert_eq!(seen(&mut watcher).await, Some(Event::Missed(WATCH_BACKLOG as u64 + 10)));
+    latest.update("t", &row("a", Some(9_999), &[("x", 7.0)]), Seq(10), at(0));
+    assert!(matches!(seen(&mut watcher).await, Some(Event::Changed(_))));
+    assert_eq!(latest.status().watchers, 1);
+    drop(watcher);
+    assert_eq!(latest.status().watchers, 0);
+}
+
+#[test]
+fn writers_and_readers_at_once_stay_within_the_bound() {
+    let latest = Arc::new(map(2_000));
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let latest = Arc::clone(&latest);
+            std::thread::spawn(move || {
+                for n in 0..3_000 {
+                    latest.update("t", &row(&format!("{thread}-{n}"), Some(n), &[("x", 1.0)]), Seq(n as u64), at(0));
+                    if n % 500 == 0 {
+                        latest.list(&Filter::default(), 100);
+                    }
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let status = latest.status();
+    assert!(status.series <= 2_000);
+    assert_eq!(status.series + status.evicted, 12_000);
+    assert_eq!(latest.list(&Filter::default(), 10_000).series.len() as u64, status.series);
+}
+
+/// What the map promises, written as plainly as possible: (time, seq) and value by device and field.
+#[derive(Default)]
+struct Model {
+    held: BTreeMap<u8, BTreeMap<u8, (i64, u64, f64)>>,
+    touched: Vec<u8>,
+}
+
+impl Model {
+    fn update(&mut self, device: u8, time: i64, fields: &[u8], seq: u64, value: f64, max_series: usize) {
+        let series = self.held.entry(device).or_default();
+        for field in fields {
+            let held = series.entry(*field).or_insert((i64::MIN, 0, 0.0));
+            if (held.0, held.1) <= (time, seq) {
+                *held = (time, seq, value);
+            }
+        }
+        self.touched.retain(|d| *d != device);
+        self.touched.push(device);
+        if self.held.len() > max_series {
+            let oldest = self.touched.remove(0);
+            self.held.remove(&oldest);
+        }
+    }
+
+    fn clear(&mut self, device: u8) {
+        self.held.remove(&device);
+        self.touched.retain(|d| *d != device);
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_the_model_does(
+        max_series in 1..8usize,
+        steps in proptest::collection::vec((0..10u8, 0..20i64, proptest::collection::btree_set(0..6u8, 1..4), 0..20u8), 1..80),
+    ) {
+        let latest = map(max_series);
+        let mut model = Model::default();
+        for (seq, (device, time, fields, dice)) in steps.into_iter().enumerate() {
+            let (seq, value) = (seq as u64, seq as f64);
+            let name = device.to_string();
+            if dice == 0 {
+                latest.clear("t", &[("device", &name)], Seq(seq));
+                model.clear(device);
+                continue;
+            }
+            let fields: Vec<u8> = fields.into_iter().collect();
+            let names: Vec<String> = fields.iter().map(u8::to_string).collect();
+            let pairs: Vec<(&str, f64)> = names.iter().map(|n| (n.as_str(), value)).collect();
+            latest.update("t", &row(&name, Some(time), &pairs), Seq(seq), at(0));
+            model.update(device, time, &fields, seq, value, max_series);
+        }
+        let listed = latest.list(&Filter::default(), 100);
+        let found: BTreeMap<u8, BTreeMap<u8, (i64, u64, f64)>> = listed.series.iter().map(|series| {
+            let fields = series.fields.iter().zip(values(series)).map(|(f, (name, value))| {
+                (name.parse().unwrap(), (f.time.to_micros(), f.seq.0, value))
+            });
+            (series.key.symbols[0].1.parse().unwrap(), fields.collect())
+        }).collect();
+        prop_assert_eq!(found, model.held);
+    }
+}
+
+/// Prints what a reading costs: `cargo test --release latest::tests::cost -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_a_reading() {
+    let latest = map(100_000);
+    let rows: Vec<Row> = (0..10_000)
+        .map(|n| {
+            let mut reading =
+                row(&format!("device-{n}"), Some(0), &[("temperature", 1.0), ("humidity", 2.0), ("co2", 3.0)]);
+            reading.symbols.push(("site".into(), "north".into()));
+            reading
+        })
+        .collect();
+    for round in 0..6 {
+        let mut rows = rows.clone();
+        let start = std::time::Instant::now();
+        for row in &mut rows {
+            row.time = Some(Timestamp(round * 1_000_000));
+            latest.prepare("sensors", row, at(0));
+        }
+        let prepared = start.elapsed();
+        for row in &rows {
+            latest.update("sensors", row, Seq(round as u64), at(0));
+        }
+        let updated = start.elapsed() - prepared;
+        let start = std::time::Instant::now();
+        for row in &rows {
+            std::hint::black_box(latest.get("sensors", &row.symbols));
+        }
+        let got = start.elapsed();
+        let each = |d: Duration| d.as_nanos() / rows.len() as u128;
+        println!("prepare {} ns, update {} ns, get {} ns", each(prepared), each(updated), each(got));
+    }
+    let start = std::time::Instant::now();
+    latest.list(&Filter::new(None, [("device", "device-7")]).unwrap(), 10);
+    println!("scan of 10,000 series: {:?}", start.elapsed());
+}

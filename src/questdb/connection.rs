@@ -1,0 +1,193 @@
+//! Where QuestDB is and how one proves to it who one is: shared by the writer and the SQL client.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::config::settings;
+
+/// Time for a request that `conf` sets no `request_timeout` for.
+pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest secret file in bytes.
+pub const MAX_SECRET_BYTES: u64 = 64 << 10;
+const DEFAULT_PORT: &str = "9000";
+
+/// Why no connection can be described.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    /// The configuration string is malformed.
+    #[error("questdb.conf {conf:?}: {what}; write one like \"http::addr=127.0.0.1:9000;\"")]
+    Conf {
+        /// The string.
+        conf: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A secret could not be read.
+    #[error("questdb.{key}: cannot read {}: {source}", path.display())]
+    Secret {
+        /// The setting that names the file.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// User name without password file or the other way round.
+    #[error("questdb.username and questdb.password_file belong together; set both or neither")]
+    HalfBasic,
+}
+
+/// What the secret files hold. Never printed.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// Password of basic authentication.
+    pub password: Option<String>,
+    /// Bearer token.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(hidden)")
+    }
+}
+
+impl Secrets {
+    /// Reads the files the settings name; white space at their end is not part of the secret.
+    pub fn read(settings: &settings::Questdb) -> Result<Self, ConnectionError> {
+        Ok(Self {
+            password: read_secret("password_file", settings.password_file.as_deref())?,
+            token: read_secret("token_file", settings.token_file.as_deref())?,
+        })
+    }
+}
+
+fn read_secret(key: &'static str, path: Option<&Path>) -> Result<Option<String>, ConnectionError> {
+    let Some(path) = path else { return Ok(None) };
+    let read = || {
+        if fs::metadata(path)?.len() > MAX_SECRET_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 64 KiB"));
+        }
+        fs::read_to_string(path)
+    };
+    let text = read().map_err(|source| ConnectionError::Secret { key, path: path.to_owned(), source })?;
+    Ok(Some(text.trim_end().to_owned()))
+}
+
+/// A described connection: nothing is open yet.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The questdb-rs configuration string, without secrets.
+    pub conf: String,
+    /// `http://host:port` or `https://host:port`.
+    pub base_url: String,
+    /// Time for one request.
+    pub request_timeout: Duration,
+    /// Whether `conf` sets the timeout itself.
+    pub timeout_in_conf: bool,
+    /// PEM file of certificates to trust (`tls_roots`); the built-in ones when absent.
+    pub tls_roots: Option<PathBuf>,
+    /// User name of basic authentication.
+    pub username: Option<String>,
+    /// Password or token.
+    pub secrets: Secrets,
+}
+
+impl Connection {
+    /// Describes the connection the settings ask for.
+    pub fn new(settings: &settings::Questdb, secrets: Secrets) -> Result<Self, ConnectionError> {
+        let fail = |what: &str| ConnectionError::Conf { conf: settings.conf.clone(), what: what.to_owned() };
+        let conf = questdb_confstr::parse_conf_str(&settings.conf).map_err(|e| fail(&e.to_string()))?;
+        if !matches!(conf.service(), "http" | "https") {
+            return Err(fail("only http:: and https:: are supported"));
+        }
+        let addr = conf.get("addr").ok_or_else(|| fail("addr is missing"))?;
+        if addr.contains(',') {
+            return Err(fail("one address is supported"));
+        }
+        let has_port = addr.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let addr = if has_port { addr.to_owned() } else { format!("{addr}:{DEFAULT_PORT}") };
+        let millis = conf.get("request_timeout").map(str::parse::<u64>).transpose();
+        let millis = millis.map_err(|_| fail("request_timeout is no number of milliseconds"))?;
+        if settings.username.is_some() != secrets.password.is_some() {
+            return Err(ConnectionError::HalfBasic);
+        }
+        Ok(Self {
+            base_url: format!("{}://{addr}", conf.service()),
+            request_timeout: millis.map_or(DEFAULT_REQUEST_TIMEOUT, Duration::from_millis),
+            timeout_in_conf: millis.is_some(),
+            tls_roots: conf.get("tls_roots").map(PathBuf::from),
+            conf: settings.conf.clone(),
+            username: settings.username.clone(),
+            secrets,
+        })
+    }
+
+    /// The `Authorization` header's value, when there is authentication.
+    pub fn authorization(&self) -> Option<String> {
+        match (&self.username, &self.secrets.password, &self.secrets.token) {
+            (Some(user), Some(password), _) => {
+                Some(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))
+            }
+            (_, _, Some(token)) => Some(format!("Bearer {token}")),
+            _ => None,
+        }
+    }
+}
+
+/// Base64 with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let six = group >> (18 - 6 * i) & 63;
+            out.push(if i > chunk.len() { '=' } else { char::from(ALPHABET[six as usize]) });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn describe(conf: &str) -> Result<Connection, ConnectionError> {
+        Connection::new(&settings::Questdb { conf: conf.into(), ..Default::default() }, Secrets::default())
+    }
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("\u{3ff}", "z78=")];
+        for (plain, coded) in cases {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn conf_strings() {
+        let connection = describe("https::addr=db.example;request_timeout=250;").unwrap();
+        assert_eq!(connection.base_url, "https://db.example:9000");
+        assert_eq!(connection.request_timeout, Duration::from_millis(250));
+        assert_eq!(describe("http::addr=[::1]:9001;").unwrap().base_url, "http://[::1]:9001");
+        for bad in ["tcp::addr=x:1;", "http::", "http", "http::addr=a:1;request_timeout=soon;"] {
+            assert!(describe(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug() {
+        let secrets = Secrets { password: Some("hunter2".into()), token: None };
+        let settings = settings::Questdb { username: Some("u".into()), ..Default::default() };
+        let connection = Connection::new(&settings, secrets).unwrap();
+        assert!(!format!("{connection:?}").contains("hunter2"));
+        assert_eq!(connection.authorization().unwrap(), "Basic dTpodW50ZXIy");
+    }
+}

@@ -1,0 +1,433 @@
+//! What has to be done to a table before rows of a certain shape may be sent to it.
+//!
+//! QuestDB keeps one row a deduplication key. A symbol outside the keys makes two series one, and rows collapse;
+//! so the keys are widened before the first row with a new symbol is sent.
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Sql, SqlError,
+    sql::{ColumnInfo, TableInfo},
+    statement::{self, NewTable},
+};
+
+/// Most tables a lane remembers; the memory starts afresh beyond.
+pub const MAX_TABLES: usize = 4_096;
+/// Most shapes of rows remembered a table; the table's memory starts afresh beyond.
+pub const MAX_SHAPES: usize = 64;
+/// Longest wait for a table's description to catch up.
+const APPLY_WAIT: Duration = Duration::from_secs(5);
+const APPLY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How rows are to be treated by the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// What created tables look like; none when tables are not to be created.
+    pub create: Option<NewTable>,
+    /// Whether rows may go to a table whose keys lack some of their symbols.
+    pub allow_narrow: bool,
+}
+
+/// What to do before rows with certain symbols go to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send them.
+    Send,
+    /// Send them; the table cannot tell a resent row from a new one.
+    SendAtLeastOnce {
+        /// What to tell the operator, with the statement that mends it.
+        warning: String,
+    },
+    /// Send them; rows that differ in some symbol only will collapse, and the source allows it.
+    SendCollapsing {
+        /// What to tell the operator, with the statement that mends it.
+        warning: String,
+    },
+    /// Run these first, with nothing of the table in flight.
+    Run {
+        /// The statements, in order.
+        statements: Vec<String>,
+        /// Names that are keys afterwards, the timestamp left out.
+        keys: Vec<String>,
+    },
+    /// Set them aside.
+    Refuse {
+        /// Why, with what mends it.
+        reason: String,
+    },
+}
+
+fn is(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
+}
+
+/// Decides from a table's description, the symbols of a row, and the rules.
+pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rules) -> Action {
+    let Some(info) = info else {
+        return match rules.create {
+            Some(shape) => Action::Run {
+                statements: vec![statement::create_table(table, symbols, shape)],
+                keys: symbols.iter().map(|s| (*s).to_owned()).collect(),
+            },
+            None => {
+                Action::Refuse { reason: format!("table {table:?} does not exist and questdb.create_tables is false") }
+            }
+        };
+    };
+    let timestamp = info.columns.iter().find(|c| c.designated).map(|c| c.name.as_str());
+    let Some(timestamp) = timestamp else {
+        return Action::Refuse { reason: format!("table {table:?} has no designated timestamp") };
+    };
+    let keys = info.columns.iter().filter(|c| c.key && !c.designated).map(|c| c.name.as_str());
+    let mut wanted: Vec<&str> = keys.collect();
+    let column = |symbol: &str| info.columns.iter().find(|c| is(&c.name, symbol));
+    let outside: Vec<&str> =
+        symbols.iter().copied().filter(|s| column(s).is_some_and(|c| !c.key && !c.designated)).collect();
+    let missing: Vec<&str> = symbols.iter().copied().filter(|s| column(s).is_none()).collect();
+    if !info.dedup || !info.wal {
+        wanted.extend(outside.iter().chain(&missing));
+        return Action::SendAtLeastOnce { warning: no_dedup(info, timestamp, &wanted) };
+    }
+    if outside.is_empty() && missing.is_empty() {
+        return Action::Send;
+    }
+    if !outside.is_empty() {
+        wanted.extend(outside.iter().chain(&missing));
+        let mend = statement::set_keys(&info.name, timestamp, &wanted);
+        let what = format!("table {:?} deduplicates without {}", info.name, outside.join(", "));
+        return if rules.allow_narrow {
+            Action::SendCollapsing {
+                warning: format!("{what}: rows that differ only there collapse; mend with: {mend}"),
+            }
+        } else {
+            Action::Refuse { reason: format!("{what}: rows that differ only there would collapse; mend with: {mend}") }
+        };
+    }
+    wanted.extend(&missing);
+    let mut statements: Vec<_> = missing.iter().map(|symbol| statement::add_symbol(&info.name, symbol)).collect();
+    statements.push(statement::set_keys(&info.name, timestamp, &wanted));
+    Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() }
+}
+
+fn no_dedup(info: &TableInfo, timestamp: &str, keys: &[&str]) -> String {
+    let mend = statement::set_keys(&info.name, timestamp, keys);
+    if info.wal {
+        format!("table {:?} has no deduplication: a resent row becomes a second row; mend with: {mend}", info.name)
+    } else {
+        format!("table {:?} is no WAL table: a resent row becomes a second row; make it one, then: {mend}", info.name)
+    }
+}
+
+/// What is known of the rows of one shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send; a resent row replaces itself.
+    Send,
+    /// Send, but not a second time what is settled.
+    SendOnce,
+    /// Set aside for this reason.
+    Refuse(Arc<str>),
+}
+
+/// What an examination found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Examined {
+    /// Rows of the shape can be dealt with.
+    Known(Verdict),
+    /// The statements have to be run while nothing of the table is in flight.
+    Needs(Vec<String>),
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    info: Option<TableInfo>,
+    shapes: HashMap<u64, Verdict>,
+    /// Keys set by this process, while QuestDB's own description lags behind them.
+    set: Vec<String>,
+}
+
+/// A lane's memory of its tables.
+#[derive(Debug)]
+pub struct Schema {
+    tables: HashMap<String, Known>,
+    warnings: HashMap<String, String>,
+    /// Warnings logged before, which need no second line.
+    said: HashMap<String, String>,
+    hasher: foldhash::fast::FixedState,
+    create: Option<NewTable>,
+}
+
+impl Schema {
+    /// An empty memory; `create` is what created tables look like, none to create none.
+    pub fn new(create: Option<NewTable>) -> Self {
+        let hasher = foldhash::fast::FixedState::with_seed(0);
+        Self { tables: HashMap::new(), warnings: HashMap::new(), said: HashMap::new(), hasher, create }
+    }
+
+    /// Number of a set of symbol names, in the order of a row.
+    pub fn shape<'a>(&self, names: impl Iterator<Item = &'a str>) -> u64 {
+        names.fold(0xcbf2_9ce4_8422_2325, |hash: u64, name| {
+            hash.rotate_left(5).wrapping_mul(0x0100_0000_01b3) ^ self.hasher.hash_one(name.as_bytes())
+        })
+    }
+
+    /// The verdict on a shape, when it is known.
+    pub fn verdict(&self, table: &str, shape: u64) -> Option<&Verdict> {
+        self.tables.get(table)?.shapes.get(&shape)
+    }
+
+    /// Forgets what QuestDB said, since it may have been restored or replaced meanwhile.
+    pub fn forget(&mut self) {
+        self.tables.retain(|_, known| !known.set.is_empty());
+        for known in self.tables.values_mut() {
+            known.info = None;
+            known.shapes.clear();
+        }
+        self.said.extend(self.warnings.drain());
+        if self.said.len() > MAX_TABLES {
+            self.said.clear();
+        }
+    }
+
+    /// What the operator should know, by table.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.warnings.values().map(String::as_str)
+    }
+
+    /// Tables that cannot tell a resent row from a new one.
+    pub fn at_least_once(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().filter(|(_, k)| k.shapes.values().any(|v| *v == Verdict::SendOnce)).map(|(t, _)| t.as_str())
+    }
+
+    /// Finds out about a shape that is not known yet.
+    pub fn examine(
+        &mut self,
+        sql: &Sql,
+        table: &str,
+        symbols: &[&str],
+        allow_narrow: bool,
+    ) -> Result<Examined, SqlError> {
+        if self.tables.len() >= MAX_TABLES && !self.tables.contains_key(table) {
+            self.tables.clear();
+            self.warnings.clear();
+        }
+        let known = self.tables.entry(table.to_owned()).or_default();
+        if known.info.is_none() {
+            known.info = sql.table_info(table)?;
+            match &mut known.info {
+                Some(info) if has_keys(info, &known.set) => known.set.clear(),
+                Some(info) => add_set_keys(info, &known.set),
+                None => known.set.clear(),
+            }
+        }
+        let rules = Rules { create: self.create, allow_narrow };
+        let action = plan(table, known.info.as_ref(), symbols, rules);
+        let shape = self.shape(symbols.iter().copied());
+        let verdict = match action {
+            Action::Run { statements, .. } => return Ok(Examined::Needs(statements)),
+            Action::Send => Verdict::Send,
+            Action::SendAtLeastOnce { warning } => {
+                self.warn(table, warning);
+                Verdict::SendOnce
+            }
+            Action::SendCollapsing { warning } => {
+                self.warn(table, warning);
+                Verdict::Send
+            }
+            Action::Refuse { reason } => {
+                self.warn(table, reason.clone());
+                Verdict::Refuse(reason.into())
+            }
+        };
+        self.remember(table, shape, verdict.clone());
+        Ok(Examined::Known(verdict))
+    }
+
+    fn warn(&mut self, table: &str, text: String) {
+        if self.warnings.get(table).or_else(|| self.said.get(table)) != Some(&text) {
+            tracing::warn!(table, "{text}");
+        }
+        self.warnings.insert(table.to_owned(), text);
+    }
+
+    fn remember(&mut self, table: &str, shape: u64, verdict: Verdict) {
+        let known = self.tables.entry(table.to_owned()).or_default();
+        if known.shapes.len() >= MAX_SHAPES {
+            known.shapes.clear();
+        }
+        known.shapes.insert(shape, verdict);
+    }
+
+    /// Makes the table fit for the shape. To be called only while nothing of the table is in flight.
+    ///
+    /// A statement that QuestDB refuses for good makes the shape's rows ones to set aside.
+    pub fn prepare(
+        &mut self,
+        sql: &Sql,
+        table: &str,
+        symbols: &[&str],
+        allow_narrow: bool,
+    ) -> Result<Verdict, SqlError> {
+        self.await_description(sql, table)?;
+        // Twice: what is created is described anew, and found fit.
+        for _ in 0..2 {
+            let statements = match self.examine(sql, table, symbols, allow_narrow)? {
+                Examined::Known(verdict) => return Ok(verdict),
+                Examined::Needs(statements) => statements,
+            };
+            for statement in &statements {
+                match sql.query(statement) {
+                    Ok(_) => tracing::info!(table, "{statement}"),
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(error) => {
+                        let reason = format!("{error}; statement: {statement}");
+                        tracing::warn!(table, "{reason}");
+                        let verdict = Verdict::Refuse(reason.into());
+                        let shape = self.shape(symbols.iter().copied());
+                        self.remember(table, shape, verdict.clone());
+                        return Ok(verdict);
+                    }
+                }
+            }
+            self.ran(table, symbols);
+        }
+        let shape = self.shape(symbols.iter().copied());
+        self.remember(table, shape, Verdict::Send);
+        Ok(Verdict::Send)
+    }
+
+    /// Waits for QuestDB to apply what is committed to a table, since keys set by an earlier process may be among it.
+    /// Keys left out of a statement would be keys no more.
+    fn await_description(&mut self, sql: &Sql, table: &str) -> Result<(), SqlError> {
+        let deadline = Instant::now() + APPLY_WAIT;
+        let described = |known: &Known| known.info.is_some() && known.set.is_empty();
+        while self.tables.get(table).is_some_and(described) && Instant::now() < deadline {
+            let applying = sql.is_applying(table)?;
+            self.tables.remove(table);
+            if !applying {
+                break;
+            }
+            std::thread::sleep(APPLY_PAUSE);
+            let info = sql.table_info(table)?;
+            self.tables.insert(table.to_owned(), Known { info, ..Known::default() });
+        }
+        Ok(())
+    }
+
+    fn ran(&mut self, table: &str, symbols: &[&str]) {
+        let known = self.tables.entry(table.to_owned()).or_default();
+        for symbol in symbols {
+            if !known.set.iter().any(|set| is(set, symbol)) {
+                known.set.push((*symbol).to_owned());
+            }
+        }
+        if let Some(info) = &mut known.info {
+            add_set_keys(info, &known.set);
+        }
+    }
+}
+
+fn has_keys(info: &TableInfo, names: &[String]) -> bool {
+    names.iter().all(|name| info.columns.iter().any(|column| column.key && is(&column.name, name)))
+}
+
+/// Adds keys that are set but not described yet.
+fn add_set_keys(info: &mut TableInfo, set: &[String]) {
+    if !info.dedup {
+        return;
+    }
+    for name in set {
+        match info.columns.iter_mut().find(|column| is(&column.name, name)) {
+            Some(column) => column.key = true,
+            None => info.columns.push(ColumnInfo {
+                name: name.clone(),
+                kind: "SYMBOL".into(),
+                designated: false,
+                key: true,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::PartitionBy;
+
+    const SHAPE: NewTable = NewTable { partition_by: PartitionBy::Day, ttl: None };
+    const RULES: Rules = Rules { create: Some(SHAPE), allow_narrow: false };
+
+    fn column(name: &str, kind: &str, key: bool) -> ColumnInfo {
+        ColumnInfo { name: name.into(), kind: kind.into(), designated: name == "ts", key }
+    }
+
+    fn info(dedup: bool, columns: &[(&str, &str, bool)]) -> TableInfo {
+        let columns =
+            [("ts", "TIMESTAMP", dedup)].iter().chain(columns).map(|(n, k, key)| column(n, k, *key)).collect();
+        TableInfo { name: "T".into(), wal: true, dedup, columns }
+    }
+
+    #[test]
+    fn a_missing_table_is_created_or_its_rows_refused() {
+        let Action::Run { statements, keys } = plan("t", None, &["device"], RULES) else { panic!() };
+        assert!(statements[0].starts_with("CREATE TABLE"));
+        assert_eq!(keys, ["device"]);
+        let rules = Rules { create: None, ..RULES };
+        assert!(matches!(plan("t", None, &["device"], rules), Action::Refuse { .. }));
+    }
+
+    #[test]
+    fn a_new_symbol_joins_the_keys_and_none_is_lost() {
+        let info = info(true, &[("device", "SYMBOL", true), ("x", "DOUBLE", false)]);
+        assert_eq!(plan("t", Some(&info), &["device"], RULES), Action::Send);
+        assert_eq!(plan("t", Some(&info), &[], RULES), Action::Send);
+        let Action::Run { statements, keys } = plan("t", Some(&info), &["Device", "site"], RULES) else { panic!() };
+        assert_eq!(keys, ["device", "site"]);
+        assert_eq!(statements[0], "ALTER TABLE \"T\" ADD COLUMN IF NOT EXISTS \"site\" SYMBOL");
+        assert_eq!(statements[1], "ALTER TABLE \"T\" DEDUP ENABLE UPSERT KEYS(\"ts\", \"device\", \"site\")");
+    }
+
+    #[test]
+    fn narrow_keys_are_refused_with_what_mends_them() {
+        for kind in ["SYMBOL", "VARCHAR"] {
+            let info = info(true, &[("device", "SYMBOL", true), ("site", kind, false)]);
+            let Action::Refuse { reason } = plan("t", Some(&info), &["device", "site"], RULES) else { panic!() };
+            assert!(reason.contains("DEDUP ENABLE UPSERT KEYS(\"ts\", \"device\", \"site\")"), "{reason}");
+            let rules = Rules { allow_narrow: true, ..RULES };
+            assert!(matches!(plan("t", Some(&info), &["device", "site"], rules), Action::SendCollapsing { .. }));
+            assert_eq!(plan("t", Some(&info), &["device"], RULES), Action::Send);
+        }
+    }
+
+    #[test]
+    fn a_table_without_dedup_is_warned_about() {
+        let mut info = info(false, &[("device", "SYMBOL", false)]);
+        let Action::SendAtLeastOnce { warning } = plan("t", Some(&info), &["device"], RULES) else { panic!() };
+        assert!(warning.contains("KEYS(\"ts\", \"device\")"), "{warning}");
+        info.wal = false;
+        assert!(matches!(plan("t", Some(&info), &["device"], RULES), Action::SendAtLeastOnce { .. }));
+    }
+
+    #[test]
+    fn keys_this_process_set_survive_a_lagging_description() {
+        let mut described = info(true, &[("device", "SYMBOL", true)]);
+        add_set_keys(&mut described, &["site".to_owned()]);
+        assert_eq!(plan("t", Some(&described), &["device", "site"], RULES), Action::Send);
+        let Action::Run { keys, .. } = plan("t", Some(&described), &["room"], RULES) else { panic!() };
+        assert_eq!(keys, ["device", "site", "room"]);
+    }
+
+    #[test]
+    fn shapes_depend_on_names_and_their_borders() {
+        let schema = Schema::new(None);
+        let shape = |names: &[&str]| schema.shape(names.iter().copied());
+        assert_eq!(shape(&["a", "b"]), shape(&["a", "b"]));
+        assert_ne!(shape(&["a", "b"]), shape(&["ab"]));
+        assert_ne!(shape(&["a"]), shape(&[]));
+    }
+}

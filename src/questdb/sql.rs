@@ -1,0 +1,220 @@
+//! A small blocking client of QuestDB's SQL endpoint (`GET /exec`).
+
+use std::{fs, io, sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{Connection, cut, statement};
+
+/// Largest answer read, in bytes.
+pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
+
+/// Why there is no answer. Messages are cut to [`super::MAX_MESSAGE_BYTES`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SqlError {
+    /// No connection, or it broke.
+    #[error("QuestDB is not reachable: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("QuestDB did not answer in time")]
+    Timeout,
+    /// 401 or 403.
+    #[error("QuestDB refuses the credentials (check questdb.username, password_file, token_file)")]
+    Auth,
+    /// QuestDB answered that it cannot now.
+    #[error("QuestDB is overloaded or failing (status {0})")]
+    Overloaded(u16),
+    /// The statement is refused.
+    #[error("QuestDB refuses the statement at character {position}: {message}")]
+    Refused {
+        /// QuestDB's reason.
+        message: String,
+        /// Offset in the statement.
+        position: u64,
+    },
+    /// The answer is no answer.
+    #[error("QuestDB's answer cannot be read: {0}")]
+    Answer(String),
+    /// The connection cannot be set up.
+    #[error("cannot ask QuestDB (check questdb.conf): {0}")]
+    Setup(String),
+}
+
+impl SqlError {
+    /// Whether the same statement may succeed later without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { message, .. } => {
+                let message = message.to_lowercase();
+                ["busy", "locked", "could not lock", "timeout", "timed out", "retry", "read-only"]
+                    .iter()
+                    .any(|word| message.contains(word))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// A query's answer; empty for a statement that answers nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// Column names.
+    pub columns: Vec<String>,
+    /// Values, a vector a row.
+    pub rows: Vec<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    columns: Vec<AnswerColumn>,
+    #[serde(default)]
+    dataset: Vec<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct AnswerColumn {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+    #[serde(default)]
+    position: u64,
+}
+
+/// A table as QuestDB describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableInfo {
+    /// Its name as created (QuestDB compares names without case).
+    pub name: String,
+    /// Whether it is a WAL table.
+    pub wal: bool,
+    /// Whether deduplication is on.
+    pub dedup: bool,
+    /// Its columns.
+    pub columns: Vec<ColumnInfo>,
+}
+
+/// A column as QuestDB describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// Its type, such as `SYMBOL`.
+    pub kind: String,
+    /// Whether it is the designated timestamp.
+    pub designated: bool,
+    /// Whether it is a deduplication key.
+    pub key: bool,
+}
+
+/// The client. Cheap to clone; connections are kept open between requests.
+#[derive(Debug, Clone)]
+pub struct Sql {
+    agent: ureq::Agent,
+    connection: Arc<Connection>,
+    authorization: Option<String>,
+}
+
+impl Sql {
+    /// A client of that connection; nothing is sent yet.
+    pub fn new(connection: Arc<Connection>) -> Result<Self, SqlError> {
+        let mut config = ureq::Agent::config_builder()
+            .timeout_global(Some(connection.request_timeout))
+            .http_status_as_error(false)
+            .max_idle_connections(1)
+            .max_redirects(0);
+        if let Some(path) = &connection.tls_roots {
+            let pem = fs::read(path).map_err(|e| SqlError::Setup(format!("tls_roots {}: {e}", path.display())))?;
+            let certificates: Vec<_> = ureq::tls::parse_pem(&pem)
+                .filter_map(|item| match item {
+                    Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+                    _ => None,
+                })
+                .collect();
+            let roots = ureq::tls::RootCerts::new_with_certs(&certificates);
+            config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build());
+        }
+        let authorization = connection.authorization();
+        Ok(Self { agent: config.build().into(), connection, authorization })
+    }
+
+    /// Whether the server answers at all (`GET /ping`).
+    pub fn ping(&self, timeout: Duration) -> Result<(), SqlError> {
+        let request = self.agent.get(format!("{}/ping", self.connection.base_url));
+        let timeout = timeout.min(self.connection.request_timeout);
+        let answer = request.config().timeout_global(Some(timeout)).build().call().map_err(|e| unsent(&e))?;
+        match answer.status().as_u16() {
+            status @ 500.. => Err(SqlError::Overloaded(status)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs one statement and waits for its answer, at most the connection's request timeout.
+    pub fn query(&self, statement: &str) -> Result<Table, SqlError> {
+        let mut request = self.agent.get(format!("{}/exec", self.connection.base_url)).query("query", statement);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let mut answer = request.call().map_err(|e| unsent(&e))?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map_err(|e| unsent(&e))?;
+        match status {
+            200 => {
+                let answer: Answer = serde_json::from_slice(&body).map_err(|e| SqlError::Answer(e.to_string()))?;
+                Ok(Table { columns: answer.columns.into_iter().map(|c| c.name).collect(), rows: answer.dataset })
+            }
+            401 | 403 => Err(SqlError::Auth),
+            400..=499 => match serde_json::from_slice::<Refusal>(&body) {
+                Ok(refusal) => {
+                    Err(SqlError::Refused { message: cut(&refusal.error).to_owned(), position: refusal.position })
+                }
+                Err(_) => Err(SqlError::Answer(format!("status {status} without a reason"))),
+            },
+            _ => Err(SqlError::Overloaded(status)),
+        }
+    }
+
+    /// What QuestDB knows of a table; none when there is no such table.
+    pub fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
+        let head = self.query(&statement::find_table(table))?;
+        let Some(row) = head.rows.first() else { return Ok(None) };
+        let text = |row: &[Value], at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let flag = |row: &[Value], at: usize| row.get(at).and_then(Value::as_bool).unwrap_or_default();
+        let name = text(row, 0);
+        let columns = match self.query(&statement::describe_table(&name)) {
+            Ok(columns) => columns,
+            // Dropped between the two questions.
+            Err(SqlError::Refused { message, .. }) if message.contains("does not exist") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let columns = columns.rows.iter().map(|row| ColumnInfo {
+            name: text(row, 0),
+            kind: text(row, 1),
+            designated: flag(row, 2),
+            key: flag(row, 3),
+        });
+        Ok(Some(TableInfo { name, wal: flag(row, 1), dedup: flag(row, 2), columns: columns.collect() }))
+    }
+
+    /// Whether the table still has committed transactions to apply, so that its description may be behind.
+    pub fn is_applying(&self, table: &str) -> Result<bool, SqlError> {
+        let answer = self.query(&statement::apply_lag(table))?;
+        let number = |at: usize| answer.rows.first().and_then(|row| row.get(at)).and_then(Value::as_i64).unwrap_or(0);
+        Ok(number(0) < number(1))
+    }
+}
+
+fn unsent(error: &ureq::Error) -> SqlError {
+    match error {
+        ureq::Error::Timeout(_) => SqlError::Timeout,
+        ureq::Error::BodyExceedsLimit(_) => SqlError::Answer(format!("more than {MAX_ANSWER_BYTES} bytes")),
+        ureq::Error::BadUri(_) | ureq::Error::Tls(_) => SqlError::Setup(error.to_string()),
+        ureq::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => SqlError::Timeout,
+        _ => SqlError::Unreachable(cut(&error.to_string()).to_owned()),
+    }
+}

@@ -1,0 +1,135 @@
+//! The SQL forebay sends, as text (pure).
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::config::settings::PartitionBy;
+
+/// Name of the designated timestamp in tables that forebay creates.
+pub const TIMESTAMP_COLUMN: &str = "timestamp";
+
+/// An identifier, quoted.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string literal.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// What a table looks like that forebay creates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewTable {
+    /// Partitioning.
+    pub partition_by: PartitionBy,
+    /// Time to live of its rows, in whole hours (rounded up).
+    pub ttl: Option<Duration>,
+}
+
+/// `CREATE TABLE`: a WAL table whose rows are deduplicated by time and every symbol.
+pub fn create_table(table: &str, symbols: &[&str], shape: NewTable) -> String {
+    let mut sql = format!("CREATE TABLE IF NOT EXISTS {} (", identifier(table));
+    let timestamp = identifier(TIMESTAMP_COLUMN);
+    let _ = write!(sql, "{timestamp} TIMESTAMP");
+    for symbol in symbols {
+        let _ = write!(sql, ", {} SYMBOL", identifier(symbol));
+    }
+    let partition = match shape.partition_by {
+        PartitionBy::Hour => "HOUR",
+        PartitionBy::Day => "DAY",
+        PartitionBy::Week => "WEEK",
+        PartitionBy::Month => "MONTH",
+        PartitionBy::Year => "YEAR",
+    };
+    let _ = write!(sql, ") TIMESTAMP({timestamp}) PARTITION BY {partition}");
+    if let Some(ttl) = shape.ttl {
+        let _ = write!(sql, " TTL {} HOURS", ttl.as_secs().div_ceil(3600).max(1));
+    }
+    let _ = write!(sql, " WAL DEDUP UPSERT KEYS({})", key_list(TIMESTAMP_COLUMN, symbols));
+    sql
+}
+
+/// `ALTER TABLE`: one more symbol column.
+pub fn add_symbol(table: &str, symbol: &str) -> String {
+    format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} SYMBOL", identifier(table), identifier(symbol))
+}
+
+/// `ALTER TABLE`: deduplication by the timestamp and these columns.
+pub fn set_keys(table: &str, timestamp: &str, keys: &[&str]) -> String {
+    format!("ALTER TABLE {} DEDUP ENABLE UPSERT KEYS({})", identifier(table), key_list(timestamp, keys))
+}
+
+fn key_list(timestamp: &str, keys: &[&str]) -> String {
+    let mut list = identifier(timestamp);
+    for key in keys {
+        let _ = write!(list, ", {}", identifier(key));
+    }
+    list
+}
+
+/// Name, `walEnabled` and `dedup` of a table, by a name compared without case as QuestDB itself does.
+pub fn find_table(table: &str) -> String {
+    format!(
+        "SELECT table_name, walEnabled, dedup FROM tables() WHERE lower(table_name) = {}",
+        literal(&table.to_lowercase())
+    )
+}
+
+/// Name, type, `designated` and `upsertKey` of each column.
+pub fn describe_table(table: &str) -> String {
+    format!("SELECT \"column\", type, designated, upsertKey FROM table_columns({})", literal(table))
+}
+
+/// Applied and committed transaction of a WAL table.
+pub fn apply_lag(table: &str) -> String {
+    format!(
+        "SELECT writerTxn, sequencerTxn FROM wal_tables() WHERE suspended = false AND lower(name) = {}",
+        literal(&table.to_lowercase())
+    )
+}
+
+/// The latest row of each series of a table; `equal` narrows it to symbols with these values.
+pub fn latest(table: &str, timestamp: &str, symbols: &[&str], equal: &[(&str, &str)], limit: usize) -> String {
+    let mut sql = format!("SELECT * FROM {}", identifier(table));
+    for (index, (name, value)) in equal.iter().enumerate() {
+        let glue = if index == 0 { "WHERE" } else { "AND" };
+        let _ = write!(sql, " {glue} {} = {}", identifier(name), literal(value));
+    }
+    let partition: Vec<_> = symbols.iter().map(|symbol| identifier(symbol)).collect();
+    if partition.is_empty() {
+        let _ = write!(sql, " ORDER BY {} DESC LIMIT 1", identifier(timestamp));
+    } else {
+        let _ = write!(sql, " LATEST ON {} PARTITION BY {} LIMIT {limit}", identifier(timestamp), partition.join(", "));
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_read_as_documented() {
+        let shape = NewTable { partition_by: PartitionBy::Day, ttl: Some(Duration::from_secs(3601)) };
+        assert_eq!(
+            create_table("sensors", &["device"], shape),
+            "CREATE TABLE IF NOT EXISTS \"sensors\" (\"timestamp\" TIMESTAMP, \"device\" SYMBOL) TIMESTAMP(\"timestamp\") \
+             PARTITION BY DAY TTL 2 HOURS WAL DEDUP UPSERT KEYS(\"timestamp\", \"device\")"
+        );
+        assert_eq!(add_symbol("t", "site"), "ALTER TABLE \"t\" ADD COLUMN IF NOT EXISTS \"site\" SYMBOL");
+        assert_eq!(
+            set_keys("t", "ts", &["a", "b"]),
+            "ALTER TABLE \"t\" DEDUP ENABLE UPSERT KEYS(\"ts\", \"a\", \"b\")"
+        );
+        assert_eq!(
+            latest("t", "ts", &["d"], &[("d", "o'1")], 10),
+            "SELECT * FROM \"t\" WHERE \"d\" = 'o''1' LATEST ON \"ts\" PARTITION BY \"d\" LIMIT 10"
+        );
+    }
+
+    #[test]
+    fn quotes_cannot_be_escaped_from() {
+        assert_eq!(identifier("a\"; DROP TABLE x; --"), "\"a\"\"; DROP TABLE x; --\"");
+        assert_eq!(literal("a'; DROP"), "'a''; DROP'");
+    }
+}

@@ -1,0 +1,456 @@
+//! The log itself: appending under a short lock, sealing commits, publishing what is durable, moving the tail.
+
+use std::{
+    io,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    layout::{self, Checksum, Commit, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
+    ledger::{Intake, Outcome},
+    marks::{Mark, Pos, Seq},
+    media::Media,
+    recover::Recovered,
+    tail::TailIndex,
+};
+use crate::point::Received;
+
+/// Space kept back at each append, so that a commit trailer always fits behind it.
+const COMMIT_RESERVE_BYTES: u64 = 2048;
+
+/// One record of a message about to be appended.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// What it is: rows, a dead letter or a clear.
+    pub kind: Kind,
+    /// [`super::table_hash`] of its table; 0 where there is none.
+    pub table_hash: u32,
+    /// Rows in the body.
+    pub rows: u16,
+    /// The body, encoded by [`crate::entry`].
+    pub body: &'a [u8],
+}
+
+/// Where a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its first record.
+    pub first: Seq,
+    /// Its last record.
+    pub last: Seq,
+    /// The position behind it.
+    pub end: Pos,
+}
+
+/// Why a message was not appended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// No room until the tail moves.
+    #[error("the ring is full")]
+    Full,
+    /// It would never fit.
+    #[error("the message needs {bytes} bytes in the ring; {limit} are allowed (an eighth of [ring] size)")]
+    TooLarge {
+        /// Bytes of its largest record, header included.
+        bytes: u64,
+        /// Largest record.
+        limit: u64,
+    },
+    /// The ring has failed; nothing more may be acknowledged.
+    #[error("the ring is poisoned: {0}")]
+    Poisoned(String),
+}
+
+struct Head {
+    at: Mark,
+    sealed: Mark,
+    intake: Intake,
+    sealed_intake: Intake,
+    scratch: Vec<u8>,
+}
+
+struct Durable {
+    mark: Mark,
+    intake: Intake,
+    /// The lowest position somebody waits to be passed; commits below it wake nobody.
+    wanted: Pos,
+}
+
+/// A commit that is sealed and has to be synced.
+#[derive(Debug, Clone, Copy)]
+pub struct Sealed {
+    /// Where the unsynced bytes begin.
+    pub from: Pos,
+    /// Where they end.
+    pub to: Mark,
+    intake: Intake,
+}
+
+/// The log in its medium.
+pub struct Log {
+    media: Box<dyn Media>,
+    geometry: Geometry,
+    sum: Checksum,
+    generation: u32,
+    boot_id: [u8; 16],
+    gaps: Vec<(Mark, Mark)>,
+    head: Mutex<Head>,
+    durable: Mutex<Durable>,
+    durable_advanced: Condvar,
+    readable: AtomicU64,
+    header: Mutex<Header>,
+    index: Mutex<TailIndex>,
+    tail: Mutex<Mark>,
+    /// Position of the tail, for readers to look at without a lock.
+    tail_pos: AtomicU64,
+    /// The head may go up to here.
+    limit: AtomicU64,
+    starved: AtomicBool,
+    outcome: Mutex<(Outcome, Mark)>,
+    poison: Mutex<Option<String>>,
+    poisoned: AtomicBool,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    /// The log as recovery left it: synced up to its head.
+    pub(super) fn new(media: Box<dyn Media>, boot_id: [u8; 16], recovered: Recovered) -> Self {
+        let header = recovered.header;
+        let geometry = Geometry { capacity: header.capacity };
+        let head = recovered.head;
+        Self {
+            geometry,
+            sum: Checksum::of_ring(header.ring_id),
+            generation: header.generation,
+            boot_id,
+            gaps: recovered.gaps,
+            head: Mutex::new(Head {
+                at: head,
+                sealed: head,
+                intake: recovered.intake,
+                sealed_intake: recovered.intake,
+                scratch: Vec::new(),
+            }),
+            durable: Mutex::new(Durable { mark: head, intake: recovered.intake, wanted: Pos(u64::MAX) }),
+            durable_advanced: Condvar::new(),
+            readable: AtomicU64::new(head.pos.0),
+            header: Mutex::new(header),
+            index: Mutex::new(recovered.index),
+            tail: Mutex::new(header.tail),
+            tail_pos: AtomicU64::new(header.tail.pos.0),
+            limit: AtomicU64::new(header.tail.pos.0 + header.capacity),
+            starved: AtomicBool::new(false),
+            outcome: Mutex::new((recovered.outcome, recovered.safe)),
+            poison: Mutex::new(None),
+            poisoned: AtomicBool::new(false),
+            media,
+        }
+    }
+
+    /// Appends a message's records together.
+    pub fn append(&self, parts: &[Part<'_>], received: Received) -> Result<Appended, AppendError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(AppendError::Poisoned(self.poisoned().unwrap_or_default()));
+        }
+        let mut head = lock(&self.head);
+        let end = self.place_all(head.at.pos.0, parts)?;
+        if end + COMMIT_RESERVE_BYTES > self.limit.load(Ordering::Acquire) {
+            self.starved.store(true, Ordering::Release);
+            return Err(AppendError::Full);
+        }
+        let first = head.at.seq;
+        for (number, part) in parts.iter().enumerate() {
+            let last = number + 1 == parts.len();
+            if let Err(error) = self.write_part(&mut head, part, last, received) {
+                let reason = self.poison(&format!("a store failed: {error}"));
+                return Err(AppendError::Poisoned(reason));
+            }
+            head.intake.count(part.kind, part.rows, last);
+        }
+        Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
+    }
+
+    fn place_all(&self, mut pos: u64, parts: &[Part<'_>]) -> Result<u64, AppendError> {
+        for part in parts {
+            let bytes = layout::record_bytes(part.body.len());
+            if bytes > self.geometry.max_record() {
+                return Err(AppendError::TooLarge { bytes, limit: self.geometry.max_record() });
+            }
+            pos = self.geometry.place(pos, bytes) + bytes;
+        }
+        Ok(pos)
+    }
+
+    fn write_part(&self, head: &mut Head, part: &Part<'_>, last: bool, received: Received) -> io::Result<()> {
+        let header = RecordHeader {
+            len: part.body.len() as u32,
+            seq: head.at.seq,
+            generation: self.generation,
+            kind: part.kind,
+            last,
+            rows: part.rows,
+            table_hash: part.table_hash,
+            received,
+        };
+        self.write_record(head, &header, part.body, header.total())?;
+        head.at.seq.0 += 1;
+        Ok(())
+    }
+
+    /// Writes a record at the head, behind a pad where the lap has no room left, and moves the head by `bytes`.
+    fn write_record(&self, head: &mut Head, header: &RecordHeader, body: &[u8], bytes: u64) -> io::Result<()> {
+        let place = self.geometry.place(head.at.pos.0, bytes);
+        if place != head.at.pos.0 {
+            self.write_pad(head, place)?;
+        }
+        head.scratch.clear();
+        header.write(self.sum, place, body, &mut head.scratch);
+        self.media.store(self.geometry.offset(place), &head.scratch)?;
+        head.at.pos = Pos(place + bytes);
+        Ok(())
+    }
+
+    fn write_pad(&self, head: &mut Head, lap_end: u64) -> io::Result<()> {
+        let pos = head.at.pos.0;
+        let left = (lap_end - pos) as usize;
+        if left >= RECORD_HEADER_BYTES {
+            let pad = self.frame(Kind::Pad, head.at.seq, left - RECORD_HEADER_BYTES);
+            head.scratch.clear();
+            pad.write(self.sum, pos, &[], &mut head.scratch);
+            head.scratch.truncate(left);
+            self.media.store(self.geometry.offset(pos), &head.scratch)?;
+        }
+        head.at.pos = Pos(lap_end);
+        Ok(())
+    }
+
+    fn frame(&self, kind: Kind, seq: Seq, len: usize) -> RecordHeader {
+        RecordHeader {
+            len: len as u32,
+            seq,
+            generation: self.generation,
+            kind,
+            last: true,
+            rows: 0,
+            table_hash: 0,
+            received: Received::default(),
+        }
+    }
+
+    /// Seals what was appended since the last seal; none when there is nothing.
+    pub fn seal(&self) -> io::Result<Option<Sealed>> {
+        let durable = self.durable();
+        let (outcome, safe) = *lock(&self.outcome);
+        let mut head = lock(&self.head);
+        if head.at == head.sealed {
+            return Ok(None);
+        }
+        let commit =
+            Commit { durable, safe, intake: head.intake, outcome, boot_id: self.boot_id, from: head.sealed.pos };
+        // The commit ends a sector, so that no sector holding acknowledged bytes is ever written again.
+        let place = self.geometry.place(head.at.pos.0, layout::commit_bytes(head.at.pos.0));
+        let bytes = layout::commit_bytes(place);
+        let frame = self.frame(Kind::Commit, head.at.seq, bytes as usize - RECORD_HEADER_BYTES);
+        if place != head.at.pos.0 {
+            self.write_pad(&mut head, place)?;
+        }
+        self.write_record(&mut head, &frame, &commit.encode(), bytes)?;
+        head.sealed = head.at;
+        head.sealed_intake = head.intake;
+        lock(&self.index).note(head.at);
+        Ok(Some(Sealed { from: durable.pos, to: head.at, intake: head.intake }))
+    }
+
+    /// Syncs a sealed commit.
+    pub fn sync(&self, sealed: &Sealed) -> io::Result<()> {
+        self.geometry.ranges(sealed.from.0, sealed.to.pos.0).into_iter().try_for_each(|range| self.media.sync(range))
+    }
+
+    /// Makes a sealed commit the durable watermark and wakes who waits for it.
+    pub fn publish(&self, sealed: &Sealed) {
+        let mut durable = lock(&self.durable);
+        durable.mark = sealed.to;
+        durable.intake = sealed.intake;
+        self.readable.store(sealed.to.pos.0, Ordering::Release);
+        if sealed.to.pos > durable.wanted {
+            durable.wanted = Pos(u64::MAX);
+            self.durable_advanced.notify_all();
+        }
+    }
+
+    /// Waits until the durable watermark is beyond a position; false after the time-out or [`Log::wake_all`].
+    pub fn wait_durable(&self, beyond: Pos, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut durable = lock(&self.durable);
+        if durable.mark.pos > beyond {
+            return true;
+        }
+        durable.wanted = durable.wanted.min(beyond);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let woken = self.durable_advanced.wait_timeout(durable, left);
+        let (durable, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        durable.mark.pos > beyond
+    }
+
+    /// Wakes every waiting thread, so that it looks at its stop flag.
+    pub fn wake_all(&self) {
+        lock(&self.durable).wanted = Pos(u64::MAX);
+        self.durable_advanced.notify_all();
+    }
+
+    /// Writes and syncs the header with what is durable now, after `change` has had its say.
+    pub fn write_header(&self, change: impl FnOnce(&mut Header)) -> io::Result<Header> {
+        let (durable, intake) = {
+            let durable = lock(&self.durable);
+            (durable.mark, durable.intake)
+        };
+        let refused = lock(&self.head).intake;
+        let (outcome, safe) = *lock(&self.outcome);
+        let mut current = lock(&self.header);
+        let mut next = Header {
+            counter: current.counter + 1,
+            durable,
+            outcome,
+            safe: safe.max(current.safe),
+            intake: Intake { refused_messages: refused.refused_messages, refused_rows: refused.refused_rows, ..intake },
+            ..*current
+        };
+        change(&mut next);
+        self.media.store(next.slot_offset(), &next.encode())?;
+        self.media.sync(next.slot_offset()..next.slot_offset() + layout::SECTOR_BYTES)?;
+        *current = next;
+        Ok(next)
+    }
+
+    /// Moves the tail: durably first, then for readers, then the space is free.
+    pub fn move_tail(&self, to: Mark) -> io::Result<()> {
+        self.write_header(|header| {
+            header.tail = to;
+            header.safe = header.safe.max(to);
+        })?;
+        *lock(&self.tail) = to;
+        self.tail_pos.store(to.pos.0, Ordering::Release);
+        lock(&self.index).forget_before(to.pos);
+        self.limit.store(to.pos.0 + self.geometry.capacity, Ordering::Release);
+        self.starved.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes what recovery found behind the last commit as appended and not yet sealed nor durable.
+    pub(super) fn mark_unsealed(&self, durable: Pos) {
+        lock(&self.head).sealed.pos = durable;
+    }
+
+    /// Counts a message that the `drop-newest` policy keeps out.
+    pub fn count_refused(&self, rows: u64) {
+        let mut head = lock(&self.head);
+        head.intake.refused_messages += 1;
+        head.intake.refused_rows += rows;
+    }
+
+    /// Publishes the fate of the rows before the settled watermark, and where resending begins.
+    pub(super) fn set_outcome(&self, outcome: Outcome, safe: Mark) {
+        *lock(&self.outcome) = (outcome, safe);
+    }
+
+    pub(super) fn outcome(&self) -> (Outcome, Mark) {
+        *lock(&self.outcome)
+    }
+
+    /// What was taken in so far, synced or not.
+    pub fn intake(&self) -> Intake {
+        lock(&self.head).intake
+    }
+
+    /// Marks the ring as failed; the first reason stays.
+    pub fn poison(&self, reason: &str) -> String {
+        let kept = lock(&self.poison).get_or_insert_with(|| reason.to_owned()).clone();
+        self.poisoned.store(true, Ordering::Release);
+        self.wake_all();
+        kept
+    }
+
+    /// Why the ring has failed, if it has.
+    pub fn poisoned(&self) -> Option<String> {
+        lock(&self.poison).clone()
+    }
+
+    /// The place behind the last appended record.
+    pub fn appended(&self) -> Mark {
+        lock(&self.head).at
+    }
+
+    /// Whether something was appended and not yet sealed.
+    pub fn unsealed(&self) -> bool {
+        let head = lock(&self.head);
+        head.at != head.sealed
+    }
+
+    /// The place up to which everything is durable.
+    pub fn durable(&self) -> Mark {
+        lock(&self.durable).mark
+    }
+
+    /// Up to where readers may read.
+    pub(super) fn readable(&self) -> Pos {
+        Pos(self.readable.load(Ordering::Acquire))
+    }
+
+    /// The oldest record kept.
+    pub fn tail(&self) -> Mark {
+        *lock(&self.tail)
+    }
+
+    /// Whether the tail is beyond a position.
+    pub(super) fn tail_is_beyond(&self, pos: Pos) -> bool {
+        self.tail_pos.load(Ordering::Acquire) > pos.0
+    }
+
+    /// Bytes the head may still move.
+    pub fn free_bytes(&self) -> u64 {
+        self.limit.load(Ordering::Acquire).saturating_sub(self.appended().pos.0)
+    }
+
+    /// Whether an append was refused since the tail last moved.
+    pub fn starved(&self) -> bool {
+        self.starved.load(Ordering::Acquire)
+    }
+
+    /// The ring's id.
+    pub fn ring_id(&self) -> u64 {
+        lock(&self.header).ring_id
+    }
+
+    pub(super) fn index(&self) -> MutexGuard<'_, TailIndex> {
+        lock(&self.index)
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(super) fn checksum(&self) -> Checksum {
+        self.sum
+    }
+
+    pub(super) fn load(&self, pos: Pos, into: &mut [u8]) -> io::Result<()> {
+        self.media.load(self.geometry.offset(pos.0), into)
+    }
+
+    /// The same mark, or the end of the damaged stretch it lies in.
+    pub(super) fn over_gap(&self, at: Mark) -> Mark {
+        let inside = |(from, to): &&(Mark, Mark)| from.pos <= at.pos && at.pos < to.pos;
+        self.gaps.iter().find(inside).map_or(at, |(_, to)| *to)
+    }
+
+    pub(super) fn gaps(&self) -> &[(Mark, Mark)] {
+        &self.gaps
+    }
+}

@@ -1,0 +1,171 @@
+//! The ring file on disk: created whole, locked, memory-mapped for writing. The only file with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Write},
+    ops::Range,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use super::media::Media;
+
+/// Bytes written at a time when a file is filled with zeros. Larger writes make the kernel keep the file in large folios,
+/// and then each commit of 100 bytes writes up to a megabyte.
+const ZERO_CHUNK_BYTES: usize = 4096;
+const PAGE_BYTES: u64 = 4096;
+
+/// A file mapped into memory for stores; loads go through `pread`, so no reference into the mapping ever exists.
+pub struct MmapMedia {
+    file: File,
+    map: MmapRaw,
+    len: u64,
+    /// Serialises stores, so that two of them never overlap in time.
+    storing: Mutex<()>,
+}
+
+impl MmapMedia {
+    /// Opens and locks an existing file.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let file = open_locked(path)?;
+        let len = file.metadata().map_err(|e| FileError::io("read the size of", path, e))?.len();
+        Self::map(file, len, path)
+    }
+
+    /// Creates a file of `bytes` zeros, all of it allocated on disk, and puts it in place at `path`.
+    ///
+    /// `progress` is told how many bytes are written.
+    pub fn create(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Self, FileError> {
+        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".new-{}", std::process::id()));
+        let temporary = directory.join(name);
+        let filled = fill(&temporary, bytes, progress)
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .and_then(|()| File::open(directory)?.sync_all());
+        if let Err(error) = filled {
+            let _ = std::fs::remove_file(&temporary);
+            return Err(FileError::io("create", path, error));
+        }
+        Self::open(path)
+    }
+
+    /// Opens an existing file that was cut short, giving it its length back.
+    pub fn lengthen(path: &Path, bytes: u64) -> Result<Self, FileError> {
+        let file = open_locked(path)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => {}
+            Err(error) => return Err(FileError::io("lengthen", path, error.into())),
+        }
+        Self::map(file, bytes, path)
+    }
+
+    fn map(file: File, len: u64, path: &Path) -> Result<Self, FileError> {
+        let map = MmapOptions::new().map_raw(&file).map_err(|e| FileError::io("map", path, e))?;
+        // Readahead around faulting stores would only read what is about to be overwritten.
+        map.advise(Advice::Random).map_err(|e| FileError::io("advise on", path, e))?;
+        Ok(Self { file, map, len, storing: Mutex::new(()) })
+    }
+}
+
+fn fill(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+    // A sparse file would answer a full disk with SIGBUS at a store; allocation answers with ENOSPC here.
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let zeros = [0; ZERO_CHUNK_BYTES];
+    let mut written = 0;
+    while written < bytes {
+        let chunk = (bytes - written).min(ZERO_CHUNK_BYTES as u64);
+        file.write_all(&zeros[..chunk as usize])?;
+        written += chunk;
+        if written.is_multiple_of(16 << 20) {
+            progress(written);
+        }
+    }
+    file.sync_all()
+}
+
+/// Opens the file and takes its lock, making sure that the locked file is the one the path names.
+fn open_locked(path: &Path) -> Result<File, FileError> {
+    loop {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| FileError::io("open", path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FileError::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(FileError::io("lock", path, error)),
+        }
+        let ours = file.metadata().map_err(|e| FileError::io("inspect", path, e))?;
+        let named = std::fs::metadata(path).map_err(|e| FileError::io("inspect", path, e))?;
+        if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Why the ring file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Another process holds it.
+    #[error(
+        "{0} is locked: another forebay is running on it; stop that one, or give this one a [ring] path of its own"
+    )]
+    Locked(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+impl Media for MmapMedia {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn load(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
+
+    fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = at.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.len) {
+            let message = format!("offset {at} + {} is outside the ring of {} bytes", bytes.len(), self.len);
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        let _turn = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: `at + bytes.len()` lies inside the mapping (checked above; the file is locked and never shrunk by us, and the
+        // mapping lives as long as `self`). `bytes` cannot overlap the mapping: no reference into it is ever made. No other store
+        // runs meanwhile (`storing`), and reads go through the kernel, not through the mapping.
+        unsafe {
+            let to = self.map.as_mut_ptr().add(at as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+        Ok(())
+    }
+
+    fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let start = range.start / PAGE_BYTES * PAGE_BYTES;
+        self.map.flush_range(start as usize, (range.end - start) as usize)
+    }
+}

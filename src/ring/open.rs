@@ -1,0 +1,319 @@
+//! Opening a ring: create or recover, sync before trusting, start the committer.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{
+    Ring,
+    committer::{self, Bell, Shared},
+    layout::{Geometry, Header, Kind, SECTOR_BYTES, SlotError},
+    ledger::{Intake, Outcome},
+    log::Log,
+    marks::{Mark, Pos, Seq},
+    media::Media,
+    mmap::{FileError, MmapMedia},
+    reader::{ReadError, Reader, Record},
+    recover::{self, Recovered},
+    settle::Settlement,
+};
+use crate::{
+    clock::{SharedClock, boot_id},
+    config::settings::Ring as Settings,
+    observe::{heartbeat::Heartbeat, histogram::Histogram},
+};
+
+/// Sectors behind the head that recovery overwrites, so that nothing left there can pass as new.
+const CLEARED_SECTORS: u64 = 4;
+/// Bytes copied at a time when recovered records are written again.
+const REWRITE_BYTES: usize = 1 << 16;
+
+/// Why a ring cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The configured size is too small.
+    #[error("[ring] size = {0} bytes is too small for a ring; 1MiB is the least that makes sense")]
+    Size(u64),
+    /// Reading, writing or syncing failed during recovery.
+    #[error("recovery of {path} failed: {source}")]
+    Recovery {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// An opened ring.
+pub struct Opened {
+    /// The ring.
+    pub ring: Ring,
+    /// What recovery found.
+    pub report: RecoveryReport,
+}
+
+/// What was found in the file.
+#[derive(Debug, Clone, Default)]
+pub struct RecoveryReport {
+    /// Whether the file was created now.
+    pub created: bool,
+    /// Whether the previous run had closed it in order.
+    pub clean: bool,
+    /// Data records between tail and head.
+    pub records: u64,
+    /// Rows not yet settled.
+    pub pending_rows: u64,
+    /// Damaged stretches: first and last lost record of each.
+    pub gaps: Vec<(Seq, Seq)>,
+    /// Rows lost to damage.
+    pub lost_rows: u64,
+    /// Where a file without a usable header was moved.
+    pub moved_aside: Option<PathBuf>,
+    /// Size of the file, where it differs from the configured one.
+    pub other_size: Option<u64>,
+}
+
+impl Ring {
+    /// Opens the ring file, creating it where there is none, and starts the committer.
+    ///
+    /// `visit` sees every intact record in order; `progress` is told bytes created or scanned.
+    pub fn open(
+        settings: &Settings,
+        resend_window: Duration,
+        clock: SharedClock,
+        heartbeat: Heartbeat,
+        visit: &mut dyn FnMut(&Record<'_>),
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Opened, OpenError> {
+        let mut report = RecoveryReport::default();
+        let media = open_file(settings, &clock, &mut report, progress)?;
+        let failed = |source| OpenError::Recovery { path: settings.path.clone(), source };
+        Self::from_media(media, settings, resend_window, clock, heartbeat, report, visit, progress).map_err(failed)
+    }
+
+    /// Recovers the ring in a medium that has a valid header (see [`format()`]), and starts the committer.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a part of the ring's surroundings, and there are two callers"
+    )]
+    pub fn from_media(
+        media: Box<dyn Media>,
+        settings: &Settings,
+        resend_window: Duration,
+        clock: SharedClock,
+        heartbeat: Heartbeat,
+        mut report: RecoveryReport,
+        visit: &mut dyn FnMut(&Record<'_>),
+        progress: &mut dyn FnMut(u64),
+    ) -> std::io::Result<Opened> {
+        let (log, outcome, safe) = recover_log(media, &clock, &mut report, visit, progress)?;
+        let shared = Arc::new(Shared {
+            settlement: Mutex::new(Settlement::new(Arc::clone(&log), outcome, safe, resend_window)),
+            clock,
+            settings: settings.clone(),
+            ackable: watch::Sender::new(log.durable().pos),
+            failed: watch::Sender::new(None),
+            room: Notify::new(),
+            commit_micros: Histogram::new(),
+            bell: Bell::default(),
+            log,
+        });
+        let thread = committer::start(Arc::clone(&shared), heartbeat)?;
+        Ok(Opened { ring: Ring { shared, committer: Arc::new(Mutex::new(Some(thread))) }, report })
+    }
+}
+
+/// Scans the medium, makes what it finds durable, and closes the ledger over what is lost.
+pub(super) fn recover_log(
+    media: Box<dyn Media>,
+    clock: &SharedClock,
+    report: &mut RecoveryReport,
+    visit: &mut dyn FnMut(&Record<'_>),
+    progress: &mut dyn FnMut(u64),
+) -> std::io::Result<(Arc<Log>, Outcome, Mark)> {
+    let header = recover::read_header(&*media)?
+        .map_err(|error| std::io::Error::other(format!("no usable header: {error:?}")))?;
+    report.clean = header.clean;
+    let mut records = 0;
+    let mut counted = |record: &Record<'_>| {
+        records += 1;
+        visit(record);
+    };
+    let recovered = recover::scan(&*media, header, &mut counted, progress)?;
+    report.records = records;
+    let (log, mut outcome, safe) = resume(media, recovered, clock)?;
+    let log = Arc::new(log);
+    let pending = count_rows(&log, outcome.settled)?;
+    // Rows that were taken in, have no fate and are not in the log any more were lost to damage.
+    report.lost_rows = log.intake().rows.saturating_sub(outcome.rows() + pending);
+    report.pending_rows = pending;
+    report.gaps = log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect();
+    outcome.dropped += report.lost_rows;
+    log.set_outcome(outcome, safe);
+    log.write_header(|_| {})?;
+    Ok((log, outcome, safe))
+}
+
+/// Writes the headers of an empty ring into a zeroed medium.
+pub fn format(media: &dyn Media, ring_id: u64) -> Result<(), OpenError> {
+    let geometry = Geometry::of_file(media.len()).ok_or(OpenError::Size(media.len()))?;
+    let start = Mark { pos: Pos(0), seq: Seq(1) };
+    let header = Header {
+        counter: 1,
+        ring_id,
+        capacity: geometry.capacity,
+        generation: 0,
+        clean: true,
+        boot_id: boot_id(),
+        tail: start,
+        safe: start,
+        durable: start,
+        opened: crate::point::Received::default(),
+        intake: Intake::default(),
+        outcome: Outcome { settled: start, ..Outcome::default() },
+    };
+    let written = media
+        .store(header.slot_offset(), &header.encode())
+        .and_then(|()| media.sync(header.slot_offset()..header.slot_offset() + SECTOR_BYTES));
+    written.map_err(|source| OpenError::Recovery { path: PathBuf::from("a new ring"), source })
+}
+
+fn open_file(
+    settings: &Settings,
+    clock: &SharedClock,
+    report: &mut RecoveryReport,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Box<dyn Media>, OpenError> {
+    let path = &settings.path;
+    if path.exists() {
+        let media = MmapMedia::open(path)?;
+        let header = recover::read_header(&media);
+        match header.map_err(|source| OpenError::Recovery { path: path.clone(), source })? {
+            Ok(header) => {
+                let file_bytes = super::layout::DATA_START + header.capacity;
+                let wanted = Geometry::of_file(settings.size.0).map(|g| g.capacity);
+                report.other_size = (wanted != Some(header.capacity)).then_some(file_bytes);
+                if media.len() >= file_bytes {
+                    return Ok(Box::new(media));
+                }
+                // A file cut short gets its length back; what is missing then shows as damage.
+                drop(media);
+                return Ok(Box::new(MmapMedia::lengthen(path, file_bytes)?));
+            }
+            Err(why) => {
+                drop(media);
+                report.moved_aside = Some(move_aside(path, why)?);
+            }
+        }
+    }
+    report.created = true;
+    let size = settings.size.0;
+    if Geometry::of_file(size).is_none() {
+        return Err(OpenError::Size(size));
+    }
+    let media = MmapMedia::create(path, size, progress)?;
+    let now = clock.now();
+    let mut random =
+        fastrand::Rng::with_seed(now.wall.0 as u64 ^ now.since_boot_ns.rotate_left(32) ^ fastrand::u64(..));
+    format(&media, random.u64(..))?;
+    Ok(Box::new(media))
+}
+
+fn move_aside(path: &Path, why: SlotError) -> Result<PathBuf, OpenError> {
+    let suffix = match why {
+        SlotError::Damaged => "damaged".to_owned(),
+        SlotError::Version(version) => format!("version-{version}"),
+    };
+    let mut number = 1;
+    let aside = loop {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(format!(".{suffix}-{number}"));
+        if !Path::new(&name).exists() {
+            break PathBuf::from(name);
+        }
+        number += 1;
+    };
+    let moved = std::fs::rename(path, &aside);
+    moved.map_err(|source| OpenError::Recovery { path: path.to_owned(), source })?;
+    Ok(aside)
+}
+
+/// Raises the open generation, then syncs what recovery trusts before anything builds on it.
+fn resume(
+    media: Box<dyn Media>,
+    mut recovered: Recovered,
+    clock: &SharedClock,
+) -> std::io::Result<(Log, Outcome, Mark)> {
+    let boot = boot_id();
+    let (outcome, safe, unsealed) = (recovered.outcome, recovered.safe, recovered.unsealed);
+    let header = &mut recovered.header;
+    header.counter += 1;
+    header.generation += 1;
+    header.clean = false;
+    header.boot_id = boot;
+    header.opened = clock.now();
+    media.store(header.slot_offset(), &header.encode())?;
+    media.sync(header.slot_offset()..header.slot_offset() + SECTOR_BYTES)?;
+    let geometry = Geometry { capacity: header.capacity };
+    let (vouched, head) = (recovered.vouched, recovered.head);
+    rewrite(&*media, geometry, vouched, head.pos)?;
+    let end = clear_behind(&*media, geometry, head.pos.0, header.tail.pos.0 + header.capacity)?;
+    for range in geometry.ranges(vouched.0, end) {
+        media.sync(range)?;
+    }
+    let log = Log::new(media, boot, recovered);
+    if unsealed {
+        log.mark_unsealed(vouched);
+        if let Some(sealed) = log.seal()? {
+            log.sync(&sealed)?;
+            log.publish(&sealed);
+        }
+    }
+    Ok((log, outcome, safe))
+}
+
+/// Stores the bytes from `from` to `to` again, so that a sync writes them: after kill -9 they may only be dirty, and after a failed
+/// sync they are clean in the cache and absent on the disk.
+fn rewrite(media: &dyn Media, geometry: Geometry, from: Pos, to: Pos) -> std::io::Result<()> {
+    let mut buffer = vec![0; REWRITE_BYTES];
+    for range in geometry.ranges(from.0, to.0) {
+        let mut at = range.start;
+        while at < range.end {
+            let chunk = &mut buffer[..REWRITE_BYTES.min((range.end - at) as usize)];
+            media.load(at, chunk)?;
+            media.store(at, chunk)?;
+            at += chunk.len() as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites the first bytes behind the head with zeros; returns where they end.
+fn clear_behind(media: &dyn Media, geometry: Geometry, head: u64, limit: u64) -> std::io::Result<u64> {
+    let end = (head.next_multiple_of(SECTOR_BYTES) + CLEARED_SECTORS * SECTOR_BYTES).min(limit);
+    for range in geometry.ranges(head, end) {
+        media.store(range.start, &vec![0; (range.end - range.start) as usize])?;
+    }
+    Ok(end)
+}
+
+fn count_rows(log: &Arc<Log>, from: Mark) -> std::io::Result<u64> {
+    let mut reader = Reader::new(Arc::clone(log), from);
+    let mut rows = 0;
+    loop {
+        match reader.next() {
+            Ok(Some(record)) if record.kind == Kind::Rows => rows += u64::from(record.rows),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(rows),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(error) => return Err(std::io::Error::other(error)),
+        }
+    }
+}

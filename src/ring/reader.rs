@@ -1,0 +1,153 @@
+//! Reading durable records in order, through a window of its own; nothing of the ring is pinned.
+
+use std::sync::Arc;
+
+use super::{
+    layout::{Kind, RECORD_HEADER_BYTES, RecordHeader},
+    log::Log,
+    marks::{Mark, Pos, Seq},
+};
+use crate::point::Received;
+
+/// Bytes a reader takes out of the ring at a time; a larger record makes it take that record whole.
+const WINDOW_BYTES: usize = 64 * 1024;
+
+/// A record, in the reader's window.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Its number.
+    pub seq: Seq,
+    /// Where it begins.
+    pub mark: Mark,
+    /// Where the next one begins.
+    pub end: Mark,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it ends its message.
+    pub last: bool,
+    /// Hash of its table's name.
+    pub table_hash: u32,
+    /// Rows in it.
+    pub rows: u16,
+    /// When its message arrived.
+    pub received: Received,
+    /// The body ([`crate::entry`] reads it).
+    pub body: &'a [u8],
+}
+
+/// Why the next record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The tail has passed the reader's place: what lay there was given up.
+    #[error("the ring's tail has moved on to record {}", to.seq)]
+    Overtaken {
+        /// The new tail, where reading can go on.
+        to: Mark,
+    },
+    /// A durable record no longer checks out.
+    #[error("record {} at position {} no longer matches its checksum", at.seq, at.pos)]
+    Corrupt {
+        /// Its place.
+        at: Mark,
+    },
+    /// The medium refused.
+    #[error("cannot read the ring: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A place in the log that moves on record by record, up to the durable watermark.
+pub struct Reader {
+    log: Arc<Log>,
+    at: Mark,
+    window: Vec<u8>,
+    window_start: Pos,
+}
+
+impl Reader {
+    pub(super) fn new(log: Arc<Log>, at: Mark) -> Self {
+        let at = log.over_gap(at);
+        Self { log, at, window: Vec::new(), window_start: Pos(0) }
+    }
+
+    /// Where the next record begins (or will begin).
+    pub fn mark(&self) -> Mark {
+        self.at
+    }
+
+    /// Goes to a record boundary.
+    pub fn seek(&mut self, to: Mark) {
+        self.at = self.log.over_gap(to);
+        self.window.clear();
+    }
+
+    /// Gives the window's memory back until the next read.
+    pub fn release(&mut self) {
+        self.window = Vec::new();
+    }
+
+    /// The next data record; none when there is nothing more that is durable.
+    #[allow(clippy::should_implement_trait, reason = "it lends from the reader, which an iterator cannot")]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
+        let end = self.log.readable();
+        loop {
+            if self.at.pos >= end {
+                return Ok(None);
+            }
+            let left = self.log.geometry().to_lap_end(self.at.pos.0);
+            if left < RECORD_HEADER_BYTES as u64 {
+                self.at.pos.0 += left;
+                continue;
+            }
+            let start = self.fill(end, RECORD_HEADER_BYTES)?;
+            let header = RecordHeader::parse(&self.window[start..]).ok_or(ReadError::Corrupt { at: self.at })?;
+            if header.seq != self.at.seq || header.total() > left {
+                return Err(ReadError::Corrupt { at: self.at });
+            }
+            let start = self.fill(end, header.needed())?;
+            if !header.checks_out(self.log.checksum(), self.at.pos.0, &self.window[start..]) {
+                return Err(ReadError::Corrupt { at: self.at });
+            }
+            let mark = self.at;
+            self.at.pos.0 += header.total();
+            if header.kind.is_data() {
+                self.at.seq.0 += 1;
+                self.at = self.log.over_gap(self.at);
+                let body = start + RECORD_HEADER_BYTES;
+                return Ok(Some(Record {
+                    seq: mark.seq,
+                    mark,
+                    end: self.at,
+                    kind: header.kind,
+                    last: header.last,
+                    table_hash: header.table_hash,
+                    rows: header.rows,
+                    received: header.received,
+                    body: &self.window[body..body + header.len as usize],
+                }));
+            }
+            self.at = self.log.over_gap(self.at);
+        }
+    }
+
+    /// Makes `needed` bytes at the current place available; returns where in the window they begin.
+    fn fill(&mut self, end: Pos, needed: usize) -> Result<usize, ReadError> {
+        let Mark { pos, .. } = self.at;
+        let at_hand =
+            pos >= self.window_start && pos.0 + needed as u64 <= self.window_start.0 + self.window.len() as u64;
+        if !at_hand {
+            let whole = (end.0 - pos.0).min(self.log.geometry().to_lap_end(pos.0)) as usize;
+            if needed > whole {
+                return Err(ReadError::Corrupt { at: self.at });
+            }
+            self.window.resize(whole.min(WINDOW_BYTES.max(needed)), 0);
+            self.window_start = pos;
+            self.log.load(pos, &mut self.window)?;
+        }
+        // The tail is raised before its space is reused, so what was read is whole if the tail is not beyond it now.
+        if self.log.tail_is_beyond(pos) {
+            self.window.clear();
+            return Err(ReadError::Overtaken { to: self.log.tail() });
+        }
+        Ok((pos.0 - self.window_start.0) as usize)
+    }
+}

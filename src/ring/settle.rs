@@ -1,0 +1,176 @@
+//! Settlement: which rows have their fate, and what it is. Lanes report how far they are; the ring counts.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    layout::Kind,
+    ledger::Outcome,
+    log::Log,
+    marks::{Mark, Seq},
+    reader::{ReadError, Reader},
+    window::ResendWindow,
+};
+
+/// Records with quarantined rows that are remembered, so that nobody is told "stored" of them.
+const MAX_EXCEPTIONS: usize = 100_000;
+/// Dropped stretches that are remembered for the same reason.
+const MAX_DROPPED_RANGES: usize = 1024;
+/// Tables whose dropped rows are counted apart; the rest is counted under [`OTHER_TABLES`].
+const MAX_TABLES: usize = 256;
+/// Name under which dropped rows of further tables are counted.
+pub const OTHER_TABLES: &str = "(other)";
+
+/// Follows the lanes and keeps the outcome.
+pub struct Settlement {
+    log: Arc<Log>,
+    walker: Reader,
+    lanes: Vec<Mark>,
+    outcome: Outcome,
+    exceptions: BTreeMap<Seq, u32>,
+    dropped: VecDeque<(Seq, Seq)>,
+    dropped_by_table: BTreeMap<String, u64>,
+    window: ResendWindow,
+}
+
+impl Settlement {
+    /// Settlement that goes on from `outcome`; `safe` is where resending begins.
+    pub fn new(log: Arc<Log>, outcome: Outcome, safe: Mark, resend_window: Duration) -> Self {
+        Self {
+            walker: Reader::new(Arc::clone(&log), outcome.settled),
+            lanes: vec![outcome.settled],
+            exceptions: BTreeMap::new(),
+            dropped: VecDeque::new(),
+            dropped_by_table: BTreeMap::new(),
+            window: ResendWindow::new(resend_window, safe),
+            outcome,
+            log,
+        }
+    }
+
+    /// Sets the number of lanes; a record belongs to lane `table_hash % n`. To be called before the lanes start.
+    pub fn set_lanes(&mut self, n: usize) {
+        self.lanes = vec![self.outcome.settled; n.max(1)];
+    }
+
+    /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.
+    pub fn except(&mut self, seq: Seq, rows: u32) {
+        *self.exceptions.entry(seq).or_default() += rows;
+        if self.exceptions.len() > MAX_EXCEPTIONS {
+            let settled = self.outcome.settled.seq;
+            if self.exceptions.first_key_value().is_some_and(|(first, _)| *first < settled) {
+                self.exceptions.pop_first();
+            }
+        }
+    }
+
+    /// Takes note that a lane has a fate for each of its records before `upto`; returns the settled watermark.
+    pub fn lane_done(&mut self, lane: usize, upto: Mark, now: Duration) -> Result<Mark, ReadError> {
+        if let Some(mark) = self.lanes.get_mut(lane) {
+            *mark = (*mark).max(upto);
+        }
+        let all = self.lanes.iter().copied().min().unwrap_or_default();
+        self.walk(all, false)?;
+        self.publish(now);
+        Ok(self.outcome.settled)
+    }
+
+    /// Gives up what no lane has stored before `upto`, counting it by table; its resend window goes too.
+    pub fn drop_upto(&mut self, upto: Mark, now: Duration) -> Result<(), ReadError> {
+        let from = self.outcome.settled.seq;
+        if self.walk(upto, true)? > 0 {
+            self.remember_dropped(from, upto.seq);
+        }
+        for lane in &mut self.lanes {
+            *lane = (*lane).max(upto);
+        }
+        self.window.force(upto);
+        self.publish(now);
+        Ok(())
+    }
+
+    /// Moves the settled watermark on, record by record; returns the rows dropped on the way.
+    fn walk(&mut self, upto: Mark, give_up: bool) -> Result<u64, ReadError> {
+        let mut dropped = 0;
+        while self.walker.mark().pos < upto.pos {
+            let lanes = &self.lanes;
+            let Some(record) = self.walker.next()? else { break };
+            if record.kind == Kind::Rows {
+                let rows = u64::from(record.rows);
+                let excepted = self.exceptions.get(&record.seq).map_or(0, |n| u64::from(*n)).min(rows);
+                let lane = lanes[record.table_hash as usize % lanes.len()];
+                self.outcome.quarantined += excepted;
+                if give_up && lane.pos < record.end.pos {
+                    self.outcome.dropped += rows - excepted;
+                    dropped += rows - excepted;
+                    count_table(&mut self.dropped_by_table, record.body, rows - excepted);
+                } else {
+                    self.outcome.stored += rows - excepted;
+                }
+            }
+        }
+        self.outcome.settled = self.walker.mark();
+        Ok(dropped)
+    }
+
+    fn remember_dropped(&mut self, from: Seq, to: Seq) {
+        match self.dropped.back_mut() {
+            Some((_, end)) if *end == from => *end = to,
+            _ => self.dropped.push_back((from, to)),
+        }
+        if self.dropped.len() > MAX_DROPPED_RANGES {
+            self.dropped.pop_front();
+        }
+    }
+
+    /// Advances the resend window and tells the log.
+    pub fn publish(&mut self, now: Duration) -> Mark {
+        let safe = self.window.advance(now, self.outcome.settled);
+        self.log.set_outcome(self.outcome, safe);
+        safe
+    }
+
+    /// Forgets exceptions and drops before the tail.
+    pub fn forget_before(&mut self, tail: Seq) {
+        self.exceptions = self.exceptions.split_off(&tail);
+        while self.dropped.front().is_some_and(|(_, end)| *end <= tail) {
+            self.dropped.pop_front();
+        }
+    }
+
+    /// Whether rows of a settled record are elsewhere than in QuestDB.
+    pub fn is_exception(&self, seq: Seq) -> bool {
+        self.exceptions.contains_key(&seq) || self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq))
+    }
+
+    /// Where everything has its fate.
+    pub fn settled(&self) -> Mark {
+        self.outcome.settled
+    }
+
+    /// Dropped rows by table.
+    pub fn dropped_by_table(&self) -> Vec<(String, u64)> {
+        self.dropped_by_table.iter().map(|(table, rows)| (table.clone(), *rows)).collect()
+    }
+
+    /// Counts rows that never entered the log.
+    pub fn count_refused(&mut self, table: &str, rows: u64) {
+        count(&mut self.dropped_by_table, table, rows);
+    }
+}
+
+fn count_table(counts: &mut BTreeMap<String, u64>, body: &[u8], rows: u64) {
+    let table = crate::entry::Rows::decode(body).map_or(OTHER_TABLES, |rows| rows.table);
+    count(counts, table, rows);
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, table: &str, rows: u64) {
+    if rows == 0 {
+        return;
+    }
+    let table = if counts.len() < MAX_TABLES || counts.contains_key(table) { table } else { OTHER_TABLES };
+    *counts.entry(table.to_owned()).or_default() += rows;
+}

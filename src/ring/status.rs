@@ -1,0 +1,83 @@
+//! The ring as `status` shows it.
+
+use serde::Serialize;
+
+use super::{Ring, Seq, layout::DATA_START, log::lock};
+use crate::{
+    config::settings::{Durability, OnFull},
+    observe::histogram::Quantiles,
+};
+
+/// State of the ring.
+#[derive(Debug, Clone, Serialize)]
+pub struct RingStatus {
+    /// The file.
+    pub path: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Bytes between tail and head: history and what waits.
+    pub used_bytes: u64,
+    /// Bytes between the settled watermark and the head: what waits for QuestDB.
+    pub pending_bytes: u64,
+    /// Share of the ring taken by what may not be overwritten yet (from `safe` to the head), 0 to 1.
+    pub fill: f64,
+    /// Last record whose space is free again; history begins behind it.
+    pub tail: Seq,
+    /// Last record settled at least `resend_window` ago.
+    pub safe: Seq,
+    /// Last record before which everything is stored, quarantined or dropped.
+    pub settled: Seq,
+    /// Last durable record.
+    pub durable: Seq,
+    /// Last record appended.
+    pub appended: Seq,
+    /// What an acknowledgement waits for.
+    pub durability: Durability,
+    /// In words: `durable` or `appended`.
+    pub acks_wait_for: &'static str,
+    /// What happens when the ring is full.
+    pub on_full: OnFull,
+    /// Whether an append is waiting for room.
+    pub full: bool,
+    /// Commits synced since start, and how long each took from sealing to the end of its sync, in microseconds.
+    pub commit_us: Quantiles,
+    /// Rows dropped since start, by table.
+    pub dropped_by_table: Vec<(String, u64)>,
+    /// Damaged stretches found at start: first and last lost record of each.
+    pub gaps: Vec<(Seq, Seq)>,
+    /// Why the ring has failed, if it has.
+    pub poisoned: Option<String>,
+}
+
+impl Ring {
+    /// The ring's state.
+    pub fn status(&self) -> RingStatus {
+        let shared = &self.shared;
+        let marks = self.marks();
+        let capacity = shared.log.geometry().capacity;
+        let last = |mark: super::Mark| Seq(mark.seq.0.saturating_sub(1));
+        RingStatus {
+            path: shared.settings.path.display().to_string(),
+            size_bytes: DATA_START + capacity,
+            used_bytes: marks.appended.pos.0 - marks.tail.pos.0,
+            pending_bytes: marks.appended.pos.0.saturating_sub(marks.settled.pos.0),
+            fill: marks.appended.pos.0.saturating_sub(marks.safe.pos.0) as f64 / capacity as f64,
+            tail: last(marks.tail),
+            safe: last(marks.safe),
+            settled: last(marks.settled),
+            durable: last(marks.durable),
+            appended: last(marks.appended),
+            durability: shared.settings.durability,
+            acks_wait_for: match shared.settings.durability {
+                Durability::Commit => "durable",
+                Durability::Interval | Durability::Memory => "appended",
+            },
+            on_full: shared.settings.on_full,
+            full: shared.log.starved(),
+            commit_us: shared.commit_micros.quantiles(),
+            dropped_by_table: lock(&shared.settlement).dropped_by_table(),
+            gaps: shared.log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect(),
+            poisoned: shared.log.poisoned(),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! forebay against the real mosquitto, QuestDB and systemd. One file a story; `support` has the servers.
+
+mod support;
+
+mod broker_outage;
+mod command_line;
+mod config_reload;
+mod crash;
+mod database_outage;
+mod harness;
+mod latest_values;
+mod ring_full;
+mod rubbish;
+mod systemd;
+mod throughput;

@@ -1,0 +1,166 @@
+//! A QuestDB server of its own, or the one that tests share when their tables have names of their own.
+
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{
+    eventually,
+    http::{self, encode},
+    process::{Guarded, free_port},
+    scratch,
+};
+
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// A database.
+pub struct QuestDb {
+    dir: PathBuf,
+    /// HTTP port on the loopback.
+    pub port: u16,
+    login: Option<(String, String)>,
+    running: Option<Guarded>,
+}
+
+impl QuestDb {
+    /// A new server with no tables, ready.
+    pub fn start() -> Self {
+        let mut server = Self::prepared(None);
+        server.restart();
+        server
+    }
+
+    /// A new server that asks for a password.
+    pub fn with_login(user: &str, password: &str) -> Self {
+        let mut server = Self::prepared(Some((user.into(), password.into())));
+        server.restart();
+        server
+    }
+
+    /// Everything in place for a server, not yet started.
+    pub fn prepared(login: Option<(String, String)>) -> Self {
+        Self { dir: scratch("questdb"), port: free_port(), login, running: None }
+    }
+
+    /// The server for tests that only need tables of their own; it is never stopped.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<QuestDb> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Value of forebay's `questdb.conf`.
+    pub fn conf(&self) -> String {
+        format!("http::addr=127.0.0.1:{};", self.port)
+    }
+
+    /// Starts it (again) on the same data and waits until it answers.
+    pub fn restart(&mut self) {
+        self.launch();
+        eventually(START_LIMIT, "QuestDB answers", || self.answers());
+    }
+
+    /// Starts it without waiting.
+    pub fn launch(&mut self) {
+        assert!(self.running.is_none(), "QuestDB runs already");
+        let jar = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools/questdb.jar");
+        assert!(jar.exists(), "QuestDB is missing: run tests/tools/install-deps test");
+        let java = which("java");
+        let (dir, port, login) = (self.dir.clone(), self.port, self.login.clone());
+        self.running = Some(Guarded::spawn(&java, &self.dir.join("log"), |command| {
+            command
+                .args(["-Xms64m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"])
+                .arg("-p")
+                .arg(jar)
+                .args(["-m", "io.questdb/io.questdb.ServerMain", "-d"])
+                .arg(dir)
+                .env("QDB_HTTP_BIND_TO", format!("127.0.0.1:{port}"))
+                .env("QDB_HTTP_MIN_ENABLED", "false")
+                .env("QDB_PG_ENABLED", "false")
+                .env("QDB_LINE_TCP_ENABLED", "false")
+                .env("QDB_TELEMETRY_ENABLED", "false");
+            if let Some((user, password)) = login {
+                command.env("QDB_HTTP_USER", user).env("QDB_HTTP_PASSWORD", password);
+            }
+        }));
+    }
+
+    /// Whether it accepts requests.
+    pub fn answers(&self) -> bool {
+        http::get(self.port, "/ping", None).is_ok_and(|response| response.code == 204)
+    }
+
+    /// Stops it in order.
+    pub fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.signal(Signal::TERM);
+            running.wait(Duration::from_secs(60));
+        }
+    }
+
+    /// Kills it.
+    pub fn kill9(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.kill9();
+        }
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.running.as_ref().expect("running").signal(Signal::STOP);
+    }
+
+    /// Ends [`Self::pause`].
+    pub fn resume(&self) {
+        self.running.as_ref().expect("running").signal(Signal::CONT);
+    }
+
+    /// Runs a statement; the rows of its result.
+    pub fn try_sql(&self, statement: &str) -> Result<Vec<Vec<Value>>, String> {
+        let login = self.login.as_ref().map(|(user, password)| format!("{user}:{password}"));
+        let target = format!("/exec?query={}", encode(statement));
+        let response = http::get(self.port, &target, login.as_deref()).map_err(|why| why.to_string())?;
+        if response.code != 200 {
+            return Err(format!("{}: {}", response.code, response.body));
+        }
+        let rows = response.json()["dataset"].as_array().cloned().unwrap_or_default();
+        Ok(rows.into_iter().map(|row| row.as_array().cloned().unwrap_or_default()).collect())
+    }
+
+    /// Runs a statement that must succeed.
+    #[track_caller]
+    pub fn sql(&self, statement: &str) -> Vec<Vec<Value>> {
+        self.try_sql(statement).unwrap_or_else(|why| panic!("{statement}: {why}"))
+    }
+
+    /// One number; 0 while the table does not exist.
+    pub fn number(&self, statement: &str) -> i64 {
+        match self.try_sql(statement) {
+            Ok(rows) => rows.first().and_then(|row| row.first()).and_then(Value::as_i64).unwrap_or(0),
+            Err(why) if why.contains("does not exist") => 0,
+            Err(why) => panic!("{statement}: {why}"),
+        }
+    }
+
+    /// Rows in a table; 0 while it does not exist.
+    pub fn count(&self, table: &str) -> i64 {
+        self.number(&format!("SELECT count() FROM '{table}'"))
+    }
+
+    /// Waits until everything QuestDB has accepted for `table` is applied and visible.
+    pub fn settle(&self, table: &str) {
+        eventually(Duration::from_mins(1), "QuestDB applies its WAL", || {
+            let statement =
+                format!("SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE name = '{table}'");
+            self.try_sql(&statement).is_ok_and(|rows| rows.iter().all(|row| row[0] == row[1]))
+        });
+    }
+}
+
+fn which(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{program} is missing: run tests/tools/install-deps test"))
+}
