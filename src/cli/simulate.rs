@@ -195,7 +195,7 @@ fn validate(args: &SimulateArgs) -> Result<(), SimulateError> {
     if args.devices > 1 && !args.topic.contains("{device}") {
         return usage("--topic: needs {device} to tell the devices apart");
     }
-    if !(args.rate >= 0.0 && args.rate.is_finite()) || !(0.0..=100.0).contains(&args.rubbish) {
+    if args.rate < 0.0 || !args.rate.is_finite() || !(0.0..=100.0).contains(&args.rubbish) {
         return usage("--rate must not be negative, and --rubbish is a percentage from 0 to 100");
     }
     if args.connections.is_some_and(|n| !(1..=MAX_CONNECTIONS).contains(&n)) {

@@ -13,10 +13,10 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    backoff::Backoff,
     error::ConnectError,
     inbox::Inbox,
     protocol::{self, CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Poller, Requests, Subscription},
+    retry::Retry,
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber},
 };
@@ -31,15 +31,6 @@ const TICK: Duration = Duration::from_secs(1);
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
 /// How long the broker may take to close the connection after the DISCONNECT.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
-/// A connection that lasted this long was a good one: the next failure is a first one.
-const GOOD_AFTER: Duration = Duration::from_secs(1);
-/// The same after a failure that needs somebody's hands; two clients with one id take turns faster than this.
-const MENDED_AFTER: Duration = Duration::from_mins(1);
-/// Connections closed in a row, each within `MENDED_AFTER`, with the broker reachable all the while: that is a rival for the
-/// client id. (Not every broker says so in its DISCONNECT, and MQTT 3.1.1 has no way to.)
-const RIVAL_AFTER: u32 = 3;
-const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
 
 /// Everything a session needs.
 pub struct Task {
@@ -70,8 +61,8 @@ pub async fn run(task: Task) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED);
     let mut session =
-        Session { task, inbox, tick, orphaned: false, ring_open: true, next_report: Duration::ZERO, since: None };
-    let mut retry = Retry { quick: QUICK, slow: SLOW, closed: 0, last: None };
+        Session { task, inbox, tick, told_to_stop: false, ring_open: true, next_report: Duration::ZERO, since: None };
+    let mut retry = Retry::new();
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
         let Err(error) = session.serve().await else { break };
@@ -88,46 +79,12 @@ pub async fn run(task: Task) {
     session.task.status.set_state(State::Stopped);
 }
 
-/// What the failures so far mean for the next attempt.
-struct Retry {
-    quick: Backoff,
-    slow: Backoff,
-    /// Connections closed without a word in a row.
-    closed: u32,
-    last: Option<ConnectError>,
-}
-
-impl Retry {
-    /// Takes a failure of a connection that `lasted` so long (none: it was never accepted); gives the error to show and the
-    /// time to wait.
-    fn after(&mut self, error: ConnectError, lasted: Option<Duration>, random: f64) -> (ConnectError, Duration) {
-        let lived = lasted.unwrap_or_default();
-        if lived >= GOOD_AFTER {
-            self.quick.reset();
-        }
-        if lived >= MENDED_AFTER {
-            self.slow.reset();
-        }
-        let was_closed = error == ConnectError::Closed && lasted.is_some() && lived < MENDED_AFTER;
-        self.closed = if was_closed { self.closed + 1 } else { 0 };
-        let error = if self.closed >= RIVAL_AFTER { ConnectError::Rival } else { error };
-        let backoff = if error.needs_hands() { &mut self.slow } else { &mut self.quick };
-        let wait = backoff.next(random);
-        // A repeated failure is told at the 1st, 2nd, 4th, 8th … time.
-        if self.last.as_ref() != Some(&error) || backoff.failures().is_power_of_two() {
-            warn!(%error, failures = backoff.failures(), wait_ms = wait.as_millis() as u64, "no connection to the broker");
-        }
-        self.last = Some(error.clone());
-        (error, wait)
-    }
-}
-
 struct Session {
     task: Task,
     inbox: Inbox,
     tick: Interval,
-    /// Whether the other end of `task.stop` is gone.
-    orphaned: bool,
+    /// Whether `task.stop` has said so, or is gone.
+    told_to_stop: bool,
     /// Whether the ring still says what is ackable.
     ring_open: bool,
     /// Time since boot at which what only time changes is due again.
@@ -217,7 +174,7 @@ impl Session {
                 () = self.task.intake.room().notified(), if self.inbox.holds() && link.phase == Phase::Open => Wake::Room,
                 changed = self.task.stop.changed(), if !link.phase.is_stopping() => {
                     // Whoever could have said stop is gone: that is a stop, too.
-                    self.orphaned = changed.is_err();
+                    self.told_to_stop = changed.is_err() || *self.task.stop.borrow();
                     Wake::Stop
                 }
                 _ = self.tick.tick() => Wake::Tick,
@@ -256,7 +213,13 @@ impl Session {
         if self.inbox.holds() && link.phase == Phase::Open {
             self.inbox.retry()?;
         }
-        self.acknowledge(link);
+        // Most batches are one acknowledgement that has left; those cost as little as can be.
+        if received.is_some() || self.task.ackable.has_changed().unwrap_or(false) {
+            self.acknowledge(link);
+        }
+        if self.task.stop.has_changed().unwrap_or(false) {
+            self.told_to_stop = *self.task.stop.borrow_and_update();
+        }
         if received.is_some_and(|received: Received| received.since_boot_ns >= self.next_report.as_nanos() as u64) {
             self.periodic(link)?;
         }
@@ -359,7 +322,7 @@ impl Session {
     fn mind_the_stop(&mut self, link: &mut Link) {
         match link.phase {
             Phase::Opening | Phase::Open => {
-                if self.orphaned || *self.task.stop.borrow() {
+                if self.told_to_stop {
                     self.task.status.set_state(State::Stopping);
                     let until = Instant::now() + self.task.drain_timeout;
                     link.phase = if link.phase == Phase::Open { Phase::Draining(until) } else { Phase::Gone };
@@ -411,48 +374,6 @@ impl Session {
                     }
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn retry() -> Retry {
-        Retry { quick: QUICK, slow: SLOW, closed: 0, last: None }
-    }
-
-    #[test]
-    fn a_broker_that_is_away_is_tried_soon_and_a_refusal_later() {
-        let mut retry = retry();
-        assert_eq!(retry.after(ConnectError::Unreachable("x".into()), None, 1.0).1, Duration::from_millis(250));
-        assert_eq!(retry.after(ConnectError::Unreachable("x".into()), None, 1.0).1, Duration::from_millis(500));
-        assert_eq!(retry.after(ConnectError::NotAuthorised, None, 1.0).1, Duration::from_secs(5));
-        assert_eq!(retry.after(ConnectError::NotAuthorised, None, 1.0).1, Duration::from_secs(10));
-        let lasted = Some(GOOD_AFTER);
-        assert_eq!(retry.after(ConnectError::Lost("x".into()), lasted, 1.0).1, Duration::from_millis(250));
-    }
-
-    #[test]
-    fn a_rival_for_the_client_id_is_named_and_given_way() {
-        let mut retry = retry();
-        let lasted = Some(Duration::from_millis(300));
-        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0).0, ConnectError::Closed);
-        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0).0, ConnectError::Closed);
-        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0), (ConnectError::Rival, Duration::from_secs(5)));
-        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0), (ConnectError::Rival, Duration::from_secs(10)));
-    }
-
-    #[test]
-    fn a_broker_that_restarts_is_no_rival() {
-        let mut retry = retry();
-        for _ in 0..5 {
-            assert_eq!(retry.after(ConnectError::Closed, Some(Duration::from_secs(2)), 0.0).0, ConnectError::Closed);
-            assert_ne!(retry.after(ConnectError::Unreachable("x".into()), None, 0.0).0, ConnectError::Rival);
-        }
-        for _ in 0..5 {
-            assert_eq!(retry.after(ConnectError::Closed, Some(MENDED_AFTER), 0.0).0, ConnectError::Closed);
         }
     }
 }
