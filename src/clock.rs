@@ -105,11 +105,7 @@ impl ClockTrust {
     /// Trust to be gained; `newest` is the newest wall-clock time known from before.
     #[must_use]
     pub fn to_be_gained(newest: Timestamp) -> Self {
-        Self {
-            not_before: newest.max(RELEASED),
-            trusted: AtomicBool::new(false),
-            look_again_ns: AtomicU64::new(0),
-        }
+        Self { not_before: newest.max(RELEASED), trusted: AtomicBool::new(false), look_again_ns: AtomicU64::new(0) }
     }
 
     /// Whether the clock that shows `now` is to be trusted.

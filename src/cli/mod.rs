@@ -1,12 +1,163 @@
 //! The command line: one file a subcommand.
 
-pub mod check;
-pub mod simulate;
+mod check;
+mod completions;
+mod connect;
+mod exit;
+mod get;
+mod out;
+mod query;
+mod run;
+mod simulate;
+mod status;
+mod watch;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use self::exit::{Exit, Failure};
+use crate::config::{self, settings};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  usage or configuration is wrong
+  3  nothing found
+  4  the daemon is not reachable
+  5  the ring has failed: poisoned, or an I/O error";
+
+/// IoT sensor ingestion for edge gateways: MQTT in, a durable ring on disk, QuestDB out.
+///
+/// Readings are acknowledged once they are safe on this machine's disk, written to QuestDB at the pace it can take, and their
+/// latest values answered from memory.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, max_term_width = 110, after_help = EXIT_CODES, propagate_version = true)]
+struct Command {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What every subcommand understands.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Configuration file; conf.d/*.toml beside it and FOREBAY__SECTION__KEY variables are read after it
+    /// [default: /etc/forebay/forebay.toml].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The daemon's socket [default: control.socket of the configuration if that can be read, else
+    /// /run/forebay/forebay.sock].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run the daemon in the foreground.
+    ///
+    /// Logs go to the journal when systemd starts it, else to stderr. SIGTERM and SIGINT stop it in order, SIGHUP re-reads the
+    /// configuration.
+    #[command(after_help = EXIT_CODES)]
+    Run(run::RunArgs),
+    /// Check the configuration and print what is in effect, secrets hidden.
+    #[command(after_help = EXIT_CODES)]
+    Check(check::CheckArgs),
+    /// Print latest values.
+    #[command(after_help = EXIT_CODES)]
+    Get(get::GetArgs),
+    /// Follow latest values as they change.
+    #[command(after_help = EXIT_CODES)]
+    Watch(watch::WatchArgs),
+    /// Show how the daemon is doing.
+    #[command(after_help = EXIT_CODES)]
+    Status(status::StatusArgs),
+    /// Publish made-up readings of many devices to a broker.
+    #[command(after_help = EXIT_CODES)]
+    Simulate(simulate::SimulateArgs),
+    /// Print a shell's completion script.
+    Completions(completions::CompletionsArgs),
+}
 
 /// Parses the arguments and runs the subcommand.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let Command { global, action } = Command::parse();
+    let done = match &action {
+        Action::Run(args) => run::run(args, &global),
+        Action::Check(args) => check::run(args, &global),
+        Action::Get(args) => get::run(args, &global),
+        Action::Watch(args) => watch::run(args, &global),
+        Action::Status(args) => status::run(args, &global),
+        Action::Simulate(args) => simulate(args, &global),
+        Action::Completions(args) => completions::run(args),
+    };
+    exit::conclude(done)
+}
+
+impl Global {
+    /// The configuration file named, or the default one.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Where the daemon listens, as far as can be told from here: the default configuration may be unreadable to this user.
+    pub fn socket_path(&self) -> Result<PathBuf, Failure> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        match config::load(self.config_file()) {
+            Ok(loaded) => Ok(loaded.settings.control.socket),
+            Err(why) if self.config.is_some() => Err(Failure::new(Exit::Usage, why)),
+            Err(_) => Ok(settings::Control::default().socket),
+        }
+    }
+}
+
+fn simulate(args: &simulate::SimulateArgs, global: &Global) -> Result<(), Failure> {
+    let args = simulate::SimulateArgs { json: global.json, ..args.clone() };
+    match simulate::run(&args) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Failure::silent(Exit::Failed)),
+        Err(why) => Err(Failure::new(why.exit(), why)),
+    }
+}
+
+/// Runs a command that talks to the daemon.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|why| Failure::new(Exit::Failed, why))?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_comes_from_the_argument_then_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("forebay.toml");
+        std::fs::write(&file, "[control]\nsocket = \"/tmp/elsewhere.sock\"\n").unwrap();
+        let mut global = Global { config: Some(file.clone()), ..Global::default() };
+        assert_eq!(global.socket_path().unwrap(), Path::new("/tmp/elsewhere.sock"));
+        std::fs::write(&file, "[control]\nsocked = 1\n").unwrap();
+        assert_eq!(global.socket_path().unwrap_err().exit, Exit::Usage);
+        global.socket = Some("/tmp/given.sock".into());
+        assert_eq!(global.socket_path().unwrap(), Path::new("/tmp/given.sock"));
+    }
 }

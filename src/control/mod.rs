@@ -12,4 +12,4 @@ mod watch;
 
 pub use api::{Inspect, Status};
 pub use server::{App, Limits, serve, serve_tcp};
-pub use socket::SocketFile;
+pub use socket::{SocketError, SocketFile, bind_tcp};

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::{SocketAddr, TcpListener},
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixListener,
@@ -34,6 +35,19 @@ pub enum SocketError {
     /// No such group.
     #[error("control.group {0:?} is not in /etc/group; create it (groupadd --system {0}) or leave the setting out")]
     Group(String),
+    /// A TCP address others could reach.
+    #[error(
+        "control.listen {0} is no loopback address; there is no authentication, so only 127.0.0.0/8 and [::1] are allowed"
+    )]
+    NotLoopback(SocketAddr),
+    /// The TCP address can't be had.
+    #[error("can't listen on control.listen {address}: {why}; choose another port, or leave the setting out")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        why: io::Error,
+    },
     /// The system refused.
     #[error("can't {what} {}: {why}; {hint}", path.display())]
     Io {
@@ -105,6 +119,15 @@ impl Drop for SocketFile {
     }
 }
 
+/// Listens on the loopback address of `control.listen`. The listener is non-blocking.
+pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, SocketError> {
+    if !address.ip().is_loopback() {
+        return Err(SocketError::NotLoopback(address));
+    }
+    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|why| SocketError::Tcp { address, why })
+}
+
 /// Succeeds when nothing stands at the path, or the socket of a dead daemon.
 fn refuse_occupied(path: &Path) -> Result<(), SocketError> {
     match fs::symlink_metadata(path) {
@@ -174,6 +197,12 @@ mod tests {
         assert_eq!(group_in("root:x:0:\nsensors:x:991:a,b\n", "sensors"), Some(991));
         assert_eq!(group_in("root:x:0:\nbroken\n", "broken"), None);
         assert!(matches!(find_group("no-such-group"), Err(SocketError::Group(_))));
+    }
+
+    #[test]
+    fn tcp_is_for_this_machine_only() {
+        assert!(bind_tcp("127.0.0.1:0".parse().unwrap()).is_ok());
+        assert!(matches!(bind_tcp("0.0.0.0:0".parse().unwrap()), Err(SocketError::NotLoopback(_))));
     }
 
     #[test]

@@ -5,11 +5,7 @@ mod reload;
 mod signals;
 mod watchdog;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -23,7 +19,6 @@ use crate::{
     clock::{ClockTrust, SharedClock, SystemClock},
     config::{
         Loaded,
-        secrets::SecretError,
         settings::{self, Settings},
     },
     control::{
@@ -31,8 +26,8 @@ use crate::{
         server::{serve, serve_tcp},
         socket::{SocketError, SocketFile},
     },
-    decode::DecoderError,
-    flush::{FlushContext, FlushError, Flusher},
+    decode::{DecoderError, table::TableTemplate},
+    flush::{self, FlushContext, Flusher},
     ingest::{self, Ingest},
     latest::Latest,
     mqtt::{self, SharedBroker, Subscription},
@@ -63,16 +58,13 @@ pub enum DaemonError {
     Poisoned(String),
     /// The quarantine file or a lane cannot be started.
     #[error(transparent)]
-    Flush(#[from] FlushError),
+    Flush(#[from] flush::StartError),
     /// The socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// A source cannot be used.
     #[error(transparent)]
     Source(#[from] DecoderError),
-    /// A secret cannot be read.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
     /// Logging cannot be set up.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -101,7 +93,6 @@ pub fn run(loaded: Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    rumqttc_provider();
     let signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
     let daemon = Daemon::start(loaded.settings, file, log)?;
     ServiceManager.ready("running");
@@ -143,7 +134,7 @@ impl Daemon {
             settings::ClockTrust::Auto => ClockTrust::to_be_gained(newest),
         };
         let ingest = Arc::new(Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?);
-        let flusher = Arc::new(Flusher::start(FlushContext::new(&settings, &ring, &clock, &heartbeats)?)?);
+        let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, &clock, &heartbeats))?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .max_blocking_threads(4)
@@ -164,6 +155,8 @@ impl Daemon {
         let (stop_control, control_stopped) = watch::channel(false);
         let _inside = runtime.enter();
         let (socket, listener) = SocketFile::bind(&settings.control)?;
+        let listener = UnixListener::from_std(listener)
+            .map_err(|source| DaemonError::Start { what: "watch the control socket", source })?;
         let control = start_control(listener, &settings, Arc::new(app), &control_stopped)?;
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
@@ -231,7 +224,6 @@ impl Daemon {
     /// Stops reading, commits, acknowledges, flushes for at most `stop_timeout`, closes the ring.
     fn stop(self) -> Result<(), DaemonError> {
         let stop_timeout = self.reload.settings().daemon.stop_timeout;
-        let deadline = Instant::now() + stop_timeout;
         ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, "acknowledging and flushing");
         self.stop_session.send_replace(true);
         let session = self.session;
@@ -239,7 +231,9 @@ impl Daemon {
         if ended.is_err() {
             tracing::warn!("the MQTT session did not end in time; the broker sends again what is not acknowledged");
         }
-        self.flusher.stop(deadline);
+        if !self.flusher.stop(stop_timeout) {
+            tracing::warn!("a lane did not end in time; what it was sending is sent again at the next start");
+        }
         let closed = self.ring.close();
         self.stop_control.send_replace(true);
         self.runtime.block_on(async {
@@ -258,6 +252,21 @@ impl Daemon {
         closed.map_err(|error| DaemonError::Poisoned(format!("the header could not be written: {error}")))?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+fn flush_context(settings: &Settings, ring: &Ring, clock: &SharedClock, heartbeats: &Heartbeats) -> FlushContext {
+    let allowing = settings.source.values().filter(|source| source.allow_narrow_keys);
+    let templates: Vec<_> = allowing.filter_map(|source| TableTemplate::parse(&source.table).ok()).collect();
+    FlushContext {
+        ring: ring.clone(),
+        questdb: settings.questdb.clone(),
+        batch: settings.batch.clone(),
+        quarantine: settings.quarantine.clone(),
+        allow_narrow: Arc::new(move |table| templates.iter().any(|template| template.could_render(table))),
+        clock: Arc::clone(clock),
+        heartbeats: heartbeats.clone(),
+        seed: fastrand::u64(..),
     }
 }
 

@@ -44,7 +44,9 @@ impl Workbench {
             let time = row.time.filter(|time| time.0 > limit)?;
             Some((at, time))
         })?;
-        Some(format!("reading {at}: its timestamp {time} is further ahead of the clock ({now}) than [latest] max_future"))
+        Some(format!(
+            "reading {at}: its timestamp {time} is further ahead of the clock ({now}) than [latest] max_future"
+        ))
     }
 
     /// Makes each row that shares series and microsecond with earlier ones of this message the union of them, because

@@ -16,7 +16,7 @@ use super::{
     backoff::Backoff,
     error::ConnectError,
     inbox::Inbox,
-    protocol::{self, CONNECT_TIMEOUT, Event, Poller, Requests, Subscription, unacknowledged_limit},
+    protocol::{self, CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Poller, Requests, Subscription},
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber},
 };
@@ -29,13 +29,16 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// The watchdog's deadline: far beyond a tick, since other tasks share the workers.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
-/// How long the DISCONNECT may take to leave.
+/// How long the broker may take to close the connection after the DISCONNECT.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// A connection that lasted this long was a good one: the next failure is a first one.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
+const GOOD_AFTER: Duration = Duration::from_secs(1);
 /// The same after a failure that needs somebody's hands; two clients with one id take turns faster than this.
 const MENDED_AFTER: Duration = Duration::from_mins(1);
-const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+/// Connections closed in a row, each within `MENDED_AFTER`, with the broker reachable all the while: that is a rival for the
+/// client id. (Not every broker says so in its DISCONNECT, and MQTT 3.1.1 has no way to.)
+const RIVAL_AFTER: u32 = 3;
+const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
 const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
 
 /// Everything a session needs.
@@ -65,39 +68,19 @@ pub struct Task {
 pub async fn run(task: Task) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), unacknowledged_limit(&task.settings));
-    let mut session = Session {
-        task,
-        inbox,
-        tick,
-        ackable: Pos(0),
-        orphaned: false,
-        ring_open: true,
-        next_report: Duration::ZERO,
-        since: None,
-    };
-    let (mut quick, mut slow, mut last) = (QUICK, SLOW, None);
+    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED);
+    let mut session =
+        Session { task, inbox, tick, orphaned: false, ring_open: true, next_report: Duration::ZERO, since: None };
+    let mut retry = Retry { quick: QUICK, slow: SLOW, closed: 0, last: None };
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
         let Err(error) = session.serve().await else { break };
         session.inbox.connection_lost();
-        let lasted =
-            session.since.take().map_or(Duration::ZERO, |since| session.task.clock.since_boot().saturating_sub(since));
-        if lasted >= GOOD_AFTER {
-            quick.reset();
-        }
-        if lasted >= MENDED_AFTER {
-            slow.reset();
-        }
-        let backoff = if error.needs_hands() { &mut slow } else { &mut quick };
-        let wait = backoff.next(fastrand::f64());
-        // A repeated failure is told at the 1st, 2nd, 4th, 8th … time.
-        if last.as_ref() != Some(&error) || backoff.failures().is_power_of_two() {
-            warn!(%error, failures = backoff.failures(), wait_ms = wait.as_millis() as u64, "no connection to the broker");
-        }
+        let now = session.task.clock.since_boot();
+        let lasted = session.since.take().map(|since| now.saturating_sub(since));
+        let (error, wait) = retry.after(error, lasted, fastrand::f64());
         session.task.status.set_error(error.to_string());
         session.task.status.set_state(State::BackingOff);
-        last = Some(error);
         if session.back_off(wait).await {
             break;
         }
@@ -105,12 +88,44 @@ pub async fn run(task: Task) {
     session.task.status.set_state(State::Stopped);
 }
 
+/// What the failures so far mean for the next attempt.
+struct Retry {
+    quick: Backoff,
+    slow: Backoff,
+    /// Connections closed without a word in a row.
+    closed: u32,
+    last: Option<ConnectError>,
+}
+
+impl Retry {
+    /// Takes a failure of a connection that `lasted` so long (none: it was never accepted); gives the error to show and the
+    /// time to wait.
+    fn after(&mut self, error: ConnectError, lasted: Option<Duration>, random: f64) -> (ConnectError, Duration) {
+        let lived = lasted.unwrap_or_default();
+        if lived >= GOOD_AFTER {
+            self.quick.reset();
+        }
+        if lived >= MENDED_AFTER {
+            self.slow.reset();
+        }
+        let was_closed = error == ConnectError::Closed && lasted.is_some() && lived < MENDED_AFTER;
+        self.closed = if was_closed { self.closed + 1 } else { 0 };
+        let error = if self.closed >= RIVAL_AFTER { ConnectError::Rival } else { error };
+        let backoff = if error.needs_hands() { &mut self.slow } else { &mut self.quick };
+        let wait = backoff.next(random);
+        // A repeated failure is told at the 1st, 2nd, 4th, 8th … time.
+        if self.last.as_ref() != Some(&error) || backoff.failures().is_power_of_two() {
+            warn!(%error, failures = backoff.failures(), wait_ms = wait.as_millis() as u64, "no connection to the broker");
+        }
+        self.last = Some(error.clone());
+        (error, wait)
+    }
+}
+
 struct Session {
     task: Task,
     inbox: Inbox,
     tick: Interval,
-    /// The last position seen in `task.ackable`.
-    ackable: Pos,
     /// Whether the other end of `task.stop` is gone.
     orphaned: bool,
     /// Whether the ring still says what is ackable.
@@ -136,7 +151,8 @@ enum Phase {
     Open,
     /// Told to stop: acknowledging, until then at the latest.
     Draining(Instant),
-    /// The DISCONNECT is on its way; waited for until then.
+    /// The DISCONNECT is on its way, and the broker's closing is waited for until then. Reading goes on meanwhile: a socket
+    /// closed with unread data resets the connection, and the broker may lose the last acknowledgements with it.
     Leaving(Instant),
     /// Over.
     Gone,
@@ -261,10 +277,9 @@ impl Session {
                 }
             }
             Event::AckSent => self.inbox.ack_left(),
-            Event::DisconnectSent => link.phase = Phase::Gone,
             Event::ConnAck { session_present } => self.connected(session_present, link)?,
             Event::SubAck(codes) => self.subscribed(&codes, link),
-            Event::Other => {}
+            Event::DisconnectSent | Event::Other => {}
         }
         Ok(())
     }
@@ -316,13 +331,10 @@ impl Session {
 
     /// Acknowledges everything that has become ackable, in one go.
     fn acknowledge(&mut self, link: &mut Link) {
-        if self.task.ackable.has_changed().unwrap_or(false) {
-            self.ackable = *self.task.ackable.borrow_and_update();
-        }
-        // Something may be due without a change: a message accepted without a record of its own is due at once.
-        if self.inbox.is_due(self.ackable) {
+        let ackable = *self.task.ackable.borrow_and_update();
+        if self.inbox.is_due(ackable) {
             let now = self.task.clock.since_boot().as_nanos() as u64;
-            self.inbox.release(self.ackable, now, |pkid| link.requests.ack(pkid));
+            self.inbox.release(ackable, now, |pkid| link.requests.ack(pkid));
         }
         self.inbox.publish_counts();
     }
@@ -399,6 +411,48 @@ impl Session {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry() -> Retry {
+        Retry { quick: QUICK, slow: SLOW, closed: 0, last: None }
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_tried_soon_and_a_refusal_later() {
+        let mut retry = retry();
+        assert_eq!(retry.after(ConnectError::Unreachable("x".into()), None, 1.0).1, Duration::from_millis(250));
+        assert_eq!(retry.after(ConnectError::Unreachable("x".into()), None, 1.0).1, Duration::from_millis(500));
+        assert_eq!(retry.after(ConnectError::NotAuthorised, None, 1.0).1, Duration::from_secs(5));
+        assert_eq!(retry.after(ConnectError::NotAuthorised, None, 1.0).1, Duration::from_secs(10));
+        let lasted = Some(GOOD_AFTER);
+        assert_eq!(retry.after(ConnectError::Lost("x".into()), lasted, 1.0).1, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_rival_for_the_client_id_is_named_and_given_way() {
+        let mut retry = retry();
+        let lasted = Some(Duration::from_millis(300));
+        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0).0, ConnectError::Closed);
+        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0).0, ConnectError::Closed);
+        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0), (ConnectError::Rival, Duration::from_secs(5)));
+        assert_eq!(retry.after(ConnectError::Closed, lasted, 1.0), (ConnectError::Rival, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_broker_that_restarts_is_no_rival() {
+        let mut retry = retry();
+        for _ in 0..5 {
+            assert_eq!(retry.after(ConnectError::Closed, Some(Duration::from_secs(2)), 0.0).0, ConnectError::Closed);
+            assert_ne!(retry.after(ConnectError::Unreachable("x".into()), None, 0.0).0, ConnectError::Rival);
+        }
+        for _ in 0..5 {
+            assert_eq!(retry.after(ConnectError::Closed, Some(MENDED_AFTER), 0.0).0, ConnectError::Closed);
         }
     }
 }

@@ -1,0 +1,52 @@
+//! `forebay check --connect`: would the broker and the database let forebay in?
+
+use std::sync::Arc;
+
+use super::{Exit, Failure, block_on};
+use crate::{
+    config::{Settings, settings},
+    mqtt::{self, ConnectError},
+    questdb::{Connection, Secrets, Sql, SqlError},
+};
+
+/// Connects to both and says how it went on standard error; the failure names what refused. Refused credentials and
+/// unusable settings are a matter of configuration (exit code 2), anything else is a failure (1).
+pub fn try_all(settings: &Settings) -> Result<(), Failure> {
+    let broker = try_broker(&settings.mqtt);
+    let database = try_database(&settings.questdb);
+    let worst = [&broker, &database].into_iter().filter_map(|tried| tried.as_ref().err()).map(|(exit, _)| *exit);
+    let worst = worst.max_by_key(|exit| *exit as u8);
+    say("broker", &settings.mqtt.url, broker);
+    say("database", &settings.questdb.conf, database);
+    worst.map_or(Ok(()), |exit| Err(Failure::silent(exit)))
+}
+
+fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
+    match tried {
+        Ok(()) => eprintln!("{what} {place}: connected and let in"),
+        Err((_, why)) => eprintln!("{what} {place}: {why}"),
+    }
+}
+
+fn try_broker(settings: &settings::Mqtt) -> Result<(), (Exit, String)> {
+    let probed = block_on(async { Ok(mqtt::probe(settings).await) });
+    let probed = probed.map_err(|_| (Exit::Failed, "the async runtime cannot be started".to_owned()))?;
+    probed.map_err(|error| {
+        let exit = match &error {
+            ConnectError::Unreachable(_) | ConnectError::Lost(_) | ConnectError::Refused(_) => Exit::Failed,
+            _ => Exit::Usage,
+        };
+        (exit, error.to_string())
+    })
+}
+
+fn try_database(settings: &settings::Questdb) -> Result<(), (Exit, String)> {
+    let unusable = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
+    let secrets = Secrets::read(settings).map_err(|error| unusable(&error))?;
+    let connection = Connection::new(settings, secrets).map_err(|error| unusable(&error))?;
+    let sql = Sql::new(Arc::new(connection)).map_err(|error| unusable(&error))?;
+    sql.query("SELECT 1").map(drop).map_err(|error| {
+        let exit = if matches!(error, SqlError::Auth) { Exit::Usage } else { Exit::Failed };
+        (exit, error.to_string())
+    })
+}

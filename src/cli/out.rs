@@ -1,0 +1,112 @@
+//! Writing for people: standard output that may close any time, aligned columns, and text from devices made harmless.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use super::{Exit, Failure};
+
+/// Longest value shown to people, in characters.
+const MAX_SHOWN_CHARS: usize = 80;
+
+/// Writes to standard output at once. A reader that has gone, such as `head`, ends the command quietly.
+pub fn emit(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Ok)),
+        Err(why) => Err(Failure::new(Exit::Failed, format!("can't write to standard output: {why}"))),
+    }
+}
+
+/// The text without control characters, which a terminal would obey, and cut to a readable length.
+pub fn tame(text: &str) -> String {
+    let mut tame = String::new();
+    for (index, c) in text.chars().enumerate() {
+        if index == MAX_SHOWN_CHARS {
+            tame.push('…');
+            break;
+        }
+        if c.is_control() {
+            let _ = write!(tame, "{}", c.escape_default());
+        } else {
+            tame.push(c);
+        }
+    }
+    tame
+}
+
+/// Rows under a head, each column as wide as its widest cell.
+pub fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    };
+    let mut text = line(head);
+    for row in rows {
+        text.push_str(&line(row.each_ref().map(String::as_str)));
+    }
+    text
+}
+
+/// A span in one unit a person reads at a glance.
+pub fn span(millis: f64) -> String {
+    let seconds = millis / 1e3;
+    match seconds {
+        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.3} ms", s * 1e3).replace(".000", ""),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
+/// A count with its thousands apart.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_told_nothing_by_devices() {
+        assert_eq!(tame("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(tame(&"x".repeat(100)).chars().count(), MAX_SHOWN_CHARS + 1);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a".into(), "1".into()], ["long".into(), "2".into()]];
+        assert_eq!(columns(["N", "V"], &rows), "N     V\na     1\nlong  2\n");
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([count(7), count(1_000), count(1_234_567)], ["7", "1,000", "1,234,567"]);
+        let spans = [0.5, 12.0, 1_500.0, 600_000.0, 10_800_000.0].map(span);
+        assert_eq!(spans, ["500 µs", "12 ms", "1.5 s", "10 min", "3.0 h"]);
+    }
+}

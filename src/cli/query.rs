@@ -1,0 +1,71 @@
+//! How `get` and `watch` name series: a table and symbols.
+
+use clap::Args;
+
+use super::{Exit, Failure};
+
+/// Which series.
+#[derive(Debug, Clone, Default, Args)]
+pub struct QueryArgs {
+    /// A table, symbols as NAME=VALUE, or both; every series when absent.
+    #[arg(value_name = "TABLE or SYMBOL=VALUE")]
+    pub terms: Vec<String>,
+    /// Only these fields; may be given several times.
+    #[arg(long = "field", short = 'f', value_name = "NAME")]
+    pub fields: Vec<String>,
+}
+
+impl QueryArgs {
+    /// The query part of the request, with its question mark; empty for every series.
+    pub fn to_query(&self, limit: Option<usize>) -> Result<String, Failure> {
+        let mut parts = Vec::new();
+        let mut table = None;
+        for term in &self.terms {
+            match term.split_once('=') {
+                Some((name, value)) => parts.push(format!("symbol.{}={}", escape(name), escape(value))),
+                None if table.is_none() => table = Some(term),
+                None => {
+                    let what = format!("{term:?}: one table can be named; write symbols as NAME=VALUE");
+                    return Err(Failure::new(Exit::Usage, what));
+                }
+            }
+        }
+        parts.extend(table.map(|table| format!("table={}", escape(table))));
+        parts.extend(limit.map(|limit| format!("limit={limit}")));
+        Ok(if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) })
+    }
+
+    /// Whether a field is wanted.
+    pub fn wants(&self, field: &str) -> bool {
+        self.fields.is_empty() || self.fields.iter().any(|wanted| wanted == field)
+    }
+}
+
+/// Percent-encoding (RFC 3986, section 2.1) of all but unreserved characters.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(byte as char);
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(terms: &[&str]) -> Result<String, Failure> {
+        QueryArgs { terms: terms.iter().map(|t| (*t).to_owned()).collect(), fields: vec![] }.to_query(None)
+    }
+
+    #[test]
+    fn terms_become_a_query() {
+        assert_eq!(query(&[]).unwrap(), "");
+        assert_eq!(query(&["sensors", "device=a b&c"]).unwrap(), "?symbol.device=a%20b%26c&table=sensors");
+        assert_eq!(query(&["a", "b"]).unwrap_err().exit, Exit::Usage);
+    }
+}

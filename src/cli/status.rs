@@ -1,0 +1,274 @@
+//! `forebay status`: the daemon's state on one screen.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{
+    Failure, Global, block_on,
+    out::{columns, count, emit, span, tame},
+};
+use crate::{config::Bytes, control::client::Client};
+
+/// Width of the bar that shows the ring's fill.
+const BAR_CHARS: usize = 24;
+
+/// Arguments of `status`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+The ledger counts rows since the ring was created: rows = pending + stored + quarantined + dropped + coalesced.
+
+Exit codes: 0 done, 4 the daemon is not reachable")]
+pub struct StatusArgs {}
+
+pub fn run(_args: &StatusArgs, global: &Global) -> Result<(), Failure> {
+    let socket = global.socket_path()?;
+    block_on(async {
+        let mut client = Client::connect(&socket).await?;
+        if global.json {
+            let body = client.get("/v1/status").await?;
+            return emit(&(String::from_utf8_lossy(&body).into_owned() + "\n"));
+        }
+        let status: Value = client.get_json("/v1/status").await?;
+        emit(&render(&Document(&status)))
+    })
+}
+
+/// The status document, read leniently: the daemon may be of another version.
+struct Document<'a>(&'a Value);
+
+impl<'a> Document<'a> {
+    fn at(&self, path: &str) -> Document<'a> {
+        Document(self.0.pointer(path).unwrap_or(&Value::Null))
+    }
+
+    fn each(&self, path: &str) -> impl Iterator<Item = Document<'a>> {
+        self.0.pointer(path).and_then(Value::as_array).into_iter().flatten().map(Document)
+    }
+
+    fn number(&self, path: &str) -> f64 {
+        self.at(path).0.as_f64().unwrap_or_default()
+    }
+
+    fn integer(&self, path: &str) -> u64 {
+        self.at(path).0.as_u64().unwrap_or_default()
+    }
+
+    fn count(&self, path: &str) -> String {
+        count(self.integer(path))
+    }
+
+    fn flag(&self, path: &str) -> bool {
+        self.at(path).0.as_bool().unwrap_or_default()
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        self.at(path).0.as_str().map(tame)
+    }
+
+    /// Median and 99th percentile of a latency in microseconds.
+    fn latency(&self, path: &str) -> String {
+        let millis = |quantile: &str| span(self.number(&format!("{path}/{quantile}")) / 1e3);
+        format!("p50 {}, p99 {}", millis("p50"), millis("p99"))
+    }
+}
+
+fn render(status: &Document<'_>) -> String {
+    let mut screen = Screen(String::new());
+    let up = span(status.number("/uptime_s") * 1e3);
+    let version = status.text("/version").unwrap_or_default();
+    screen.line("forebay", &format!("{version}, up {up}, pid {}", status.integer("/pid")));
+    broker(&mut screen, status);
+    ring(&mut screen, status);
+    database(&mut screen, status);
+    latest(&mut screen, status);
+    ledger(&mut screen, status);
+    sources(&mut screen, status);
+    for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
+        screen.line("warning", warning.0.as_str().unwrap_or_default());
+    }
+    screen.0
+}
+
+fn broker(screen: &mut Screen, status: &Document<'_>) {
+    let broker = status.at("/broker");
+    let state = broker.text("/state").unwrap_or_default();
+    let (waiting, held) = (broker.count("/unacknowledged"), broker.count("/held"));
+    let rate = status.number("/rates/messages_per_s");
+    screen.line("broker", &format!("{state}; {rate:.0} messages/s; {waiting} unacknowledged, {held} held back"));
+    let (waits_for, latency) = (status.text("/acks_wait_for").unwrap_or_default(), broker.latency("/ack_latency_us"));
+    let acknowledged = broker.count("/acknowledged");
+    screen.more(&format!(
+        "{acknowledged} acknowledged once {waits_for}: {latency}; connected {} times",
+        broker.count("/connects")
+    ));
+    if let Some(error) = broker.text("/error") {
+        screen.more(&error);
+    }
+}
+
+fn ring(screen: &mut Screen, status: &Document<'_>) {
+    let ring = status.at("/ring");
+    if ring.0.is_null() {
+        return screen.line("ring", "being recovered");
+    }
+    let fill = ring.number("/fill");
+    let pending = human_bytes(ring.integer("/pending_bytes"));
+    let size = human_bytes(ring.integer("/size_bytes"));
+    screen.line("ring", &format!("[{}] {:.1} % of {size}; {pending} wait for QuestDB", bar(fill), fill * 100.0));
+    let marks = ["tail", "safe", "settled", "durable", "appended"];
+    let marks = marks.map(|mark| format!("{mark} {}", ring.count(&format!("/{mark}")))).join(" ≤ ");
+    screen.more(&marks);
+    screen.more(&format!("{} commits: {}", ring.count("/commit_us/count"), ring.latency("/commit_us")));
+    if ring.flag("/full") {
+        screen.more(&format!("FULL, on_full = {}", ring.text("/on_full").unwrap_or_default()));
+    }
+    if let Some(why) = ring.text("/poisoned") {
+        screen.more(&format!("POISONED: {why}"));
+    }
+    for gap in ring.each("/gaps") {
+        screen.more(&format!("damage found at start: records {} to {} are lost", gap.integer("/0"), gap.integer("/1")));
+    }
+    for dropped in ring.each("/dropped_by_table") {
+        let table = dropped.text("/0").unwrap_or_default();
+        screen.more(&format!("dropped since start from {table}: {} rows", dropped.count("/1")));
+    }
+}
+
+fn database(screen: &mut Screen, status: &Document<'_>) {
+    let flush = status.at("/flush");
+    let (state, delivery) = (flush.text("/database").unwrap_or_default(), flush.text("/delivery").unwrap_or_default());
+    screen.line("database", &format!("{state}; {delivery}; {:.0} rows/s stored", status.number("/rates/stored_per_s")));
+    if let Some(error) = flush.text("/error") {
+        screen.more(&error);
+    }
+    for lane in flush.each("/lanes") {
+        let (rows, linger) = (lane.count("/batch_rows"), span(lane.number("/linger_ms")));
+        let reason = lane.0.pointer("/reason").and_then(Value::as_str).unwrap_or_default();
+        screen.line(&format!("lane {}", lane.integer("/lane")), &format!("{rows} rows or {linger}: {reason}"));
+        let (sent, took) = (lane.count("/last_rows"), span(lane.number("/last_ms")));
+        let (flushes, failures) = (lane.count("/flushes"), lane.count("/failures"));
+        let breaker = lane.text("/breaker").unwrap_or_default();
+        screen.more(&format!("last {sent} rows in {took}; {flushes} flushes, {failures} failed; breaker {breaker}"));
+    }
+    let quarantine = flush.at("/quarantine");
+    let (entries, lost) = (quarantine.count("/entries"), quarantine.count("/pushed_out"));
+    screen.line("quarantine", &format!("{entries} entries, {lost} pushed out"));
+    for reason in quarantine.each("/reasons") {
+        screen.more(&format!("{} × {}", reason.count("/1"), reason.text("/0").unwrap_or_default()));
+    }
+}
+
+fn latest(screen: &mut Screen, status: &Document<'_>) {
+    let latest = status.at("/latest");
+    let (series, most, evicted) = (latest.count("/series"), latest.count("/max_series"), latest.count("/evicted"));
+    let (late, watchers) = (latest.count("/late"), latest.count("/watchers"));
+    screen.line(
+        "latest",
+        &format!("{series} of {most} series, {evicted} evicted; {late} late readings; {watchers} watchers"),
+    );
+}
+
+fn ledger(screen: &mut Screen, status: &Document<'_>) {
+    let ledger = status.at("/ledger");
+    let parts = ["pending", "stored", "quarantined", "dropped", "coalesced"];
+    let sum: u64 = parts.map(|part| ledger.integer(&format!("/{part}"))).iter().sum();
+    let listed = parts.map(|part| format!("{} {part}", ledger.count(&format!("/{part}")))).join(" + ");
+    let rows = ledger.integer("/rows");
+    let verdict =
+        if sum == rows { "balances".into() } else { format!("DOES NOT BALANCE: they add up to {}", count(sum)) };
+    screen.line("rows", &format!("{} = {listed}; {verdict}", count(rows)));
+    let (messages, letters) = (ledger.integer("/messages"), ledger.count("/dead_letters"));
+    let each = if messages == 0 { 0.0 } else { rows as f64 / messages as f64 };
+    screen.line("messages", &format!("{}, {letters} of them dead letters; {each:.2} rows a message", count(messages)));
+}
+
+fn sources(screen: &mut Screen, status: &Document<'_>) {
+    let rows: Vec<[String; 6]> = status
+        .each("/sources")
+        .map(|source| {
+            let text = |path| source.text(path).unwrap_or_else(|| "–".into());
+            let numbers = ["/messages", "/rows", "/dead_letters"].map(|path| source.count(path));
+            let [messages, rows, letters] = numbers;
+            [text("/name"), text("/topic"), messages, rows, letters, text("/last_received")]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let table = columns(["SOURCE", "TOPIC", "MESSAGES", "ROWS", "DEAD LETTERS", "LAST RECEIVED"], &rows);
+        screen.0.push('\n');
+        screen.0.push_str(&table);
+    }
+}
+
+/// Lines with a heading in front.
+struct Screen(String);
+
+impl Screen {
+    fn line(&mut self, heading: &str, text: &str) {
+        let _ = writeln!(self.0, "{heading:10}  {text}");
+    }
+
+    fn more(&mut self, text: &str) {
+        self.line("", text);
+    }
+}
+
+fn bar(fill: f64) -> String {
+    let full = (fill.clamp(0.0, 1.0) * BAR_CHARS as f64).ceil() as usize;
+    format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full))
+}
+
+fn human_bytes(bytes: u64) -> String {
+    match bytes {
+        b if b < 1 << 10 => Bytes(b).to_string(),
+        b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),
+        b => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_ledger_says_whether_it_balances() {
+        let mut status =
+            json!({ "ledger": { "rows": 1_010, "pending": 3, "stored": 1_000, "quarantined": 7, "messages": 505 } });
+        let text = render(&Document(&status));
+        assert!(
+            text.contains("1,010 = 3 pending + 1,000 stored + 7 quarantined + 0 dropped + 0 coalesced; balances"),
+            "{text}"
+        );
+        assert!(text.contains("2.00 rows a message"), "{text}");
+        status["ledger"]["dropped"] = 1.into();
+        assert!(render(&Document(&status)).contains("DOES NOT BALANCE: they add up to 1,011"));
+    }
+
+    #[test]
+    fn an_empty_document_still_makes_a_screen() {
+        let text = render(&Document(&json!({})));
+        assert!(text.contains("being recovered"), "{text}");
+    }
+
+    #[test]
+    fn trouble_stands_out() {
+        let status = json!({
+            "ring": { "fill": 0.5, "full": true, "on_full": "block", "poisoned": "sync failed", "gaps": [[3, 9]] },
+            "flush": { "lanes": [{ "lane": 0, "batch_rows": 500, "linger_ms": 12.0, "reason": "backlog" }], "warnings": ["no dedup"] },
+        });
+        let text = render(&Document(&status));
+        for part in [
+            "############............",
+            "FULL, on_full = block",
+            "POISONED: sync failed",
+            "records 3 to 9",
+            "500 rows or 12 ms: backlog",
+            "warning     no dedup",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+}
