@@ -23,6 +23,7 @@ pub struct Plan {
     messages: u64,
     backlog: u64,
     pace: u64,
+    only: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -34,7 +35,9 @@ fn main() -> ExitCode {
     let plan = match plan(&arguments) {
         Ok(plan) => plan,
         Err(why) => {
-            eprintln!("{why}\nusage: e2e [--rounds N] [--messages N] [--backlog ROWS] [--pace MESSAGES_PER_SECOND]");
+            eprintln!(
+                "{why}\nusage: e2e [--rounds N] [--messages N] [--backlog ROWS] [--pace MESSAGES_PER_SECOND] [--only reader|naive|forebay]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -42,14 +45,16 @@ fn main() -> ExitCode {
     let mut results = report::Results::default();
     for round in 1..=plan.rounds {
         for qos in [0, 1] {
-            for contender in contenders::ALL {
+            for contender in contenders::ALL.into_iter().filter(|contender| plan.takes(contender.name())) {
                 let run = contenders::run(contender, qos, &plan, &broker, &questdb);
                 eprintln!("round {round}/{} QoS {qos} {}: {:.0} msg/s", plan.rounds, contender.name(), run.per_second);
                 results.runs.push(run);
             }
         }
     }
-    results.paced = Some(contenders::run_paced(&plan, &broker, &questdb));
+    if plan.takes(contenders::Contender::Forebay.name()) {
+        results.paced = Some(contenders::run_paced(&plan, &broker, &questdb));
+    }
     if plan.backlog > 0 {
         results.drain = Some(drain::measure(plan.backlog, &broker, &mut questdb));
     }
@@ -58,11 +63,22 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+impl Plan {
+    /// Whether a contender of this name takes part.
+    fn takes(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+}
+
 fn plan(arguments: &[String]) -> Result<Plan, String> {
-    let mut plan = Plan { rounds: 5, messages: 200_000, backlog: 1_000_000, pace: 2_000 };
+    let mut plan = Plan { rounds: 5, messages: 200_000, backlog: 1_000_000, pace: 2_000, only: None };
     let mut rest = arguments.iter().filter(|argument| *argument != "--bench");
     while let Some(name) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+        if name == "--only" {
+            plan.only = Some(value.clone());
+            continue;
+        }
         let number: u64 = value.parse().map_err(|_| format!("{name}: {value} is no count"))?;
         match name.as_str() {
             "--rounds" => plan.rounds = number.max(1) as usize,
