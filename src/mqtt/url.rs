@@ -29,7 +29,7 @@ pub struct BrokerUrl {
     /// How the broker is reached.
     pub scheme: Scheme,
     /// What the client library wants as its address: the host (an IPv6 address without brackets), the whole URL for
-    /// WebSockets, the path for a Unix socket.
+    /// web sockets, the path for a Unix socket.
     pub address: String,
     /// TCP port; 0 for a Unix socket.
     pub port: u16,

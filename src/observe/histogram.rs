@@ -96,7 +96,7 @@ fn bucket(micros: u64) -> usize {
     if micros < SUB {
         return micros as usize;
     }
-    let shift = 63 - micros.leading_zeros() - SUB_BITS;
+    let shift = micros.ilog2() - SUB_BITS;
     let index = u64::from(shift) * SUB + (micros >> shift);
     (index as usize).min(BUCKETS - 1)
 }
@@ -156,7 +156,9 @@ mod tests {
         #[test]
         fn quantiles_are_ordered(values in prop::collection::vec(0u64..10_000_000, 1..200)) {
             let histogram = Histogram::new();
-            values.iter().for_each(|v| histogram.record(*v));
+            for value in &values {
+                histogram.record(*value);
+            }
             let q = histogram.quantiles();
             prop_assert!(q.p50 <= q.p99 && q.p99 <= q.max);
             prop_assert_eq!(q.count, values.len() as u64);
