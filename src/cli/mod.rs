@@ -1,13 +1,14 @@
 //! The command line: one file a subcommand.
 
-mod check;
+pub mod check;
 mod completions;
+mod connect;
 mod exit;
 mod get;
 mod out;
 mod query;
 mod run;
-mod simulate;
+pub mod simulate;
 mod status;
 mod watch;
 
@@ -92,14 +93,25 @@ pub fn main() -> ExitCode {
     let Command { global, action } = Command::parse();
     let done = match &action {
         Action::Run(args) => run::run(args, &global),
-        Action::Check(args) => check::run(args, &global),
+        Action::Check(args) => return check::run(args, global.config_file(), global.json, connect::run),
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
-        Action::Simulate(args) => simulate::run(args, &global),
+        Action::Simulate(args) => return simulated(args, &global),
         Action::Completions(args) => completions::run(args),
     };
     exit::conclude(done)
+}
+
+fn simulated(args: &simulate::SimulateArgs, global: &Global) -> ExitCode {
+    let args = simulate::SimulateArgs { json: args.json || global.json, ..args.clone() };
+    match simulate::run(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            let exit = if why.exit_code() == Exit::Usage as u8 { Exit::Usage } else { Exit::Failed };
+            exit::conclude(Err(Failure::new(exit, why)))
+        }
+    }
 }
 
 impl Global {
@@ -142,7 +154,11 @@ mod tests {
     fn the_socket_comes_from_the_argument_then_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("forebay.toml");
-        std::fs::write(&file, "[control]\nsocket = \"/tmp/elsewhere.sock\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "[control]\nsocket = \"/tmp/elsewhere.sock\"\n[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n",
+        )
+        .unwrap();
         let mut global = Global { config: Some(file.clone()), ..Global::default() };
         assert_eq!(global.socket_path().unwrap(), Path::new("/tmp/elsewhere.sock"));
         std::fs::write(&file, "[control]\nsocked = 1\n").unwrap();

@@ -14,13 +14,13 @@ pub struct RunArgs {}
 
 pub fn run(_args: &RunArgs, global: &Global) -> Result<(), Failure> {
     let loaded = config::load(global.config_file()).map_err(|why| Failure::new(Exit::Usage, why))?;
-    daemon::run(&loaded).map_err(|why| Failure::new(exit_of(&why), why))
+    daemon::run(loaded, global.config.clone()).map_err(|why| Failure::new(exit_of(&why), why))
 }
 
 fn exit_of(error: &DaemonError) -> Exit {
     match error {
-        DaemonError::Configuration(_) => Exit::Usage,
-        DaemonError::Ring(_) => Exit::Ring,
-        DaemonError::Other(_) => Exit::Failed,
+        DaemonError::Ring(_) | DaemonError::Poisoned(_) => Exit::Ring,
+        DaemonError::Source(_) => Exit::Usage,
+        _ => Exit::Failed,
     }
 }

@@ -1,37 +1,199 @@
 //! Settings: what there is to set, the layers they come from, and their validation.
+//!
+//! `settings` and `units` are plain data at the bottom of the crate. [`load`] stands above `decode`, whose patterns and
+//! templates it checks.
 
+mod layers;
+mod print;
+mod schema;
+pub mod secrets;
 pub mod settings;
 pub mod units;
+pub mod validate;
 
-use std::path::{Path, PathBuf};
+#[cfg(test)]
+mod tests;
 
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use config::{ConfigError as LayerError, Map, Value, ValueKind};
+use serde::de::DeserializeOwned;
+
+pub use layers::Origins;
+pub use print::to_toml;
 pub use settings::Settings;
 pub use units::Bytes;
 
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/forebay/forebay.toml";
 
+/// One thing wrong with the configuration, or worth a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// File and line, or environment variable, where the key was set.
+    pub origin: Option<String>,
+    /// The key's path; empty for what concerns a whole file.
+    pub key: String,
+    /// What is wrong, and the remedy.
+    pub what: String,
+}
+
+impl Problem {
+    fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { origin: None, key: key.into(), what: what.into() }
+    }
+
+    fn at(mut self, origin: impl fmt::Display) -> Self {
+        self.origin = Some(origin.to_string());
+        self
+    }
+
+    /// Fills in where the key, or the nearest table above it, was set.
+    fn locate(mut self, origins: &Origins) -> Self {
+        let mut key = self.key.as_str();
+        while self.origin.is_none() && !key.is_empty() {
+            self.origin = origins.get(key).cloned();
+            key = key.rsplit_once('.').map_or("", |(above, _)| above);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [self.origin.as_deref(), Some(&*self.key)].into_iter().flatten().filter(|part| !part.is_empty()) {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// Everything wrong with a configuration, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// What is wrong; never empty.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
 /// A configuration that is sound.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The files they come from.
+    /// The files they come from, in the order of their layers.
     pub files: Vec<PathBuf>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<String>,
+    /// Where each key was set; what is not here is a default.
+    pub origins: Origins,
 }
 
-/// What is wrong with a configuration.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
-/// Loads `file` (default [`DEFAULT_FILE`]).
+/// Loads `file` (default [`DEFAULT_FILE`]), conf.d/*.toml beside it, and the environment. The error has every mistake.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-    let file = file.unwrap_or(Path::new(DEFAULT_FILE));
-    let said = |why: &dyn std::fmt::Display| ConfigError(format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|why| said(&why))?;
-    let settings = toml::from_str(&text).map_err(|why| said(&why))?;
-    Ok(Loaded { settings, files: vec![file.into()], warnings: Vec::new() })
+    load_with(file, std::env::vars_os())
+}
+
+/// The same with an environment of the caller's.
+pub fn load_with(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let mut merged = layers::merge(file.unwrap_or(Path::new(DEFAULT_FILE)), environment);
+    if merged.files.is_empty() {
+        return Err(ConfigError { problems: merged.problems });
+    }
+    let (settings, misread) = read_sections(merged.values);
+    let readable = misread.is_empty();
+    merged.problems.extend(misread.into_iter().map(|problem| problem.locate(&merged.origins)));
+    // What a misread section was meant to say is unknown: judging its defaults would only confuse.
+    let mut warnings = Vec::new();
+    if readable {
+        let findings = validate::check(&settings);
+        merged.problems.extend(findings.problems.into_iter().map(|problem| problem.locate(&merged.origins)));
+        warnings = findings.warnings.into_iter().map(|warning| warning.locate(&merged.origins).to_string()).collect();
+    }
+    if merged.problems.is_empty() {
+        Ok(Loaded { settings, files: merged.files, warnings, origins: merged.origins })
+    } else {
+        Err(ConfigError { problems: merged.problems })
+    }
+}
+
+/// Reads section by section, so that a mistake in one does not hide those in the others.
+fn read_sections(mut values: Map<String, Value>) -> (Settings, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut settings = Settings::default();
+    let mut take = |name: &str| values.remove(name).unwrap_or_else(|| Value::new(None, Map::<String, Value>::new()));
+    if let ValueKind::Table(sources) = take("source").kind {
+        for (name, value) in sources {
+            if let Some(source) = read_section(&format!("source.{name}"), value, &mut problems) {
+                settings.source.insert(name, source);
+            }
+        }
+    } else {
+        problems.push(Problem::new("source", "sources are tables with names of their own, as in [source.plant]"));
+    }
+    macro_rules! sections {
+        ($($section:ident),*) => {
+            $(if let Some(section) = read_section(stringify!($section), take(stringify!($section)), &mut problems) {
+                settings.$section = section;
+            })*
+        };
+    }
+    sections!(mqtt, ring, quarantine, latest, questdb, batch, control, daemon, log);
+    (settings, problems)
+}
+
+fn read_section<T: DeserializeOwned>(path: &str, value: Value, problems: &mut Vec<Problem>) -> Option<T> {
+    match value.try_deserialize() {
+        Ok(section) => Some(section),
+        Err(error) => {
+            problems.push(explain(path, error));
+            None
+        }
+    }
+}
+
+/// A deserialisation error in forebay's own form.
+fn explain(path: &str, error: LayerError) -> Problem {
+    let under = |key: Option<String>| match key {
+        Some(key) if !key.is_empty() => format!("{path}.{key}"),
+        _ => path.to_owned(),
+    };
+    match error {
+        LayerError::Type { unexpected, expected, key, .. } => {
+            Problem::new(under(key), format!("{expected} is expected here, not {unexpected}"))
+        }
+        LayerError::At { error, key, .. } => Problem::new(under(key), reword(&error.to_string())),
+        LayerError::NotFound(key) => Problem::new(under(Some(key)), "this key is required and has no default; set it"),
+        other => Problem::new(path, reword(&other.to_string())),
+    }
+}
+
+/// `config` does not tell which choices an enum has; this does.
+fn reword(message: &str) -> String {
+    let choice = message.strip_prefix("enum ").and_then(|rest| rest.split_once(" does not have variant constructor "));
+    let Some((type_name, given)) = choice else { return message.to_owned() };
+    let choices = schema::choices(type_name);
+    let meant = schema::nearest(given, choices).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    let listed: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
+    format!("{given:?} is none of {}{meant}", listed.join(", "))
 }

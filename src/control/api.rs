@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     flush::FlushStatus,
+    ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
     point::{Text, Timestamp, Value},
@@ -53,23 +54,6 @@ pub struct Status {
     pub rates: Rates,
     /// What an operator should look at, in sentences.
     pub warnings: Vec<String>,
-}
-
-/// What one source has taken in since the start.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct SourceStatus {
-    /// Its name in the configuration.
-    pub name: String,
-    /// The topic filter subscribed to.
-    pub topic: String,
-    /// Messages.
-    pub messages: u64,
-    /// Rows.
-    pub rows: u64,
-    /// Messages that could not be decoded.
-    pub dead_letters: u64,
-    /// When the last message came.
-    pub last_received: Option<String>,
 }
 
 /// Rates over the recent past.

@@ -1,8 +1,8 @@
 //! What QuestDB accepts as a table or column name.
 //!
 //! The client (questdb-rs, `TableName::new` and `ColumnName::new`) and the server (`TableUtils.isValidTableName` and
-//! `isValidColumnName`) agree on the forbidden characters. Every control character and a space at either end are refused
-//! here as well: no such name can be typed into a query.
+//! `isValidColumnName`) agree on the forbidden characters; the server alone refuses a space at either end of a table's name.
+//! That, and every control character, is refused here for both kinds: no such name can be typed into a query.
 
 use crate::point::MAX_NAME_BYTES;
 

@@ -90,6 +90,28 @@ impl TableTemplate {
         }
     }
 
+    /// Whether some topic could render this table; placeholders stand for any characters.
+    pub fn could_render(&self, table: &str) -> bool {
+        let mut rest = table;
+        let mut anywhere = false;
+        for part in &self.parts {
+            match part {
+                Part::Name(_) => anywhere = true,
+                Part::Literal(text) => {
+                    let found =
+                        if anywhere { rest.find(text.as_str()) } else { rest.starts_with(text.as_str()).then_some(0) };
+                    let Some(at) = found else { return false };
+                    rest = &rest[at + text.len()..];
+                    anywhere = false;
+                }
+            }
+        }
+        // The last literal may stand again at the end, behind its first place.
+        rest.is_empty()
+            || anywhere
+            || matches!(self.parts.last(), Some(Part::Literal(text)) if self.parts.len() > 1 && table.ends_with(text.as_str()))
+    }
+
     fn fill<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Text, &'a str> {
         let mut name = Text::default();
         for part in &self.parts {

@@ -1,11 +1,246 @@
 //! From the ring to QuestDB: lanes, the batcher's model and policy, the breaker, isolation of bad rows, quarantine.
+//!
+//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`); `lane` is the thread around
+//! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
 pub mod breaker;
+mod encode;
+mod exceptions;
+mod flow;
 pub mod isolate;
+mod lane;
 pub mod model;
 pub mod policy;
 pub mod quarantine;
+mod refusal;
+mod sender;
+mod shared;
 pub mod status;
 
-pub use quarantine::Quarantine;
-pub use status::{FlushStatus, LaneStatus, QuarantineStatus};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use self::{
+    breaker::Breaker, encode::Encoder, exceptions::Exceptions, flow::Flow, lane::Lane, model::Model, sender::Sender,
+    shared::Shared,
+};
+pub use self::{
+    encode::AllowNarrow,
+    quarantine::Quarantine,
+    status::{FlushStatus, LaneStatus, QuarantineStatus},
+};
+use crate::{
+    clock::SharedClock,
+    config::settings,
+    observe::heartbeat::Heartbeats,
+    questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
+    ring::Ring,
+};
+
+/// Pause between looks at whether lanes have ended.
+const JOIN_PAUSE: Duration = Duration::from_millis(10);
+
+/// What flushing needs.
+pub struct FlushContext {
+    /// Where rows come from; its number of lanes is set here.
+    pub ring: Ring,
+    /// The database.
+    pub questdb: settings::Questdb,
+    /// How batches are cut.
+    pub batch: settings::Batch,
+    /// Where rows that cannot be stored go.
+    pub quarantine: settings::Quarantine,
+    /// Tables whose rows may be sent although their keys lack some of the rows' symbols.
+    pub allow_narrow: AllowNarrow,
+    /// Both clocks.
+    pub clock: SharedClock,
+    /// Where lanes register with the watchdog.
+    pub heartbeats: Heartbeats,
+    /// Seed of the backoff's jitter.
+    pub seed: u64,
+}
+
+/// Why flushing cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The connection cannot be described.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The SQL client cannot be set up.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// The quarantine cannot be opened.
+    #[error("quarantine {path}: {source}; check [quarantine] path and its directory's owner")]
+    Quarantine {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// The running lanes.
+pub struct Flusher {
+    shared: Arc<Shared>,
+    ring: Ring,
+    quarantine: Arc<Quarantine>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl Flusher {
+    /// Opens the quarantine and starts the lanes. The database need not be there.
+    pub fn start(context: FlushContext) -> Result<Self, StartError> {
+        let lanes = context.batch.max_lanes.max(1);
+        let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb)?)?);
+        let sql = Sql::new(Arc::clone(&connection))?;
+        let (quarantine, keys) = Quarantine::open(&context.quarantine)
+            .map_err(|source| StartError::Quarantine { path: context.quarantine.path.display().to_string(), source })?;
+        let quarantine = Arc::new(quarantine);
+        let exceptions = recovered(&context.ring, &keys);
+        context.ring.set_lanes(lanes);
+        let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
+        let flusher = Self {
+            shared: Arc::clone(&shared),
+            ring: context.ring.clone(),
+            quarantine: Arc::clone(&quarantine),
+            threads: Mutex::default(),
+        };
+        for number in 0..lanes {
+            let encoder = Encoder {
+                ring: context.ring.clone(),
+                schema: Schema::new(new_table(&context.questdb)),
+                sql: sql.clone(),
+                exceptions: Arc::clone(&exceptions),
+                quarantine: Arc::clone(&quarantine),
+                allow_narrow: Arc::clone(&context.allow_narrow),
+                clock: Arc::clone(&context.clock),
+                uncounted: Vec::new(),
+                scratch: Vec::new(),
+            };
+            let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
+            let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
+            flusher.threads().push(thread.map_err(StartError::Thread)?);
+        }
+        Ok(flusher)
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what is there for at most `within`, then ends the lanes; the rest stays in the ring. Blocks; true when
+    /// every lane has ended.
+    pub fn stop(&self, within: Duration) -> bool {
+        self.shared.stop(within);
+        let deadline = Instant::now() + within + JOIN_PAUSE;
+        let mut threads = self.threads();
+        while threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            self.ring.wake_all();
+            thread::sleep(JOIN_PAUSE);
+        }
+        let (ended, late): (Vec<_>, Vec<_>) = threads.drain(..).partition(thread::JoinHandle::is_finished);
+        let panicked = ended.into_iter().filter_map(|thread| thread.join().err()).count();
+        late.is_empty() && panicked == 0
+    }
+
+    /// Has everything durable sent without waiting for company.
+    pub fn flush_now(&self) {
+        self.shared.ask_for_flush();
+        self.ring.wake_all();
+    }
+
+    /// Replaces the batch settings; the number of lanes stays as it was at the start.
+    pub fn set_batch(&self, batch: settings::Batch) {
+        self.shared.set_batch(batch);
+        self.flush_now();
+    }
+
+    /// The quarantine.
+    pub fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.quarantine
+    }
+
+    /// How it goes.
+    pub fn status(&self) -> FlushStatus {
+        let reports = self.shared.reports();
+        let health = reports.iter().map(|report| report.health).max().unwrap_or_default();
+        let mut tables: Vec<_> = reports.iter().flat_map(|report| report.at_least_once.iter().cloned()).collect();
+        tables.sort_unstable();
+        let delivery = if tables.is_empty() {
+            "exactly-once".to_owned()
+        } else {
+            format!("at-least-once ({})", tables.join(", "))
+        };
+        FlushStatus {
+            database: health.word().to_owned(),
+            error: reports.iter().find_map(|report| report.error.clone()),
+            delivery,
+            warnings: reports.iter().flat_map(|report| report.warnings.iter().cloned()).collect(),
+            lanes: reports.into_iter().map(|report| report.status).collect(),
+            quarantine: self.quarantine.status(),
+        }
+    }
+}
+
+/// Rows of this ring that are in quarantine; the ring is told of them, for its ledger and its answers.
+fn recovered(ring: &Ring, keys: &[quarantine::Key]) -> Arc<Exceptions> {
+    let exceptions = Exceptions::default();
+    let tail = ring.marks().tail.seq;
+    for key in keys.iter().filter(|key| key.ring_id == ring.id() && key.seq >= tail) {
+        if exceptions.insert(key.seq, key.row) {
+            ring.except(key.seq, 1);
+        }
+    }
+    Arc::new(exceptions)
+}
+
+fn new_table(questdb: &settings::Questdb) -> Option<NewTable> {
+    questdb.create_tables.then_some(NewTable { partition_by: questdb.partition_by, ttl: questdb.ttl })
+}
+
+fn lane(
+    context: &FlushContext,
+    number: usize,
+    encoder: Encoder,
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+) -> io::Result<Lane> {
+    let marks = context.ring.marks();
+    let heartbeat = context.heartbeats.register(format!("lane-{number}"));
+    Ok(Lane {
+        number,
+        lanes: context.batch.max_lanes.max(1),
+        shared: Arc::clone(shared),
+        heartbeat,
+        reader: context.ring.reader(marks.safe),
+        encoder,
+        policy: policy::from_settings(&context.batch),
+        batch: context.batch.clone(),
+        request_timeout: connection.request_timeout,
+        random: fastrand::Rng::with_seed(context.seed ^ number as u64),
+        sender: Sender::start(number)?,
+        writer: Some(Writer::new(Arc::clone(connection))),
+        spare: None,
+        flight: None,
+        barrier: None,
+        breaker: Breaker::half_open(),
+        model: Model::default(),
+        flow: Flow::default(),
+        high: marks.settled,
+        rewind: false,
+        late: None,
+        filled_at: Instant::now(),
+        schema_since: Instant::now(),
+        flushes_seen: 0,
+        largest_bytes: 0,
+    })
+}

@@ -1,1 +1,242 @@
-//! Being built.
+//! The one way in, for MQTT and whatever else brings messages: route, decode, append, latest.
+
+pub mod ack_queue;
+mod message;
+mod routes;
+mod status;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+pub use self::status::SourceStatus;
+use self::{message::Workbench, routes::Routes};
+use crate::{
+    clock::ClockTrust,
+    config::settings::{OnFull, Settings, Source},
+    decode::{Decoder, DecoderError},
+    entry::{self, DeadLetter},
+    latest::Latest,
+    observe::log::clip,
+    point::Received,
+    ring::{self, AppendError, Kind, Part, Pos, Ring},
+};
+
+/// One message as it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// The topic it was published to.
+    pub topic: &'a str,
+    /// Its payload; may be empty.
+    pub payload: &'a [u8],
+    /// The retain flag: the broker had kept the message before the subscription was made.
+    pub retain: bool,
+    /// When it arrived.
+    pub received: Received,
+}
+
+/// What became of an offered message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offer {
+    /// Taken, whatever it was; acknowledge it once the ring's `ackable` has reached this position.
+    Accepted(Pos),
+    /// The ring is full under `block`: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
+    Full,
+    /// The ring is poisoned or stopping: never acknowledge it.
+    Failed(String),
+}
+
+/// Where messages go.
+pub trait Intake: Send + Sync {
+    /// Decodes and appends one message.
+    fn offer(&self, message: Incoming<'_>) -> Offer;
+
+    /// Notified (`notify_one` or `notify_waiters`) whenever the ring has freed space.
+    fn room(&self) -> &Notify;
+}
+
+/// Under which name refused dead letters and clears are counted, which belong to no table.
+const NO_TABLE: &str = "(no table)";
+
+/// The way in.
+pub struct Ingest {
+    ring: Ring,
+    latest: Arc<Latest>,
+    trust: ClockTrust,
+    max_future_ns: i64,
+    /// Held from the look at the latest values to their update, so that two rows of one moment always meet.
+    work: Mutex<Work>,
+}
+
+struct Work {
+    routes: Routes,
+    bench: Workbench,
+}
+
+impl Ingest {
+    /// A way in for the configured sources.
+    pub fn new(settings: &Settings, ring: Ring, latest: Arc<Latest>, trust: ClockTrust) -> Result<Self, DecoderError> {
+        let decoders = settings.source.iter().map(|(name, source)| Decoder::new(name, source));
+        Ok(Self {
+            ring,
+            latest,
+            trust,
+            max_future_ns: i64::try_from(settings.latest.max_future.as_nanos()).unwrap_or(i64::MAX),
+            work: Mutex::new(Work {
+                routes: Routes::new(decoders.collect::<Result<_, _>>()?),
+                bench: Workbench::default(),
+            }),
+        })
+    }
+
+    /// What has come in so far, by source.
+    pub fn status(&self) -> Vec<SourceStatus> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).routes.status()
+    }
+
+    /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
+    fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
+        let Work { routes, bench } = work;
+        bench.clear();
+        let route = match routes.find(message.topic) {
+            Ok(route) => route,
+            Err(reason) => return self.dead_letter(bench, None, message, &reason, routes),
+        };
+        if message.payload.is_empty() {
+            // An empty payload deletes a retained message (MQTT 5, 3.3.1.3); it says that the series has no value any more.
+            return self.clear(bench, &route, message, routes);
+        }
+        if let Err(error) = bench.decode(routes.decoder(&route), &route.resolved, message.payload) {
+            return self.dead_letter(bench, Some(&route), message, &error, routes);
+        }
+        if let Some(reason) = bench.too_far_ahead(message.received.wall, self.max_future_ns)
+            && self.trust.is_trusted(message.received)
+        {
+            return self.dead_letter(bench, Some(&route), message, &reason, routes);
+        }
+        let table = route.resolved.table.as_str();
+        for row in &mut bench.rows {
+            self.latest.prepare(table, row, message.received);
+        }
+        bench.unite();
+        if let Err(error) = bench.encode(table) {
+            return self.dead_letter(bench, Some(&route), message, &error.to_string(), routes);
+        }
+        let rows = bench.rows.len();
+        let part = Part { kind: Kind::Rows, table_hash: route.table_hash, rows: rows as u16, body: &bench.body };
+        match self.ring.append(&[part], message.received) {
+            Ok(appended) => {
+                for row in &bench.rows {
+                    self.latest.update(table, row, appended.first, message.received);
+                }
+                routes.count(&route, message.received, rows as u64);
+                Offer::Accepted(self.ring.ack_position(&appended))
+            }
+            Err(AppendError::TooLarge { bytes, limit }) => {
+                let reason = AppendError::TooLarge { bytes, limit }.to_string();
+                self.dead_letter(bench, Some(&route), message, &reason, routes)
+            }
+            Err(error) => self.not_appended(error, table, rows as u64),
+        }
+    }
+
+    fn clear(&self, bench: &mut Workbench, route: &routes::Route, message: Incoming<'_>, routes: &mut Routes) -> Offer {
+        let resolved = &route.resolved;
+        if let Err(error) = entry::encode_clear(&resolved.table, &resolved.symbols, &mut bench.body) {
+            return self.dead_letter(bench, Some(route), message, &error.to_string(), routes);
+        }
+        let part = Part { kind: Kind::Clear, table_hash: route.table_hash, rows: 0, body: &bench.body };
+        match self.ring.append(&[part], message.received) {
+            Ok(appended) => {
+                self.latest.clear(&resolved.table, &resolved.symbols, appended.first);
+                routes.count(route, message.received, 0);
+                Offer::Accepted(self.ring.ack_position(&appended))
+            }
+            Err(error) => self.not_appended(error, NO_TABLE, 0),
+        }
+    }
+
+    /// Puts a message that cannot become rows into the ring as it is, with the reason.
+    fn dead_letter(
+        &self,
+        bench: &mut Workbench,
+        route: Option<&routes::Route>,
+        message: Incoming<'_>,
+        reason: &str,
+        routes: &mut Routes,
+    ) -> Offer {
+        let mut payload = message.payload;
+        loop {
+            bench.body.clear();
+            entry::encode_dead_letter(&DeadLetter { reason, topic: message.topic, payload }, &mut bench.body);
+            let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &bench.body };
+            match self.ring.append(&[part], message.received) {
+                Ok(appended) => {
+                    if routes.count_dead_letter(route, message.received) {
+                        let topic = clip(message.topic);
+                        let reason = clip(reason);
+                        tracing::warn!(%topic, %reason, "a message could not be decoded and goes to quarantine");
+                    }
+                    return Offer::Accepted(self.ring.ack_position(&appended));
+                }
+                Err(AppendError::TooLarge { bytes, limit }) if !payload.is_empty() => {
+                    // Even as it is the message does not fit: its beginning has to do.
+                    let excess = (bytes - limit) as usize;
+                    payload = &payload[..payload.len().saturating_sub(excess)];
+                }
+                Err(error) => return self.not_appended(error, NO_TABLE, 0),
+            }
+        }
+    }
+
+    fn not_appended(&self, error: AppendError, table: &str, rows: u64) -> Offer {
+        match (error, self.ring.on_full()) {
+            (AppendError::Full, OnFull::DropNewest) => {
+                self.ring.count_refused(table, rows);
+                Offer::Accepted(Pos(0))
+            }
+            (AppendError::Full, OnFull::Block | OnFull::DropOldest) => Offer::Full,
+            (error, _) => Offer::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Intake for Ingest {
+    fn offer(&self, message: Incoming<'_>) -> Offer {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take(&mut work, message)
+    }
+
+    fn room(&self) -> &Notify {
+        self.ring.room()
+    }
+}
+
+/// Puts a record read back from the ring into the map of latest values, as it was when it came in.
+pub fn restore(latest: &Latest, record: &ring::Record<'_>) {
+    match record.kind {
+        Kind::Rows => {
+            let Ok(rows) = entry::Rows::decode(record.body) else { return };
+            let table = rows.table;
+            for row in rows.flatten() {
+                latest.restore(table, &row, record.seq, record.received);
+            }
+        }
+        Kind::Clear => {
+            if let Ok(clear) = entry::Clear::decode(record.body) {
+                latest.clear(clear.table, &clear.symbols, record.seq);
+            }
+        }
+        Kind::DeadLetter | Kind::Pad | Kind::Commit => {}
+    }
+}
+
+/// The MQTT filters of the sources, with their QoS.
+pub fn filters(sources: &std::collections::BTreeMap<String, Source>) -> Result<Vec<(String, u8)>, DecoderError> {
+    let filter = |(name, source): (&String, &Source)| {
+        let filter = Decoder::new(name, source)?.pattern().filter();
+        let shared = source.shared_group.as_ref().map(|group| format!("$share/{group}/{filter}"));
+        Ok((shared.unwrap_or(filter), source.qos))
+    };
+    sources.iter().map(filter).collect()
+}

@@ -36,7 +36,7 @@ pub use self::{
 use crate::{
     config::settings,
     entry::{RowRef, ValueRef},
-    point::{Received, Row, Timestamp},
+    point::{Received, Row},
     ring::Seq,
 };
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     entry::{Rows, encode_rows},
-    point::Value,
+    point::{Timestamp, Value},
 };
 
 fn map(max_series: usize) -> Latest {

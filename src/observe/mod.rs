@@ -2,5 +2,6 @@
 
 pub mod heartbeat;
 pub mod histogram;
+pub mod log;
 pub mod metrics;
 pub mod systemd;

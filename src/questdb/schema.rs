@@ -3,7 +3,12 @@
 //! QuestDB keeps one row a deduplication key. A symbol outside the keys makes two series one, and rows collapse;
 //! so the keys are widened before the first row with a new symbol is sent.
 
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Sql, SqlError,
@@ -15,6 +20,9 @@ use super::{
 pub const MAX_TABLES: usize = 4_096;
 /// Most shapes of rows remembered a table; the table's memory starts afresh beyond.
 pub const MAX_SHAPES: usize = 64;
+/// Longest wait for a table's description to catch up.
+const APPLY_WAIT: Duration = Duration::from_secs(5);
+const APPLY_PAUSE: Duration = Duration::from_millis(50);
 
 /// How rows are to be treated by the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +147,7 @@ pub enum Examined {
 struct Known {
     info: Option<TableInfo>,
     shapes: HashMap<u64, Verdict>,
-    /// Keys set by this process: QuestDB's own description may lag behind them.
+    /// Keys set by this process, while QuestDB's own description lags behind them.
     set: Vec<String>,
 }
 
@@ -148,6 +156,8 @@ struct Known {
 pub struct Schema {
     tables: HashMap<String, Known>,
     warnings: HashMap<String, String>,
+    /// Warnings logged before, which need no second line.
+    said: HashMap<String, String>,
     hasher: foldhash::fast::FixedState,
     create: Option<NewTable>,
 }
@@ -156,7 +166,7 @@ impl Schema {
     /// An empty memory; `create` is what created tables look like, none to create none.
     pub fn new(create: Option<NewTable>) -> Self {
         let hasher = foldhash::fast::FixedState::with_seed(0);
-        Self { tables: HashMap::new(), warnings: HashMap::new(), hasher, create }
+        Self { tables: HashMap::new(), warnings: HashMap::new(), said: HashMap::new(), hasher, create }
     }
 
     /// Number of a set of symbol names, in the order of a row.
@@ -178,7 +188,10 @@ impl Schema {
             known.info = None;
             known.shapes.clear();
         }
-        self.warnings.clear();
+        self.said.extend(self.warnings.drain());
+        if self.said.len() > MAX_TABLES {
+            self.said.clear();
+        }
     }
 
     /// What the operator should know, by table.
@@ -207,6 +220,7 @@ impl Schema {
         if known.info.is_none() {
             known.info = sql.table_info(table)?;
             match &mut known.info {
+                Some(info) if has_keys(info, &known.set) => known.set.clear(),
                 Some(info) => add_set_keys(info, &known.set),
                 None => known.set.clear(),
             }
@@ -235,10 +249,10 @@ impl Schema {
     }
 
     fn warn(&mut self, table: &str, text: String) {
-        if self.warnings.get(table) != Some(&text) {
+        if self.warnings.get(table).or_else(|| self.said.get(table)) != Some(&text) {
             tracing::warn!(table, "{text}");
-            self.warnings.insert(table.to_owned(), text);
         }
+        self.warnings.insert(table.to_owned(), text);
     }
 
     fn remember(&mut self, table: &str, shape: u64, verdict: Verdict) {
@@ -259,6 +273,7 @@ impl Schema {
         symbols: &[&str],
         allow_narrow: bool,
     ) -> Result<Verdict, SqlError> {
+        self.await_description(sql, table)?;
         // Twice: what is created is described anew, and found fit.
         for _ in 0..2 {
             let statements = match self.examine(sql, table, symbols, allow_narrow)? {
@@ -286,9 +301,22 @@ impl Schema {
         Ok(Verdict::Send)
     }
 
-    /// Whether this process has changed the table, and so knows its keys better than a description that lags.
-    pub fn has_set_keys(&self, table: &str) -> bool {
-        self.tables.get(table).is_some_and(|known| !known.set.is_empty())
+    /// Waits for QuestDB to apply what is committed to a table, since keys set by an earlier process may be among it.
+    /// Keys left out of a statement would be keys no more.
+    fn await_description(&mut self, sql: &Sql, table: &str) -> Result<(), SqlError> {
+        let deadline = Instant::now() + APPLY_WAIT;
+        let described = |known: &Known| known.info.is_some() && known.set.is_empty();
+        while self.tables.get(table).is_some_and(described) && Instant::now() < deadline {
+            let applying = sql.is_applying(table)?;
+            self.tables.remove(table);
+            if !applying {
+                break;
+            }
+            std::thread::sleep(APPLY_PAUSE);
+            let info = sql.table_info(table)?;
+            self.tables.insert(table.to_owned(), Known { info, ..Known::default() });
+        }
+        Ok(())
     }
 
     fn ran(&mut self, table: &str, symbols: &[&str]) {
@@ -302,6 +330,10 @@ impl Schema {
             add_set_keys(info, &known.set);
         }
     }
+}
+
+fn has_keys(info: &TableInfo, names: &[String]) -> bool {
+    names.iter().all(|name| info.columns.iter().any(|column| column.key && is(&column.name, name)))
 }
 
 /// Adds keys that are set but not described yet.

@@ -118,6 +118,13 @@ pub struct RowBuffer {
     version: ProtocolVersion,
 }
 
+impl Default for RowBuffer {
+    /// A buffer that speaks the newest version.
+    fn default() -> Self {
+        Self::new(ProtocolVersion::V3)
+    }
+}
+
 impl RowBuffer {
     fn new(version: ProtocolVersion) -> Self {
         Self { inner: Buffer::with_max_name_len(version, MAX_NAME_BYTES), version }

@@ -120,9 +120,9 @@ impl Ring {
         self.shared.bell.ring();
     }
 
-    /// Returns when room may have been made after [`AppendError::Full`].
-    pub async fn room(&self) {
-        self.shared.room.notified().await;
+    /// Notified whenever room has been made after [`AppendError::Full`].
+    pub fn room(&self) -> &tokio::sync::Notify {
+        &self.shared.room
     }
 
     /// The five watermarks.

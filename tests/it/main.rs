@@ -2,4 +2,14 @@
 
 mod support;
 
+mod broker_outage;
+mod command_line;
+mod config_reload;
+mod crash;
+mod database_outage;
 mod harness;
+mod latest_values;
+mod ring_full;
+mod rubbish;
+mod systemd;
+mod throughput;

@@ -1,0 +1,259 @@
+//! The layers of the configuration: the file, conf.d/*.toml beside it in the order of their names, the environment.
+//!
+//! Each layer is a [`config::Source`] whose values know where they come from (file and line, or variable), so that every
+//! error can say so. Values from the environment stay text: `config` turns text into numbers and booleans where a setting
+//! wants one. Keys nobody knows are reported and left out.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, Map, Source, Value, ValueKind};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Problem,
+    schema::{Node, hint, node},
+};
+
+/// Largest configuration file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// What the environment's variables start with; the same mark separates the steps of a key.
+const MARK: &str = "__";
+const PREFIX: &str = "FOREBAY__";
+
+/// Where each key was last set, by its path.
+pub type Origins = BTreeMap<String, String>;
+
+/// The merged layers.
+#[derive(Debug)]
+pub struct Merged {
+    /// Every key that was set.
+    pub values: Map<String, Value>,
+    /// Where it was set.
+    pub origins: Origins,
+    /// The files read, in order.
+    pub files: Vec<PathBuf>,
+    /// What is wrong so far.
+    pub problems: Vec<Problem>,
+}
+
+/// One layer.
+#[derive(Debug, Clone, Default)]
+struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Reads `file`, the fragments beside it, and `environment`.
+pub fn merge(file: &Path, environment: impl Iterator<Item = (OsString, OsString)>) -> Merged {
+    let mut merged = Merged { values: Map::new(), origins: Origins::new(), files: Vec::new(), problems: Vec::new() };
+    let mut layers: Vec<Layer> = Vec::new();
+    for path in std::iter::once(file.to_owned()).chain(fragments(file, &mut merged.problems)) {
+        if let Some(text) = read(&path, &mut merged.problems) {
+            layers.push(file_layer(&path, &text, &mut merged));
+            merged.files.push(path);
+        }
+    }
+    let sources: Vec<String> = layers.iter().filter_map(|layer| layer.0.get("source")).flat_map(table_keys).collect();
+    let mut variables: Vec<_> = environment.collect();
+    variables.sort();
+    layers
+        .extend(variables.into_iter().filter_map(|(name, value)| variable_layer(&name, value, &sources, &mut merged)));
+    let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
+    match builder.build().map(|built| built.cache.into_table()) {
+        Ok(Ok(values)) => merged.values = values,
+        Ok(Err(error)) | Err(error) => merged.problems.push(Problem::new("", error.to_string())),
+    }
+    merged
+}
+
+fn table_keys(value: &Value) -> Vec<String> {
+    match &value.kind {
+        ValueKind::Table(table) => table.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The fragments: *.toml in conf.d beside the file, hidden ones left out, in the order of their names.
+fn fragments(file: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let directory = file.parent().unwrap_or(Path::new("")).join("conf.d");
+    let listing = fs::read_dir(&directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut paths: Vec<PathBuf> = match listing {
+        Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            problems.push(Problem::new("", format!("cannot be listed ({error})")).at(directory.display()));
+            return Vec::new();
+        }
+    };
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "toml") && !hidden(path));
+    paths.sort();
+    paths
+}
+
+fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<String> {
+    let text = fs::metadata(path).and_then(|meta| {
+        if meta.len() > MAX_FILE_BYTES {
+            return Err(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
+        }
+        fs::read_to_string(path)
+    });
+    match text {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let remedy = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "; create it (conf/forebay.toml is an example) or name another with --config"
+                }
+                io::ErrorKind::PermissionDenied => "; let the user forebay runs as read it",
+                _ => "",
+            };
+            problems.push(Problem::new("", format!("cannot be read ({error}){remedy}")).at(path.display()));
+            None
+        }
+    }
+}
+
+fn file_layer(path: &Path, text: &str, merged: &mut Merged) -> Layer {
+    let mut reader = FileReader { path, text, merged };
+    match DeTable::parse(text) {
+        Ok(table) => Layer(reader.table(&mut Vec::new(), table.into_inner())),
+        Err(error) => {
+            let origin = reader.origin(error.span().map_or(0, |span| span.start));
+            let message = error.message().replace('\n', "; ");
+            reader.merged.problems.push(Problem::new("", format!("no valid TOML: {message}")).at(origin));
+            Layer::default()
+        }
+    }
+}
+
+/// Turns a parsed file into values that know their line.
+struct FileReader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    merged: &'a mut Merged,
+}
+
+impl FileReader<'_> {
+    fn origin(&self, offset: usize) -> String {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("{}:{line}", self.path.display())
+    }
+
+    fn table(&mut self, path: &mut Vec<String>, table: DeTable<'_>) -> Map<String, Value> {
+        let mut values = Map::new();
+        for (key, value) in table {
+            let origin = self.origin(key.span().start);
+            let key = key.into_inner().into_owned();
+            if let Some(problem) = unknown(path, &key) {
+                self.merged.problems.push(problem.at(origin));
+                continue;
+            }
+            path.push(key.clone());
+            self.merged.origins.insert(path.join("."), origin.clone());
+            let value = self.value(path, value, &origin);
+            path.pop();
+            values.insert(key, value);
+        }
+        values
+    }
+
+    fn value(&mut self, path: &mut Vec<String>, value: Spanned<DeValue<'_>>, origin: &String) -> Value {
+        let text = |text: &str| Value::new(Some(origin), text);
+        match value.into_inner() {
+            DeValue::String(value) => text(&value),
+            DeValue::Integer(value) => match i64::from_str_radix(value.as_str(), value.radix()) {
+                Ok(number) => Value::new(Some(origin), number),
+                Err(_) => text(value.as_str()),
+            },
+            // No setting is a fraction; as text it is refused where a whole number is wanted, instead of rounded.
+            DeValue::Float(value) => text(value.as_str()),
+            DeValue::Boolean(value) => Value::new(Some(origin), value),
+            DeValue::Datetime(value) => text(&value.to_string()),
+            DeValue::Array(list) => {
+                let list: Vec<Value> = list.into_iter().map(|item| self.value(path, item, origin)).collect();
+                Value::new(Some(origin), list)
+            }
+            DeValue::Table(table) => {
+                let table = self.table(path, table);
+                Value::new(Some(origin), table)
+            }
+        }
+    }
+}
+
+fn unknown(path: &[String], key: &str) -> Option<Problem> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let Node::Keys(known) = node(&path) else { return None };
+    if known.contains(&key) {
+        return None;
+    }
+    let full = [path.as_slice(), &[key]].concat().join(".");
+    Some(Problem::new(full, format!("there is no such key{}", hint(&path, key))))
+}
+
+/// The layer of one variable; `None` when it is not forebay's or means nothing (which is then a problem).
+fn variable_layer(name: &OsString, value: OsString, sources: &[String], merged: &mut Merged) -> Option<Layer> {
+    let name =
+        name.to_str().filter(|name| name.len() >= PREFIX.len() && name[..PREFIX.len()].eq_ignore_ascii_case(PREFIX))?;
+    let origin = format!("environment variable {name}");
+    let path = key_path(&name[PREFIX.len()..], sources);
+    let dotted = path.join(".");
+    let Ok(value) = value.into_string() else {
+        merged.problems.push(Problem::new(dotted, "the value is not UTF-8".to_owned()).at(origin));
+        return None;
+    };
+    for step in 0..path.len() {
+        if let Some(problem) = unknown(&path[..step], &path[step]) {
+            merged.problems.push(problem.at(origin));
+            return None;
+        }
+    }
+    let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+    if node(&steps) != Node::Leaf {
+        let what = "this is a table; name one of its keys, as in FOREBAY__RING__SIZE".to_owned();
+        merged.problems.push(Problem::new(dotted, what).at(origin));
+        return None;
+    }
+    let leaf = if let ["source", _, "symbols"] = steps[..] {
+        let list = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Value::new(Some(&origin), list.map(|item| Value::new(Some(&origin), item)).collect::<Vec<_>>())
+    } else {
+        Value::new(Some(&origin), value)
+    };
+    let (first, rest) = path.split_first()?;
+    let nested =
+        rest.iter().rev().fold(leaf, |value, key| Value::new(Some(&origin), Map::from_iter([(key.clone(), value)])));
+    merged.origins.insert(dotted, origin);
+    Some(Layer(Map::from_iter([(first.clone(), nested)])))
+}
+
+/// The key a variable names. Variables are written in capitals and have no dashes: keys are lower case, and a source is
+/// the one in the files whose name is the same but for case and dashes.
+fn key_path(name: &str, sources: &[String]) -> Vec<String> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
+    let mut path: Vec<String> = name.split(MARK).map(str::to_ascii_lowercase).collect();
+    if let [section, source, ..] = &mut path[..]
+        && section == "source"
+        && let Some(known) = sources.iter().find(|known| plain(known) == *source)
+    {
+        source.clone_from(known);
+    }
+    path
+}

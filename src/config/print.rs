@@ -1,0 +1,26 @@
+//! The effective configuration as TOML, with where each key was set.
+
+use std::fmt::Write;
+
+use super::{layers::Origins, settings::Settings};
+
+/// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others are defaults.
+///
+/// There is no secret to hide: secrets are files, and validation refuses them anywhere else.
+pub fn to_toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
+    let plain = toml::to_string(settings)?;
+    let mut out = String::with_capacity(plain.len() * 2);
+    let mut table = String::new();
+    for line in plain.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = name.to_owned();
+        }
+        let key = line.split_once(" = ").map(|(key, _)| format!("{table}.{key}").replace('"', ""));
+        // Writing into memory does not fail.
+        let _ = match key.and_then(|key| origins.get(&key)) {
+            Some(origin) => writeln!(out, "{line}  # {origin}"),
+            None => writeln!(out, "{line}"),
+        };
+    }
+    Ok(out)
+}

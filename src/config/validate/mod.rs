@@ -1,0 +1,132 @@
+//! What settings mean, beyond their types: every mistake with its key and remedy, and warnings for what works but is
+//! probably not meant.
+
+mod mqtt;
+mod questdb;
+mod sources;
+mod storage;
+
+use std::{fmt::Display, path::Path, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Problem,
+    settings::{Control, Daemon, Log, Settings},
+};
+
+/// Longest path of a Unix socket in bytes (unix(7): 108 with the terminating zero).
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// What must be mended.
+    pub problems: Vec<Problem>,
+    /// What should be looked at.
+    pub warnings: Vec<Problem>,
+}
+
+impl Findings {
+    fn problem(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.problems.push(Problem::new(key, what));
+    }
+
+    fn warn(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.warnings.push(Problem::new(key, what));
+    }
+
+    /// Demands `low ≤ value ≤ high`.
+    fn range<T: PartialOrd + Display>(&mut self, key: &str, value: T, low: T, high: T) {
+        if value < low || value > high {
+            self.problem(key, format!("{value} is out of range; {low} to {high} are allowed"));
+        }
+    }
+
+    /// The same for durations.
+    fn span(&mut self, key: &str, value: Duration, low: Duration, high: Duration) {
+        if value < low || value > high {
+            let [value, low, high] = [value, low, high].map(humantime::format_duration);
+            self.problem(key, format!("{value} is out of range; {low} to {high} are allowed"));
+        }
+    }
+
+    fn absolute(&mut self, key: &str, path: &Path) {
+        if !path.is_absolute() {
+            self.problem(key, format!("{} is a relative path; write it from /", path.display()));
+        }
+    }
+}
+
+/// Checks everything.
+#[must_use]
+pub fn check(settings: &Settings) -> Findings {
+    let mut findings = Findings::default();
+    mqtt::check(&settings.mqtt, &mut findings);
+    sources::check(&settings.source, settings.mqtt.protocol, &mut findings);
+    storage::check(settings, &mut findings);
+    questdb::check(&settings.questdb, &mut findings);
+    questdb::check_batch(&settings.batch, &mut findings);
+    check_control(&settings.control, &mut findings);
+    check_daemon(&settings.daemon, &mut findings);
+    check_log(&settings.log, &mut findings);
+    findings
+}
+
+fn check_control(control: &Control, findings: &mut Findings) {
+    findings.absolute("control.socket", &control.socket);
+    if control.socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+        findings.problem("control.socket", format!("a socket's path has at most {MAX_SOCKET_PATH_BYTES} bytes"));
+    }
+    match u32::from_str_radix(&control.mode, 8) {
+        Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => {
+            if mode & 0o002 != 0 {
+                findings.warn("control.mode", "every user of the machine may read and write over the socket");
+            }
+        }
+        _ => {
+            findings.problem("control.mode", "write an octal mode that lets the owner read and write, such as \"0660\"")
+        }
+    }
+    if let Some(group) = &control.group
+        && group.is_empty()
+    {
+        findings.problem("control.group", "it is empty; name a group or remove the key");
+    }
+    match (&control.listen, &control.token_file) {
+        (Some(address), _) if !address.ip().is_loopback() => findings.problem(
+            "control.listen",
+            format!(
+                "{address} is reachable from outside; use 127.0.0.1 or [::1], and a reverse proxy with TLS before it"
+            ),
+        ),
+        (Some(_), None) => {
+            findings.warn("control.listen", "without token_file any user of the machine may write over it")
+        }
+        (None, Some(_)) => findings.warn("control.token_file", "it has no effect without control.listen"),
+        _ => {}
+    }
+}
+
+fn check_daemon(daemon: &Daemon, findings: &mut Findings) {
+    findings.span("daemon.stop_timeout", daemon.stop_timeout, Duration::ZERO, Duration::from_mins(10));
+}
+
+fn check_log(log: &Log, findings: &mut Findings) {
+    if let Err(what) = log_filter(&log.level) {
+        findings.problem("log.level", what);
+    }
+}
+
+/// Reads a level or a filter. The error says what is wrong with it.
+pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
+    const REMEDY: &str = "write error, warn, info, debug or trace, or a filter such as \"info,forebay::flush=debug\"";
+    for directive in level.split(',').map(str::trim) {
+        // A bare word that is no level would be taken for a module's name, and everything else be silenced.
+        let bare = !directive.contains(['=', ':', '[']);
+        if bare && directive.parse::<tracing::level_filters::LevelFilter>().is_err() {
+            return Err(format!("{directive:?} is no level; {REMEDY}"));
+        }
+    }
+    EnvFilter::try_new(level).map_err(|error| format!("{level:?} is no filter ({error}); {REMEDY}"))
+}

@@ -1,0 +1,140 @@
+//! `[questdb]` and `[batch]`.
+
+use std::time::Duration;
+
+use super::{Findings, mqtt::is_host_and_port};
+use crate::config::{
+    Bytes,
+    schema::nearest,
+    settings::{Batch, PartitionBy, Questdb, Strategy},
+};
+
+const CONF: &str = "questdb.conf";
+/// Parameters of the string that are the user's.
+const ALLOWED: [&str; 10] = [
+    "addr",
+    "init_buf_size",
+    "max_buf_size",
+    "max_name_len",
+    "protocol_version",
+    "request_min_throughput",
+    "request_timeout",
+    "tls_ca",
+    "tls_roots",
+    "tls_verify",
+];
+/// Parameters that hold credentials.
+const CREDENTIALS: [&str; 6] = ["username", "password", "token", "token_x", "token_y", "tls_roots_password"];
+
+pub(super) fn check(questdb: &Questdb, findings: &mut Findings) {
+    check_conf(&questdb.conf, findings);
+    match (&questdb.username, &questdb.password_file, &questdb.token_file) {
+        (Some(_), _, Some(_)) => findings.problem("questdb.token_file", "set a token or a user name, not both"),
+        (Some(_), None, None) => findings.problem("questdb.username", "it has no password; set questdb.password_file"),
+        (None, Some(_), _) => findings.problem("questdb.password_file", "it has no user name; set questdb.username"),
+        _ => {}
+    }
+    check_ttl(questdb, findings);
+    findings.span("questdb.resend_window", questdb.resend_window, Duration::ZERO, Duration::from_hours(24));
+    if questdb.resend_window < Duration::from_secs(5) {
+        let what = "QuestDB acknowledges before it syncs: rows it loses to a power cut are then not sent again";
+        findings.warn("questdb.resend_window", what);
+    }
+}
+
+/// No value of the string is quoted, since it may be a secret.
+fn check_conf(conf: &str, findings: &mut Findings) {
+    let parsed = match questdb_confstr::parse_conf_str(conf) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let what = format!(
+                "position {}: it is no configuration string; write \"http::addr=host:9000;\"",
+                error.position()
+            );
+            return findings.problem(CONF, what);
+        }
+    };
+    if !matches!(parsed.service(), "http" | "https") {
+        findings.problem(CONF, "forebay sends over HTTP; start it with \"http::\" or \"https::\"");
+    }
+    match parsed.get("addr") {
+        None => findings.problem(CONF, "it has no addr; write \"http::addr=host:9000;\""),
+        Some(addr) if addr.contains('@') => {
+            findings.problem(CONF, "addr holds credentials; set questdb.username and questdb.password_file");
+        }
+        Some(addr) if !is_host_and_port(addr) => {
+            findings.problem(CONF, "addr is no host and port; write \"addr=host:9000\"")
+        }
+        Some(_) => {}
+    }
+    let mut keys: Vec<&str> = parsed.params().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    for key in keys {
+        if CREDENTIALS.contains(&key) {
+            let remedy = "set questdb.username and questdb.password_file, or questdb.token_file";
+            findings.problem(CONF, format!("{key} does not belong here: put it in a file and {remedy}"));
+        } else if key.starts_with("retry_") {
+            findings.problem(CONF, format!("remove {key}: forebay retries by itself, since it must see each failure"));
+        } else if key.starts_with("auto_flush") {
+            findings.problem(CONF, format!("remove {key}: [batch] says when rows are sent"));
+        } else if !ALLOWED.contains(&key) {
+            let meant = nearest(key, &ALLOWED).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            findings.problem(CONF, format!("there is no parameter {key:?} for HTTP{meant}"));
+        }
+    }
+    if parsed.get("tls_verify") == Some("unsafe_off") {
+        findings.warn(CONF, "tls_verify=unsafe_off: anybody on the way can read and change what is sent");
+    }
+}
+
+/// QuestDB keeps whole partitions: a TTL is a multiple of their size.
+fn check_ttl(questdb: &Questdb, findings: &mut Findings) {
+    const KEY: &str = "questdb.ttl";
+    const HOUR: u64 = 3_600;
+    let Some(ttl) = questdb.ttl else { return };
+    if ttl.as_secs() < HOUR || !ttl.as_secs().is_multiple_of(HOUR) || ttl.subsec_nanos() > 0 {
+        return findings.problem(KEY, "it must be whole hours, such as \"30days\" or \"12h\"");
+    }
+    let (hours, name) = match questdb.partition_by {
+        PartitionBy::Hour => (1, "hour"),
+        PartitionBy::Day => (24, "day"),
+        PartitionBy::Week => (7 * 24, "week"),
+        PartitionBy::Month | PartitionBy::Year => {
+            return findings.problem(KEY, "it needs partitions of an hour, a day or a week; set questdb.partition_by");
+        }
+    };
+    if !(ttl.as_secs() / HOUR).is_multiple_of(hours) {
+        findings.problem(
+            KEY,
+            format!("QuestDB wants a multiple of the partition, which is a {name}; change one of the two"),
+        );
+    }
+}
+
+pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
+    findings.range("batch.max_lanes", batch.max_lanes, 1, 16);
+    findings.span("batch.target_latency", batch.target_latency, Duration::from_millis(1), Duration::from_mins(1));
+    match batch.strategy {
+        Strategy::Dynamic => {
+            findings.range("batch.max_rows", batch.max_rows, 1, 1_000_000);
+            findings.range("batch.max_bytes", batch.max_bytes, Bytes::kib(64), Bytes::mib(64));
+            findings.span("batch.max_linger", batch.max_linger, Duration::from_millis(1), Duration::from_mins(10));
+        }
+        Strategy::Hybrid => {
+            findings.range("batch.max_rows", batch.max_rows, 0, 1_000_000);
+            findings.range("batch.max_bytes", batch.max_bytes, Bytes(0), Bytes::mib(64));
+            findings.span("batch.max_linger", batch.max_linger, Duration::ZERO, Duration::from_mins(10));
+            if batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
+                findings.warn(
+                    "batch.max_rows",
+                    "rows and bytes are both unlimited: a backlog goes out in batches of 64MiB",
+                );
+            }
+            if batch.max_linger.is_zero() && batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
+                findings.problem("batch.max_linger", "every limit is off, so nothing would ever be sent; set one");
+            } else if batch.max_linger.is_zero() {
+                findings.warn("batch.max_linger", "off: rows wait for a full batch, however long that takes");
+            }
+        }
+    }
+}

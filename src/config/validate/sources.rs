@@ -1,0 +1,68 @@
+//! `[source.NAME]`.
+
+use std::collections::BTreeMap;
+
+use super::Findings;
+use crate::{
+    config::settings::{Format, Source},
+    decode::Decoder,
+};
+
+/// Longest name of a source in bytes.
+const MAX_NAME_BYTES: usize = 64;
+/// Most sources.
+const MAX_SOURCES: usize = 1_000;
+
+pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: &mut Findings) {
+    if sources.is_empty() {
+        findings.problem(
+            "source",
+            "there is none; add [source.NAME] with topic = \"sensors/{site}/{device}\" and table = \"sensors\"",
+        );
+    }
+    if sources.len() > MAX_SOURCES {
+        findings.problem("source", format!("there are {}; {MAX_SOURCES} are allowed", sources.len()));
+    }
+    let mut filters: BTreeMap<(String, Option<&str>), &str> = BTreeMap::new();
+    for (name, source) in sources {
+        check_one(name, source, protocol, findings);
+        match Decoder::check(name, source) {
+            Ok(decoder) => {
+                let filter = (decoder.pattern().filter(), source.shared_group.as_deref());
+                if let Some(other) = filters.insert(filter, name) {
+                    let what = format!("source.{other} takes the same topics; only one of the two gets a message");
+                    findings.warn(format!("source.{name}.topic"), what);
+                }
+            }
+            Err(errors) => {
+                for error in errors {
+                    findings.problem(format!("source.{name}.{}", error.key), error.problem.to_string());
+                }
+            }
+        }
+    }
+}
+
+fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings) {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(valid) {
+        let what = format!("a source's name has letters, digits, _ and -, at most {MAX_NAME_BYTES}");
+        findings.problem(format!("source.{name}"), what);
+    }
+    if source.qos > 1 {
+        let what = "forebay subscribes at QoS 0 or 1; write qos = 1: deduplication makes it exactly once";
+        findings.problem(format!("source.{name}.qos"), what);
+    }
+    if let Some(group) = &source.shared_group {
+        let key = format!("source.{name}.shared_group");
+        if group.is_empty() || group.contains(['/', '+', '#']) || group.chars().any(char::is_control) {
+            findings.problem(&key, "a group's name is not empty and has no /, + or #");
+        }
+        if protocol == 4 {
+            findings.warn(&key, "shared subscriptions are a part of MQTT 5; not every broker knows them in 3.1.1");
+        }
+    }
+    if source.format == Format::Json && source.field != "value" {
+        findings.warn(format!("source.{name}.field"), "it has no effect with format = \"json\"");
+    }
+}

@@ -1,0 +1,63 @@
+//! `[ring]`, `[quarantine]` and `[latest]`.
+
+use std::time::Duration;
+
+use super::Findings;
+use crate::config::{
+    Bytes,
+    settings::{Durability, Latest, Ring, Settings},
+};
+
+/// How many of the largest messages a ring must hold at least.
+const MESSAGES_PER_RING: u64 = 16;
+/// How many a quarantine must hold at least.
+const MESSAGES_PER_QUARANTINE: u64 = 4;
+/// Smallest file of either kind.
+const MIN_FILE: Bytes = Bytes::mib(1);
+/// Largest.
+const MAX_FILE: Bytes = Bytes(1 << 40);
+
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+    check_ring(&settings.ring, findings);
+    findings.absolute("quarantine.path", &settings.quarantine.path);
+    findings.range("quarantine.size", settings.quarantine.size, MIN_FILE, MAX_FILE);
+    if settings.ring.path == settings.quarantine.path {
+        findings.problem("quarantine.path", "it is the ring's file as well; name another");
+    }
+    let payload = settings.mqtt.max_payload;
+    for (key, size, messages) in [
+        ("ring.size", settings.ring.size, MESSAGES_PER_RING),
+        ("quarantine.size", settings.quarantine.size, MESSAGES_PER_QUARANTINE),
+    ] {
+        let least = Bytes(payload.0.saturating_mul(messages));
+        if size < least {
+            let what = format!("{size} is less than {messages} × mqtt.max_payload ({payload}); use {least} or more");
+            findings.problem(key, what);
+        }
+    }
+    check_latest(&settings.latest, findings);
+}
+
+fn check_ring(ring: &Ring, findings: &mut Findings) {
+    let defaults = Ring::default();
+    findings.absolute("ring.path", &ring.path);
+    findings.range("ring.size", ring.size, MIN_FILE, MAX_FILE);
+    findings.span("ring.interval", ring.interval, Duration::from_millis(1), Duration::from_mins(1));
+    findings.span("ring.commit_spacing", ring.commit_spacing, Duration::ZERO, Duration::from_secs(1));
+    if ring.durability == Durability::Commit && ring.interval != defaults.interval {
+        findings.warn("ring.interval", "it has no effect with durability = \"commit\"; ring.commit_spacing has");
+    }
+    if ring.durability != Durability::Commit && ring.commit_spacing != defaults.commit_spacing {
+        findings.warn("ring.commit_spacing", "it has an effect with durability = \"commit\" only; ring.interval has");
+    }
+    if ring.durability == Durability::Memory {
+        findings.warn("ring.durability", "\"memory\": a power cut loses what is acknowledged but not yet in QuestDB");
+    }
+}
+
+fn check_latest(latest: &Latest, findings: &mut Findings) {
+    findings.range("latest.max_series", latest.max_series, 1, 10_000_000);
+    let year = Duration::from_hours(365 * 24);
+    findings.span("latest.stale_after", latest.stale_after, Duration::from_millis(1), year);
+    findings.span("latest.max_future", latest.max_future, Duration::from_secs(1), year);
+}

@@ -1,0 +1,134 @@
+//! What the control interface may ask of the running daemon.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::boot_id,
+    control::api::{Inspect, Rates, Status},
+    flush::Flusher,
+    ingest::Ingest,
+    latest::Latest,
+    mqtt::SharedBroker,
+    observe::heartbeat::Heartbeats,
+    ring::{Ledger, Ring, Seq, State},
+};
+
+/// Rates are measured over at least this long.
+const RATE_SPAN: Duration = Duration::from_secs(2);
+
+/// Looks into every part of the daemon.
+pub struct Inspector {
+    ring: Ring,
+    latest: Arc<Latest>,
+    broker: Arc<SharedBroker>,
+    flusher: Arc<Flusher>,
+    ingest: Arc<Ingest>,
+    heartbeats: Heartbeats,
+    started: Instant,
+    boot_id: String,
+    rates: Mutex<Sample>,
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    ledger: Ledger,
+    rates: Rates,
+}
+
+impl Inspector {
+    /// An inspector of these parts.
+    pub fn new(
+        ring: &Ring,
+        latest: &Arc<Latest>,
+        broker: &Arc<SharedBroker>,
+        flusher: &Arc<Flusher>,
+        ingest: &Arc<Ingest>,
+        heartbeats: &Heartbeats,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            rates: Mutex::new(Sample { at: now, ledger: ring.ledger(), rates: Rates::default() }),
+            ring: ring.clone(),
+            latest: Arc::clone(latest),
+            broker: Arc::clone(broker),
+            flusher: Arc::clone(flusher),
+            ingest: Arc::clone(ingest),
+            heartbeats: heartbeats.clone(),
+            started: now,
+            boot_id: boot_id().iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+
+    /// Rates since the sample before, at least [`RATE_SPAN`] ago.
+    fn rates(&self, ledger: &Ledger) -> Rates {
+        let mut sample = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = sample.at.elapsed();
+        if elapsed >= RATE_SPAN {
+            let rates = Rates::between(&sample.ledger, ledger, elapsed);
+            *sample = Sample { at: Instant::now(), ledger: *ledger, rates };
+        }
+        sample.rates
+    }
+
+    fn warnings(&self, status: &Status) -> Vec<String> {
+        let mut warnings = status.flush.warnings.clone();
+        if let Some(ring) = &status.ring {
+            if let Some(reason) = &ring.poisoned {
+                warnings.push(format!("the ring is poisoned: {reason}"));
+            }
+            if ring.full {
+                warnings.push(format!("the ring is full; on_full = {:?} applies", ring.on_full));
+            }
+            for (first, last) in &ring.gaps {
+                warnings.push(format!("damage: records {first} to {last} of the ring are lost"));
+            }
+        }
+        if let Some(late) = self.heartbeats.overdue() {
+            warnings.push(format!("{} is past its deadline while waiting on {}", late.name, late.waits_on));
+        }
+        warnings
+    }
+}
+
+impl Inspect for Inspector {
+    fn state_of(&self, seq: Seq) -> State {
+        self.ring.state_of(seq)
+    }
+
+    fn status(&self) -> Status {
+        let ledger = self.ring.ledger();
+        let ring = self.ring.status();
+        let mut status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            boot_id: self.boot_id.clone(),
+            acks_wait_for: ring.acks_wait_for.to_owned(),
+            broker: self.broker.status(),
+            flush: self.flusher.status(),
+            latest: self.latest.status(),
+            ledger,
+            sources: self.ingest.status(),
+            rates: self.rates(&ledger),
+            ring: Some(ring),
+            warnings: Vec::new(),
+        };
+        status.warnings = self.warnings(&status);
+        status
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.ring.poisoned() {
+            Some(reason) => Err(format!("the ring is poisoned: {reason}")),
+            None => Ok(()),
+        }
+    }
+
+    fn flush_now(&self) {
+        self.flusher.flush_now();
+    }
+}

@@ -1,0 +1,346 @@
+//! The daemon: start-up order, wiring, shutdown. docs/ARCHITECTURE.md draws it and lists every thread and what it waits on.
+
+mod inspect;
+mod reload;
+mod signals;
+mod watchdog;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime::Runtime,
+    sync::watch,
+    task::JoinHandle,
+};
+
+use self::{inspect::Inspector, reload::Reload, signals::Signal};
+use crate::{
+    clock::{ClockTrust, SharedClock, SystemClock},
+    config::{
+        Loaded,
+        settings::{self, Settings},
+    },
+    control::{
+        App, Limits,
+        server::{serve, serve_tcp},
+        socket::{SocketError, SocketFile},
+    },
+    decode::{DecoderError, table::TableTemplate},
+    flush::{self, FlushContext, Flusher},
+    ingest::{self, Ingest},
+    latest::Latest,
+    mqtt::{self, SharedBroker, Subscription},
+    observe::{
+        heartbeat::Heartbeats,
+        log::{LogError, LogHandle},
+        systemd::ServiceManager,
+    },
+    point::Timestamp,
+    ring::{OpenError, Opened, RecoveryReport, Ring},
+};
+
+/// Worker threads of the async part: the MQTT session on one, everything else on the other.
+const WORKERS: usize = 2;
+/// How much longer the service manager is asked to wait at each sign of progress during start-up and stop.
+const EXTENSION: Duration = Duration::from_secs(30);
+/// What a stop may take beyond `stop_timeout`: committing, acknowledging, writing the header.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+/// Why the daemon did not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The ring cannot be opened.
+    #[error(transparent)]
+    Ring(#[from] OpenError),
+    /// The ring has failed; a restart recovers.
+    #[error("the ring is poisoned: {0}; nothing more was acknowledged, and a restart recovers what was")]
+    Poisoned(String),
+    /// The quarantine file or a lane cannot be started.
+    #[error(transparent)]
+    Flush(#[from] flush::StartError),
+    /// The socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A source cannot be used.
+    #[error(transparent)]
+    Source(#[from] DecoderError),
+    /// Logging cannot be set up.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The address of `[control] listen` cannot be had.
+    #[error("cannot listen on [control] listen = {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Threads or signal handlers cannot be set up.
+    #[error("cannot {what}: {source}")]
+    Start {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Runs until SIGTERM or SIGINT, or until the ring fails. `file` is what SIGHUP reads again.
+pub fn run(loaded: Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
+    let log = crate::observe::log::init(&loaded.settings.log)?;
+    abort_on_panic();
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
+    let daemon = Daemon::start(loaded.settings, file, log)?;
+    ServiceManager.ready("running");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
+    daemon.run(signals)
+}
+
+/// A thread that panics must not leave the others acknowledging what nobody will carry on.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        tracing::error!(%info, "panic");
+        std::process::abort();
+    }));
+}
+
+struct Daemon {
+    runtime: Runtime,
+    ring: Ring,
+    flusher: Arc<Flusher>,
+    session: JoinHandle<()>,
+    control: Vec<JoinHandle<()>>,
+    stop_session: watch::Sender<bool>,
+    stop_control: watch::Sender<bool>,
+    reload: Reload,
+    _socket: SocketFile,
+    heartbeats: Heartbeats,
+}
+
+impl Daemon {
+    fn start(settings: Settings, file: Option<PathBuf>, log: LogHandle) -> Result<Self, DaemonError> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let heartbeats = Heartbeats::new(Arc::clone(&clock));
+        let latest = Arc::new(Latest::new(&settings.latest));
+        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest)?;
+        let trust = match settings.latest.clock {
+            settings::ClockTrust::Trusted => ClockTrust::always(),
+            settings::ClockTrust::Auto => ClockTrust::to_be_gained(newest),
+        };
+        let ingest = Arc::new(Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?);
+        let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, &clock, &heartbeats))?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .max_blocking_threads(4)
+            .thread_name("async")
+            .enable_all()
+            .build()
+            .map_err(|source| DaemonError::Start { what: "start the async workers", source })?;
+        let broker = Arc::new(SharedBroker::default());
+        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats);
+        let app = App::new(
+            Arc::clone(&latest),
+            Arc::new(inspector),
+            Arc::clone(&clock),
+            settings.latest.stale_after,
+            Limits::default(),
+        );
+        let (stop_session, session_stopped) = watch::channel(false);
+        let (stop_control, control_stopped) = watch::channel(false);
+        let _inside = runtime.enter();
+        let (socket, listener) = SocketFile::bind(&settings.control)?;
+        let listener = UnixListener::from_std(listener)
+            .map_err(|source| DaemonError::Start { what: "watch the control socket", source })?;
+        let control = start_control(listener, &settings, Arc::new(app), &control_stopped)?;
+        let session = runtime.spawn(mqtt::run(mqtt::Task {
+            settings: settings.mqtt.clone(),
+            subscriptions: subscriptions(&settings)?,
+            intake: ingest,
+            ackable: ring.ackable(),
+            status: broker,
+            clock,
+            stop: session_stopped,
+            drain_timeout: STOP_MARGIN,
+            heartbeat: heartbeats.register("mqtt session"),
+        }));
+        drop(_inside);
+        let reload = Reload::new(file, settings, log, Arc::clone(&flusher));
+        Ok(Self {
+            runtime,
+            ring,
+            flusher,
+            session,
+            control,
+            stop_session,
+            stop_control,
+            reload,
+            _socket: socket,
+            heartbeats,
+        })
+    }
+
+    fn run(mut self, signals: signals::Signals) -> Result<(), DaemonError> {
+        let watchdog = watchdog::start(self.heartbeats.clone());
+        let watchdog = watchdog.map_err(|source| DaemonError::Start { what: "start the watchdog", source })?;
+        let failed = self.wait(signals);
+        let result = match failed {
+            Some(reason) => {
+                ServiceManager.stopping(STOP_MARGIN, "the ring is poisoned");
+                Err(DaemonError::Poisoned(reason))
+            }
+            None => self.stop(),
+        };
+        watchdog.stop();
+        result
+    }
+
+    /// Waits for the end; returns why the ring failed, if that is the reason.
+    fn wait(&mut self, mut signals: signals::Signals) -> Option<String> {
+        let mut failed = self.ring.failed();
+        loop {
+            let event = self.runtime.block_on(async {
+                tokio::select! {
+                    reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),
+                    signal = signals.next() => Ok(signal),
+                }
+            });
+            match event {
+                Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
+                Ok(Signal::Reload) => self.reload.now(),
+                Ok(Signal::Stop(name)) => {
+                    tracing::info!(signal = name, "stopping");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Stops reading, commits, acknowledges, flushes for at most `stop_timeout`, closes the ring.
+    fn stop(self) -> Result<(), DaemonError> {
+        let stop_timeout = self.reload.settings().daemon.stop_timeout;
+        ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, "acknowledging and flushing");
+        self.stop_session.send_replace(true);
+        let session = self.session;
+        let ended = self.runtime.block_on(async { tokio::time::timeout(2 * STOP_MARGIN, session).await });
+        if ended.is_err() {
+            tracing::warn!("the MQTT session did not end in time; the broker sends again what is not acknowledged");
+        }
+        if !self.flusher.stop(stop_timeout) {
+            tracing::warn!("a lane did not end in time; what it was sending is sent again at the next start");
+        }
+        let closed = self.ring.close();
+        self.stop_control.send_replace(true);
+        self.runtime.block_on(async {
+            for task in self.control {
+                let _ = tokio::time::timeout(STOP_MARGIN, task).await;
+            }
+        });
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        let ledger = self.ring.ledger();
+        if ledger.pending > 0 {
+            tracing::info!(rows = ledger.pending, "rows wait in the ring for the next start");
+        }
+        if let Some(reason) = self.ring.poisoned() {
+            return Err(DaemonError::Poisoned(reason));
+        }
+        closed.map_err(|error| DaemonError::Poisoned(format!("the header could not be written: {error}")))?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn flush_context(settings: &Settings, ring: &Ring, clock: &SharedClock, heartbeats: &Heartbeats) -> FlushContext {
+    let allowing = settings.source.values().filter(|source| source.allow_narrow_keys);
+    let templates: Vec<_> = allowing.filter_map(|source| TableTemplate::parse(&source.table).ok()).collect();
+    FlushContext {
+        ring: ring.clone(),
+        questdb: settings.questdb.clone(),
+        batch: settings.batch.clone(),
+        quarantine: settings.quarantine.clone(),
+        allow_narrow: Arc::new(move |table| templates.iter().any(|template| template.could_render(table))),
+        clock: Arc::clone(clock),
+        heartbeats: heartbeats.clone(),
+        seed: fastrand::u64(..),
+    }
+}
+
+/// Recovers the ring, fills the map of latest values from it, and says what was found.
+fn open_ring(
+    settings: &Settings,
+    clock: &SharedClock,
+    heartbeats: &Heartbeats,
+    latest: &Latest,
+) -> Result<(Ring, Timestamp), DaemonError> {
+    ServiceManager.status("recovering the ring");
+    let mut newest = Timestamp::default();
+    let mut visit = |record: &crate::ring::Record<'_>| {
+        newest = newest.max(record.received.wall);
+        ingest::restore(latest, record);
+    };
+    let mut progress = |bytes: u64| {
+        ServiceManager.extend_timeout(EXTENSION);
+        ServiceManager.status(&format!("preparing the ring: {} MiB done", bytes >> 20));
+    };
+    let opened = Ring::open(
+        &settings.ring,
+        settings.questdb.resend_window,
+        Arc::clone(clock),
+        heartbeats.register("committer"),
+        &mut visit,
+        &mut progress,
+    )?;
+    let Opened { ring, report } = opened;
+    log_recovery(settings, &report);
+    Ok((ring, newest))
+}
+
+fn log_recovery(settings: &Settings, report: &RecoveryReport) {
+    let path = settings.ring.path.display();
+    if let Some(aside) = &report.moved_aside {
+        tracing::error!(%path, moved_to = %aside.display(), "the ring had no usable header and was moved aside; a new one was created");
+    }
+    if report.created {
+        tracing::info!(%path, size = %settings.ring.size, "created the ring");
+        return;
+    }
+    if let Some(bytes) = report.other_size {
+        tracing::warn!(%path, bytes, configured = %settings.ring.size, "the ring keeps the size it was created with; to change it, let it drain, stop forebay and remove the file");
+    }
+    for (first, last) in &report.gaps {
+        tracing::error!(%path, %first, %last, "damage in the ring: these records are lost");
+    }
+    if report.lost_rows > 0 {
+        tracing::error!(%path, rows = report.lost_rows, "rows lost to damage; the ledger counts them as dropped");
+    }
+    tracing::info!(%path, clean = report.clean, records = report.records, pending_rows = report.pending_rows, "recovered the ring");
+}
+
+fn subscriptions(settings: &Settings) -> Result<Vec<Subscription>, DecoderError> {
+    let filters = ingest::filters(&settings.source)?;
+    Ok(filters.into_iter().map(|(filter, qos)| Subscription { filter, qos }).collect())
+}
+
+fn start_control(
+    listener: UnixListener,
+    settings: &Settings,
+    app: Arc<App>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, DaemonError> {
+    let mut tasks = vec![tokio::spawn(serve(listener, Arc::clone(&app), stop.clone()))];
+    if let Some(address) = settings.control.listen {
+        let bind = || {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let listener = bind().map_err(|source| DaemonError::Listen { address, source })?;
+        tasks.push(tokio::spawn(serve_tcp(listener, app, stop.clone())));
+    }
+    Ok(tasks)
+}

@@ -1,0 +1,75 @@
+//! SIGHUP: reads the configuration again and takes over what can change while running.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    config::{self, Settings},
+    flush::Flusher,
+    observe::{log::LogHandle, systemd::ServiceManager},
+};
+
+/// What reloading needs and changes.
+pub struct Reload {
+    file: Option<PathBuf>,
+    settings: Settings,
+    log: LogHandle,
+    flusher: Arc<Flusher>,
+}
+
+impl Reload {
+    /// Reloading of `file` into what runs with `settings`.
+    pub fn new(file: Option<PathBuf>, settings: Settings, log: LogHandle, flusher: Arc<Flusher>) -> Self {
+        Self { file, settings, log, flusher }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Reads the configuration again. An invalid one is refused and the old one stays in force.
+    pub fn now(&mut self) {
+        ServiceManager.reloading();
+        match config::load(self.file.as_deref()) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.take(loaded.settings);
+            }
+            Err(error) => tracing::error!(%error, "the configuration is invalid; the old one stays in force"),
+        }
+        ServiceManager.ready("running");
+    }
+
+    fn take(&mut self, new: Settings) {
+        if let Err(error) = self.log.set_level(&new.log.level) {
+            tracing::error!(%error, "the log level cannot be changed");
+        }
+        self.flusher.set_batch(new.batch.clone());
+        self.settings.log.level.clone_from(&new.log.level);
+        self.settings.batch = new.batch.clone();
+        self.settings.daemon = new.daemon.clone();
+        let waiting = sections_that_differ(&self.settings, &new);
+        if waiting.is_empty() {
+            tracing::info!("the configuration was read again and is in force");
+        } else {
+            let sections = waiting.join(", ");
+            tracing::warn!(%sections, "log level, [batch] and [daemon] are in force; the rest of the changes needs a restart");
+        }
+    }
+}
+
+fn sections_that_differ(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let pairs = [
+        ("[mqtt]", old.mqtt != new.mqtt),
+        ("[source]", old.source != new.source),
+        ("[ring]", old.ring != new.ring),
+        ("[quarantine]", old.quarantine != new.quarantine),
+        ("[latest]", old.latest != new.latest),
+        ("[questdb]", old.questdb != new.questdb),
+        ("[control]", old.control != new.control),
+        ("[log] target", old.log.target != new.log.target),
+    ];
+    pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}

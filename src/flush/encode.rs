@@ -1,0 +1,223 @@
+//! From ring records to rows of a request; what cannot be sent goes to quarantine.
+
+use std::{io, sync::Arc};
+
+use thiserror::Error;
+
+use super::{
+    exceptions::Exceptions,
+    quarantine::{DEAD_LETTER, Entry, Key, Quarantine},
+};
+use crate::{
+    clock::SharedClock,
+    entry::{DeadLetter, RowRef, Rows},
+    questdb::{
+        RowBuffer, Sql, SqlError,
+        schema::{Examined, Schema, Verdict},
+    },
+    ring::{Kind, Pos, Record, Ring, Seq},
+};
+
+/// Tells whether rows may go to a table although its keys lack some of their symbols.
+pub type AllowNarrow = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Why a record cannot be encoded now; it is tried again later.
+#[derive(Debug, Error)]
+pub enum EncodeError {
+    /// QuestDB could not be asked about the table.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// The quarantine could not be written.
+    #[error("cannot write the quarantine (is its disk full?): {0}")]
+    Quarantine(#[from] io::Error),
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Encoded {
+    /// Its rows are in the buffer, in quarantine, or skipped.
+    Taken,
+    /// Its table has to be changed first, with nothing in flight. Nothing of it is in the buffer.
+    Barrier(Barrier),
+}
+
+/// A table to be made fit for a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barrier {
+    /// The table.
+    pub table: String,
+    /// The row's symbols.
+    pub symbols: Vec<String>,
+}
+
+/// A lane's encoder.
+pub struct Encoder {
+    /// The ring, for its id and for counting what is set aside.
+    pub ring: Ring,
+    /// What is known of the tables.
+    pub schema: Schema,
+    /// Where tables are asked about and changed.
+    pub sql: Sql,
+    /// Rows that are in quarantine.
+    pub exceptions: Arc<Exceptions>,
+    /// The quarantine.
+    pub quarantine: Arc<Quarantine>,
+    /// See [`AllowNarrow`].
+    pub allow_narrow: AllowNarrow,
+    /// Wall clock.
+    pub clock: SharedClock,
+    /// Set aside, and not yet counted by the ring.
+    pub uncounted: Vec<(Seq, u32)>,
+    /// Scratch for a quarantine entry's body.
+    pub scratch: Vec<u8>,
+}
+
+impl Encoder {
+    /// Takes a record into `buffer`. Rows before `once_below` do not go a second time to a table without deduplication.
+    pub fn encode(
+        &mut self,
+        record: &Record<'_>,
+        once_below: Pos,
+        buffer: &mut RowBuffer,
+    ) -> Result<Encoded, EncodeError> {
+        match record.kind {
+            Kind::Rows => {
+                if let Some(barrier) = self.examine(record)? {
+                    return Ok(Encoded::Barrier(barrier));
+                }
+                self.each_row(record, once_below, &mut |encoder, table, index, row| match buffer.add(table, row) {
+                    Ok(()) => Ok(()),
+                    Err(reason) => encoder.set_aside(record, index, &reason),
+                })?;
+            }
+            Kind::DeadLetter => self.set_letter_aside(record)?,
+            _ => {}
+        }
+        Ok(Encoded::Taken)
+    }
+
+    /// Makes sure that there is a verdict on each row's shape, unless a statement has to be run first.
+    fn examine(&mut self, record: &Record<'_>) -> Result<Option<Barrier>, EncodeError> {
+        let Ok(rows) = Rows::decode(record.body) else { return Ok(None) };
+        let table = rows.table;
+        let mut last = None;
+        for row in rows.flatten() {
+            let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
+            if last == Some(shape) {
+                continue;
+            }
+            last = Some(shape);
+            if self.schema.verdict(table, shape).is_some() {
+                continue;
+            }
+            let symbols: Vec<_> = row.symbols().map(|(name, _)| name).collect();
+            let allow = (self.allow_narrow)(table);
+            if let Examined::Needs(_) = self.schema.examine(&self.sql, table, &symbols, allow)? {
+                let symbols = symbols.into_iter().map(str::to_owned).collect();
+                return Ok(Some(Barrier { table: table.to_owned(), symbols }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.
+    pub fn each_row(
+        &mut self,
+        record: &Record<'_>,
+        once_below: Pos,
+        each: &mut dyn FnMut(&mut Self, &str, u16, &RowRef<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let touched = self.exceptions.touches(record.seq);
+        let Ok(rows) = Rows::decode(record.body) else { return self.set_damaged_aside(record, 0) };
+        let table = rows.table;
+        for (index, row) in rows.enumerate() {
+            let index = index as u16;
+            let Ok(row) = row else { return self.set_damaged_aside(record, index) };
+            if touched && self.exceptions.contains(record.seq, index) {
+                continue;
+            }
+            let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
+            match self.schema.verdict(table, shape) {
+                None | Some(Verdict::Send) => each(self, table, index, &row)?,
+                Some(Verdict::SendOnce) if record.mark.pos < once_below => {}
+                Some(Verdict::SendOnce) => each(self, table, index, &row)?,
+                Some(Verdict::Refuse(reason)) => {
+                    let reason = Arc::clone(reason);
+                    self.set_aside(record, index, &reason)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a table fit. To be called only while nothing of it is in flight.
+    pub fn prepare(&mut self, barrier: &Barrier) -> Result<(), EncodeError> {
+        let symbols: Vec<_> = barrier.symbols.iter().map(String::as_str).collect();
+        let allow = (self.allow_narrow)(&barrier.table);
+        self.schema.prepare(&self.sql, &barrier.table, &symbols, allow)?;
+        Ok(())
+    }
+
+    /// Puts one row of a record into quarantine.
+    pub fn set_aside(&mut self, record: &Record<'_>, index: u16, reason: &str) -> Result<(), EncodeError> {
+        let Ok(mut rows) = Rows::decode(record.body) else { return Ok(()) };
+        let table = rows.table;
+        let Some(Ok(row)) = rows.nth(usize::from(index)) else { return Ok(()) };
+        self.scratch.clear();
+        self.scratch.push(table.len() as u8);
+        self.scratch.extend_from_slice(table.as_bytes());
+        self.scratch.extend_from_slice(row.bytes);
+        let body = std::mem::take(&mut self.scratch);
+        let put = self.put(record, index, reason, table, &body, 1);
+        self.scratch = body;
+        put
+    }
+
+    /// Puts the rest of a record whose body does not read into quarantine.
+    fn set_damaged_aside(&mut self, record: &Record<'_>, from: u16) -> Result<(), EncodeError> {
+        let table = Rows::decode(record.body).map_or("(unknown)", |rows| rows.table);
+        let rows = u32::from(record.rows.saturating_sub(from));
+        self.put(record, from, "the record's body is malformed", table, record.body, rows)
+    }
+
+    fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
+        match DeadLetter::decode(record.body) {
+            Ok(letter) => self.put(record, DEAD_LETTER, letter.reason, letter.topic, letter.payload, 1),
+            Err(error) => self.put(record, DEAD_LETTER, &error.to_string(), "(unknown)", record.body, 1),
+        }
+    }
+
+    fn put(
+        &mut self,
+        record: &Record<'_>,
+        row: u16,
+        reason: &str,
+        origin: &str,
+        body: &[u8],
+        rows: u32,
+    ) -> Result<(), EncodeError> {
+        if self.exceptions.contains(record.seq, row) {
+            return Ok(());
+        }
+        let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
+        let time = self.clock.now().wall;
+        self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body })?;
+        self.exceptions.insert(record.seq, row);
+        match self.uncounted.last_mut() {
+            Some((seq, count)) if *seq == record.seq => *count += rows,
+            _ => self.uncounted.push((record.seq, rows)),
+        }
+        Ok(())
+    }
+
+    /// Makes what is set aside durable and has the ring count it; must come before the lane passes those records.
+    pub fn count_set_aside(&mut self) -> Result<(), EncodeError> {
+        if !self.uncounted.is_empty() {
+            self.quarantine.sync()?;
+            for (seq, rows) in self.uncounted.drain(..) {
+                self.ring.except(seq, rows);
+            }
+        }
+        Ok(())
+    }
+}

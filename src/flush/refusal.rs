@@ -1,0 +1,170 @@
+//! A batch that QuestDB refused: finds the rows to blame, sets them aside, sends the rest.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+
+use super::{
+    isolate::{Answer, Isolation, Step},
+    lane::{Lane, Span, Trouble},
+};
+use crate::{
+    questdb::{RowBuffer, WriteError},
+    ring::{Kind, Record, Seq},
+};
+
+/// A row of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    seq: Seq,
+    row: u16,
+}
+
+/// Rows to be set aside, by their number in the batch.
+type Blamed = BTreeMap<usize, Arc<str>>;
+
+impl Lane {
+    /// Works off a refused batch, request by request. On trouble nothing of it counts as done: it is sent again later.
+    pub(super) fn isolate(&mut self, span: Span, line: Option<usize>, message: &str) -> Result<(), Trouble> {
+        let (places, tables) = self.index(span)?;
+        tracing::warn!(
+            lane = self.number,
+            rows = places.len(),
+            "QuestDB refuses a batch, looking for the row: {message}"
+        );
+        let mut isolation = Isolation::new(tables);
+        let mut blamed = Blamed::new();
+        if places.len() == span.rows && isolation.step() != Step::Done {
+            note(&mut blamed, isolation.answer(Answer::Refused { line }), message);
+        }
+        let mut buffer = self.take_spare();
+        while let Step::Send(range) = isolation.step() {
+            if self.shared.stopping().is_some_and(|left| left.is_zero()) {
+                self.reader.seek(span.start);
+                return Err(Trouble::Stopped);
+            }
+            let sent = self.send_part(span, &places, &range, &isolation, &mut buffer);
+            let (answer, message) = match sent {
+                Ok(()) => (Answer::Stored, String::new()),
+                Err(Trouble::Write(WriteError::BadRow { line, message })) => {
+                    (Answer::Refused { line: Some(line) }, message)
+                }
+                Err(Trouble::Write(WriteError::Refused { message })) => (Answer::Refused { line: None }, message),
+                Err(trouble) => {
+                    self.reader.seek(span.start);
+                    return Err(trouble);
+                }
+            };
+            note(&mut blamed, isolation.answer(answer), &message);
+        }
+        self.spare = Some(buffer);
+        self.set_blamed_aside(span, &places, &blamed)?;
+        self.reader.seek(span.end);
+        self.settle(span.end)
+    }
+
+    fn take_spare(&mut self) -> RowBuffer {
+        let mut buffer = self.spare.take().unwrap_or_default();
+        if let Some(writer) = &self.writer
+            && !writer.speaks(&buffer)
+        {
+            buffer = writer.buffer();
+        }
+        buffer
+    }
+
+    /// The rows that make up the batch, and the table of each.
+    fn index(&mut self, span: Span) -> Result<(Vec<Place>, Vec<u32>), Trouble> {
+        let (mut places, mut tables) = (Vec::with_capacity(span.rows), Vec::with_capacity(span.rows));
+        self.walk(span, &mut |lane, record| {
+            lane.encoder.each_row(record, span.once_below, &mut |_, _, index, _| {
+                places.push(Place { seq: record.seq, row: index });
+                tables.push(record.table_hash);
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok((places, tables))
+    }
+
+    /// Sends the rows of a range that are not taken out.
+    fn send_part(
+        &mut self,
+        span: Span,
+        places: &[Place],
+        range: &Range<usize>,
+        isolation: &Isolation,
+        buffer: &mut RowBuffer,
+    ) -> Result<(), Trouble> {
+        buffer.clear(usize::MAX);
+        let mut next = 0;
+        self.walk(span, &mut |lane, record| {
+            if next >= range.end {
+                return Ok(());
+            }
+            lane.encoder.each_row(record, span.once_below, &mut |_, table, index, row| {
+                let here = Place { seq: record.seq, row: index };
+                if places.get(next) == Some(&here) {
+                    if range.contains(&next) && !isolation.is_out(next) {
+                        // A row that the buffer itself refuses was set aside when the batch was encoded.
+                        let _ = buffer.add(table, row);
+                    }
+                    next += 1;
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
+        self.heartbeat.waiting("QuestDB's answer", Some(self.request_timeout * 4));
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        writer.send(buffer).map_err(Trouble::Write)?;
+        let (rows, took) = (buffer.rows(), started.elapsed());
+        self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
+        self.stored(rows, took);
+        Ok(())
+    }
+
+    fn set_blamed_aside(&mut self, span: Span, places: &[Place], blamed: &Blamed) -> Result<(), Trouble> {
+        let aside: BTreeMap<(Seq, u16), &Arc<str>> =
+            blamed.iter().map(|(index, reason)| ((places[*index].seq, places[*index].row), reason)).collect();
+        self.walk(span, &mut |lane, record| {
+            for ((_, row), reason) in aside.range((record.seq, 0)..=(record.seq, u16::MAX)) {
+                lane.encoder.set_aside(record, *row, reason)?;
+            }
+            Ok(())
+        })?;
+        tracing::warn!(lane = self.number, rows = aside.len(), "rows set aside in quarantine");
+        Ok(())
+    }
+
+    /// Calls `each` with every rows record of the lane in the batch.
+    fn walk(
+        &mut self,
+        span: Span,
+        each: &mut dyn FnMut(&mut Self, &Record<'_>) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut reader = self.encoder.ring.reader(span.start);
+        while reader.mark().pos < span.end.pos {
+            match reader.next() {
+                Ok(Some(record)) => {
+                    let own = record.table_hash as usize % self.lanes == self.number;
+                    if own && record.kind == Kind::Rows {
+                        each(self, &record)?;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return Err(Trouble::Read(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn note(blamed: &mut Blamed, rows: Vec<usize>, message: &str) {
+    let reason: Arc<str> = message.into();
+    for row in rows {
+        blamed.insert(row, Arc::clone(&reason));
+    }
+}

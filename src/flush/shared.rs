@@ -1,0 +1,148 @@
+//! What lanes share with whoever watches and stops them.
+
+use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::status::LaneStatus;
+use crate::config::settings;
+
+/// How a lane gets on with the database, from best to worst.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// The last flush was stored in good time.
+    Ok,
+    /// The last flush was stored, and took long.
+    Slow,
+    /// Nothing has been tried yet.
+    #[default]
+    Connecting,
+    /// QuestDB answers that it cannot now.
+    Overloaded,
+    /// No connection, or no answer.
+    Unreachable,
+    /// The credentials are refused.
+    Refused,
+}
+
+impl Health {
+    /// The word that `status` shows.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Slow => "slow",
+            Self::Connecting => "connecting",
+            Self::Overloaded => "overloaded",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What a lane tells about itself.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The numbers.
+    pub status: LaneStatus,
+    /// How it gets on.
+    pub health: Health,
+    /// The last error; none after a success.
+    pub error: Option<String>,
+    /// What the operator should know, with statements that mend it.
+    pub warnings: Vec<String>,
+    /// Tables without deduplication.
+    pub at_least_once: Vec<String>,
+}
+
+/// Shared between the lanes and [`super::Flusher`].
+#[derive(Debug)]
+pub struct Shared {
+    started: Instant,
+    /// Stop deadline in nanoseconds after `started`; 0 while running.
+    stop_ns: AtomicU64,
+    flushes_asked: AtomicU64,
+    rest: Mutex<()>,
+    rest_over: Condvar,
+    reports: Vec<Mutex<Report>>,
+    batch: Mutex<settings::Batch>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// State for that many lanes.
+    pub fn new(lanes: usize, batch: settings::Batch) -> Self {
+        Self {
+            started: Instant::now(),
+            stop_ns: AtomicU64::new(0),
+            flushes_asked: AtomicU64::new(0),
+            rest: Mutex::new(()),
+            rest_over: Condvar::new(),
+            reports: (0..lanes).map(|_| Mutex::default()).collect(),
+            batch: Mutex::new(batch),
+        }
+    }
+
+    /// Asks the lanes to end by then.
+    pub fn stop(&self, within: Duration) {
+        let deadline = (self.started.elapsed() + within).as_nanos() as u64;
+        self.stop_ns.store(deadline.max(1), Ordering::Release);
+        self.wake();
+    }
+
+    /// How long a stop may still take; none while nobody asked for one.
+    pub fn stopping(&self) -> Option<Duration> {
+        let deadline = self.stop_ns.load(Ordering::Acquire);
+        (deadline != 0).then(|| Duration::from_nanos(deadline).saturating_sub(self.started.elapsed()))
+    }
+
+    /// Asks for everything durable to be sent without waiting for company.
+    pub fn ask_for_flush(&self) {
+        self.flushes_asked.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// How many times that was asked for.
+    pub fn flushes_asked(&self) -> u64 {
+        self.flushes_asked.load(Ordering::Acquire)
+    }
+
+    fn wake(&self) {
+        let _guard = lock(&self.rest);
+        self.rest_over.notify_all();
+    }
+
+    /// Rests so long, or until woken.
+    pub fn rest(&self, time: Duration) {
+        let guard = lock(&self.rest);
+        if self.stopping().is_none() {
+            drop(self.rest_over.wait_timeout(guard, time));
+        }
+    }
+
+    /// The batch settings as they are now.
+    pub fn batch(&self) -> settings::Batch {
+        lock(&self.batch).clone()
+    }
+
+    /// Replaces the batch settings; the number of lanes stays.
+    pub fn set_batch(&self, batch: settings::Batch) {
+        *lock(&self.batch) = batch;
+    }
+
+    /// Changes a lane's report.
+    pub fn report(&self, lane: usize, change: impl FnOnce(&mut Report)) {
+        change(&mut lock(&self.reports[lane]));
+    }
+
+    /// All reports.
+    pub fn reports(&self) -> Vec<Report> {
+        self.reports.iter().map(|report| lock(report).clone()).collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! From a topic to its source, table and symbols, remembered by topic; and the counts by source.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::SourceStatus;
+use crate::{
+    decode::{Decoder, Resolved},
+    point::{Received, Text},
+    ring::table_hash,
+};
+
+/// Topics remembered; when there are more, remembering starts over.
+const MAX_TOPICS: usize = 10_000;
+/// Longer topics are worked out each time.
+const MAX_TOPIC_BYTES: usize = 256;
+/// A source's dead letters are logged one by one up to this number, then one in so many.
+const LOGGED_LETTERS: u64 = 10;
+
+/// Where the messages of a topic belong.
+#[derive(Debug, Clone)]
+pub struct Route {
+    source: usize,
+    /// Table and the topic's symbols.
+    pub resolved: Arc<Resolved>,
+    /// Hash of the table's name.
+    pub table_hash: u32,
+}
+
+/// The sources and the topics seen.
+pub struct Routes {
+    decoders: Vec<Decoder>,
+    counts: Vec<Counts>,
+    unrouted: Counts,
+    by_topic: HashMap<Text, Route, foldhash::quality::RandomState>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    messages: u64,
+    rows: u64,
+    dead_letters: u64,
+    last: Option<Received>,
+}
+
+impl Routes {
+    /// Routes to these decoders; where patterns overlap, the first in the order of names takes a message.
+    pub fn new(decoders: Vec<Decoder>) -> Self {
+        let counts = vec![Counts::default(); decoders.len()];
+        Self { decoders, counts, unrouted: Counts::default(), by_topic: HashMap::default() }
+    }
+
+    /// The route of a topic, or why it has none.
+    pub fn find(&mut self, topic: &str) -> Result<Route, String> {
+        if let Some(route) = self.by_topic.get(topic) {
+            return Ok(route.clone());
+        }
+        let resolved = self.decoders.iter().enumerate().find_map(|(at, d)| Some((at, d.resolve(topic)?)));
+        let Some((source, resolved)) = resolved else {
+            return Err("no [source] has a topic pattern that matches it".to_owned());
+        };
+        let resolved = resolved.map_err(|error| error.to_string())?;
+        let route = Route { source, table_hash: table_hash(&resolved.table), resolved: Arc::new(resolved) };
+        if topic.len() <= MAX_TOPIC_BYTES {
+            if self.by_topic.len() >= MAX_TOPICS {
+                self.by_topic.clear();
+            }
+            self.by_topic.insert(topic.into(), route.clone());
+        }
+        Ok(route)
+    }
+
+    /// The decoder of a route's source.
+    pub fn decoder(&self, route: &Route) -> &Decoder {
+        &self.decoders[route.source]
+    }
+
+    /// Counts a message that was taken in.
+    pub fn count(&mut self, route: &Route, received: Received, rows: u64) {
+        let counts = &mut self.counts[route.source];
+        counts.messages += 1;
+        counts.rows += rows;
+        counts.last = Some(received);
+    }
+
+    /// Counts a dead letter; true when it is to be logged.
+    pub fn count_dead_letter(&mut self, route: Option<&Route>, received: Received) -> bool {
+        let counts = route.map_or(&mut self.unrouted, |route| &mut self.counts[route.source]);
+        counts.messages += 1;
+        counts.dead_letters += 1;
+        counts.last = Some(received);
+        counts.dead_letters <= LOGGED_LETTERS || counts.dead_letters.is_power_of_two()
+    }
+
+    /// The counts by source; messages that match none come last, under `(none)`.
+    pub fn status(&self) -> Vec<SourceStatus> {
+        let named = self.decoders.iter().map(|d| (d.name().to_owned(), d.pattern().filter())).zip(&self.counts);
+        let unrouted = (self.unrouted.messages > 0).then(|| (("(none)".to_owned(), String::new()), &self.unrouted));
+        let status = |((name, topic), counts): ((String, String), &Counts)| SourceStatus {
+            name,
+            topic,
+            messages: counts.messages,
+            rows: counts.rows,
+            dead_letters: counts.dead_letters,
+            last_received: counts.last.map(|received| received.wall.to_string()),
+        };
+        named.chain(unrouted).map(status).collect()
+    }
+}

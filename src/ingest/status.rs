@@ -1,0 +1,20 @@
+//! The sources as `status` shows them.
+
+use serde::{Deserialize, Serialize};
+
+/// What a source has brought since start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The topic filter subscribed to.
+    pub topic: String,
+    /// Messages, dead letters included.
+    pub messages: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Messages that could not be decoded.
+    pub dead_letters: u64,
+    /// When the last message came (RFC 3339); none before the first.
+    pub last_received: Option<String>,
+}

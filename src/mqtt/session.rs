@@ -1,0 +1,404 @@
+//! The session with the broker: one task that owns the connection, keeps it, and acknowledges what has become durable.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, MissedTickBehavior},
+};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    backoff::Backoff,
+    error::ConnectError,
+    inbox::Inbox,
+    protocol::{self, CONNECT_TIMEOUT, Event, Poller, Requests, Subscription, unacknowledged_limit},
+    status::{SharedBroker, State},
+    subscribe::{Answer, Subscriber},
+};
+use crate::{
+    clock::SharedClock, config::settings::Mqtt, ingest::Intake, observe::heartbeat::Heartbeat, point::Received,
+    ring::Pos,
+};
+
+/// How often the session looks at what only time changes.
+const TICK: Duration = Duration::from_secs(1);
+/// The watchdog's deadline: far beyond a tick, since other tasks share the workers.
+const REPORT_WITHIN: Duration = Duration::from_secs(30);
+/// How long the DISCONNECT may take to leave.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// A connection that lasted this long was a good one: the next failure is a first one.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+/// The same after a failure that needs somebody's hands; two clients with one id take turns faster than this.
+const MENDED_AFTER: Duration = Duration::from_mins(1);
+const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
+
+/// Everything a session needs.
+pub struct Task {
+    /// `[mqtt]`.
+    pub settings: Mqtt,
+    /// What to subscribe to.
+    pub subscriptions: Vec<Subscription>,
+    /// Where messages go.
+    pub intake: Arc<dyn Intake>,
+    /// The position up to which messages may be acknowledged.
+    pub ackable: watch::Receiver<Pos>,
+    /// State and counters, for others to read.
+    pub status: Arc<SharedBroker>,
+    /// Time of receipt.
+    pub clock: SharedClock,
+    /// True: stop.
+    pub stop: watch::Receiver<bool>,
+    /// How long a stop may wait for what was taken in to become durable and acknowledged.
+    pub drain_timeout: Duration,
+    /// Evidence for the watchdog.
+    pub heartbeat: Heartbeat,
+}
+
+/// Keeps a session with the broker until told to stop. Then nothing more is taken in, what was taken in is acknowledged as it
+/// becomes durable, and the connection is closed so that the broker keeps the session.
+pub async fn run(task: Task) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), unacknowledged_limit(&task.settings));
+    let mut session = Session {
+        task,
+        inbox,
+        tick,
+        ackable: Pos(0),
+        orphaned: false,
+        ring_open: true,
+        next_report: Duration::ZERO,
+        since: None,
+    };
+    let (mut quick, mut slow, mut last) = (QUICK, SLOW, None);
+    while !*session.task.stop.borrow() {
+        session.task.status.set_state(State::Connecting);
+        let Err(error) = session.serve().await else { break };
+        session.inbox.connection_lost();
+        let lasted =
+            session.since.take().map_or(Duration::ZERO, |since| session.task.clock.since_boot().saturating_sub(since));
+        if lasted >= GOOD_AFTER {
+            quick.reset();
+        }
+        if lasted >= MENDED_AFTER {
+            slow.reset();
+        }
+        let backoff = if error.needs_hands() { &mut slow } else { &mut quick };
+        let wait = backoff.next(fastrand::f64());
+        // A repeated failure is told at the 1st, 2nd, 4th, 8th … time.
+        if last.as_ref() != Some(&error) || backoff.failures().is_power_of_two() {
+            warn!(%error, failures = backoff.failures(), wait_ms = wait.as_millis() as u64, "no connection to the broker");
+        }
+        session.task.status.set_error(error.to_string());
+        session.task.status.set_state(State::BackingOff);
+        last = Some(error);
+        if session.back_off(wait).await {
+            break;
+        }
+    }
+    session.task.status.set_state(State::Stopped);
+}
+
+struct Session {
+    task: Task,
+    inbox: Inbox,
+    tick: Interval,
+    /// The last position seen in `task.ackable`.
+    ackable: Pos,
+    /// Whether the other end of `task.stop` is gone.
+    orphaned: bool,
+    /// Whether the ring still says what is ackable.
+    ring_open: bool,
+    /// Time since boot at which what only time changes is due again.
+    next_report: Duration,
+    /// When the connection was accepted, as time since boot.
+    since: Option<Duration>,
+}
+
+/// One connection, besides its socket.
+struct Link {
+    requests: Requests,
+    subscriber: Subscriber,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No CONNACK yet.
+    Opening,
+    /// Messages are taken in.
+    Open,
+    /// Told to stop: acknowledging, until then at the latest.
+    Draining(Instant),
+    /// The DISCONNECT is on its way; waited for until then.
+    Leaving(Instant),
+    /// Over.
+    Gone,
+}
+
+impl Phase {
+    fn is_stopping(self) -> bool {
+        !matches!(self, Self::Opening | Self::Open)
+    }
+}
+
+/// What ended a wait, when it was not an event of the connection.
+enum Wake {
+    Ackable,
+    RingGone,
+    Room,
+    Stop,
+    Tick,
+}
+
+impl Session {
+    /// Makes one connection and keeps it up; returns when stopped.
+    async fn serve(&mut self) -> Result<(), ConnectError> {
+        let (requests, mut poller) = protocol::connection(&self.task.settings, false)?;
+        let subscriber = Subscriber::new(self.task.subscriptions.len());
+        let mut link = Link { requests, subscriber, phase: Phase::Opening };
+        let outcome = self.converse(&mut poller, &mut link).await;
+        if outcome.is_err() {
+            self.salvage(&mut poller, &link);
+        }
+        // Told to stop, a lost connection is as good as a closed one: the broker keeps what it has no PUBACK for.
+        if link.phase.is_stopping() {
+            self.inbox.connection_lost();
+            return Ok(());
+        }
+        outcome
+    }
+
+    async fn converse(&mut self, poller: &mut Poller, link: &mut Link) -> Result<(), ConnectError> {
+        while link.phase != Phase::Gone {
+            if let Some(event) = self.next(poller, link).await? {
+                self.batch(event, poller, link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the connection's next event, minding everything else meanwhile. The poll is never dropped half-way except
+    /// together with its connection: it may already have taken something off the socket.
+    async fn next(&mut self, poller: &mut Poller, link: &mut Link) -> Result<Option<Event>, ConnectError> {
+        // Pings make the poll return once a keep-alive; past twice that it hangs in a write nobody reads.
+        let stalled_after = poller.keep_alive() * 2 + CONNECT_TIMEOUT;
+        let mut waited = Duration::ZERO;
+        let mut polling = pin!(poller.poll());
+        loop {
+            let wake = tokio::select! {
+                biased;
+                event = &mut polling => return event.map(Some),
+                changed = self.task.ackable.changed(), if self.ring_open => {
+                    if changed.is_ok() { Wake::Ackable } else { Wake::RingGone }
+                }
+                () = self.task.intake.room().notified(), if self.inbox.holds() && link.phase == Phase::Open => Wake::Room,
+                changed = self.task.stop.changed(), if !link.phase.is_stopping() => {
+                    // Whoever could have said stop is gone: that is a stop, too.
+                    self.orphaned = changed.is_err();
+                    Wake::Stop
+                }
+                _ = self.tick.tick() => Wake::Tick,
+            };
+            match wake {
+                Wake::Ackable => self.acknowledge(link),
+                Wake::RingGone => self.ring_open = false,
+                Wake::Room => {
+                    self.inbox.retry()?;
+                    self.acknowledge(link);
+                }
+                Wake::Stop => {}
+                Wake::Tick => {
+                    waited += TICK;
+                    if waited > stalled_after {
+                        return Err(ConnectError::Lost("the broker takes no data and answers no ping".into()));
+                    }
+                    self.periodic(link)?;
+                }
+            }
+            self.mind_the_stop(link);
+            if link.phase == Phase::Gone {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Handles an event and those read together with it, then does once what they all need.
+    fn batch(&mut self, first: Event, poller: &mut Poller, link: &mut Link) -> Result<(), ConnectError> {
+        let mut received = None;
+        let mut next = Some(first);
+        while let Some(event) = next {
+            self.handle(event, link, &mut received)?;
+            next = poller.buffered();
+        }
+        if self.inbox.holds() && link.phase == Phase::Open {
+            self.inbox.retry()?;
+        }
+        self.acknowledge(link);
+        if received.is_some_and(|received: Received| received.since_boot_ns >= self.next_report.as_nanos() as u64) {
+            self.periodic(link)?;
+        }
+        self.mind_the_stop(link);
+        Ok(())
+    }
+
+    /// `received` is read from the clock once a batch.
+    fn handle(&mut self, event: Event, link: &mut Link, received: &mut Option<Received>) -> Result<(), ConnectError> {
+        match event {
+            Event::Publish(message) => {
+                let received = *received.get_or_insert_with(|| self.task.clock.now());
+                if link.phase == Phase::Open {
+                    return self.inbox.take(&message, received);
+                }
+                if message.ack_id().is_none() {
+                    self.inbox.drop_qos0();
+                }
+            }
+            Event::AckSent => self.inbox.ack_left(),
+            Event::DisconnectSent => link.phase = Phase::Gone,
+            Event::ConnAck { session_present } => self.connected(session_present, link)?,
+            Event::SubAck(codes) => self.subscribed(&codes, link),
+            Event::Other => {}
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, session_present: bool, link: &mut Link) -> Result<(), ConnectError> {
+        self.since = Some(self.task.clock.since_boot());
+        self.task.status.connects.fetch_add(1, Relaxed);
+        if session_present {
+            self.task.status.sessions_resumed.fetch_add(1, Relaxed);
+        }
+        info!(url = %self.task.settings.url, session_present, "connected to the broker");
+        self.task.status.set_state(State::Subscribing);
+        link.phase = Phase::Open;
+        self.inbox.connected(session_present);
+        if link.subscriber.is_confirmed() {
+            self.task.status.set_state(State::Connected);
+        }
+        self.subscribe(link)?;
+        self.inbox.retry()
+    }
+
+    /// Asks for the subscriptions that are due.
+    fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        let all = &self.task.subscriptions;
+        let Some(due) = link.subscriber.ask(self.task.clock.since_boot()) else { return Ok(()) };
+        if link.requests.subscribe(due.iter().filter_map(|index| all.get(*index))) {
+            return Ok(());
+        }
+        let filters: Vec<&str> = all.iter().map(|subscription| subscription.filter.as_str()).collect();
+        Err(ConnectError::Settings(format!("source topics: no valid topic filters: {}", filters.join(", "))))
+    }
+
+    fn subscribed(&mut self, codes: &[Result<u8, String>], link: &mut Link) {
+        let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
+        match link.subscriber.answered(&self.task.subscriptions, codes, now, random) {
+            Answer::Confirmed => {
+                info!(filters = self.task.subscriptions.len(), "subscribed");
+                if link.phase == Phase::Open {
+                    self.task.status.set_state(State::Connected);
+                }
+            }
+            Answer::Refused(why) => {
+                error!("{why}");
+                self.task.status.set_error(why);
+            }
+            Answer::Unexpected => warn!("the broker answered a SUBSCRIBE that was not asked"),
+        }
+    }
+
+    /// Acknowledges everything that has become ackable, in one go.
+    fn acknowledge(&mut self, link: &mut Link) {
+        if self.task.ackable.has_changed().unwrap_or(false) {
+            self.ackable = *self.task.ackable.borrow_and_update();
+        }
+        // Something may be due without a change: a message accepted without a record of its own is due at once.
+        if self.inbox.is_due(self.ackable) {
+            let now = self.task.clock.since_boot().as_nanos() as u64;
+            self.inbox.release(self.ackable, now, |pkid| link.requests.ack(pkid));
+        }
+        self.inbox.publish_counts();
+    }
+
+    /// What only time changes; at least once a tick, however busy the connection is.
+    fn periodic(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        let now = self.task.clock.since_boot();
+        self.next_report = now + TICK;
+        self.task.heartbeat.waiting("the broker", Some(REPORT_WITHIN));
+        if link.phase == Phase::Open {
+            self.inbox.retry()?;
+            self.acknowledge(link);
+            if link.subscriber.is_overdue(now) {
+                return Err(ConnectError::Lost("the broker did not answer SUBSCRIBE".into()));
+            }
+            self.subscribe(link)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next step towards a stop, if one was asked for.
+    fn mind_the_stop(&mut self, link: &mut Link) {
+        match link.phase {
+            Phase::Opening | Phase::Open => {
+                if self.orphaned || *self.task.stop.borrow() {
+                    self.task.status.set_state(State::Stopping);
+                    let until = Instant::now() + self.task.drain_timeout;
+                    link.phase = if link.phase == Phase::Open { Phase::Draining(until) } else { Phase::Gone };
+                    self.mind_the_stop(link);
+                }
+            }
+            Phase::Draining(until) => {
+                let now = Instant::now();
+                if self.inbox.is_settled() || now >= until {
+                    let asked = link.requests.disconnect();
+                    link.phase = if asked { Phase::Leaving(now + LEAVE_WITHIN) } else { Phase::Gone };
+                }
+            }
+            Phase::Leaving(until) => {
+                if Instant::now() >= until {
+                    link.phase = Phase::Gone;
+                }
+            }
+            Phase::Gone => {}
+        }
+    }
+
+    /// Takes in the QoS 0 messages that were read before the connection failed; the broker won't send those again.
+    fn salvage(&mut self, poller: &mut Poller, link: &Link) {
+        while let Some(event) = poller.buffered() {
+            if let Event::Publish(message) = event
+                && message.ack_id().is_none()
+            {
+                if link.phase != Phase::Open {
+                    self.inbox.drop_qos0();
+                } else if let Err(why) = self.inbox.take(&message, self.task.clock.now()) {
+                    // Counted where it was refused; the connection is over in any case.
+                    debug!(%why, "a QoS 0 message read before the connection failed was dropped");
+                }
+            }
+        }
+    }
+
+    /// Waits before the next attempt; true when told to stop meanwhile.
+    async fn back_off(&mut self, wait: Duration) -> bool {
+        self.task.heartbeat.waiting("the next attempt to connect", Some(wait + REPORT_WITHIN));
+        let mut over = pin!(tokio::time::sleep(wait));
+        loop {
+            tokio::select! {
+                () = &mut over => return false,
+                changed = self.task.stop.changed() => {
+                    if changed.is_err() || *self.task.stop.borrow() {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+}

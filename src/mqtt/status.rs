@@ -1,0 +1,149 @@
+//! State of the connection, shared between the session that writes it and whoever shows it.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use serde::Serialize;
+
+use crate::observe::histogram::{Histogram, Quantiles};
+
+/// State of the connection to the broker, as `status` shows it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BrokerStatus {
+    /// Whether a connection is up and every subscription is confirmed.
+    pub connected: bool,
+    /// One word: `connecting`, `subscribing`, `connected`, `backing off`, `stopping`, `stopped`.
+    pub state: String,
+    /// The last error, in words, with what to do; none while connected.
+    pub error: Option<String>,
+    /// Connections made since start.
+    pub connects: u64,
+    /// Connections whose session the broker had kept.
+    pub sessions_resumed: u64,
+    /// Messages received and not yet acknowledged.
+    pub unacknowledged: u64,
+    /// Messages held back because the ring is full.
+    pub held: u64,
+    /// PUBACKs sent since start.
+    pub acknowledged: u64,
+    /// QoS 0 messages dropped because the ring was full or nothing more could be held.
+    pub qos0_dropped: u64,
+    /// Acknowledgements dropped because their connection was gone.
+    pub stale_acks: u64,
+    /// Time from receiving a QoS 1 message to sending its PUBACK, since start, in microseconds.
+    pub ack_latency_us: Quantiles,
+}
+
+/// What the session is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// Opening a connection.
+    #[default]
+    Connecting,
+    /// Connected; subscriptions not all confirmed.
+    Subscribing,
+    /// Connected and subscribed.
+    Connected,
+    /// Waiting before the next attempt.
+    BackingOff,
+    /// Told to stop; sending the last acknowledgements.
+    Stopping,
+    /// Ended.
+    Stopped,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Subscribing => "subscribing",
+            Self::Connected => "connected",
+            Self::BackingOff => "backing off",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The session's counters and state; written by the session once a batch, read by anyone.
+#[derive(Debug, Default)]
+pub struct SharedBroker {
+    phase: Mutex<(State, Option<String>)>,
+    /// Connections made.
+    pub(super) connects: AtomicU64,
+    /// Connections whose session the broker had kept.
+    pub(super) sessions_resumed: AtomicU64,
+    /// Messages waiting for their acknowledgement, the held ones included.
+    pub(super) unacknowledged: AtomicU64,
+    /// Messages held because the ring is full.
+    pub(super) held: AtomicU64,
+    /// PUBACKs handed to the connection.
+    pub(super) acknowledged: AtomicU64,
+    /// QoS 0 messages dropped.
+    pub(super) qos0_dropped: AtomicU64,
+    /// Acknowledgements whose connection was gone.
+    pub(super) stale_acks: AtomicU64,
+    ack_latency: Histogram,
+}
+
+impl SharedBroker {
+    /// A snapshot. Counters read one after the other may be off by what happened in between.
+    #[must_use]
+    pub fn status(&self) -> BrokerStatus {
+        let (state, error) = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        BrokerStatus {
+            connected: state == State::Connected,
+            state: state.word().to_owned(),
+            error,
+            connects: self.connects.load(Relaxed),
+            sessions_resumed: self.sessions_resumed.load(Relaxed),
+            unacknowledged: self.unacknowledged.load(Relaxed),
+            held: self.held.load(Relaxed),
+            acknowledged: self.acknowledged.load(Relaxed),
+            qos0_dropped: self.qos0_dropped.load(Relaxed),
+            stale_acks: self.stale_acks.load(Relaxed),
+            ack_latency_us: self.ack_latency.quantiles(),
+        }
+    }
+
+    /// Distribution of the time from receiving a QoS 1 message to handing over its PUBACK.
+    #[must_use]
+    pub fn ack_latency(&self) -> &Histogram {
+        &self.ack_latency
+    }
+
+    /// Changes the state; the last error stays until a connection is complete.
+    pub(super) fn set_state(&self, state: State) {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        phase.0 = state;
+        if state == State::Connected {
+            phase.1 = None;
+        }
+    }
+
+    /// Notes an error.
+    pub(super) fn set_error(&self, error: String) {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_stays_until_the_connection_is_complete() {
+        let shared = SharedBroker::default();
+        shared.set_error("refused".into());
+        for state in [State::BackingOff, State::Connecting, State::Subscribing] {
+            shared.set_state(state);
+            let status = shared.status();
+            assert_eq!((status.connected, status.error.as_deref()), (false, Some("refused")));
+        }
+        shared.set_state(State::Connected);
+        let status = shared.status();
+        assert_eq!((status.connected, status.state.as_str(), status.error), (true, "connected", None));
+    }
+}

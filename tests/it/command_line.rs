@@ -1,0 +1,247 @@
+//! Clear errors and the documented exit codes.
+
+use std::{process::Command, time::Duration};
+
+use serde_json::Value;
+
+use crate::support::{
+    DaemonBuilder, Load, Mosquitto, QuestDb, Readings,
+    daemon::{FOREBAY, told},
+    eventually, eventually_eq,
+    mosquitto::Options,
+    unique,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_socket_without_a_daemon_is_exit_code_4() {
+    let daemon = DaemonBuilder::new().write();
+    for arguments in [&["status"][..], &["get", "device=dev-1"][..]] {
+        let (code, _, error) = told(&daemon.cli(arguments));
+        assert_eq!(code, 4, "{arguments:?}: {error}");
+        let socket = daemon.socket().display().to_string();
+        assert!(error.contains(&socket), "{arguments:?} names the socket: {error}");
+    }
+    // A socket file that a killed daemon left behind answers no better.
+    drop(std::os::unix::net::UnixListener::bind(daemon.socket()).expect("binds"));
+    assert_eq!(told(&daemon.cli(&["status"])).0, 4);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_ring_is_refused() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    let readings = Readings::new(unique("second"), 1);
+    let first = DaemonBuilder::new().servers(&broker, questdb).source(&readings).start();
+    first.wait_subscribed();
+    let ring = first.ring().display().to_string();
+    let mut second =
+        DaemonBuilder::new().servers(&broker, questdb).source(&readings).set("ring.path", ring.clone()).write();
+    second.launch();
+    let status = second.wait_end(LIMIT);
+    assert_eq!(status.code(), Some(5), "{}", second.log());
+    assert!(second.log().contains(&ring), "names the ring: {}", second.log());
+    readings.publish(&mut broker.publisher().expect("connects"), 0..10);
+    readings.assert_exactly_once(questdb, 10, LIMIT);
+}
+
+#[test]
+fn a_ring_that_cannot_be_written_is_exit_code_5() {
+    for path in ["/proc/forebay/ring", "/dev/null/ring"] {
+        let mut daemon = DaemonBuilder::new().set("ring.path", path).write();
+        daemon.launch();
+        let status = daemon.wait_end(LIMIT);
+        assert_eq!(status.code(), Some(5), "{}", daemon.log());
+        assert!(daemon.log().contains(path), "names the path: {}", daemon.log());
+    }
+}
+
+#[test]
+fn a_wrong_broker_password_is_found_by_check_and_told_by_a_running_daemon() {
+    let login = Some(("gate".to_owned(), "right".to_owned()));
+    let (broker, questdb) = (Mosquitto::with(&Options { login, ..Default::default() }), QuestDb::shared());
+    let readings = Readings::new(unique("password"), 1);
+    let builder = DaemonBuilder::new().servers(&broker, questdb).source(&readings);
+    let password = builder.dir().join("mqtt-password");
+    std::fs::write(&password, "wrong\n").expect("password file");
+    let mut daemon =
+        builder.set("mqtt.username", "gate").set("mqtt.password_file", password.display().to_string()).write();
+
+    let (code, out, error) = told(&daemon.cli(&["check", "--connect"]));
+    assert_eq!(code, 2, "{out}{error}");
+    assert!(format!("{out}{error}").contains("mqtt."), "names the key: {out}{error}");
+    assert!(!format!("{out}{error}").contains("wrong"), "never shows the password: {out}{error}");
+
+    daemon.launch();
+    eventually(LIMIT, "status tells of the refused login", || {
+        daemon.broker()["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("mqtt.") || text.to_lowercase().contains("password"))
+    });
+    assert!(daemon.runs());
+    std::fs::write(&password, "right\n").expect("password file");
+    assert_eq!(told(&daemon.cli(&["check", "--connect"])).0, 0);
+    assert_eq!(daemon.stop().code(), Some(0));
+    daemon.restart();
+    daemon.wait_subscribed();
+}
+
+#[test]
+fn a_wrong_database_password_is_found_by_check_and_told_by_a_running_daemon() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::with_login("ingest", "right"));
+    let readings = Readings::new(unique("dbpassword"), 1);
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings);
+    let password = builder.dir().join("questdb-password");
+    std::fs::write(&password, "wrong\n").expect("password file");
+    let mut daemon =
+        builder.set("questdb.username", "ingest").set("questdb.password_file", password.display().to_string()).write();
+
+    let (code, out, error) = told(&daemon.cli(&["check", "--connect"]));
+    assert_eq!(code, 2, "{out}{error}");
+    assert!(format!("{out}{error}").contains("questdb."), "names the key: {out}{error}");
+
+    daemon.restart();
+    daemon.wait_subscribed();
+    readings.publish(&mut broker.publisher().expect("connects"), 0..10);
+    eventually_eq(LIMIT, "status tells of the refused login", Value::from("refused"), || {
+        daemon.database()["database"].clone()
+    });
+    assert_eq!(daemon.ledger("quarantined"), 0, "a wrong password is no fault of the rows");
+    std::fs::write(&password, "right\n").expect("password file");
+    assert_eq!(daemon.stop().code(), Some(0));
+    daemon.restart();
+    readings.assert_exactly_once(&questdb, 10, LIMIT);
+}
+
+#[test]
+fn bad_configuration_is_exit_code_2_and_names_file_key_and_remedy() {
+    let cases = [
+        ("ring.sise", toml::Value::from("64MiB"), "sise"),
+        ("ring.size", "lots".into(), "ring.size"),
+        ("batch.max_linger", "7 parsecs".into(), "batch.max_linger"),
+        ("mqtt.url", "ftp://example.org".into(), "mqtt.url"),
+        ("mqtt.protocol", 3.into(), "mqtt.protocol"),
+        ("questdb.conf", "http::addr=127.0.0.1:9000;password=secret;".into(), "questdb.conf"),
+        ("source.s.topic", "a/{b".into(), "source.s.topic"),
+    ];
+    for (key, value, named) in cases {
+        let daemon =
+            DaemonBuilder::new().set("source.s.topic", "a/{b}").set("source.s.table", "t").set(key, value).write();
+        for arguments in [&["check"][..], &["run"][..]] {
+            let (code, out, error) = told(&daemon.cli(arguments));
+            assert_eq!(code, 2, "{key} {arguments:?}: {out}{error}");
+            assert!(error.contains("forebay.toml"), "{key} {arguments:?} names the file: {error}");
+            assert!(error.contains(named), "{key} {arguments:?} names the key: {error}");
+            assert!(!error.contains("secret"), "{key} {arguments:?} shows no secret: {error}");
+        }
+    }
+    let missing = Command::new(FOREBAY).args(["--config", "/no/such/forebay.toml", "check"]).output().expect("runs");
+    assert_eq!(told(&missing).0, 2);
+    assert!(told(&missing).2.contains("/no/such/forebay.toml"));
+    assert_eq!(told(&Command::new(FOREBAY).arg("frobnicate").output().expect("runs")).0, 2);
+}
+
+#[test]
+fn check_prints_the_effective_configuration_and_hides_secrets() {
+    let builder = DaemonBuilder::new().set("source.s.topic", "a/{b}").set("source.s.table", "t");
+    let password = builder.dir().join("password");
+    std::fs::write(&password, "hunter2").expect("password file");
+    let daemon = builder.set("mqtt.username", "u").set("mqtt.password_file", password.display().to_string()).write();
+    let (code, out, error) = told(&daemon.cli(&["check"]));
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("64MiB") && out.contains("commit_spacing"), "set and default values: {out}");
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn the_environment_and_fragments_override_the_file() {
+    let daemon = DaemonBuilder::new().set("source.s.topic", "a/{b}").set("source.s.table", "t").write();
+    let fragments = daemon.config().with_file_name("conf.d");
+    std::fs::create_dir(&fragments).expect("conf.d");
+    std::fs::write(
+        fragments.join("10-more.toml"),
+        "[source.extra]\ntopic = \"x/{y}\"\ntable = \"extra_table\"\n[batch]\nmax_rows = 123\n",
+    )
+    .expect("fragment");
+    let output = Command::new(FOREBAY)
+        .arg("--config")
+        .arg(daemon.config())
+        .arg("check")
+        .env("FOREBAY__RING__SIZE", "32MiB")
+        .output()
+        .expect("runs");
+    let (code, out, error) = told(&output);
+    assert_eq!(code, 0, "{error}");
+    for wanted in ["32MiB", "123", "extra_table"] {
+        assert!(out.contains(wanted), "{wanted}: {out}");
+    }
+}
+
+#[test]
+fn the_shipped_example_is_valid() {
+    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/forebay.toml");
+    let output = Command::new(FOREBAY).args(["--config", conf, "check"]).output().expect("runs");
+    assert_eq!(told(&output).0, 0, "{}", told(&output).2);
+}
+
+#[test]
+fn sigterm_and_sigint_store_everything_and_exit_0() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let readings = Readings::new(unique("sigterm"), 10);
+        // A batch that would wait for company far longer than the stop takes.
+        let mut daemon = DaemonBuilder::new()
+            .servers(&broker, questdb)
+            .source(&readings)
+            .set("batch.strategy", "hybrid")
+            .set("batch.max_linger", "1h")
+            .start();
+        daemon.wait_subscribed();
+        let load = Load::start(&readings, broker.port, 2_000);
+        eventually(LIMIT, "forebay takes readings in", || daemon.ledger("messages") > 500);
+        daemon.signal(signal);
+        assert_eq!(daemon.wait_end(LIMIT).code(), Some(0), "{}", daemon.log());
+        let published = load.finish();
+        // All it had taken in is stored by now; what came later waits at the broker for the next start.
+        questdb.settle(&readings.name);
+        assert!(questdb.count(&readings.name) > 500, "stored before it ended");
+        daemon.reconfigure(|builder| builder.set("batch.max_linger", "100ms"));
+        daemon.restart();
+        readings.assert_exactly_once(questdb, published, LIMIT);
+    }
+}
+
+#[test]
+fn a_stop_without_the_database_keeps_the_rest_in_the_ring() {
+    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::prepared(None));
+    let readings = Readings::new(unique("stopdown"), 10);
+    let mut daemon =
+        DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("daemon.stop_timeout", "1s").start();
+    daemon.wait_subscribed();
+    readings.publish(&mut broker.publisher().expect("connects"), 0..1_000);
+    eventually(LIMIT, "all are taken in", || daemon.ledger("messages") == 1_000);
+    assert_eq!(daemon.stop().code(), Some(0));
+    questdb.restart();
+    daemon.restart();
+    readings.assert_exactly_once(&questdb, 1_000, LIMIT);
+}
+
+#[test]
+fn status_is_for_people_and_with_json_for_programs() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    let readings = Readings::new(unique("status"), 2);
+    let daemon = DaemonBuilder::new().servers(&broker, questdb).source(&readings).start();
+    daemon.wait_subscribed();
+    readings.publish(&mut broker.publisher().expect("connects"), 0..100);
+    daemon.wait_drained(100, LIMIT);
+    let (code, out, error) = told(&daemon.cli(&["status"]));
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("100"), "{out}");
+    let (code, out, error) = told(&daemon.cli(&["--json", "status"]));
+    assert_eq!(code, 0, "{error}");
+    let status: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(status["ledger"]["stored"], 100);
+    let metrics = daemon.request("GET", "/metrics", "").expect("answers");
+    assert_eq!(metrics.code, 200);
+    assert!(metrics.body.contains("# TYPE forebay_"), "{}", metrics.body);
+}

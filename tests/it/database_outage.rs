@@ -1,0 +1,121 @@
+//! QuestDB is away, dies, or hangs.
+
+use std::time::Duration;
+
+use crate::support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, eventually, heavy, unique};
+
+struct Stage {
+    broker: Mosquitto,
+    questdb: QuestDb,
+    readings: Readings,
+    daemon: Daemon,
+}
+
+fn stage(name: &str, questdb_options: &str) -> Stage {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    let readings = Readings::new(unique(name), 50);
+    let daemon = DaemonBuilder::new()
+        .servers(&broker, &questdb)
+        .set("questdb.conf", questdb.conf() + questdb_options)
+        .source(&readings)
+        .start();
+    daemon.wait_subscribed();
+    Stage { broker, questdb, readings, daemon }
+}
+
+impl Stage {
+    #[track_caller]
+    fn wait_stored(&self, more: u64) {
+        let enough = self.daemon.ledger("stored") + more;
+        eventually(Duration::from_mins(1), "rows are stored", || self.daemon.ledger("stored") >= enough);
+    }
+
+    #[track_caller]
+    fn close(self, load: Load) {
+        let published = load.finish();
+        self.daemon.wait_drained(published, Duration::from_mins(1));
+        self.readings.assert_exactly_once(&self.questdb, published, Duration::from_mins(1));
+        assert_eq!(self.daemon.ledger("quarantined"), 0);
+    }
+}
+
+#[test]
+fn half_a_minute_without_the_database_is_caught_up_with() {
+    const PER_SECOND: u64 = 2_000;
+    let _alone = heavy();
+    let mut stage = stage("outage", "");
+    let load = Load::start(&stage.readings, stage.broker.port, PER_SECOND);
+    stage.wait_stored(1_000);
+
+    stage.questdb.stop();
+    let enough = load.acked() + 30 * PER_SECOND;
+    eventually(Duration::from_secs(10), "status says so", || stage.daemon.database()["database"] == "unreachable");
+    let why = stage.daemon.database()["error"].clone();
+    assert!(why.is_string(), "status tells why: {why}");
+    let stored = stage.daemon.ledger("stored");
+    eventually(Duration::from_mins(1), "30 s of readings are published", || load.acked() >= enough);
+    eventually(Duration::from_secs(10), "they are acknowledged all the same", || {
+        stage.daemon.broker()["acknowledged"].as_u64() >= Some(enough)
+    });
+    assert_eq!(stage.daemon.ledger("stored"), stored, "nothing counts as stored meanwhile");
+    assert_eq!(stage.daemon.request("GET", "/healthz", "").expect("answers").code, 200);
+
+    stage.questdb.restart();
+    stage.wait_stored(30 * PER_SECOND);
+    assert_eq!(stage.daemon.database()["error"], serde_json::Value::Null);
+    stage.close(load);
+}
+
+#[test]
+fn a_database_killed_under_load_loses_and_doubles_nothing() {
+    let _alone = heavy();
+    let mut stage = stage("dbkill", "");
+    let load = Load::start(&stage.readings, stage.broker.port, 3_000);
+    for _ in 0..3 {
+        stage.wait_stored(2_000);
+        stage.questdb.kill9();
+        let enough = load.acked() + 3_000;
+        eventually(Duration::from_secs(30), "the load goes on", || load.acked() >= enough);
+        stage.questdb.restart();
+    }
+    stage.wait_stored(5_000);
+    stage.close(load);
+}
+
+#[test]
+fn a_database_that_hangs_loses_and_doubles_nothing() {
+    let _alone = heavy();
+    let stage = stage("dbhang", "request_timeout=1000;");
+    let load = Load::start(&stage.readings, stage.broker.port, 2_000);
+    for _ in 0..2 {
+        stage.wait_stored(1_000);
+        stage.questdb.pause();
+        let failures = failures(&stage.daemon);
+        eventually(Duration::from_secs(30), "a request times out", || self::failures(&stage.daemon) > failures);
+        stage.questdb.resume();
+    }
+    stage.wait_stored(2_000);
+    stage.close(load);
+}
+
+#[test]
+fn both_die_at_once() {
+    let _alone = heavy();
+    let mut stage = stage("both", "");
+    let load = Load::start(&stage.readings, stage.broker.port, 2_000);
+    for _ in 0..2 {
+        stage.wait_stored(1_500);
+        stage.questdb.kill9();
+        stage.daemon.kill9();
+        stage.daemon.restart();
+        stage.questdb.restart();
+    }
+    stage.wait_stored(1_000);
+    let published = load.finish();
+    stage.readings.assert_exactly_once(&stage.questdb, published, Duration::from_mins(1));
+}
+
+fn failures(daemon: &Daemon) -> u64 {
+    let lanes = daemon.database()["lanes"].as_array().cloned().unwrap_or_default();
+    lanes.iter().filter_map(|lane| lane["failures"].as_u64()).sum()
+}
