@@ -25,7 +25,7 @@ pub trait Clock: Send + Sync {
 /// A clock shared between threads.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clocks: `CLOCK_REALTIME` and `CLOCK_BOOTTIME` (clock_gettime(2)).
+/// The machine's clocks: `CLOCK_REALTIME` and `CLOCK_BOOTTIME` (`clock_gettime(2)`).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

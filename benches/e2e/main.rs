@@ -1,1 +1,92 @@
-fn main() {}
+//! forebay end to end, against a bare reader and a naive program on the same broker and the same database, in one run.
+//!
+//! Each contender is a process of its own (this program started again with a role, or the daemon), so that CPU time, memory
+//! and bytes written are the kernel's figures for it alone. Rounds are interleaved; medians are shown.
+
+mod contenders;
+mod drain;
+mod report;
+mod roles;
+mod sample;
+
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use support::{Mosquitto, QuestDb};
+
+/// What is asked for on the command line.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    rounds: usize,
+    messages: u64,
+    backlog: u64,
+    pace: u64,
+    only: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "role") {
+        roles::run(&arguments[1..]);
+        return ExitCode::SUCCESS;
+    }
+    let plan = match plan(&arguments) {
+        Ok(plan) => plan,
+        Err(why) => {
+            eprintln!(
+                "{why}\nusage: e2e [--rounds N] [--messages N] [--backlog ROWS] [--pace MESSAGES_PER_SECOND] [--only reader|naive|forebay]"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
+    let mut results = report::Results::default();
+    for round in 1..=plan.rounds {
+        for qos in [0, 1] {
+            for contender in contenders::ALL.into_iter().filter(|contender| plan.takes(contender.name())) {
+                let run = contenders::run(contender, qos, &plan, &broker, &questdb);
+                eprintln!("round {round}/{} QoS {qos} {}: {:.0} msg/s", plan.rounds, contender.name(), run.per_second);
+                results.runs.push(run);
+            }
+        }
+    }
+    if plan.takes(contenders::Contender::Forebay.name()) {
+        results.paced = Some(contenders::run_paced(&plan, &broker, &questdb));
+    }
+    if plan.backlog > 0 {
+        results.drain = Some(drain::measure(plan.backlog, &broker, &mut questdb));
+    }
+    results.print(&plan);
+    results.write_json(&plan);
+    ExitCode::SUCCESS
+}
+
+impl Plan {
+    /// Whether a contender of this name takes part.
+    fn takes(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+}
+
+fn plan(arguments: &[String]) -> Result<Plan, String> {
+    let mut plan = Plan { rounds: 5, messages: 200_000, backlog: 1_000_000, pace: 2_000, only: None };
+    let mut rest = arguments.iter().filter(|argument| *argument != "--bench");
+    while let Some(name) = rest.next() {
+        let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+        if name == "--only" {
+            plan.only = Some(value.clone());
+            continue;
+        }
+        let number: u64 = value.parse().map_err(|_| format!("{name}: {value} is no count"))?;
+        match name.as_str() {
+            "--rounds" => plan.rounds = number.max(1) as usize,
+            "--messages" => plan.messages = number.max(1),
+            "--backlog" => plan.backlog = number,
+            "--pace" => plan.pace = number.max(1),
+            other => return Err(format!("{other} is unknown")),
+        }
+    }
+    Ok(plan)
+}

@@ -3,17 +3,13 @@
 use std::{
     io::{self, Write},
     path::Path,
-    process::ExitCode,
 };
 
 use clap::Args;
 use serde_json::json;
 
-use super::Exit;
+use super::{Exit, Failure, Global, connect};
 use crate::config::{self, Loaded};
-
-/// Exit code for bad usage or configuration.
-const BAD_CONFIGURATION: u8 = 2;
 
 /// Arguments of `forebay check`.
 #[derive(Debug, Clone, Args)]
@@ -28,29 +24,22 @@ pub struct CheckArgs {
 
 /// Loads the configuration and prints what results: TOML, each key with where it was set, or JSON.
 ///
-/// Warnings go to standard error. Exit codes: 0 sound, 1 output failed, 2 mistakes, each on standard error. `connect` is
-/// asked for with `--connect`, once the configuration is known to be sound; it says what it found by itself and gives the
-/// exit code.
-pub fn run(args: &CheckArgs, config: Option<&Path>, json: bool, connect: impl FnOnce(&Loaded) -> Exit) -> ExitCode {
-    let loaded = match config::load(config) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            report(&error.to_string());
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
+/// Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials, 1 output or a connection failed.
+pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
+    let loaded = check(args, global.config_file(), global.json)?;
+    if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) }
+}
+
+fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Failure> {
+    let loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
     if !args.quiet {
-        let printed = render(&loaded, json).and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
-        if let Err(error) = printed {
-            report(&format!("the configuration could not be printed ({error})"));
-            return ExitCode::FAILURE;
-        }
+        let text = render(&loaded, json).map_err(|error| Failure::new(Exit::Failed, error))?;
+        super::out::emit(&text)?;
     }
-    let exit = if args.connect { connect(&loaded) } else { Exit::Ok };
-    ExitCode::from(exit as u8)
+    Ok(loaded)
 }
 
 fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
@@ -77,21 +66,18 @@ mod tests {
 
     use super::*;
 
-    const ARGS: CheckArgs = CheckArgs { connect: true, quiet: true };
-
-    fn check(text: &str, reachable: bool) -> ExitCode {
+    fn exit_of(text: &str) -> Exit {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("forebay.toml");
         fs::write(&file, text).expect("written");
-        run(&ARGS, Some(&file), false, |_| if reachable { Exit::Ok } else { Exit::Failed })
+        let args = CheckArgs { connect: false, quiet: true };
+        check(&args, Some(&file), false).map_or_else(|failure| failure.exit, |_| Exit::Ok)
     }
 
     #[test]
-    fn exit_codes_tell_mistakes_from_failures() {
-        let sound = "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
-        assert_eq!(check(sound, true), ExitCode::SUCCESS);
-        assert_eq!(check(sound, false), ExitCode::FAILURE);
-        assert_eq!(check("[mqtt]\nprotocol = 9\n", true), ExitCode::from(2));
+    fn exit_codes_tell_sound_from_mistaken() {
+        assert_eq!(exit_of("[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n"), Exit::Ok);
+        assert_eq!(exit_of("[mqtt]\nprotocol = 9\n"), Exit::Usage);
     }
 
     #[test]

@@ -1,70 +1,52 @@
-//! `forebay check --connect`: would the broker and the database let the daemon in?
+//! `forebay check --connect`: would the broker and the database let forebay in?
 
-use std::{
-    fmt::Display,
-    io::{self, Write},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use super::Exit;
+use super::{Exit, Failure, block_on};
 use crate::{
-    config::{Loaded, settings},
-    mqtt,
-    questdb::{Connection, ConnectionError, Secrets, Sql, SqlError},
+    config::{Settings, settings},
+    mqtt::{self, ConnectError},
+    questdb::{Connection, Secrets, Sql, SqlError},
 };
 
-/// Tries both, says on standard error how it went, and gives the exit code: [`Exit::Usage`] when the configuration has to
-/// change, [`Exit::Failed`] when a server is away.
-pub fn run(loaded: &Loaded) -> Exit {
-    let settings = &loaded.settings;
+/// Connects to both and says how it went on standard error; the failure names what refused. Refused credentials and
+/// unusable settings are a matter of configuration (exit code 2), anything else is a failure (1).
+pub fn try_all(settings: &Settings) -> Result<(), Failure> {
     let broker = try_broker(&settings.mqtt);
-    tell("broker", &settings.mqtt.url, &broker);
     let database = try_database(&settings.questdb);
-    tell("database", &settings.questdb.conf, &database);
-    let worse = [broker, database].into_iter().filter_map(Result::err).map(|refusal| refusal.exit);
-    worse.max_by_key(|exit| *exit as u8).unwrap_or(Exit::Ok)
+    let worst = [&broker, &database].into_iter().filter_map(|tried| tried.as_ref().err()).map(|(exit, _)| *exit);
+    let worst = worst.max_by_key(|exit| *exit as u8);
+    say("broker", &settings.mqtt.url, broker);
+    say("database", &settings.questdb.conf, database);
+    worst.map_or(Ok(()), |exit| Err(Failure::silent(exit)))
 }
 
-struct Refusal {
-    exit: Exit,
-    why: String,
-}
-
-impl Refusal {
-    fn new(needs_hands: bool, why: &impl Display) -> Self {
-        Self { exit: if needs_hands { Exit::Usage } else { Exit::Failed }, why: why.to_string() }
+fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
+    match tried {
+        Ok(()) => eprintln!("{what} {place}: connected and let in"),
+        Err((_, why)) => eprintln!("{what} {place}: {why}"),
     }
 }
 
-impl From<ConnectionError> for Refusal {
-    fn from(why: ConnectionError) -> Self {
-        Self::new(true, &why)
-    }
+fn try_broker(settings: &settings::Mqtt) -> Result<(), (Exit, String)> {
+    let probed = block_on(async { Ok(mqtt::probe(settings).await) });
+    let probed = probed.map_err(|_| (Exit::Failed, "the async runtime cannot be started".to_owned()))?;
+    probed.map_err(|error| {
+        let exit = match &error {
+            ConnectError::Unreachable(_) | ConnectError::Lost(_) | ConnectError::Refused(_) => Exit::Failed,
+            _ => Exit::Usage,
+        };
+        (exit, error.to_string())
+    })
 }
 
-impl From<SqlError> for Refusal {
-    fn from(why: SqlError) -> Self {
-        Self::new(matches!(why, SqlError::Auth | SqlError::Setup(_)), &why)
-    }
-}
-
-fn try_broker(settings: &settings::Mqtt) -> Result<(), Refusal> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|why| Refusal::new(false, &why))?;
-    runtime.block_on(mqtt::probe(settings)).map_err(|why| Refusal::new(why.needs_hands(), &why))
-}
-
-fn try_database(settings: &settings::Questdb) -> Result<(), Refusal> {
-    let connection = Connection::new(settings, Secrets::read(settings)?)?;
-    Sql::new(Arc::new(connection))?.query("SELECT 1")?;
-    Ok(())
-}
-
-fn tell(what: &str, address: &str, outcome: &Result<(), Refusal>) {
-    let mut out = io::stderr().lock();
-    // With standard error closed the exit code still tells.
-    let _ = match outcome {
-        Ok(()) => writeln!(out, "{what} {address}: connected"),
-        Err(refusal) => writeln!(out, "{what} {address}: {}", refusal.why),
-    };
+fn try_database(settings: &settings::Questdb) -> Result<(), (Exit, String)> {
+    let unusable = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
+    let secrets = Secrets::read(settings).map_err(|error| unusable(&error))?;
+    let connection = Connection::new(settings, secrets).map_err(|error| unusable(&error))?;
+    let sql = Sql::new(Arc::new(connection)).map_err(|error| unusable(&error))?;
+    sql.query("SELECT 1").map(drop).map_err(|error| {
+        let exit = if matches!(error, SqlError::Auth) { Exit::Usage } else { Exit::Failed };
+        (exit, error.to_string())
+    })
 }

@@ -1,5 +1,7 @@
 //! How `get` and `watch` name series: a table and symbols.
 
+use std::fmt::Write;
+
 use clap::Args;
 
 use super::{Exit, Failure};
@@ -48,7 +50,7 @@ fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(byte as char);
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

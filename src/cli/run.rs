@@ -6,6 +6,8 @@ use super::{Exit, Failure, Global};
 use crate::{
     config,
     daemon::{self, DaemonError},
+    flush,
+    ring::OpenError,
 };
 
 /// Arguments of `run`.
@@ -19,8 +21,15 @@ pub fn run(_args: &RunArgs, global: &Global) -> Result<(), Failure> {
 
 fn exit_of(error: &DaemonError) -> Exit {
     match error {
-        DaemonError::Ring(_) | DaemonError::Poisoned(_) => Exit::Ring,
-        DaemonError::Source(_) => Exit::Usage,
-        _ => Exit::Failed,
+        DaemonError::Ring(OpenError::Size(_))
+        | DaemonError::Source(_)
+        | DaemonError::Log(_)
+        | DaemonError::Flush(flush::StartError::Connection(_)) => Exit::Usage,
+        DaemonError::Ring(_) | DaemonError::Poisoned(_) | DaemonError::Flush(flush::StartError::Quarantine { .. }) => {
+            Exit::Ring
+        }
+        DaemonError::Flush(_) | DaemonError::Socket(_) | DaemonError::Listen { .. } | DaemonError::Start { .. } => {
+            Exit::Failed
+        }
     }
 }

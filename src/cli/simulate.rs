@@ -20,6 +20,7 @@ use self::{
     device::Device,
     publisher::{Plan, Publisher, Totals},
 };
+use super::Exit;
 use crate::{
     config::settings::Mqtt,
     mqtt::{ConnectError, v5::publisher_options},
@@ -86,8 +87,8 @@ pub struct SimulateArgs {
     /// How long to wait at the end for acknowledgements.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub drain_timeout: Duration,
-    /// Print the summary as JSON.
-    #[arg(long)]
+    /// Print the summary as JSON (the global `--json`).
+    #[arg(skip)]
     pub json: bool,
 }
 
@@ -116,10 +117,14 @@ impl SimulateError {
         move |why| Self::Io { what, why }
     }
 
-    /// The exit code of the contract: 2 for bad usage, else 1.
+    /// How the command ends for it.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_) | Self::Connect(ConnectError::Settings(_))) { 2 } else { 1 }
+    pub fn exit(&self) -> Exit {
+        if matches!(self, Self::Usage(_) | Self::Connect(ConnectError::Settings(_))) {
+            Exit::Usage
+        } else {
+            Exit::Failed
+        }
     }
 }
 
@@ -190,7 +195,7 @@ fn validate(args: &SimulateArgs) -> Result<(), SimulateError> {
     if args.devices > 1 && !args.topic.contains("{device}") {
         return usage("--topic: needs {device} to tell the devices apart");
     }
-    if !(args.rate >= 0.0 && args.rate.is_finite()) || !(0.0..=100.0).contains(&args.rubbish) {
+    if args.rate < 0.0 || !args.rate.is_finite() || !(0.0..=100.0).contains(&args.rubbish) {
         return usage("--rate must not be negative, and --rubbish is a percentage from 0 to 100");
     }
     if args.connections.is_some_and(|n| !(1..=MAX_CONNECTIONS).contains(&n)) {
@@ -361,7 +366,7 @@ mod tests {
             &["--rate", "nan"],
             &["--connections", "0"],
         ] {
-            assert_eq!(validate(&parsed(wrong)).expect_err("is refused").exit_code(), 2, "{wrong:?}");
+            assert_eq!(validate(&parsed(wrong)).expect_err("is refused").exit(), Exit::Usage, "{wrong:?}");
         }
     }
 }

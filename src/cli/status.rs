@@ -85,7 +85,7 @@ fn render(status: &Document<'_>) -> String {
     latest(&mut screen, status);
     ledger(&mut screen, status);
     sources(&mut screen, status);
-    for warning in status.each("/warnings") {
+    for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         screen.line("warning", warning.0.as_str().unwrap_or_default());
     }
     screen.0
@@ -257,8 +257,7 @@ mod tests {
     fn trouble_stands_out() {
         let status = json!({
             "ring": { "fill": 0.5, "full": true, "on_full": "block", "poisoned": "sync failed", "gaps": [[3, 9]] },
-            "flush": { "lanes": [{ "lane": 0, "batch_rows": 500, "linger_ms": 12.0, "reason": "backlog" }] },
-            "warnings": ["no dedup"],
+            "flush": { "lanes": [{ "lane": 0, "batch_rows": 500, "linger_ms": 12.0, "reason": "backlog" }], "warnings": ["no dedup"] },
         });
         let text = render(&Document(&status));
         for part in [

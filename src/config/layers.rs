@@ -73,7 +73,8 @@ pub fn merge(file: &Path, environment: impl Iterator<Item = (OsString, OsString)
     variables.sort();
     layers
         .extend(variables.into_iter().filter_map(|(name, value)| variable_layer(&name, value, &sources, &mut merged)));
-    let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
+    let builder =
+        layers.into_iter().fold(Config::builder(), config::ConfigBuilder::<config::builder::DefaultState>::add_source);
     match builder.build().map(|built| built.cache.into_table()) {
         Ok(Ok(values)) => merged.values = values,
         Ok(Err(error)) | Err(error) => merged.problems.push(Problem::new("", error.to_string())),
@@ -151,8 +152,7 @@ struct FileReader<'a> {
 
 impl FileReader<'_> {
     fn origin(&self, offset: usize) -> String {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = self.text.get(..offset).unwrap_or(self.text).matches('\n').count() + 1;
         format!("{}:{line}", self.path.display())
     }
 
@@ -210,8 +210,8 @@ fn unknown(path: &[String], key: &str) -> Option<Problem> {
 
 /// The layer of one variable; `None` when it is not forebay's or means nothing (which is then a problem).
 fn variable_layer(name: &OsString, value: OsString, sources: &[String], merged: &mut Merged) -> Option<Layer> {
-    let name =
-        name.to_str().filter(|name| name.len() >= PREFIX.len() && name[..PREFIX.len()].eq_ignore_ascii_case(PREFIX))?;
+    let ours = |name: &&str| name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    let name = name.to_str().filter(ours)?;
     let origin = format!("environment variable {name}");
     let path = key_path(&name[PREFIX.len()..], sources);
     let dotted = path.join(".");

@@ -13,7 +13,7 @@ pub fn to_toml(settings: &Settings, origins: &Origins) -> Result<String, toml::s
     let mut table = String::new();
     for line in plain.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            table = name.to_owned();
+            name.clone_into(&mut table);
         }
         let key = line.split_once(" = ").map(|(key, _)| format!("{table}.{key}").replace('"', ""));
         // Writing into memory does not fail.

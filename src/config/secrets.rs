@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_refused() {
-        for content in [b"".as_slice(), b"\n", b"\xff", &[b'x'; MAX_SECRET_BYTES + 1]] {
+        for content in [b"".as_slice(), b"\n", b"\xff", &b"x".repeat(MAX_SECRET_BYTES + 1)] {
             let (_directory, path) = file(content, 0o600);
             assert!(read_secret(&path).is_err());
         }
-        let (_directory, path) = file(&[b'x'; MAX_SECRET_BYTES], 0o600);
+        let (_directory, path) = file(&b"x".repeat(MAX_SECRET_BYTES), 0o600);
         assert!(read_secret(&path).is_ok());
         assert!(read_secret(Path::new("/nonexistent")).is_err());
     }

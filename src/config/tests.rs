@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
+use proptest::prelude::*;
+
 use super::{settings::*, *};
 
 const SOURCE: &str = "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
@@ -152,7 +154,7 @@ fn settings_that_cannot_work_are_refused() {
         (
             "[batch]\nstrategy = \"hybrid\"\nmax_rows = 0\nmax_bytes = 0\nmax_linger = \"0s\"",
             "batch.max_linger",
-            "never",
+            "nothing",
         ),
         ("[control]\nmode = \"rw\"", "control.mode", "octal"),
         ("[control]\nmode = \"0400\"", "control.mode", "octal"),
@@ -240,5 +242,19 @@ fn collect(path: &mut Vec<String>, value: &toml::Value, found: &mut BTreeSet<Str
             collect(path, value, found);
             path.pop();
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn no_file_or_variable_panics(
+        text in r#"\PC{0,40}|(\[(mqtt|ring|source|source\.a|log)\]\n(url|size|topic|a|level|fields) = ("x"|1|\[1\]|\{a=1\}|1.5|true)\n){0,4}"#,
+        name in r"\PC{0,12}|FOREBAY__[A-Z_é]{0,12}|(FOREBAY|forebay)__(MQTT|RING|SOURCE)__(URL|SIZE|A)(__[A-Z]{0,5}){0,2}",
+        value in r"\PC{0,12}",
+    ) {
+        let name = name.replace(['=', '\0'], "_");
+        let _ = load_text(&text, &[], &[(&name, &value)]);
     }
 }

@@ -59,7 +59,7 @@ impl Inspector {
             ingest: Arc::clone(ingest),
             heartbeats: heartbeats.clone(),
             started: now,
-            boot_id: boot_id().iter().map(|byte| format!("{byte:02x}")).collect(),
+            boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
 

@@ -153,7 +153,7 @@ impl Daemon {
         );
         let (stop_session, session_stopped) = watch::channel(false);
         let (stop_control, control_stopped) = watch::channel(false);
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let (socket, listener) = SocketFile::bind(&settings.control)?;
         let listener = UnixListener::from_std(listener)
             .map_err(|source| DaemonError::Start { what: "watch the control socket", source })?;
@@ -169,7 +169,7 @@ impl Daemon {
             drain_timeout: STOP_MARGIN,
             heartbeat: heartbeats.register("mqtt session"),
         }));
-        drop(_inside);
+        drop(inside);
         let reload = Reload::new(file, settings, log, Arc::clone(&flusher));
         Ok(Self {
             runtime,

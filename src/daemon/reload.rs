@@ -35,14 +35,14 @@ impl Reload {
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.take(loaded.settings);
+                self.take(&loaded.settings);
             }
             Err(error) => tracing::error!(%error, "the configuration is invalid; the old one stays in force"),
         }
         ServiceManager.ready("running");
     }
 
-    fn take(&mut self, new: Settings) {
+    fn take(&mut self, new: &Settings) {
         if let Err(error) = self.log.set_level(&new.log.level) {
             tracing::error!(%error, "the log level cannot be changed");
         }
@@ -50,7 +50,7 @@ impl Reload {
         self.settings.log.level.clone_from(&new.log.level);
         self.settings.batch = new.batch.clone();
         self.settings.daemon = new.daemon.clone();
-        let waiting = sections_that_differ(&self.settings, &new);
+        let waiting = sections_that_differ(&self.settings, new);
         if waiting.is_empty() {
             tracing::info!("the configuration was read again and is in force");
         } else {

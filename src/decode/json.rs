@@ -28,7 +28,7 @@ pub(super) fn decode(payload: &[u8], roles: &Roles, rows: &mut Vec<Row>) -> Resu
         rows,
         before,
         row: Row::default(),
-        name: String::new(),
+        name: Text::default(),
         depth: 0,
         reason: None,
         trail: Vec::new(),
@@ -46,7 +46,7 @@ struct Filler<'a> {
     before: usize,
     row: Row,
     /// The flattened name of the member being read.
-    name: String,
+    name: Text,
     depth: usize,
     /// Why a member was refused; the parser's own errors have none.
     reason: Option<String>,
@@ -113,7 +113,7 @@ impl Filler<'_> {
         if self.row.fields.is_empty() {
             self.row.fields.reserve(USUAL_FIELDS);
         }
-        self.row.fields.push((Text::from(self.name.as_str()), value.to_value(wanted)?));
+        self.row.fields.push((self.name.clone(), value.to_value(wanted)?));
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Filler<'_> {
             return Err(format!("{:?} appears twice", short(&self.name)));
         }
         if !text.is_empty() {
-            self.row.symbols.push((Text::from(self.name.as_str()), text));
+            self.row.symbols.push((self.name.clone(), text));
         }
         Ok(())
     }

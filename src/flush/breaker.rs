@@ -48,7 +48,7 @@ impl Breaker {
     pub fn gate(&mut self, now: Duration) -> Gate {
         if let State::Open { until } = self.state {
             if now < until {
-                return Gate::Wait(until - now);
+                return Gate::Wait(until.saturating_sub(now));
             }
             self.state = State::HalfOpen;
         }

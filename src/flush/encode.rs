@@ -21,6 +21,9 @@ use crate::{
 /// Tells whether rows may go to a table although its keys lack some of their symbols.
 pub type AllowNarrow = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// Takes a row: the encoder, its table, its number in the record, the row.
+pub type EachRow<'a> = &'a mut dyn FnMut(&mut Encoder, &str, u16, &RowRef<'_>) -> Result<(), EncodeError>;
+
 /// Why a record cannot be encoded now; it is tried again later.
 #[derive(Debug, Error)]
 pub enum EncodeError {
@@ -121,12 +124,7 @@ impl Encoder {
     }
 
     /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.
-    pub fn each_row(
-        &mut self,
-        record: &Record<'_>,
-        once_below: Pos,
-        each: &mut dyn FnMut(&mut Self, &str, u16, &RowRef<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), EncodeError> {
+    pub fn each_row(&mut self, record: &Record<'_>, once_below: Pos, each: EachRow<'_>) -> Result<(), EncodeError> {
         let touched = self.exceptions.touches(record.seq);
         let Ok(rows) = Rows::decode(record.body) else { return self.set_damaged_aside(record, 0) };
         let table = rows.table;
@@ -138,9 +136,8 @@ impl Encoder {
             }
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
             match self.schema.verdict(table, shape) {
-                None | Some(Verdict::Send) => each(self, table, index, &row)?,
                 Some(Verdict::SendOnce) if record.mark.pos < once_below => {}
-                Some(Verdict::SendOnce) => each(self, table, index, &row)?,
+                None | Some(Verdict::Send | Verdict::SendOnce) => each(self, table, index, &row)?,
                 Some(Verdict::Refuse(reason)) => {
                     let reason = Arc::clone(reason);
                     self.set_aside(record, index, &reason)?;

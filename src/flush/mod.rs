@@ -3,6 +3,8 @@
 //! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
+mod answer;
+mod batching;
 pub mod breaker;
 mod encode;
 mod exceptions;
@@ -108,12 +110,7 @@ impl Flusher {
         let exceptions = recovered(&context.ring, &keys);
         context.ring.set_lanes(lanes);
         let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
-        let flusher = Self {
-            shared: Arc::clone(&shared),
-            ring: context.ring.clone(),
-            quarantine: Arc::clone(&quarantine),
-            threads: Mutex::default(),
-        };
+        let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
             let encoder = Encoder {
                 ring: context.ring.clone(),
@@ -128,9 +125,9 @@ impl Flusher {
             };
             let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
-            flusher.threads().push(thread.map_err(StartError::Thread)?);
+            threads.push(thread.map_err(StartError::Thread)?);
         }
-        Ok(flusher)
+        Ok(Self { shared, ring: context.ring, quarantine, threads: Mutex::new(threads) })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
@@ -242,5 +239,6 @@ fn lane(
         schema_since: Instant::now(),
         flushes_seen: 0,
         largest_bytes: 0,
+        row_bytes: 0,
     })
 }

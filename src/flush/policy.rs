@@ -17,6 +17,8 @@ const LEAST_LINGER: Duration = Duration::from_millis(2);
 const ENDLESS_LINGER: Duration = Duration::from_hours(1);
 /// Rows of a batch are never decided to be fewer.
 const LEAST_ROWS: usize = 64;
+/// Fewer waiting rows are no backlog.
+const LEAST_BACKLOG_ROWS: f64 = 500.0;
 /// Most times a batch is halved for failures.
 const MAX_HALVINGS: u32 = 8;
 
@@ -27,6 +29,8 @@ pub struct View<'a> {
     pub backlog_rows: f64,
     /// Rows that arrive a second.
     pub arrival_rows_per_s: f64,
+    /// Most rows that fit into a request, from the size of recent ones.
+    pub fitting_rows: usize,
     /// What a flush costs.
     pub model: &'a Model,
     /// Limits and aims.
@@ -117,6 +121,8 @@ impl Dynamic {
         let limit = if view.settings.max_rows == 0 { usize::MAX } else { view.settings.max_rows };
         let rows = (rows as usize).max(LEAST_ROWS) >> self.halvings;
         let bound_by = if rows > limit { "max_rows" } else { bound_by };
+        let bound_by = if rows.min(limit) > view.fitting_rows { "max_bytes" } else { bound_by };
+        let limit = limit.min(view.fitting_rows.max(1));
         let bound_by = if self.halvings > 0 { "shrunk after failures" } else { bound_by };
         Size { rows: rows.clamp(LEAST_ROWS.min(limit), limit), bound_by }
     }
@@ -138,7 +144,7 @@ impl Policy for Dynamic {
         let (fixed_ms, row_us) = (view.model.fixed_s() * 1e3, view.model.per_row_s() * 1e6);
         let costs = format!("a flush costs {fixed_ms:.1} ms + {row_us:.2} µs a row");
         let in_a_cycle = view.arrival_rows_per_s * linger.as_secs_f64();
-        let backlog = view.backlog_rows > (2.0 * in_a_cycle).max(size.rows as f64);
+        let backlog = view.backlog_rows > (2.0 * in_a_cycle).max(LEAST_BACKLOG_ROWS);
         let reason = if backlog {
             format!("backlog of {:.0} rows: {}; {costs}", view.backlog_rows, size.bound_by)
         } else if linger <= LEAST_LINGER {
@@ -180,7 +186,13 @@ mod tests {
     fn decide(policy: Dynamic, fixed_ms: f64, row_us: f64, backlog: f64, arrival: f64) -> Decision {
         let settings = settings::Batch::default();
         let model = model(fixed_ms, row_us);
-        let view = View { backlog_rows: backlog, arrival_rows_per_s: arrival, model: &model, settings: &settings };
+        let view = View {
+            backlog_rows: backlog,
+            arrival_rows_per_s: arrival,
+            fitting_rows: usize::MAX,
+            model: &model,
+            settings: &settings,
+        };
         policy.decide(&view)
     }
 
@@ -219,7 +231,8 @@ mod tests {
     fn hybrid_limits_can_be_turned_off() {
         let settings = settings::Batch { max_rows: 0, max_linger: Duration::ZERO, ..settings::Batch::default() };
         let model = Model::default();
-        let view = View { backlog_rows: 1.0, arrival_rows_per_s: 1.0, model: &model, settings: &settings };
+        let view =
+            View { backlog_rows: 1.0, arrival_rows_per_s: 1.0, fitting_rows: 1, model: &model, settings: &settings };
         let decision = Hybrid.decide(&view);
         assert_eq!((decision.rows, decision.linger), (usize::MAX, ENDLESS_LINGER));
     }
@@ -235,7 +248,11 @@ mod tests {
             let mut policy = Dynamic::default();
             (0..halvings).for_each(|_| policy.observe(Outcome::Strained));
             let decision = policy.decide(&View {
-                backlog_rows: backlog, arrival_rows_per_s: arrival, model: &model, settings: &settings,
+                backlog_rows: backlog,
+                arrival_rows_per_s: arrival,
+                fitting_rows: max_rows / 2,
+                model: &model,
+                settings: &settings,
             });
             prop_assert!(decision.rows >= 1 && decision.rows <= max_rows);
             prop_assert!(decision.linger <= settings.max_linger);

@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
 use super::{
+    answer::Trouble,
+    batching::Span,
     isolate::{Answer, Isolation, Step},
-    lane::{Lane, Span, Trouble},
+    lane::Lane,
 };
 use crate::{
     questdb::{RowBuffer, WriteError},

@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn rows_of_one_series_and_time_become_their_union_the_later_value_winning() {
-        let mut bench = Workbench::default();
-        bench.rows = vec![
+        let rows = vec![
             row("a", 1, &[("t", 1.0), ("h", 2.0)]),
             row("b", 1, &[("t", 9.0)]),
             row("a", 1, &[("t", 3.0)]),
             row("a", 2, &[("t", 4.0)]),
             row("a", 1, &[("p", 5.0)]),
         ];
+        let mut bench = Workbench { rows, body: Vec::new() };
         bench.unite();
         assert_eq!(bench.rows[2], row("a", 1, &[("t", 3.0), ("h", 2.0)]));
         assert_eq!(bench.rows[3], row("a", 2, &[("t", 4.0)]));
@@ -110,8 +110,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_the_future_is_exact() {
-        let mut bench = Workbench::default();
-        bench.rows = vec![row("a", 10, &[("t", 1.0)])];
+        let bench = Workbench { rows: vec![row("a", 10, &[("t", 1.0)])], body: Vec::new() };
         assert_eq!(bench.too_far_ahead(Timestamp(0), 10_000), None);
         assert!(bench.too_far_ahead(Timestamp(0), 9_999).is_some());
     }

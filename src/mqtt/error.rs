@@ -1,6 +1,6 @@
 //! Why there is no connection, and what to do about it.
 
-use std::error::Error as _;
+use std::{error::Error as _, io};
 
 use super::url::UrlError;
 
@@ -41,6 +41,15 @@ pub enum ConnectError {
         "another client connected with the same mqtt.client_id and took the session over; give each client an id of its own"
     )]
     TakenOver,
+    /// The broker closed the connection without a word.
+    #[error("the broker closed the connection without giving a reason")]
+    Closed,
+    /// It did so again and again, soon after accepting it.
+    #[error(
+        "the broker closes each connection soon after accepting it: most likely another client connects with the same \
+         mqtt.client_id and takes the session over; give each client an id of its own"
+    )]
+    Rival,
     /// The connection was there and went.
     #[error("the connection to the broker was lost: {0}")]
     Lost(String),
@@ -64,7 +73,20 @@ impl ConnectError {
     /// Whether trying again soon is pointless, or harmful: somebody must change something first.
     #[must_use]
     pub fn needs_hands(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Lost(_) | Self::Refused(_))
+        !matches!(self, Self::Unreachable(_) | Self::Closed | Self::Lost(_) | Self::Refused(_) | Self::Overflow { .. })
+    }
+}
+
+impl ConnectError {
+    /// What an I/O error on an established connection means.
+    pub(super) fn broken(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Lost(error.to_string()),
+        }
     }
 }
 

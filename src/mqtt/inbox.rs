@@ -184,7 +184,10 @@ impl Inbox {
     fn expect_ack(&mut self, end: Pos, pkid: u16, received: Received) -> Result<(), ConnectError> {
         let token = Token { pkid, received_ns: received.since_boot_ns };
         self.acks.push(end, token).map_err(|_| {
-            ConnectError::Lost(format!("it sent more than the {} unacknowledged messages agreed on", self.limit))
+            ConnectError::Lost(format!(
+                "it sent more than {} messages without waiting for an acknowledgement",
+                self.limit
+            ))
         })
     }
 

@@ -15,6 +15,9 @@ use crate::config::settings::Mqtt;
 
 /// How long one attempt to connect may take, name resolution and TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most QoS 1 messages that can be unacknowledged on one connection: as many as there are packet ids. MQTT 5 brokers keep to
+/// `receive_maximum`; MQTT 3.1.1 knows no such limit, and mosquitto with `max_inflight_messages 0` ignores it in MQTT 5 too.
+pub(super) const MAX_UNACKNOWLEDGED: usize = u16::MAX as usize;
 /// Requests besides acknowledgements that may be queued: SUBSCRIBE and DISCONNECT.
 pub(super) const OTHER_REQUESTS: usize = 16;
 /// Messages of our own under way; the session publishes nothing. (The library allocates for this many.)
@@ -139,17 +142,8 @@ impl Options {
             session_expiry_s: settings.session_expiry.as_secs().try_into().unwrap_or(u32::MAX),
             receive_maximum: settings.receive_maximum.max(1),
             max_packet_bytes: settings.max_payload.0.try_into().unwrap_or(u32::MAX),
-            requests: unacknowledged_limit(settings) + OTHER_REQUESTS,
+            requests: MAX_UNACKNOWLEDGED + OTHER_REQUESTS,
         })
-    }
-}
-
-/// Most QoS 1 messages that can be unacknowledged on one connection: the receive maximum, or every packet id there is where
-/// the protocol knows no such limit.
-pub(super) fn unacknowledged_limit(settings: &Mqtt) -> usize {
-    match settings.protocol {
-        4 => usize::from(u16::MAX),
-        _ => usize::from(settings.receive_maximum.max(1)),
     }
 }
 

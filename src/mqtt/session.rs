@@ -13,10 +13,10 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    backoff::Backoff,
     error::ConnectError,
     inbox::Inbox,
-    protocol::{self, CONNECT_TIMEOUT, Event, Poller, Requests, Subscription, unacknowledged_limit},
+    protocol::{self, CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Poller, Requests, Subscription},
+    retry::Retry,
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber},
 };
@@ -29,14 +29,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// The watchdog's deadline: far beyond a tick, since other tasks share the workers.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
-/// How long the DISCONNECT may take to leave.
+/// How long the broker may take to close the connection after the DISCONNECT.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
-/// A connection that lasted this long was a good one: the next failure is a first one.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
-/// The same after a failure that needs somebody's hands; two clients with one id take turns faster than this.
-const MENDED_AFTER: Duration = Duration::from_mins(1);
-const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
 
 /// Everything a session needs.
 pub struct Task {
@@ -65,39 +59,19 @@ pub struct Task {
 pub async fn run(task: Task) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), unacknowledged_limit(&task.settings));
-    let mut session = Session {
-        task,
-        inbox,
-        tick,
-        ackable: Pos(0),
-        orphaned: false,
-        ring_open: true,
-        next_report: Duration::ZERO,
-        since: None,
-    };
-    let (mut quick, mut slow, mut last) = (QUICK, SLOW, None);
+    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED);
+    let mut session =
+        Session { task, inbox, tick, told_to_stop: false, ring_open: true, next_report: Duration::ZERO, since: None };
+    let mut retry = Retry::new();
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
         let Err(error) = session.serve().await else { break };
         session.inbox.connection_lost();
-        let lasted =
-            session.since.take().map_or(Duration::ZERO, |since| session.task.clock.since_boot().saturating_sub(since));
-        if lasted >= GOOD_AFTER {
-            quick.reset();
-        }
-        if lasted >= MENDED_AFTER {
-            slow.reset();
-        }
-        let backoff = if error.needs_hands() { &mut slow } else { &mut quick };
-        let wait = backoff.next(fastrand::f64());
-        // A repeated failure is told at the 1st, 2nd, 4th, 8th … time.
-        if last.as_ref() != Some(&error) || backoff.failures().is_power_of_two() {
-            warn!(%error, failures = backoff.failures(), wait_ms = wait.as_millis() as u64, "no connection to the broker");
-        }
+        let now = session.task.clock.since_boot();
+        let lasted = session.since.take().map(|since| now.saturating_sub(since));
+        let (error, wait) = retry.after(error, lasted, fastrand::f64());
         session.task.status.set_error(error.to_string());
         session.task.status.set_state(State::BackingOff);
-        last = Some(error);
         if session.back_off(wait).await {
             break;
         }
@@ -109,10 +83,8 @@ struct Session {
     task: Task,
     inbox: Inbox,
     tick: Interval,
-    /// The last position seen in `task.ackable`.
-    ackable: Pos,
-    /// Whether the other end of `task.stop` is gone.
-    orphaned: bool,
+    /// Whether `task.stop` has said so, or is gone.
+    told_to_stop: bool,
     /// Whether the ring still says what is ackable.
     ring_open: bool,
     /// Time since boot at which what only time changes is due again.
@@ -136,7 +108,8 @@ enum Phase {
     Open,
     /// Told to stop: acknowledging, until then at the latest.
     Draining(Instant),
-    /// The DISCONNECT is on its way; waited for until then.
+    /// The DISCONNECT is on its way, and the broker's closing is waited for until then. Reading goes on meanwhile: a socket
+    /// closed with unread data resets the connection, and the broker may lose the last acknowledgements with it.
     Leaving(Instant),
     /// Over.
     Gone,
@@ -201,7 +174,7 @@ impl Session {
                 () = self.task.intake.room().notified(), if self.inbox.holds() && link.phase == Phase::Open => Wake::Room,
                 changed = self.task.stop.changed(), if !link.phase.is_stopping() => {
                     // Whoever could have said stop is gone: that is a stop, too.
-                    self.orphaned = changed.is_err();
+                    self.told_to_stop = changed.is_err() || *self.task.stop.borrow();
                     Wake::Stop
                 }
                 _ = self.tick.tick() => Wake::Tick,
@@ -240,7 +213,13 @@ impl Session {
         if self.inbox.holds() && link.phase == Phase::Open {
             self.inbox.retry()?;
         }
-        self.acknowledge(link);
+        // Most batches are one acknowledgement that has left; those cost as little as can be.
+        if received.is_some() || self.task.ackable.has_changed().unwrap_or(false) {
+            self.acknowledge(link);
+        }
+        if self.task.stop.has_changed().unwrap_or(false) {
+            self.told_to_stop = *self.task.stop.borrow_and_update();
+        }
         if received.is_some_and(|received: Received| received.since_boot_ns >= self.next_report.as_nanos() as u64) {
             self.periodic(link)?;
         }
@@ -261,10 +240,9 @@ impl Session {
                 }
             }
             Event::AckSent => self.inbox.ack_left(),
-            Event::DisconnectSent => link.phase = Phase::Gone,
             Event::ConnAck { session_present } => self.connected(session_present, link)?,
             Event::SubAck(codes) => self.subscribed(&codes, link),
-            Event::Other => {}
+            Event::DisconnectSent | Event::Other => {}
         }
         Ok(())
     }
@@ -316,13 +294,10 @@ impl Session {
 
     /// Acknowledges everything that has become ackable, in one go.
     fn acknowledge(&mut self, link: &mut Link) {
-        if self.task.ackable.has_changed().unwrap_or(false) {
-            self.ackable = *self.task.ackable.borrow_and_update();
-        }
-        // Something may be due without a change: a message accepted without a record of its own is due at once.
-        if self.inbox.is_due(self.ackable) {
+        let ackable = *self.task.ackable.borrow_and_update();
+        if self.inbox.is_due(ackable) {
             let now = self.task.clock.since_boot().as_nanos() as u64;
-            self.inbox.release(self.ackable, now, |pkid| link.requests.ack(pkid));
+            self.inbox.release(ackable, now, |pkid| link.requests.ack(pkid));
         }
         self.inbox.publish_counts();
     }
@@ -347,7 +322,7 @@ impl Session {
     fn mind_the_stop(&mut self, link: &mut Link) {
         match link.phase {
             Phase::Opening | Phase::Open => {
-                if self.orphaned || *self.task.stop.borrow() {
+                if self.told_to_stop {
                     self.task.status.set_state(State::Stopping);
                     let until = Instant::now() + self.task.drain_timeout;
                     link.phase = if link.phase == Phase::Open { Phase::Draining(until) } else { Phase::Gone };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event as Raw, EventLoop, MqttOptions, NetworkOptions, Outgoing,
-    Packet, Publish, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Error as Malformed, Event as Raw, EventLoop, MqttOptions,
+    NetworkOptions, Outgoing, Packet, Publish, QoS, StateError, SubscribeFilter, SubscribeReasonCode,
 };
 
 use super::{
@@ -122,12 +122,11 @@ fn explain(error: &ConnectionError) -> ConnectError {
             ConnectReturnCode::RefusedProtocolVersion => ConnectError::Protocol,
             other => ConnectError::Refused(format!("{other:?}")),
         },
-        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Lost(
-            "the broker closed it without a reason (MQTT 3.1.1 has none to give; if it happens again and again, look for a \
-             second client with the same mqtt.client_id)"
-                .into(),
-        ),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Closed,
         ConnectionError::MqttState(StateError::AwaitPingResp) => ConnectError::Lost("a ping was not answered".into()),
+        ConnectionError::MqttState(StateError::Io(io) | StateError::Deserialization(Malformed::Io(io))) => {
+            ConnectError::broken(io)
+        }
         ConnectionError::MqttState(state) => ConnectError::Lost(state.to_string()),
         ConnectionError::FlushTimeout => ConnectError::Lost("the broker takes no data".into()),
         ConnectionError::NetworkTimeout => ConnectError::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")),

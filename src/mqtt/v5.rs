@@ -7,7 +7,7 @@ use rumqttc::{
     v5::{
         AsyncClient, ConnectionError, Event as Raw, EventLoop, MqttOptions, StateError,
         mqttbytes::{
-            QoS,
+            Error as Malformed, QoS,
             v5::{
                 ConnectProperties, ConnectReturnCode as Code, DisconnectReasonCode, Filter, Packet, Publish,
                 RetainForwardRule, SubscribeReasonCode,
@@ -141,8 +141,11 @@ pub fn explain(error: &ConnectionError) -> ConnectError {
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             disconnected(*reason_code, reason_string.as_deref())
         }
-        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Lost("the broker closed it".into()),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Closed,
         ConnectionError::MqttState(StateError::AwaitPingResp) => ConnectError::Lost("a ping was not answered".into()),
+        ConnectionError::MqttState(StateError::Io(io) | StateError::Deserialization(Malformed::Io(io))) => {
+            ConnectError::broken(io)
+        }
         ConnectionError::MqttState(state) => ConnectError::Lost(state.to_string()),
         ConnectionError::Timeout(_) => ConnectError::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")),
         ConnectionError::Tls(tls) => ConnectError::Tls(tls.to_string()),

@@ -102,10 +102,9 @@ fn decide(target: LogTarget, journal_stream: Option<&str>, stderr: Option<(u64, 
         Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
     };
     match target {
-        LogTarget::Stderr => Destination::Stderr,
         LogTarget::Journald => Destination::Journal,
         LogTarget::Auto if stderr.is_some() && connected() == stderr => Destination::Journal,
-        LogTarget::Auto => Destination::Stderr,
+        LogTarget::Auto | LogTarget::Stderr => Destination::Stderr,
     }
 }
 

@@ -223,11 +223,17 @@ fn refusal(text: &str) -> WriteError {
     if code != "invalid" && code != "request too large" {
         return WriteError::Overloaded(format!("{code}: {message}"));
     }
-    let message = message.trim_start_matches("failed to parse line protocol:").to_owned();
+    let message = without_line(&message).to_owned();
     match json["line"].as_u64() {
         Some(line) if line > 0 => WriteError::BadRow { line: line as usize, message },
         _ => WriteError::Refused { message },
     }
+}
+
+/// The reason without the number of the line, so that equal reasons read alike.
+fn without_line(message: &str) -> &str {
+    let Some((_, rest)) = message.split_once("error in line ") else { return message };
+    rest.split_once(": ").map_or(message, |(_, reason)| reason)
 }
 
 #[cfg(test)]
@@ -278,7 +284,7 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         let text = r#"Could not flush buffer: {"code":"invalid","message":"failed to parse line protocol:errors encountered on line(s):\nerror in line 2: table: s","line":2,"errorId":"x"}"#;
-        assert!(matches!(refusal(text), WriteError::BadRow { line: 2, .. }));
+        assert_eq!(refusal(text), WriteError::BadRow { line: 2, message: "table: s".into() });
         assert!(matches!(refusal(r#"x: {"code":"invalid","message":"m"}"#), WriteError::Refused { .. }));
         assert!(matches!(refusal(r#"x: {"code":"internal error","message":"m"}"#), WriteError::Overloaded(_)));
         assert!(matches!(refusal("x: <html>502</html>"), WriteError::Overloaded(_)));

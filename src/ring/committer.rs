@@ -187,7 +187,7 @@ impl Committer {
         let mut settlement = lock(settlement);
         let safe = settlement.publish(now);
         let mut target = log.index().target(head, safe.pos).filter(|to| to.pos > log.tail().pos);
-        if settings.on_full == OnFull::DropOldest && !self.frees_enough(target, head) {
+        if settings.on_full == OnFull::DropOldest && (target.is_none() || !self.frees_enough(target, head)) {
             let all = log.durable();
             target = log.index().target(head, all.pos).filter(|to| to.pos > log.tail().pos);
             if let Some(to) = target {

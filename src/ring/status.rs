@@ -21,7 +21,7 @@ pub struct RingStatus {
     pub pending_bytes: u64,
     /// Share of the ring taken by what may not be overwritten yet (from `safe` to the head), 0 to 1.
     pub fill: f64,
-    /// Oldest record kept.
+    /// Last record whose space is free again; history begins behind it.
     pub tail: Seq,
     /// Last record settled at least `resend_window` ago.
     pub safe: Seq,
@@ -62,7 +62,7 @@ impl Ring {
             used_bytes: marks.appended.pos.0 - marks.tail.pos.0,
             pending_bytes: marks.appended.pos.0.saturating_sub(marks.settled.pos.0),
             fill: marks.appended.pos.0.saturating_sub(marks.safe.pos.0) as f64 / capacity as f64,
-            tail: marks.tail.seq,
+            tail: last(marks.tail),
             safe: last(marks.safe),
             settled: last(marks.settled),
             durable: last(marks.durable),

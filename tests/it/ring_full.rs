@@ -49,14 +49,14 @@ fn block_holds_the_rest_at_the_broker_and_loses_nothing() {
     let _alone = heavy();
     let mut stage = stage("block");
     stage.publish(0..PUBLISHED);
-    eventually(Duration::from_secs(30), "the ring is full", || stage.daemon.status()["ring"]["blocked"] == true);
+    eventually(Duration::from_secs(30), "the ring is full", || stage.daemon.status()["ring"]["full"] == true);
     let status = stage.daemon.status();
     assert!(status["ledger"]["messages"].as_u64() < Some(PUBLISHED), "{status}");
     assert_eq!(stage.daemon.ledger("dropped"), 0);
 
     stage.questdb.restart();
     stage.readings.assert_exactly_once(&stage.questdb, PUBLISHED, Duration::from_mins(2));
-    eventually(Duration::from_secs(30), "the ring has room", || stage.daemon.status()["ring"]["blocked"] == false);
+    eventually(Duration::from_secs(30), "the ring has room", || stage.daemon.status()["ring"]["full"] == false);
     assert_eq!(stage.daemon.ledger("dropped"), 0);
 }
 
@@ -65,7 +65,7 @@ fn a_full_ring_survives_a_kill() {
     let _alone = heavy();
     let mut stage = stage("block");
     stage.publish(0..PUBLISHED);
-    eventually(Duration::from_secs(30), "the ring is full", || stage.daemon.status()["ring"]["blocked"] == true);
+    eventually(Duration::from_secs(30), "the ring is full", || stage.daemon.status()["ring"]["full"] == true);
     stage.daemon.kill9();
     stage.daemon.restart();
     stage.questdb.restart();

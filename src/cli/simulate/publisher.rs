@@ -121,7 +121,7 @@ impl Publisher {
     /// later ones are outlasted.
     pub async fn run(&mut self, mut eventloop: EventLoop) -> Result<(), ConnectError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        let mut connected = false;
+        let (mut ever, mut connected) = (false, false);
         // Requests of the last connection. The library would forget them should the broker have lost the session.
         let mut unsent: VecDeque<Request> = VecDeque::new();
         loop {
@@ -131,10 +131,10 @@ impl Publisher {
             match self.step(&mut eventloop, connected).await {
                 None => {}
                 Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
-                    connected = true;
+                    (ever, connected) = (true, true);
                     backoff.reset();
                     self.totals.connects.fetch_add(1, Relaxed);
-                    eventloop.pending.append(&mut unsent);
+                    self.send_again(&mut unsent, &mut eventloop);
                 }
                 Some(Ok(event)) => {
                     self.note(&event);
@@ -144,7 +144,8 @@ impl Publisher {
                 }
                 Some(Err(error)) => {
                     unsent.append(&mut eventloop.pending);
-                    if !connected && (error.needs_hands() || self.started.elapsed() > FIRST_CONNECT) {
+                    connected = false;
+                    if !ever && (error.needs_hands() || self.started.elapsed() > FIRST_CONNECT) {
                         return Err(error);
                     }
                     tokio::time::sleep(backoff.next(fastrand::f64())).await;
@@ -153,6 +154,21 @@ impl Publisher {
         }
         self.leave(&mut eventloop).await;
         Ok(())
+    }
+
+    /// Puts back what the last connection left. Messages that never had a packet id go through the channel: among the pending
+    /// ones the library minds no limit, and of two whose new ids are taken it forgets the first.
+    fn send_again(&mut self, unsent: &mut VecDeque<Request>, eventloop: &mut EventLoop) {
+        for request in unsent.drain(..) {
+            match request {
+                Request::Publish(publish) if publish.pkid == 0 => {
+                    let topic = String::from_utf8_lossy(&publish.topic);
+                    let queued = self.client.try_publish(topic, publish.qos, publish.retain, publish.payload.clone());
+                    debug_assert!(queued.is_ok(), "the channel is larger than the queue");
+                }
+                other => eventloop.pending.push_back(other),
+            }
+        }
     }
 
     /// Queues what is due and waits for the connection's next event; none when everything is over. The poll is dropped only

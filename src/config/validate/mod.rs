@@ -37,7 +37,7 @@ impl Findings {
     }
 
     /// Demands `low ≤ value ≤ high`.
-    fn range<T: PartialOrd + Display>(&mut self, key: &str, value: T, low: T, high: T) {
+    fn range<T: PartialOrd + Display + Copy>(&mut self, key: &str, value: T, low: T, high: T) {
         if value < low || value > high {
             self.problem(key, format!("{value} is out of range; {low} to {high} are allowed"));
         }
@@ -85,7 +85,8 @@ fn check_control(control: &Control, findings: &mut Findings) {
             }
         }
         _ => {
-            findings.problem("control.mode", "write an octal mode that lets the owner read and write, such as \"0660\"")
+            findings
+                .problem("control.mode", "write an octal mode that lets the owner read and write, such as \"0660\"");
         }
     }
     if let Some(group) = &control.group
@@ -101,7 +102,7 @@ fn check_control(control: &Control, findings: &mut Findings) {
             ),
         ),
         (Some(_), None) => {
-            findings.warn("control.listen", "without token_file any user of the machine may write over it")
+            findings.warn("control.listen", "without token_file any user of the machine may write over it");
         }
         (None, Some(_)) => findings.warn("control.token_file", "it has no effect without control.listen"),
         _ => {}

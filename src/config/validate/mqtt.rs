@@ -81,7 +81,7 @@ pub(super) fn is_host_and_port(authority: &str) -> bool {
 fn check_credentials(mqtt: &Mqtt, findings: &mut Findings) {
     match (&mqtt.username, &mqtt.password_file) {
         (Some(_), None) => {
-            findings.problem("mqtt.username", "it has no password; set mqtt.password_file to a file with it")
+            findings.problem("mqtt.username", "it has no password; set mqtt.password_file to a file with it");
         }
         (None, Some(_)) => findings.problem("mqtt.password_file", "it has no user name; set mqtt.username"),
         _ => {}

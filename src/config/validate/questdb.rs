@@ -63,7 +63,7 @@ fn check_conf(conf: &str, findings: &mut Findings) {
             findings.problem(CONF, "addr holds credentials; set questdb.username and questdb.password_file");
         }
         Some(addr) if !is_host_and_port(addr) => {
-            findings.problem(CONF, "addr is no host and port; write \"addr=host:9000\"")
+            findings.problem(CONF, "addr is no host and port; write \"addr=host:9000\"");
         }
         Some(_) => {}
     }

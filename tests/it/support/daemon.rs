@@ -232,7 +232,7 @@ impl Daemon {
 
     /// The database's part of the status.
     pub fn database(&self) -> Value {
-        self.status()["database"].clone()
+        self.status()["flush"].clone()
     }
 
     /// A count of the ledger, 0 when the status can't be had.

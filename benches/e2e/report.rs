@@ -1,0 +1,126 @@
+//! Medians, the table, and the JSON file.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::{
+    Plan,
+    contenders::{ALL, Contender, Run},
+    drain::Drain,
+};
+
+/// Everything that was measured.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// Each run.
+    pub runs: Vec<Run>,
+    /// forebay at a modest rate.
+    pub paced: Option<Run>,
+    /// The backlog.
+    pub drain: Option<Drain>,
+}
+
+/// Median of some figures; 0 of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+impl Results {
+    fn of(&self, contender: Contender, qos: u8, figure: impl Fn(&Run) -> f64) -> f64 {
+        median(self.runs.iter().filter(|run| run.contender == contender && run.qos == qos).map(figure).collect())
+    }
+
+    fn ratio(&self, to: Contender, qos: u8) -> f64 {
+        self.of(Contender::Forebay, qos, |run| run.per_second) / self.of(to, qos, |run| run.per_second)
+    }
+
+    /// Shows the medians.
+    pub fn print(&self, plan: &Plan) {
+        println!("\n{} messages a run, medians of {} interleaved rounds\n", plan.messages, plan.rounds);
+        println!(
+            "{:<4} {:<14} {:>9} {:>8} {:>12} {:>11} {:>13} {:>12} {:>10}",
+            "QoS", "", "msg/s", "lost", "CPU us/msg", "anon MB", "written B/msg", "ack p50 ms", "p99 ms"
+        );
+        for qos in [0, 1] {
+            for contender in ALL {
+                let figure = |f: &dyn Fn(&Run) -> f64| self.of(contender, qos, f);
+                let ack = |f: &dyn Fn((u64, u64)) -> u64| {
+                    let shown = contender == Contender::Forebay && qos == 1;
+                    let value = figure(&|run| run.ack_us.map_or(0.0, |ack| f(ack) as f64 / 1e3));
+                    if shown { format!("{value:.2}") } else { "-".into() }
+                };
+                println!(
+                    "{qos:<4} {:<14} {:>9.0} {:>8.0} {:>12.2} {:>11.1} {:>13.0} {:>12} {:>10}",
+                    contender.name(),
+                    figure(&|run| run.per_second),
+                    figure(&|run| plan.messages as f64 - run.messages as f64),
+                    figure(&|run| run.cpu_us),
+                    figure(&|run| run.anonymous_bytes as f64 / 1e6),
+                    figure(&|run| run.written_per_message),
+                    ack(&|ack| ack.0),
+                    ack(&|ack| ack.1),
+                );
+            }
+            println!(
+                "     forebay / bare reader {:.2}   forebay / naive program {:.2}",
+                self.ratio(Contender::Reader, qos),
+                self.ratio(Contender::Naive, qos)
+            );
+        }
+        let ring = self.of(Contender::Forebay, 1, |run| run.ring_per_message);
+        let written = self.of(Contender::Forebay, 1, |run| run.written_per_message);
+        println!(
+            "\nring bytes a message {ring:.0} (padding included), written {:.2} times that",
+            written / ring.max(1.0)
+        );
+        if let Some(paced) = &self.paced {
+            let (p50, p99) = paced.ack_us.unwrap_or_default();
+            println!(
+                "at {} msg/s, QoS 1: receive to PUBACK p50 {:.2} ms, p99 {:.2} ms; {:.0} bytes written a message; \
+                 {:.1} us CPU a message",
+                plan.pace,
+                p50 as f64 / 1e3,
+                p99 as f64 / 1e3,
+                paced.written_per_message,
+                paced.cpu_us
+            );
+        }
+        if let Some(drain) = &self.drain {
+            print!("backlog of {} rows: forebay {:.0} rows/s; bare loop", drain.rows, drain.forebay_per_second);
+            for (batch, rate) in &drain.bare_per_second {
+                print!(" {rate:.0} rows/s by {batch},");
+            }
+            println!(" ratio {:.2}", drain.ratio());
+        }
+    }
+
+    /// Writes every run to `target/bench/e2e.json`.
+    pub fn write_json(&self, plan: &Plan) {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/e2e.json");
+        let document = json!({
+            "messages": plan.messages,
+            "rounds": plan.rounds,
+            "runs": self.runs,
+            "paced": self.paced,
+            "drain": self.drain,
+            "qos1": {
+                "to_reader": self.ratio(Contender::Reader, 1),
+                "to_naive": self.ratio(Contender::Naive, 1),
+            },
+            "drain_ratio": self.drain.as_ref().map(Drain::ratio),
+        });
+        let directory = file.parent().expect("a directory");
+        let written = std::fs::create_dir_all(directory)
+            .and_then(|()| std::fs::write(&file, serde_json::to_string_pretty(&document).expect("JSON")));
+        match written {
+            Ok(()) => println!("\nevery run: {}", file.display()),
+            Err(why) => eprintln!("{}: {why}", file.display()),
+        }
+    }
+}

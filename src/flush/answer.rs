@@ -1,0 +1,163 @@
+//! What a lane does with QuestDB's answer, and with trouble.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    encode::EncodeError,
+    lane::{Lane, SLACK},
+    policy::Outcome,
+    sender::Done,
+    shared::Health,
+};
+use crate::{
+    questdb::{SqlError, WriteError},
+    ring::{Mark, ReadError},
+};
+
+/// A request that timed out may still be executed within about this time; then its rows are sent again.
+const GRACE: Duration = Duration::from_secs(30);
+/// A stored flush slower than this many times the target latency is shown as slow.
+const SLOW_TIMES: u32 = 5;
+
+/// Why a lane cannot go on now.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Write(WriteError),
+    Encode(EncodeError),
+    Read(ReadError),
+    Stopped,
+}
+
+impl From<EncodeError> for Trouble {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+impl Lane {
+    /// The client waits its time-out and some for the bytes (facts of questdb-rs: 100 KiB/s).
+    pub(super) fn patience(&self, bytes: usize) -> Duration {
+        self.request_timeout * 2 + Duration::from_secs(bytes as u64 / (100 << 10)) + SLACK
+    }
+
+    /// Waits for the answer to the request in flight and acts on it.
+    pub(super) fn receive(&mut self) -> Result<(), Trouble> {
+        let Some(span) = self.flight else { return Ok(()) };
+        let done = loop {
+            let slice = self.shared.stopping().map_or(Duration::from_secs(1), |left| left.min(Duration::from_secs(1)));
+            match self.sender.wait(slice) {
+                Some(done) => break done,
+                None if self.shared.stopping().is_some_and(|left| left.is_zero()) => return Err(Trouble::Stopped),
+                None => {}
+            }
+        };
+        self.flight = None;
+        let Done { writer, buffer, result, took } = done;
+        self.writer = Some(writer);
+        self.give_back(buffer);
+        match result {
+            Ok(()) => {
+                self.stored(span.rows, took);
+                self.settle(span.end)
+            }
+            Err(WriteError::BadRow { line, message }) => self.isolate(span, Some(line), &message),
+            Err(WriteError::Refused { message }) => self.isolate(span, None, &message),
+            Err(error) => {
+                if matches!(error, WriteError::Timeout(_)) {
+                    let start = self.late.map_or(span.start, |(_, mark)| mark.min(span.start));
+                    self.late = Some((Instant::now() + GRACE, start));
+                }
+                self.reader.seek(span.start);
+                Err(Trouble::Write(error))
+            }
+        }
+    }
+
+    /// Waits for a request in flight before something else goes wrong; its own trouble comes first.
+    pub(super) fn drain(&mut self) {
+        if self.flight.is_some()
+            && let Err(trouble) = self.receive()
+        {
+            self.fail(trouble);
+        }
+    }
+
+    /// Takes note of a stored flush.
+    pub(super) fn stored(&mut self, rows: usize, took: Duration) {
+        self.model.observe(rows, took);
+        self.policy.observe(Outcome::Stored);
+        self.breaker.succeeded();
+        let slow = took > self.batch.target_latency * SLOW_TIMES;
+        self.shared.report(self.number, |report| {
+            report.health = if slow { Health::Slow } else { Health::Ok };
+            report.error = None;
+            report.status.flushes += 1;
+            report.status.last_rows = rows;
+            report.status.last_ms = took.as_secs_f64() * 1e3;
+        });
+        self.report();
+    }
+
+    /// Tells the ring that everything before `end` has its fate.
+    pub(super) fn settle(&mut self, end: Mark) -> Result<(), Trouble> {
+        self.encoder.count_set_aside()?;
+        self.encoder.ring.lane_done(self.number, end);
+        self.high = self.high.max(end);
+        Ok(())
+    }
+
+    pub(super) fn rewind_to(&mut self, mark: Mark) {
+        if mark < self.reader.mark() {
+            self.reader.seek(mark);
+            self.shared.report(self.number, |report| report.status.rewinds += 1);
+        }
+    }
+
+    /// Takes note of trouble: backs off, and has what may be lost sent again.
+    pub(super) fn fail(&mut self, trouble: Trouble) {
+        self.barrier = None;
+        let (health, strained, broken) = match &trouble {
+            Trouble::Stopped => return,
+            Trouble::Read(ReadError::Overtaken { to }) => {
+                self.reader.seek(*to);
+                return;
+            }
+            // Recovery at the next start tells exactly what is lost.
+            Trouble::Read(error) => return self.encoder.ring.poison(&error.to_string()),
+            Trouble::Write(WriteError::Auth(_)) | Trouble::Encode(EncodeError::Sql(SqlError::Auth)) => {
+                (Health::Refused, false, false)
+            }
+            Trouble::Write(WriteError::Timeout(_)) | Trouble::Encode(EncodeError::Sql(SqlError::Timeout)) => {
+                (Health::Unreachable, true, true)
+            }
+            Trouble::Write(WriteError::Unreachable(_))
+            | Trouble::Encode(EncodeError::Sql(SqlError::Unreachable(_))) => (Health::Unreachable, false, true),
+            Trouble::Encode(EncodeError::Quarantine(_)) => (Health::Ok, false, false),
+            _ => (Health::Overloaded, true, false),
+        };
+        if broken {
+            self.rewind = true;
+            self.encoder.schema.forget();
+            if let Some(writer) = &mut self.writer {
+                writer.disconnect();
+            }
+        }
+        self.policy.observe(if strained { Outcome::Strained } else { Outcome::Failed });
+        let first = self.breaker.failures() == 0;
+        let wait = self.breaker.failed(self.encoder.clock.since_boot(), self.random.f64());
+        let text = match trouble {
+            Trouble::Write(error) => error.to_string(),
+            Trouble::Encode(error) => error.to_string(),
+            Trouble::Read(_) | Trouble::Stopped => return,
+        };
+        if first {
+            tracing::warn!(lane = self.number, retry_in_ms = wait.as_millis() as u64, "flushing fails: {text}");
+        }
+        self.shared.report(self.number, |report| {
+            report.health = health;
+            report.error = Some(text);
+            report.status.failures += 1;
+        });
+        self.report();
+    }
+}

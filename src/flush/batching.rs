@@ -1,0 +1,155 @@
+//! A lane's batches: from the cursor into a buffer, and off to the sender thread.
+
+use super::{
+    answer::Trouble,
+    encode::Encoded,
+    lane::{Lane, SLACK},
+    policy::Decision,
+};
+use crate::{
+    questdb::RowBuffer,
+    ring::{Mark, Pos, ReadError},
+};
+
+/// Memory for rows being encoded and sent, all lanes together, in bytes.
+pub const MAX_BUFFERED_BYTES: usize = 8 << 20;
+/// Records set aside that end a batch.
+const MAX_SET_ASIDE: usize = 4_096;
+/// Bytes of the ring that end a batch, whatever was in them.
+pub(super) const MAX_SPAN_BYTES: u64 = 16 << 20;
+/// Bytes of a buffer that are kept in any case.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// A batch being filled or in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// Where its first record begins.
+    pub start: Mark,
+    /// Where its last record ends.
+    pub end: Mark,
+    /// Rows in it.
+    pub rows: usize,
+    /// Rows before this are not sent a second time to tables without deduplication.
+    pub once_below: Pos,
+}
+
+/// Why filling ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    Full,
+    NothingMore,
+    Barrier,
+}
+
+impl Lane {
+    /// Bytes of a request at most. A lane has two buffers: one in flight, one being filled.
+    fn max_bytes(&self) -> usize {
+        let share = MAX_BUFFERED_BYTES / 2 / self.lanes;
+        let asked = if self.batch.max_bytes.0 == 0 { usize::MAX } else { self.batch.max_bytes.0 as usize };
+        asked.min(share)
+    }
+
+    /// Rows of a request at most, as far as its bytes go.
+    pub(super) fn fitting_rows(&self) -> usize {
+        self.max_bytes().checked_div(self.row_bytes).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn shrink(&mut self) {
+        if self.flight.is_none() {
+            self.reader.release();
+        }
+        self.largest_bytes = 0;
+        if let Some(buffer) = &mut self.spare {
+            buffer.clear(KEPT_BYTES);
+        }
+    }
+
+    pub(super) fn take_buffer(&mut self) -> RowBuffer {
+        let spare = self.spare.take();
+        match (spare, &self.writer) {
+            (Some(buffer), Some(writer)) if !writer.speaks(&buffer) => writer.buffer(),
+            (Some(buffer), _) => buffer,
+            (None, Some(writer)) => writer.buffer(),
+            (None, None) => RowBuffer::default(),
+        }
+    }
+
+    /// Clears a buffer for its next use, and gives memory back that recent batches did not need.
+    pub(super) fn give_back(&mut self, mut buffer: RowBuffer) {
+        buffer.clear((4 * self.largest_bytes).max(KEPT_BYTES));
+        self.spare = Some(buffer);
+    }
+
+    /// Encodes records from the cursor on until the batch is full or nothing more is durable.
+    pub(super) fn fill(&mut self, decision: &Decision, buffer: &mut RowBuffer) -> Result<(Span, Filled), Trouble> {
+        self.heartbeat.waiting("encoding", Some(self.request_timeout * 4 + SLACK));
+        let max_bytes = self.max_bytes();
+        let mut start = self.reader.mark();
+        let once_below = self.high.pos;
+        let (mut all_rows, mut filled) = (0, Filled::Full);
+        while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
+            let record = match self.reader.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => {
+                    filled = Filled::NothingMore;
+                    break;
+                }
+                Err(ReadError::Overtaken { to }) if buffer.is_empty() => {
+                    self.reader.seek(to);
+                    start = to;
+                    continue;
+                }
+                Err(error) => return Err(Trouble::Read(error)),
+            };
+            all_rows += usize::from(record.rows);
+            if record.table_hash as usize % self.lanes != self.number {
+                continue;
+            }
+            let over = buffer.rows() + usize::from(record.rows) > decision.rows
+                || buffer.bytes() + 2 * record.body.len() > max_bytes;
+            if over && !buffer.is_empty() {
+                let back = record.mark;
+                self.reader.seek(back);
+                break;
+            }
+            if let Encoded::Barrier(barrier) = self.encoder.encode(&record, once_below, buffer)? {
+                let back = record.mark;
+                self.reader.seek(back);
+                self.barrier = Some(barrier);
+                filled = Filled::Barrier;
+                break;
+            }
+            if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
+                break;
+            }
+        }
+        let end = self.reader.mark();
+        self.flow.read(end.pos.0 - start.pos.0, all_rows, buffer.rows());
+        Ok((Span { start, end, rows: buffer.rows(), once_below }, filled))
+    }
+
+    /// Sends a batch; one without rows is done already.
+    pub(super) fn launch(&mut self, span: Span, buffer: RowBuffer) -> Result<(), Trouble> {
+        if span.rows == 0 {
+            self.give_back(buffer);
+            return if span.end == span.start { Ok(()) } else { self.settle(span.end) };
+        }
+        let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
+        let connected = writer.connect();
+        if connected.is_err() || !writer.speaks(&buffer) {
+            self.writer = Some(writer);
+            self.reader.seek(span.start);
+            self.give_back(buffer);
+            return connected.map_err(Trouble::Write);
+        }
+        self.row_bytes = (buffer.bytes() / span.rows).max(1);
+        self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
+        self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
+        if !self.sender.send(writer, buffer) {
+            return Err(Trouble::Stopped);
+        }
+        self.flight = Some(span);
+        self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);
+        Ok(())
+    }
+}
