@@ -1,4 +1,4 @@
-//! The metrics page: a snapshot of the status as OpenMetrics text (openmetrics.io, version 1.0.0), which Prometheus reads.
+//! The metrics page: a snapshot of the status as `OpenMetrics` text (openmetrics.io, version 1.0.0), which Prometheus reads.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl Collector for Snapshot {
 
 fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
-    page.gauge("uptime", "Time since the daemon started", Some(Unit::Seconds), status.uptime_s)
+    page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)
 }
 
 fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -78,16 +78,16 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 
 fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let Some(ring) = &status.ring else { return Ok(()) };
-    page.gauge("ring_size", "Size of the ring file", Some(Unit::Bytes), ring.size_bytes as f64)?;
+    page.gauge("ring_size", "Size of the ring file", Some(&Unit::Bytes), ring.size_bytes as f64)?;
     page.gauge(
         "ring_used",
         "Bytes from the ring's tail to its head, history included",
-        Some(Unit::Bytes),
+        Some(&Unit::Bytes),
         ring.used_bytes as f64,
     )?;
-    page.gauge("ring_pending", "Bytes that wait for QuestDB", Some(Unit::Bytes), ring.pending_bytes as f64)?;
-    let ratio = Some(Unit::Other("ratio".into()));
-    page.gauge("ring_fill", "Share of the ring that may not be overwritten yet", ratio, ring.fill)?;
+    page.gauge("ring_pending", "Bytes that wait for QuestDB", Some(&Unit::Bytes), ring.pending_bytes as f64)?;
+    let ratio = Unit::Other("ratio".into());
+    page.gauge("ring_fill", "Share of the ring that may not be overwritten yet", Some(&ratio), ring.fill)?;
     page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
     let poisoned = f64::from(u8::from(ring.poisoned.is_some()));
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
@@ -110,7 +110,7 @@ fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
     let quarantine = &status.flush.quarantine;
     page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;
-    page.gauge("quarantine_used", "Bytes of the quarantine in use", Some(Unit::Bytes), quarantine.bytes as f64)?;
+    page.gauge("quarantine_used", "Bytes of the quarantine in use", Some(&Unit::Bytes), quarantine.bytes as f64)?;
     page.counter("quarantine_pushed_out", "Entries pushed out of the quarantine by newer ones", quarantine.pushed_out)
 }
 
@@ -146,7 +146,7 @@ fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let latest = &status.latest;
     page.gauge("latest_series", "Series in the map of latest values", None, latest.series as f64)?;
     page.gauge("latest_series_limit", "Most series the map holds", None, latest.max_series as f64)?;
-    page.gauge("latest_used", "Bytes the map takes, roughly", Some(Unit::Bytes), latest.bytes as f64)?;
+    page.gauge("latest_used", "Bytes the map takes, roughly", Some(&Unit::Bytes), latest.bytes as f64)?;
     page.counter("latest_evictions", "Series that made room for others since start", latest.evicted)?;
     page.counter("latest_updates", "Readings that changed a latest value since start", latest.updates)?;
     page.counter("latest_late", "Readings older than the latest values since start", latest.late)?;
@@ -167,8 +167,8 @@ impl Page<'_, '_> {
         ConstCounter::new(value).encode(encoder)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> fmt::Result {
-        let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit.as_ref(), MetricType::Gauge)?;
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
+        let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
         ConstGauge::new(value).encode(encoder)
     }
 
