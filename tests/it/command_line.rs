@@ -48,7 +48,11 @@ fn a_second_daemon_on_the_same_ring_is_refused() {
 #[test]
 fn a_ring_that_cannot_be_written_is_exit_code_5() {
     for path in ["/proc/forebay/ring", "/dev/null/ring"] {
-        let mut daemon = DaemonBuilder::new().set("ring.path", path).write();
+        let mut daemon = DaemonBuilder::new()
+            .set("source.s.topic", "a/{b}")
+            .set("source.s.table", "t")
+            .set("ring.path", path)
+            .write();
         daemon.launch();
         let status = daemon.wait_end(LIMIT);
         assert_eq!(status.code(), Some(5), "{}", daemon.log());
@@ -194,7 +198,7 @@ fn sigterm_and_sigint_store_everything_and_exit_0() {
             .servers(&broker, questdb)
             .source(&readings)
             .set("batch.strategy", "hybrid")
-            .set("batch.max_linger", "1h")
+            .set("batch.max_linger", "5m")
             .start();
         daemon.wait_subscribed();
         let load = Load::start(&readings, broker.port, 2_000);

@@ -29,7 +29,10 @@ fn analyze(arguments: &[&str], unit: &Path) {
     let output = Command::new("systemd-analyze").args(arguments).arg(unit).output().expect("systemd-analyze");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "systemd-analyze {arguments:?}:\n{text}");
-    assert!(!text.contains("forebay.service:"), "systemd-analyze {arguments:?} complains:\n{text}");
+    assert!(
+        arguments[0] != "verify" || !text.contains("forebay.service:"),
+        "systemd-analyze {arguments:?} complains:\n{text}"
+    );
 }
 
 #[test]

@@ -133,11 +133,11 @@ impl QuestDb {
         self.try_sql(statement).unwrap_or_else(|why| panic!("{statement}: {why}"))
     }
 
-    /// One number; 0 while the table does not exist.
+    /// One number; 0 while the table, or a column that its first row brings, does not exist.
     pub fn number(&self, statement: &str) -> i64 {
         match self.try_sql(statement) {
             Ok(rows) => rows.first().and_then(|row| row.first()).and_then(Value::as_i64).unwrap_or(0),
-            Err(why) if why.contains("does not exist") => 0,
+            Err(why) if why.contains("does not exist") || why.contains("Invalid column") => 0,
             Err(why) => panic!("{statement}: {why}"),
         }
     }
