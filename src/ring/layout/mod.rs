@@ -1,0 +1,140 @@
+//! The bytes of a ring file: header slots, record headers, commit trailers. Pure; docs/ring-format.md is its description.
+
+mod commit;
+mod header;
+mod record;
+mod words;
+
+pub use self::{
+    commit::Commit,
+    header::{Header, SlotError},
+    record::{Checksum, RecordHeader},
+};
+
+/// First bytes of a header slot.
+pub const MAGIC: [u8; 8] = *b"FOREBAY\0";
+/// Version of the format described here.
+pub const FORMAT_VERSION: u32 = 1;
+/// Smallest unit a device writes whole.
+pub const SECTOR_BYTES: u64 = 512;
+/// Distance between the two header slots; each slot is one sector at the start of its page.
+pub const SLOT_BYTES: u64 = 4096;
+/// Where the data begins.
+pub const DATA_START: u64 = 2 * SLOT_BYTES;
+/// Bytes of a record's header.
+pub const RECORD_HEADER_BYTES: usize = 44;
+/// Records start on multiples of this.
+pub const RECORD_ALIGN: u64 = 8;
+/// Bytes of a commit's body that mean something; the rest fills its sector.
+pub const COMMIT_BODY_BYTES: usize = 144;
+/// Smallest ring: room for its parts of 1/64 to be whole pages.
+pub const MIN_CAPACITY: u64 = 64 * 4096;
+
+const KIND_ROWS: u8 = 1;
+const KIND_DEAD_LETTER: u8 = 2;
+const KIND_CLEAR: u8 = 3;
+const KIND_PAD: u8 = 4;
+const KIND_COMMIT: u8 = 5;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows of one table ([`crate::entry::Rows`]).
+    Rows,
+    /// A message that could not be decoded ([`crate::entry::DeadLetter`]).
+    DeadLetter,
+    /// A cleared series ([`crate::entry::Clear`]).
+    Clear,
+    /// Nothing, up to the end of the lap.
+    Pad,
+    /// The trailer that seals a commit.
+    Commit,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Self::Rows => KIND_ROWS,
+            Self::DeadLetter => KIND_DEAD_LETTER,
+            Self::Clear => KIND_CLEAR,
+            Self::Pad => KIND_PAD,
+            Self::Commit => KIND_COMMIT,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            KIND_ROWS => Self::Rows,
+            KIND_DEAD_LETTER => Self::DeadLetter,
+            KIND_CLEAR => Self::Clear,
+            KIND_PAD => Self::Pad,
+            KIND_COMMIT => Self::Commit,
+            _ => return None,
+        })
+    }
+
+    /// Whether the record carries a message's data and so takes a sequence number.
+    pub fn is_data(self) -> bool {
+        matches!(self, Self::Rows | Self::DeadLetter | Self::Clear)
+    }
+}
+
+/// Where positions of the log lie in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes of data in a lap; a multiple of the page size.
+    pub capacity: u64,
+}
+
+impl Geometry {
+    /// The geometry of a file of so many bytes; none when it is too small.
+    pub fn of_file(bytes: u64) -> Option<Self> {
+        let capacity = bytes.checked_sub(DATA_START)? / 4096 * 4096;
+        (capacity >= MIN_CAPACITY).then_some(Self { capacity })
+    }
+
+    /// Offset in the file of a position.
+    pub fn offset(self, pos: u64) -> u64 {
+        DATA_START + pos % self.capacity
+    }
+
+    /// Bytes from a position to the end of its lap.
+    pub fn to_lap_end(self, pos: u64) -> u64 {
+        self.capacity - pos % self.capacity
+    }
+
+    /// Largest record, header included.
+    pub fn max_record(self) -> u64 {
+        self.capacity / 8
+    }
+
+    /// Where a record of `bytes` lies when the head is at `pos`: there, or at the start of the next lap.
+    pub fn place(self, pos: u64, bytes: u64) -> u64 {
+        let left = self.to_lap_end(pos);
+        if bytes <= left { pos } else { pos + left }
+    }
+
+    /// The file's ranges that hold `from..to`: one, or two where the lap ends in between.
+    pub fn ranges(self, from: u64, to: u64) -> [std::ops::Range<u64>; 2] {
+        let left = self.to_lap_end(from);
+        let len = to - from;
+        let start = self.offset(from);
+        if len <= left {
+            [start..start + len, 0..0]
+        } else {
+            [start..start + left, DATA_START..DATA_START + (len - left)]
+        }
+    }
+}
+
+/// Bytes a record with this body takes in the file.
+pub fn record_bytes(body: usize) -> u64 {
+    (RECORD_HEADER_BYTES as u64 + body as u64).next_multiple_of(RECORD_ALIGN)
+}
+
+/// Bytes a commit trailer takes at `pos`: to the end of the sector that has room for it.
+pub fn commit_bytes(pos: u64) -> u64 {
+    let least = record_bytes(COMMIT_BODY_BYTES);
+    let left = SECTOR_BYTES - pos % SECTOR_BYTES;
+    if left >= least { left } else { left + SECTOR_BYTES }
+}

@@ -1,0 +1,162 @@
+//! A record's header and its checksum.
+
+use super::{
+    COMMIT_BODY_BYTES, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, record_bytes,
+    words::{u32_at, u64_at},
+};
+use crate::{
+    point::{Received, Timestamp},
+    ring::marks::Seq,
+};
+
+const FLAG_LAST: u8 = 1;
+
+/// A record's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// Bytes of the body.
+    pub len: u32,
+    /// Its number; of a pad or commit, the number of the data record that follows.
+    pub seq: Seq,
+    /// The open generation it was written in.
+    pub generation: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it ends its message.
+    pub last: bool,
+    /// Rows in it.
+    pub rows: u16,
+    /// Hash of the table's name, 0 where there is none.
+    pub table_hash: u32,
+    /// When its message arrived.
+    pub received: Received,
+}
+
+impl RecordHeader {
+    /// Bytes the record takes in the file.
+    pub fn total(&self) -> u64 {
+        record_bytes(self.len as usize)
+    }
+
+    /// How many bytes of the body the checksum covers: padding is not worth reading.
+    fn covered(&self) -> usize {
+        match self.kind {
+            Kind::Pad => 0,
+            Kind::Commit => COMMIT_BODY_BYTES.min(self.len as usize),
+            _ => self.len as usize,
+        }
+    }
+
+    /// Appends header and covered body to `out`, padded to the alignment where the whole body is given.
+    pub fn write(&self, sum: Checksum, pos: u64, body: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(&self.seq.0.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.push(self.kind.code());
+        out.push(if self.last { FLAG_LAST } else { 0 });
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&self.table_hash.to_le_bytes());
+        out.extend_from_slice(&self.received.wall.0.to_le_bytes());
+        out.extend_from_slice(&self.received.since_boot_ns.to_le_bytes());
+        out.extend_from_slice(&body[..self.covered()]);
+        let crc = sum.of(pos, &out[start + 4..]);
+        out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+        let padded = (out.len() - start).next_multiple_of(RECORD_ALIGN as usize);
+        out.resize(start + padded, 0);
+    }
+
+    /// Reads a header without checking the checksum; none where it cannot be one.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..RECORD_HEADER_BYTES)?;
+        let flags = bytes[21];
+        if flags & !FLAG_LAST != 0 {
+            return None;
+        }
+        Some(Self {
+            len: u32_at(bytes, 4),
+            seq: Seq(u64_at(bytes, 8)),
+            generation: u32_at(bytes, 16),
+            kind: Kind::from_code(bytes[20])?,
+            last: flags & FLAG_LAST != 0,
+            rows: u16::from_le_bytes([bytes[22], bytes[23]]),
+            table_hash: u32_at(bytes, 24),
+            received: Received { wall: Timestamp(u64_at(bytes, 28) as i64), since_boot_ns: u64_at(bytes, 36) },
+        })
+    }
+
+    /// Whether `bytes`, which begin with this header, carry the right checksum; false where the body is cut short.
+    pub fn checks_out(&self, sum: Checksum, pos: u64, bytes: &[u8]) -> bool {
+        let end = RECORD_HEADER_BYTES + self.covered();
+        bytes.get(4..end).is_some_and(|covered| sum.of(pos, covered) == u32_at(bytes, 0))
+    }
+
+    /// Bytes of the record that have to be at hand to check it.
+    pub fn needed(&self) -> usize {
+        RECORD_HEADER_BYTES + self.covered()
+    }
+}
+
+/// CRC-32C over the ring's id, the record's position and its bytes: nothing of another ring or lap passes.
+#[derive(Debug, Clone, Copy)]
+pub struct Checksum {
+    seed: u32,
+}
+
+impl Checksum {
+    /// The checksum of this ring.
+    pub fn of_ring(id: u64) -> Self {
+        Self { seed: crc32c::crc32c(&id.to_le_bytes()) }
+    }
+
+    fn of(self, pos: u64, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &pos.to_le_bytes()), bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{SECTOR_BYTES, commit_bytes},
+        *,
+    };
+
+    #[test]
+    fn commits_end_on_a_sector() {
+        for pos in (0..4096).step_by(8) {
+            let bytes = commit_bytes(pos);
+            assert_eq!((pos + bytes) % SECTOR_BYTES, 0);
+            assert!(bytes >= record_bytes(COMMIT_BODY_BYTES) && bytes < 2 * SECTOR_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_record_checks_out_only_in_its_ring_and_place() {
+        let sum = Checksum::of_ring(1);
+        let record = RecordHeader {
+            len: 5,
+            seq: Seq(4),
+            generation: 2,
+            kind: Kind::Rows,
+            last: true,
+            rows: 1,
+            table_hash: 3,
+            received: Received::default(),
+        };
+        let mut out = Vec::new();
+        record.write(sum, 800, b"hello", &mut out);
+        assert_eq!(out.len() as u64, record.total());
+        let read = RecordHeader::parse(&out).unwrap();
+        assert_eq!(read, record);
+        assert!(read.checks_out(sum, 800, &out));
+        assert!(!read.checks_out(sum, 808, &out), "another place");
+        assert!(!read.checks_out(Checksum::of_ring(2), 800, &out), "another ring");
+        for bit in 0..read.needed() * 8 {
+            let mut flipped = out.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let passes = RecordHeader::parse(&flipped).is_some_and(|h| h.checks_out(sum, 800, &flipped));
+            assert!(!passes, "bit {bit}");
+        }
+    }
+}
