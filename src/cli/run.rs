@@ -28,8 +28,6 @@ fn exit_of(error: &DaemonError) -> Exit {
         DaemonError::Ring(_) | DaemonError::Poisoned(_) | DaemonError::Flush(flush::StartError::Quarantine { .. }) => {
             Exit::Ring
         }
-        DaemonError::Flush(_) | DaemonError::Socket(_) | DaemonError::Listen { .. } | DaemonError::Start { .. } => {
-            Exit::Failed
-        }
+        DaemonError::Flush(_) | DaemonError::Socket(_) | DaemonError::Start { .. } => Exit::Failed,
     }
 }

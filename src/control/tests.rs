@@ -221,14 +221,24 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_cut_off() {
-    let served = served(Limits { write_timeout: Duration::from_millis(50), ..Limits::default() });
+    let served = served(Limits { write_timeout: Duration::from_millis(50), connections: 1, ..Limits::default() });
     for n in 0..2_000 {
         served.reading(&format!("dev-{n}"), 8, 1);
     }
     let mut stuck = UnixStream::connect(&served.path).await.unwrap();
     stuck.write_all(b"GET /v1/latest HTTP/1.1\r\nhost: forebay\r\n\r\n").await.unwrap();
     // Its answer is larger than the socket's buffers; once the server gives up, what was sent ends early.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The one connection there may be is free again then.
+    let free = async {
+        loop {
+            let mut next = UnixStream::connect(&served.path).await.unwrap();
+            let _ = next.write_all(b"GET /healthz HTTP/1.1\r\nhost: forebay\r\nconnection: close\r\n\r\n").await;
+            if read_all(&mut next).await.starts_with("HTTP/1.1 200") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), free).await.expect("the stuck reader is cut off");
     let answer = read_all(&mut stuck).await;
     assert!(answer.starts_with("HTTP/1.1 200") && !answer.ends_with("]}"), "{} bytes", answer.len());
 }

@@ -122,9 +122,13 @@ impl Inspect for Inspector {
     }
 
     fn ready(&self) -> Result<(), String> {
-        match self.ring.poisoned() {
-            Some(reason) => Err(format!("the ring is poisoned: {reason}")),
-            None => Ok(()),
+        if let Some(reason) = self.ring.poisoned() {
+            return Err(format!("the ring is poisoned: {reason}"));
+        }
+        // A broker that is away is no fault of this daemon's: it is ready for when the broker is back.
+        match self.broker.status().state.as_str() {
+            "stopped" => Err("intake has stopped".to_owned()),
+            _ => Ok(()),
         }
     }
 

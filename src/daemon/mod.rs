@@ -24,7 +24,7 @@ use crate::{
     control::{
         App, Limits,
         server::{serve, serve_tcp},
-        socket::{SocketError, SocketFile},
+        socket::{SocketError, SocketFile, bind_tcp},
     },
     decode::{DecoderError, table::TableTemplate},
     flush::{self, FlushContext, Flusher},
@@ -68,14 +68,6 @@ pub enum DaemonError {
     /// Logging cannot be set up.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The address of `[control] listen` cannot be had.
-    #[error("cannot listen on [control] listen = {address}: {source}")]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// Threads or signal handlers cannot be set up.
     #[error("cannot {what}: {source}")]
     Start {
@@ -334,12 +326,8 @@ fn start_control(
 ) -> Result<Vec<JoinHandle<()>>, DaemonError> {
     let mut tasks = vec![tokio::spawn(serve(listener, Arc::clone(&app), stop.clone()))];
     if let Some(address) = settings.control.listen {
-        let bind = || {
-            let listener = std::net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
-        };
-        let listener = bind().map_err(|source| DaemonError::Listen { address, source })?;
+        let listener = TcpListener::from_std(bind_tcp(address)?)
+            .map_err(|source| DaemonError::Start { what: "watch [control] listen", source })?;
         tasks.push(tokio::spawn(serve_tcp(listener, app, stop.clone())));
     }
     Ok(tasks)

@@ -115,10 +115,7 @@ impl Ingest {
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }
         let table = route.resolved.table.as_str();
-        for row in &mut bench.rows {
-            self.latest.prepare(table, row, message.received);
-        }
-        bench.unite();
+        self.latest.prepare_rows(table, &mut bench.rows, message.received);
         if let Err(error) = bench.encode(table) {
             return self.dead_letter(bench, Some(&route), message, &error.to_string(), routes);
         }
