@@ -152,7 +152,11 @@ mod tests {
     fn the_socket_comes_from_the_argument_then_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("forebay.toml");
-        std::fs::write(&file, "[control]\nsocket = \"/tmp/elsewhere.sock\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "[control]\nsocket = \"/tmp/elsewhere.sock\"\n[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n",
+        )
+        .unwrap();
         let mut global = Global { config: Some(file.clone()), ..Global::default() };
         assert_eq!(global.socket_path().unwrap(), Path::new("/tmp/elsewhere.sock"));
         std::fs::write(&file, "[control]\nsocked = 1\n").unwrap();

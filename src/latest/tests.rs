@@ -226,7 +226,9 @@ fn writers_and_readers_at_once_stay_within_the_bound() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     let status = latest.status();
     assert!(status.series <= 2_000);
     assert_eq!(status.series + status.evicted, 12_000);
@@ -294,42 +296,4 @@ proptest! {
         }).collect();
         prop_assert_eq!(found, model.held);
     }
-}
-
-/// Prints what a reading costs: `cargo test --release latest::tests::cost -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_a_reading() {
-    let latest = map(100_000);
-    let rows: Vec<Row> = (0..10_000)
-        .map(|n| {
-            let mut reading =
-                row(&format!("device-{n}"), Some(0), &[("temperature", 1.0), ("humidity", 2.0), ("co2", 3.0)]);
-            reading.symbols.push(("site".into(), "north".into()));
-            reading
-        })
-        .collect();
-    for round in 0..6 {
-        let mut rows = rows.clone();
-        let start = std::time::Instant::now();
-        for row in &mut rows {
-            row.time = Some(Timestamp(round * 1_000_000));
-            latest.prepare("sensors", row, at(0));
-        }
-        let prepared = start.elapsed();
-        for row in &rows {
-            latest.update("sensors", row, Seq(round as u64), at(0));
-        }
-        let updated = start.elapsed() - prepared;
-        let start = std::time::Instant::now();
-        for row in &rows {
-            std::hint::black_box(latest.get("sensors", &row.symbols));
-        }
-        let got = start.elapsed();
-        let each = |d: Duration| d.as_nanos() / rows.len() as u128;
-        println!("prepare {} ns, update {} ns, get {} ns", each(prepared), each(updated), each(got));
-    }
-    let start = std::time::Instant::now();
-    latest.list(&Filter::new(None, [("device", "device-7")]).unwrap(), 10);
-    println!("scan of 10,000 series: {:?}", start.elapsed());
 }

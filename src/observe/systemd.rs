@@ -1,4 +1,4 @@
-//! Talking to the service manager: sd_notify(3). Everything is silent where `NOTIFY_SOCKET` is absent.
+//! Talking to the service manager: `sd_notify(3)`. Everything is silent where `NOTIFY_SOCKET` is absent.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl ServiceManager {
         send(&[NotifyState::Watchdog]);
     }
 
-    /// How often to feed the watchdog: half of what the manager allows (sd_watchdog_enabled(3)); none when it is off or
+    /// How often to feed the watchdog: half of what the manager allows (`sd_watchdog_enabled(3)`); none when it is off or
     /// meant for another process.
     #[must_use]
     pub fn watchdog_interval(self) -> Option<Duration> {

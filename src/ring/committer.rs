@@ -26,7 +26,7 @@ const IDLE_PERIOD: Duration = Duration::from_secs(1);
 /// How often counts of refused messages are brought to disk.
 const REFUSED_PERIOD: Duration = Duration::from_secs(1);
 /// A sync that takes longer than this is reported as stuck by the watchdog.
-const SYNC_DEADLINE: Duration = Duration::from_secs(120);
+const SYNC_DEADLINE: Duration = Duration::from_mins(2);
 
 /// What the committer shares with the rest of the ring.
 pub(super) struct Shared {

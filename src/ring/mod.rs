@@ -34,7 +34,7 @@ pub use self::{
     ledger::Ledger,
     log::{AppendError, Appended, Part},
     marks::{Mark, Marks, Pos, Seq},
-    open::{OpenError, Opened, RecoveryReport},
+    open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     status::RingStatus,
 };
