@@ -177,7 +177,7 @@ fn run_role(
     publish(readings, broker, qos, messages);
     let result = role.result();
     let handled = result["messages"].as_u64().expect("a count");
-    let mut elapsed = Duration::from_micros(result["end_us"].as_u64().expect("a time")) - start;
+    let mut elapsed = Duration::from_micros(result["end_us"].as_u64().expect("a time")).saturating_sub(start);
     if handled < messages.len() as u64 {
         // It waited in vain for what the broker dropped.
         elapsed = elapsed.saturating_sub(Duration::from_secs(3));
@@ -187,7 +187,7 @@ fn run_role(
         qos,
         messages: handled,
         per_second: handled as f64 / elapsed.as_secs_f64(),
-        cpu_us: (sample::cpu(pid) - cpu).as_secs_f64() * 1e6 / handled as f64,
+        cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / handled as f64,
         anonymous_bytes: watch.finish(),
         written_per_message: (sample::written(pid) - written) as f64 / handled as f64,
         ring_per_message: 0.0,
@@ -226,7 +226,7 @@ fn run_forebay(
         qos,
         messages: handled,
         per_second: handled as f64 / (end - start).as_secs_f64(),
-        cpu_us: (sample::cpu(pid) - cpu).as_secs_f64() * 1e6 / handled as f64,
+        cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / handled as f64,
         anonymous_bytes: watch.finish(),
         written_per_message: (sample::written(pid) - written) as f64 / handled as f64,
         ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / handled as f64,
@@ -275,7 +275,7 @@ pub fn run_paced(plan: &Plan, broker: &Mosquitto, questdb: &QuestDb) -> Run {
         qos: 1,
         messages,
         per_second: messages as f64 / (end - start).as_secs_f64(),
-        cpu_us: (sample::cpu(pid) - cpu).as_secs_f64() * 1e6 / messages as f64,
+        cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / messages as f64,
         anonymous_bytes: watch.finish(),
         written_per_message: (sample::written(pid) - written) as f64 / messages as f64,
         ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / messages as f64,

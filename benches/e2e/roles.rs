@@ -47,7 +47,7 @@ fn done(messages: u64, seconds: f64) {
 
 fn connect(port: u16, topic: &str, qos: u8) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(format!("bench-{}", std::process::id()), "127.0.0.1", port);
-    options.set_keep_alive(Duration::from_secs(60));
+    options.set_keep_alive(Duration::from_mins(1));
     options.set_receive_maximum(Some(RECEIVE_MAXIMUM));
     options.set_outgoing_inflight_upper_limit(16);
     options.set_max_packet_size(Some(256 * 1024));

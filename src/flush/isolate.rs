@@ -164,12 +164,11 @@ mod tests {
             requests += 1;
             let sent: Vec<_> = range.filter(|row| !isolation.is_out(*row)).collect();
             let line = sent.iter().position(|row| bad.contains(row));
-            let answer = match line {
-                Some(at) => Answer::Refused { line: names_lines.then_some(at + 1) },
-                None => {
-                    assert!(sent.iter().all(|row| stored.insert(*row)), "a row was stored twice");
-                    Answer::Stored
-                }
+            let answer = if let Some(at) = line {
+                Answer::Refused { line: names_lines.then_some(at + 1) }
+            } else {
+                assert!(sent.iter().all(|row| stored.insert(*row)), "a row was stored twice");
+                Answer::Stored
             };
             for row in isolation.answer(answer) {
                 assert!(out.insert(row));
