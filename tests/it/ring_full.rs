@@ -24,6 +24,7 @@ fn stage(policy: &str) -> Stage {
         .servers(&broker, &questdb)
         .source(&readings)
         .set("ring.size", "2MiB")
+        .set("mqtt.max_payload", "64KiB")
         .set("ring.on_full", policy)
         .start();
     daemon.wait_subscribed();
