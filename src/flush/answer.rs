@@ -67,6 +67,7 @@ impl Lane {
                     let start = self.late.map_or(span.start, |(_, mark)| mark.min(span.start));
                     self.late = Some((Instant::now() + GRACE, start));
                 }
+                self.encoder.ring.lane_failed(self.number);
                 self.reader.seek(span.start);
                 Err(Trouble::Write(error))
             }
@@ -84,7 +85,10 @@ impl Lane {
 
     /// Takes note of a stored flush.
     pub(super) fn stored(&mut self, rows: usize, took: Duration) {
-        self.model.observe(rows, took);
+        // The first request of a connection or to a changed table pays for more than its rows.
+        if !std::mem::take(&mut self.unusual) {
+            self.model.observe(rows, took);
+        }
         self.policy.observe(Outcome::Stored);
         self.breaker.succeeded();
         let slow = took > self.batch.target_latency * SLOW_TIMES;
@@ -104,6 +108,33 @@ impl Lane {
         self.encoder.ring.lane_done(self.number, end);
         self.high = self.high.max(end);
         Ok(())
+    }
+
+    /// Asks the server when it was started, unless that was done a moment ago. When that has changed, every lane rewinds to
+    /// safe: QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows.
+    pub(super) fn notice_restart(&mut self) -> bool {
+        if self.started_asked.is_some_and(|asked| asked.elapsed() < self.ask_started_every) {
+            return false;
+        }
+        self.started_asked = Some(Instant::now());
+        // A server that cannot say is met by the next request; a version that does not know the question is left alone.
+        let Ok(Some(started)) = self.encoder.sql.started() else { return false };
+        if self.shared.is_first_sight(&started) {
+            return false;
+        }
+        let marks = self.encoder.ring.marks();
+        tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
+        self.shared.ask_rewind(marks.safe.max(marks.tail));
+        self.follow_rewind()
+    }
+
+    /// Rewinds when another lane or this one has asked for it; true when the cursor moved.
+    pub(super) fn follow_rewind(&mut self) -> bool {
+        let Some(mark) = self.shared.rewind_asked(&mut self.rewinds_seen) else { return false };
+        self.encoder.schema.forget();
+        let moves = mark < self.reader.mark();
+        self.rewind_to(mark.max(self.encoder.ring.marks().tail));
+        moves
     }
 
     pub(super) fn rewind_to(&mut self, mark: Mark) {

@@ -132,7 +132,13 @@ impl Lane {
     pub(super) fn launch(&mut self, span: Span, buffer: RowBuffer) -> Result<(), Trouble> {
         if span.rows == 0 {
             self.give_back(buffer);
+            self.report();
             return if span.end == span.start { Ok(()) } else { self.settle(span.end) };
+        }
+        if self.notice_restart() {
+            self.rewind_to(span.start);
+            self.give_back(buffer);
+            return Ok(());
         }
         let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
         let connected = writer.connect();
@@ -141,6 +147,12 @@ impl Lane {
             self.reader.seek(span.start);
             self.give_back(buffer);
             return connected.map_err(Trouble::Write);
+        }
+        if let Err(go_on_at) = self.encoder.ring.lane_sends(self.number, span.start, span.end) {
+            self.writer = Some(writer);
+            self.give_back(buffer);
+            self.reader.seek(go_on_at);
+            return Ok(());
         }
         self.row_bytes = (buffer.bytes() / span.rows).max(1);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);

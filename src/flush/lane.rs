@@ -72,6 +72,14 @@ pub(super) struct Lane {
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
     pub row_bytes: usize,
+    /// When the server was last asked when it was started, and how often it is.
+    pub started_asked: Option<Instant>,
+    /// See `started_asked`.
+    pub ask_started_every: Duration,
+    /// Rewinds asked of all lanes that this one has followed.
+    pub rewinds_seen: u64,
+    /// Whether the next request is no measure of what requests cost.
+    pub unusual: bool,
 }
 
 impl Lane {
@@ -117,6 +125,7 @@ impl Lane {
         if let Some(writer) = &mut self.writer {
             writer.connect().map_err(Trouble::Write)?;
         }
+        self.unusual = true;
         if std::mem::take(&mut self.rewind) {
             let marks = self.encoder.ring.marks();
             self.rewind_to(marks.safe.max(marks.tail));
@@ -141,6 +150,9 @@ impl Lane {
     /// One round: wait for enough rows, encode them, take the answer of the request before, send.
     pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
         self.refresh();
+        if self.flight.is_none() {
+            self.follow_rewind();
+        }
         let mut decision = self.decide();
         if let Some(rows) = rows {
             decision.rows = decision.rows.min(rows);
@@ -153,6 +165,7 @@ impl Lane {
             }
             self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10 + SLACK));
             self.encoder.prepare(&barrier)?;
+            self.unusual = true;
         } else if self.flight.is_none() {
             if !self.await_rows(&mut decision) {
                 return Ok(());

@@ -45,6 +45,8 @@ use crate::{
     ring::Ring,
 };
 
+/// How often a lane that sends asks whether the server was restarted; well within the resend window.
+const ASK_STARTED_EVERY: Duration = Duration::from_secs(10);
 /// Pause between looks at whether lanes have ended.
 const JOIN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -240,5 +242,9 @@ fn lane(
         flushes_seen: 0,
         largest_bytes: 0,
         row_bytes: 0,
+        started_asked: None,
+        ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4),
+        rewinds_seen: 0,
+        unusual: true,
     })
 }

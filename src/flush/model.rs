@@ -8,6 +8,10 @@ use std::time::Duration;
 
 /// Weight left to a measurement after one more.
 const FADE: f64 = 0.95;
+/// The same for the first measurements: what comes first is a poor sample, of a database that is warming up.
+const FADE_AT_FIRST: f64 = 0.7;
+/// How many those are.
+const FIRST: u64 = 20;
 /// The same while measurements keep disagreeing with the line on one side.
 const FADE_WHEN_WRONG: f64 = 0.6;
 /// Measurements in a row on one side, far off, that show the line to be wrong.
@@ -74,7 +78,8 @@ impl Model {
         let trusted = if self.measurements <= 2 { took } else { expected + error.clamp(-bound, bound) };
         self.note_side(error, bound);
         let wrong = self.one_side.unsigned_abs() >= WRONG_AFTER;
-        self.fade(if wrong { FADE_WHEN_WRONG } else { FADE });
+        let usual = if self.measurements <= FIRST { FADE_AT_FIRST } else { FADE };
+        self.fade(if wrong { FADE_WHEN_WRONG } else { usual });
         self.add(rows, if wrong { took } else { trusted }, 1.0);
         self.usual_error_s += 0.1 * (error.abs().min(bound) - self.usual_error_s);
         self.fit();

@@ -89,10 +89,16 @@ impl Policy for Hybrid {
     fn observe(&mut self, _: Outcome) {}
 }
 
+/// Share by which lingers differ from one batch to the next under a steady flow. The cost of a row can be told from the
+/// fixed cost only where sizes differ.
+const SWAY: f64 = 0.2;
+
 /// Follows the measured cost of flushes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Dynamic {
     halvings: u32,
+    /// Flushes stored, which alternate between a shorter and a longer linger.
+    stored: u32,
 }
 
 /// What bounds the rows of a batch.
@@ -128,9 +134,10 @@ impl Dynamic {
     }
 
     /// Wait that spreads the fixed cost over enough rows: none for a trickle, longer for a flow.
-    fn linger(view: &View<'_>) -> Duration {
+    fn linger(self, view: &View<'_>) -> Duration {
         let fixed = view.model.fixed_s();
-        let cycle = (1.0 / TRANSACTIONS_PER_S).max(fixed / DUTY);
+        let sway = if self.stored.is_multiple_of(2) { 1.0 - SWAY } else { 1.0 + SWAY };
+        let cycle = (1.0 / TRANSACTIONS_PER_S).max(fixed / DUTY) * sway;
         let between_rows = 1.0 / view.arrival_rows_per_s.max(1e-3);
         let longest = if view.settings.max_linger.is_zero() { ENDLESS_LINGER } else { view.settings.max_linger };
         Duration::from_secs_f64((cycle - between_rows).max(0.0)).max(LEAST_LINGER).min(longest)
@@ -140,7 +147,7 @@ impl Dynamic {
 impl Policy for Dynamic {
     fn decide(&self, view: &View<'_>) -> Decision {
         let size = self.size(view);
-        let linger = Self::linger(view);
+        let linger = self.linger(view);
         let (fixed_ms, row_us) = (view.model.fixed_s() * 1e3, view.model.per_row_s() * 1e6);
         let costs = format!("a flush costs {fixed_ms:.1} ms + {row_us:.2} µs a row");
         let in_a_cycle = view.arrival_rows_per_s * linger.as_secs_f64();
@@ -160,6 +167,7 @@ impl Policy for Dynamic {
     }
 
     fn observe(&mut self, outcome: Outcome) {
+        self.stored = self.stored.wrapping_add(u32::from(outcome == Outcome::Stored));
         self.halvings = match outcome {
             Outcome::Stored => self.halvings.saturating_sub(1),
             Outcome::Strained => (self.halvings + 1).min(MAX_HALVINGS),
@@ -201,7 +209,7 @@ mod tests {
         let quiet = decide(Dynamic::default(), 1.0, 0.7, 1.0, 1.0);
         assert!(quiet.linger <= LEAST_LINGER && quiet.reason.starts_with("quiet"), "{quiet:?}");
         let flow = decide(Dynamic::default(), 1.0, 0.7, 100.0, 10_000.0);
-        assert!(flow.linger >= Duration::from_millis(90) && flow.linger <= Duration::from_millis(110), "{flow:?}");
+        assert!(flow.linger >= Duration::from_millis(80) && flow.linger <= Duration::from_millis(120), "{flow:?}");
     }
 
     #[test]

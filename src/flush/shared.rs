@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::status::LaneStatus;
-use crate::config::settings;
+use crate::{config::settings, ring::Mark};
 
 /// How a lane gets on with the database, from best to worst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +69,10 @@ pub struct Shared {
     rest_over: Condvar,
     reports: Vec<Mutex<Report>>,
     batch: Mutex<settings::Batch>,
+    /// When the server was started, as it said last.
+    server_started: Mutex<Option<String>>,
+    /// Rewinds asked of all lanes so far, and how far back those not yet followed by every lane go.
+    rewind: Mutex<(u64, Mark)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,6 +90,8 @@ impl Shared {
             rest_over: Condvar::new(),
             reports: (0..lanes).map(|_| Mutex::default()).collect(),
             batch: Mutex::new(batch),
+            server_started: Mutex::new(None),
+            rewind: Mutex::new((0, Mark::default())),
         }
     }
 
@@ -134,6 +140,26 @@ impl Shared {
     /// Replaces the batch settings; the number of lanes stays.
     pub fn set_batch(&self, batch: settings::Batch) {
         *lock(&self.batch) = batch;
+    }
+
+    /// Whether nothing else is known of when the server was started.
+    pub fn is_first_sight(&self, started: &str) -> bool {
+        let mut known = lock(&self.server_started);
+        let same = known.as_deref().is_none_or(|known| known == started);
+        *known = Some(started.to_owned());
+        same
+    }
+
+    /// Asks every lane to rewind to `mark`.
+    pub fn ask_rewind(&self, mark: Mark) {
+        let mut rewind = lock(&self.rewind);
+        *rewind = (rewind.0 + 1, mark);
+    }
+
+    /// How far to rewind, when that was asked since `seen`.
+    pub fn rewind_asked(&self, seen: &mut u64) -> Option<Mark> {
+        let (asked, mark) = *lock(&self.rewind);
+        (asked > std::mem::replace(seen, asked)).then_some(mark)
     }
 
     /// Changes a lane's report.

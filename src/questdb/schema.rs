@@ -26,11 +26,14 @@ const APPLY_PAUSE: Duration = Duration::from_millis(50);
 
 /// How rows are to be treated by the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct Rules<'a> {
     /// What created tables look like; none when tables are not to be created.
     pub create: Option<NewTable>,
     /// Whether rows may go to a table whose keys lack some of their symbols.
     pub allow_narrow: bool,
+    /// Symbols outside the keys that no row has a value in: they may join the keys without collapsing anything. A crash
+    /// between the two statements that add a symbol leaves one.
+    pub unused: &'a [String],
 }
 
 /// What to do before rows with certain symbols go to a table.
@@ -67,7 +70,7 @@ fn is(a: &str, b: &str) -> bool {
 }
 
 /// Decides from a table's description, the symbols of a row, and the rules.
-pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rules) -> Action {
+pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rules<'_>) -> Action {
     let Some(info) = info else {
         return match rules.create {
             Some(shape) => Action::Run {
@@ -86,18 +89,19 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
     let keys = info.columns.iter().filter(|c| c.key && !c.designated).map(|c| c.name.as_str());
     let mut wanted: Vec<&str> = keys.collect();
     let column = |symbol: &str| info.columns.iter().find(|c| is(&c.name, symbol));
-    let outside: Vec<&str> =
-        symbols.iter().copied().filter(|s| column(s).is_some_and(|c| !c.key && !c.designated)).collect();
+    let is_unused = |symbol: &str| rules.unused.iter().any(|unused| is(unused, symbol));
+    let outside: Vec<&str> = outside_keys(info, symbols).filter(|s| !is_unused(s)).collect();
+    let unused: Vec<&str> = outside_keys(info, symbols).filter(|s| is_unused(s)).collect();
     let missing: Vec<&str> = symbols.iter().copied().filter(|s| column(s).is_none()).collect();
     if !info.dedup || !info.wal {
-        wanted.extend(outside.iter().chain(&missing));
+        wanted.extend(outside.iter().chain(&unused).chain(&missing));
         return Action::SendAtLeastOnce { warning: no_dedup(info, timestamp, &wanted) };
     }
-    if outside.is_empty() && missing.is_empty() {
+    if outside.is_empty() && unused.is_empty() && missing.is_empty() {
         return Action::Send;
     }
     if !outside.is_empty() {
-        wanted.extend(outside.iter().chain(&missing));
+        wanted.extend(outside.iter().chain(&unused).chain(&missing));
         let mend = statement::set_keys(&info.name, timestamp, &wanted);
         let what = format!("table {:?} deduplicates without {}", info.name, outside.join(", "));
         return if rules.allow_narrow {
@@ -108,10 +112,20 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
             Action::Refuse { reason: format!("{what}: rows that differ only there would collapse; mend with: {mend}") }
         };
     }
-    wanted.extend(&missing);
+    wanted.extend(unused.iter().chain(&missing));
     let mut statements: Vec<_> = missing.iter().map(|symbol| statement::add_symbol(&info.name, symbol)).collect();
     statements.push(statement::set_keys(&info.name, timestamp, &wanted));
     Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() }
+}
+
+/// Symbols of a row that are columns of the table and no keys.
+fn outside_keys<'s>(info: &TableInfo, symbols: &[&'s str]) -> impl Iterator<Item = &'s str> {
+    let outside = |symbol: &&str| info.columns.iter().any(|c| is(&c.name, symbol) && !c.key && !c.designated);
+    symbols.iter().copied().filter(outside)
+}
+
+fn is_symbol(info: &TableInfo, name: &str) -> bool {
+    info.columns.iter().any(|column| is(&column.name, name) && column.kind == "SYMBOL")
 }
 
 fn no_dedup(info: &TableInfo, timestamp: &str, keys: &[&str]) -> String {
@@ -149,6 +163,8 @@ struct Known {
     shapes: HashMap<u64, Verdict>,
     /// Keys set by this process, while QuestDB's own description lags behind them.
     set: Vec<String>,
+    /// Symbols outside the keys, and whether some row has a value in them.
+    used: HashMap<String, bool>,
 }
 
 /// A lane's memory of its tables.
@@ -225,7 +241,15 @@ impl Schema {
                 None => known.set.clear(),
             }
         }
-        let rules = Rules { create: self.create, allow_narrow };
+        if let Some(info) = known.info.as_ref().filter(|info| info.dedup) {
+            for symbol in outside_keys(info, symbols) {
+                if !known.used.contains_key(symbol) && is_symbol(info, symbol) {
+                    known.used.insert(symbol.to_owned(), sql.is_used(&info.name, symbol)?);
+                }
+            }
+        }
+        let unused: Vec<String> = known.used.iter().filter(|(_, used)| !**used).map(|(name, _)| name.clone()).collect();
+        let rules = Rules { create: self.create, allow_narrow, unused: &unused };
         let action = plan(table, known.info.as_ref(), symbols, rules);
         let shape = self.shape(symbols.iter().copied());
         let verdict = match action {
@@ -360,7 +384,7 @@ mod tests {
     use crate::config::settings::PartitionBy;
 
     const SHAPE: NewTable = NewTable { partition_by: PartitionBy::Day, ttl: None };
-    const RULES: Rules = Rules { create: Some(SHAPE), allow_narrow: false };
+    const RULES: Rules<'_> = Rules { create: Some(SHAPE), allow_narrow: false, unused: &[] };
 
     fn column(name: &str, kind: &str, key: bool) -> ColumnInfo {
         ColumnInfo { name: name.into(), kind: kind.into(), designated: name == "ts", key }
@@ -402,6 +426,18 @@ mod tests {
             assert!(matches!(plan("t", Some(&info), &["device", "site"], rules), Action::SendCollapsing { .. }));
             assert_eq!(plan("t", Some(&info), &["device"], RULES), Action::Send);
         }
+    }
+
+    #[test]
+    fn a_symbol_no_row_uses_joins_the_keys() {
+        let info = info(true, &[("device", "SYMBOL", true), ("site", "SYMBOL", false)]);
+        let unused = ["site".to_owned()];
+        let rules = Rules { unused: &unused, ..RULES };
+        let Action::Run { statements, keys } = plan("t", Some(&info), &["device", "site", "room"], rules) else {
+            panic!()
+        };
+        assert_eq!(keys, ["device", "site", "room"]);
+        assert_eq!(statements.len(), 2, "only the missing one is added: {statements:?}");
     }
 
     #[test]

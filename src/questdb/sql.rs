@@ -179,6 +179,22 @@ impl Sql {
         }
     }
 
+    /// When the server was started, in its own words; none when it does not tell.
+    pub fn started(&self) -> Result<Option<String>, SqlError> {
+        match self.query(statement::SERVER_STARTED) {
+            Ok(answer) => {
+                Ok(answer.rows.first().and_then(|row| row.first()).and_then(Value::as_str).map(str::to_owned))
+            }
+            Err(SqlError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether some row of a table has a value in a column.
+    pub fn is_used(&self, table: &str, column: &str) -> Result<bool, SqlError> {
+        Ok(!self.query(&statement::first_value(table, column))?.rows.is_empty())
+    }
+
     /// What QuestDB knows of a table; none when there is no such table.
     pub fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
         let head = self.query(&statement::find_table(table))?;

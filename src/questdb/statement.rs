@@ -80,6 +80,15 @@ pub fn describe_table(table: &str) -> String {
     format!("SELECT \"column\", type, designated, upsertKey FROM table_columns({})", literal(table))
 }
 
+/// When the server was started.
+pub const SERVER_STARTED: &str = "SELECT pg_postmaster_start_time()";
+
+/// One value of a column, if it has any.
+pub fn first_value(table: &str, column: &str) -> String {
+    let column = identifier(column);
+    format!("SELECT {column} FROM {} WHERE {column} IS NOT NULL LIMIT 1", identifier(table))
+}
+
 /// Applied and committed transaction of a WAL table.
 pub fn apply_lag(table: &str) -> String {
     format!(

@@ -155,6 +155,17 @@ impl Ring {
         lock(&self.shared.settlement).set_lanes(n);
     }
 
+    /// Takes note that a lane is about to send the records of a stretch; the error is where to go on instead, when some of them
+    /// have been given up already. [`Ring::lane_done`] or [`Ring::lane_failed`] follows.
+    pub fn lane_sends(&self, lane: usize, start: Mark, end: Mark) -> Result<(), Mark> {
+        lock(&self.shared.settlement).lane_sends(lane, start, end)
+    }
+
+    /// Takes note that what a lane had sent was not stored.
+    pub fn lane_failed(&self, lane: usize) {
+        lock(&self.shared.settlement).lane_failed(lane);
+    }
+
     /// Takes note that a lane has a fate for each of its records before `upto`.
     pub fn lane_done(&self, lane: usize, upto: Mark) {
         let now = self.shared.clock.since_boot();

@@ -24,11 +24,28 @@ const MAX_TABLES: usize = 256;
 /// Name under which dropped rows of further tables are counted.
 pub const OTHER_TABLES: &str = "(other)";
 
+/// A request that a lane is waiting for the answer to.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    start: Mark,
+    end: Mark,
+    /// Its rows that were given up meanwhile: dropped if it fails, stored if it succeeds.
+    given_up: u64,
+}
+
+impl InFlight {
+    fn holds(&self, at: Mark) -> bool {
+        self.start.pos <= at.pos && at.pos < self.end.pos
+    }
+}
+
 /// Follows the lanes and keeps the outcome.
 pub struct Settlement {
     log: Arc<Log>,
     walker: Reader,
     lanes: Vec<Mark>,
+    /// What each lane has under way.
+    in_flight: Vec<Option<InFlight>>,
     outcome: Outcome,
     exceptions: BTreeMap<Seq, u32>,
     dropped: VecDeque<(Seq, Seq)>,
@@ -42,6 +59,7 @@ impl Settlement {
         Self {
             walker: Reader::new(Arc::clone(&log), outcome.settled),
             lanes: vec![outcome.settled],
+            in_flight: vec![None],
             exceptions: BTreeMap::new(),
             dropped: VecDeque::new(),
             dropped_by_table: BTreeMap::new(),
@@ -54,6 +72,38 @@ impl Settlement {
     /// Sets the number of lanes; a record belongs to lane `table_hash % n`. To be called before the lanes start.
     pub fn set_lanes(&mut self, n: usize) {
         self.lanes = vec![self.outcome.settled; n.max(1)];
+        self.in_flight = vec![None; n.max(1)];
+    }
+
+    /// Takes note that a lane is about to send the records of a stretch. The error is where to go on instead, when some of them
+    /// have been given up already.
+    pub fn lane_sends(&mut self, lane: usize, start: Mark, end: Mark) -> Result<(), Mark> {
+        if self.dropped.iter().any(|(from, to)| *from < end.seq && start.seq < *to) {
+            return Err(self.outcome.settled.max(start));
+        }
+        if let Some(slot) = self.in_flight.get_mut(lane) {
+            *slot = Some(InFlight { start, end, given_up: 0 });
+        }
+        Ok(())
+    }
+
+    /// Takes note that what a lane had sent was not stored.
+    pub fn lane_failed(&mut self, lane: usize) {
+        if let Some(slot) = self.in_flight.get_mut(lane) {
+            *slot = None;
+        }
+    }
+
+    /// Rows given up while they were under way have been stored after all, but for those in quarantine.
+    fn arrived(&mut self, lane: usize, upto: Mark) {
+        let slot = self.in_flight.get_mut(lane).and_then(|slot| slot.take_if(|flight| flight.end.pos <= upto.pos));
+        let Some(flight) = slot.filter(|flight| flight.given_up > 0) else { return };
+        let set_aside: u64 =
+            self.exceptions.range(flight.start.seq..flight.end.seq).map(|(_, rows)| u64::from(*rows)).sum();
+        let set_aside = set_aside.min(flight.given_up);
+        self.outcome.dropped -= flight.given_up;
+        self.outcome.quarantined += set_aside;
+        self.outcome.stored += flight.given_up - set_aside;
     }
 
     /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.
@@ -72,6 +122,7 @@ impl Settlement {
         if let Some(mark) = self.lanes.get_mut(lane) {
             *mark = (*mark).max(upto);
         }
+        self.arrived(lane, upto);
         let all = self.lanes.iter().copied().min().unwrap_or_default();
         self.walk(all, false)?;
         self.publish(now);
@@ -101,11 +152,14 @@ impl Settlement {
             if record.kind == Kind::Rows {
                 let rows = u64::from(record.rows);
                 let excepted = self.exceptions.get(&record.seq).map_or(0, |n| u64::from(*n)).min(rows);
-                let lane = lanes[record.table_hash as usize % lanes.len()];
+                let number = record.table_hash as usize % lanes.len();
                 self.outcome.quarantined += excepted;
-                if give_up && lane.pos < record.end.pos {
+                if give_up && lanes[number].pos < record.end.pos {
                     self.outcome.dropped += rows - excepted;
                     dropped += rows - excepted;
+                    if let Some(flight) = self.in_flight[number].as_mut().filter(|flight| flight.holds(record.mark)) {
+                        flight.given_up += rows - excepted;
+                    }
                     count_table(&mut self.dropped_by_table, record.body, rows - excepted);
                 } else {
                     self.outcome.stored += rows - excepted;
