@@ -6,8 +6,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use forebay::{
+    entry::encode_rows,
+    point::{Row, Timestamp, Value},
+    ring::layout::record_bytes,
+};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use crate::{
     Plan,
@@ -65,10 +70,19 @@ pub struct Run {
     pub anonymous_bytes: u64,
     /// Bytes written to storage a message.
     pub written_per_message: f64,
-    /// Bytes of ring a message takes, padding included.
+    /// Bytes of a message's own record, without pads and commits (docs/ring-format.md, "Record").
+    pub record_per_message: f64,
+    /// Bytes of ring a message takes, pads and commits included.
     pub ring_per_message: f64,
     /// Receive to PUBACK: median and 99th percentile in microseconds.
     pub ack_us: Option<(u64, u64)>,
+}
+
+impl Run {
+    /// Bytes written to storage over the bytes of the record itself; 0 for who keeps no record.
+    pub fn written_times(&self) -> f64 {
+        if self.record_per_message > 0.0 { self.written_per_message / self.record_per_message } else { 0.0 }
+    }
 }
 
 /// Publishes `range` at `qos`, and waits until the broker has it all.
@@ -141,7 +155,7 @@ impl Role {
     }
 
     /// Its result, once it is done.
-    pub fn result(&mut self) -> Value {
+    pub fn result(&mut self) -> Json {
         eventually_some(LIMIT, "a role is done", || {
             let printed = self.printed();
             let line = printed.lines().find(|line| line.starts_with('{'))?;
@@ -190,6 +204,7 @@ fn run_role(
         cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / handled as f64,
         anonymous_bytes: watch.finish(),
         written_per_message: (sample::written(pid) - written) as f64 / handled as f64,
+        record_per_message: 0.0,
         ring_per_message: 0.0,
         ack_us: None,
     }
@@ -229,6 +244,7 @@ fn run_forebay(
         cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / handled as f64,
         anonymous_bytes: watch.finish(),
         written_per_message: (sample::written(pid) - written) as f64 / handled as f64,
+        record_per_message: mean_record(readings, messages.len() as u64),
         ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / handled as f64,
         ack_us: (qos == 1).then(|| (ack["p50"].as_u64().unwrap_or(0), ack["p99"].as_u64().unwrap_or(0))),
     };
@@ -236,8 +252,32 @@ fn run_forebay(
     run
 }
 
+/// Bytes of a reading's record, on average over readings `0..count`.
+fn mean_record(readings: &Readings, count: u64) -> f64 {
+    (0..count).map(|n| record(readings, n)).sum::<u64>() as f64 / count as f64
+}
+
+/// Bytes of the record that reading `n` becomes.
+fn record(readings: &Readings, n: u64) -> u64 {
+    let (topic, _) = readings.reading(n);
+    let mut levels = topic.split('/').skip(1);
+    let mut symbol = |name: &str| (name.into(), levels.next().unwrap_or_default().into());
+    let (site, device) = (symbol("site"), symbol("device"));
+    let fields = [
+        ("seq", Value::Long(0)),
+        ("temperature", Value::Double(0.0)),
+        ("humidity", Value::Double(0.0)),
+        ("ok", Value::Bool(true)),
+    ];
+    let fields = fields.map(|(name, value)| (name.into(), value)).to_vec();
+    let row = Row { time: Some(Timestamp(0)), device_time: true, symbols: vec![device, site], fields };
+    let mut body = Vec::new();
+    encode_rows(&readings.name, &[row], &mut body).expect("a reading is within the limits");
+    record_bytes(body.len())
+}
+
 /// Asks for the status often enough to be exact to 1 % and seldom enough to cost nothing worth counting.
-fn wait_stored(daemon: &Daemon, messages: u64, qos: u8) -> (Value, Instant) {
+fn wait_stored(daemon: &Daemon, messages: u64, qos: u8) -> (Json, Instant) {
     const INTERVAL: Duration = Duration::from_millis(25);
     const QOS0_IDLE: Duration = Duration::from_secs(3);
     let begin = Instant::now();
@@ -278,6 +318,7 @@ pub fn run_paced(plan: &Plan, broker: &Mosquitto, questdb: &QuestDb) -> Run {
         cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / messages as f64,
         anonymous_bytes: watch.finish(),
         written_per_message: (sample::written(pid) - written) as f64 / messages as f64,
+        record_per_message: mean_record(&readings, messages),
         ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / messages as f64,
         ack_us: Some((ack["p50"].as_u64().unwrap_or(0), ack["p99"].as_u64().unwrap_or(0))),
     };

@@ -9,15 +9,13 @@ use crate::{
     support::{Mosquitto, QuestDb, Readings, eventually, unique},
 };
 
-/// Rows a message while the ring is filled, which is not what is measured.
-const ROWS_PER_MESSAGE: u64 = 20;
 const BARE_BATCHES: [usize; 2] = [10_000, 50_000];
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Drain {
-    /// Rows in the ring at the start.
+    /// Rows in the ring at the start, each a record of its own.
     pub rows: u64,
     /// Rows a second from the first row stored to the last.
     pub forebay_per_second: f64,
@@ -75,25 +73,12 @@ fn bare(rows: u64, batch: usize, questdb: &QuestDb) -> f64 {
     rows as f64 / result["seconds"].as_f64().expect("a time")
 }
 
-/// The rows of a backlog in the order they are in the ring: message by message, each of one device, the devices in turn.
-pub fn messages(rows: u64) -> impl Iterator<Item = Vec<u64>> {
-    let block = DEVICES * ROWS_PER_MESSAGE;
-    let of_device = move |start: u64, device: u64| {
-        let numbers = (start + device..(start + block).min(rows)).step_by(DEVICES as usize);
-        numbers.collect::<Vec<u64>>()
-    };
-    let starts = (0..rows).step_by(block as usize);
-    starts
-        .flat_map(move |start| (0..DEVICES).map(move |device| of_device(start, device)))
-        .filter(|numbers| !numbers.is_empty())
-}
-
+/// One row a message, as devices send them: the ring holds as many records as rows.
 fn fill(readings: &Readings, rows: u64, broker: &Mosquitto) {
     let mut publisher = broker.publisher().expect("the broker is there");
-    for numbers in messages(rows) {
-        let batch: Vec<(String, String)> = numbers.iter().map(|n| readings.reading(*n)).collect();
-        let payloads: Vec<&str> = batch.iter().map(|(_, payload)| payload.as_str()).collect();
-        publisher.publish(&batch[0].0, format!("[{}]", payloads.join(",")).as_bytes()).expect("publishes");
+    for n in 0..rows {
+        let (topic, payload) = readings.reading(n);
+        publisher.publish(&topic, payload.as_bytes()).expect("publishes");
     }
     publisher.drain(LIMIT).expect("the broker acknowledges");
 }

@@ -73,26 +73,32 @@ impl Results {
                 self.ratio(Contender::Naive, qos)
             );
         }
-        let ring = self.of(Contender::Forebay, 1, |run| run.ring_per_message);
-        let written = self.of(Contender::Forebay, 1, |run| run.written_per_message);
+        let forebay = |figure: &dyn Fn(&Run) -> f64| self.of(Contender::Forebay, 1, figure);
         println!(
-            "\nring bytes a message {ring:.0} (padding included), written {:.2} times that",
-            written / ring.max(1.0)
+            "\na message's own record {:.0} bytes, {:.0} bytes of ring with pads and commits; \
+             QoS 1: written {:.2} times its own record",
+            forebay(&|run| run.record_per_message),
+            forebay(&|run| run.ring_per_message),
+            forebay(&Run::written_times)
         );
         if let Some(paced) = &self.paced {
             let (p50, p99) = paced.ack_us.unwrap_or_default();
             println!(
-                "at {} msg/s, QoS 1: receive to PUBACK p50 {:.2} ms, p99 {:.2} ms; {:.0} bytes written a message; \
-                 {:.1} us CPU a message",
+                "at {} msg/s, QoS 1: receive to PUBACK p50 {:.2} ms, p99 {:.2} ms; {:.0} bytes written a message, \
+                 {:.2} times its own record; {:.1} us CPU a message",
                 plan.pace,
                 p50 as f64 / 1e3,
                 p99 as f64 / 1e3,
                 paced.written_per_message,
+                paced.written_times(),
                 paced.cpu_us
             );
         }
         if let Some(drain) = &self.drain {
-            print!("backlog of {} rows: forebay {:.0} rows/s; bare loop", drain.rows, drain.forebay_per_second);
+            print!(
+                "backlog of {} rows, one a message: forebay {:.0} rows/s; bare loop",
+                drain.rows, drain.forebay_per_second
+            );
             for (batch, rate) in &drain.bare_per_second {
                 print!(" {rate:.0} rows/s by {batch},");
             }
@@ -112,6 +118,7 @@ impl Results {
             "qos1": {
                 "to_reader": self.ratio(Contender::Reader, 1),
                 "to_naive": self.ratio(Contender::Naive, 1),
+                "written_times": self.of(Contender::Forebay, 1, Run::written_times),
             },
             "drain_ratio": self.drain.as_ref().map(Drain::ratio),
         });
