@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    State,
     layout::Kind,
     ledger::Outcome,
     log::Log,
@@ -187,17 +188,15 @@ impl Settlement {
         safe
     }
 
-    /// Forgets exceptions and drops before the tail.
-    pub fn forget_before(&mut self, tail: Seq) {
-        self.exceptions = self.exceptions.split_off(&tail);
-        while self.dropped.front().is_some_and(|(_, end)| *end <= tail) {
-            self.dropped.pop_front();
+    /// Where a durable record is. Exceptions outlive the record's place in the ring: latest values refer to it longer.
+    pub fn state_of(&self, seq: Seq) -> State {
+        if self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq)) {
+            State::Memory
+        } else if seq >= self.outcome.settled.seq || self.exceptions.contains_key(&seq) {
+            State::Durable
+        } else {
+            State::Stored
         }
-    }
-
-    /// Whether rows of a settled record are elsewhere than in QuestDB.
-    pub fn is_exception(&self, seq: Seq) -> bool {
-        self.exceptions.contains_key(&seq) || self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq))
     }
 
     /// Where everything has its fate.
