@@ -149,7 +149,8 @@ impl Settlement {
         let mut dropped = 0;
         while self.walker.mark().pos < upto.pos {
             let lanes = &self.lanes;
-            let Some(record) = self.walker.next()? else { break };
+            // No further: behind the last record before `upto` may stand a commit, and behind that a record without a fate.
+            let Some(record) = self.walker.next_before(upto.pos)? else { break };
             if record.kind == Kind::Rows {
                 let rows = u64::from(record.rows);
                 let excepted = self.exceptions.get(&record.seq).map_or(0, |n| u64::from(*n)).min(rows);
@@ -167,7 +168,9 @@ impl Settlement {
                 }
             }
         }
-        self.outcome.settled = self.walker.mark();
+        let settled = self.walker.mark();
+        assert!(settled.pos <= upto.pos.max(self.outcome.settled.pos), "settled beyond what has a fate");
+        self.outcome.settled = settled;
         Ok(dropped)
     }
 
