@@ -223,6 +223,8 @@ impl Daemon {
         if ended.is_err() {
             tracing::warn!("the MQTT session did not end in time; the broker sends again what is not acknowledged");
         }
+        // Lanes see durable records only: the last of them become so here.
+        self.ring.stop_committing();
         if !self.flusher.stop(stop_timeout) {
             tracing::warn!("a lane did not end in time; what it was sending is sent again at the next start");
         }

@@ -208,11 +208,8 @@ mod tests {
     fn quiet_is_fresh_and_a_flow_is_bundled() {
         let quiet = decide(Dynamic::default(), 1.0, 0.7, 1.0, 1.0);
         assert!(quiet.linger <= LEAST_LINGER && quiet.reason.starts_with("quiet"), "{quiet:?}");
-        let [short, long] = [0, 1].map(|stored| {
-            let flow = decide(Dynamic { stored, ..Dynamic::default() }, 1.0, 0.7, 100.0, 10_000.0);
-            flow.linger.as_secs_f64() * TRANSACTIONS_PER_S
-        });
-        assert!((short - (1.0 - SWAY)).abs() < 0.01 && (long - (1.0 + SWAY)).abs() < 0.01, "{short} {long}");
+        let flow = decide(Dynamic::default(), 1.0, 0.7, 100.0, 10_000.0);
+        assert!(flow.linger >= Duration::from_millis(75) && flow.linger <= Duration::from_millis(120), "{flow:?}");
     }
 
     #[test]

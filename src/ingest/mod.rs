@@ -64,6 +64,7 @@ pub struct Ingest {
     latest: Arc<Latest>,
     trust: ClockTrust,
     max_future_ns: i64,
+    max_payload: usize,
     /// Held from the look at the latest values to their update, so that two rows of one moment always meet.
     work: Mutex<Work>,
 }
@@ -82,6 +83,7 @@ impl Ingest {
             latest,
             trust,
             max_future_ns: i64::try_from(settings.latest.max_future.as_nanos()).unwrap_or(i64::MAX),
+            max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?),
                 bench: Workbench::default(),
@@ -102,6 +104,12 @@ impl Ingest {
             Ok(route) => route,
             Err(reason) => return self.dead_letter(bench, None, message, &reason, routes),
         };
+        if message.payload.len() > self.max_payload {
+            // MQTT 5 brokers are told the limit and keep such messages to themselves; MQTT 3.1.1 has no way to say it.
+            let reason = format!("{} bytes are more than [mqtt] max_payload", message.payload.len());
+            let message = Incoming { payload: &message.payload[..self.max_payload], ..message };
+            return self.dead_letter(bench, Some(&route), message, &reason, routes);
+        }
         if message.payload.is_empty() {
             // An empty payload deletes a retained message (MQTT 5, 3.3.1.3); it says that the series has no value any more.
             return self.clear(bench, &route, message, routes);

@@ -138,6 +138,10 @@ impl Latest {
     /// wall clock goes back. A row of the very microsecond of values held becomes the union of both, because QuestDB's
     /// dedup replaces whole rows. Rows older than what is held can't be completed: the map keeps no history.
     pub fn prepare(&self, table: &str, row: &mut Row, received: Received) {
+        self.make_ready(table, row, received, true);
+    }
+
+    fn make_ready(&self, table: &str, row: &mut Row, received: Received, complete: bool) {
         let (hash, mut shard, found, entering) = {
             let key = KeyRef { table, symbols: pairs(&row.symbols) };
             let hash = key.hash(&self.hasher);
@@ -156,7 +160,9 @@ impl Latest {
             row.device_time = false;
             row.time = Some(slot.assign(received.wall));
         }
-        slot.complete(row);
+        if complete {
+            slot.complete(row);
+        }
         if let Some(key) = entering {
             self.entered(&key, slot.bytes);
             drop(shard);

@@ -100,6 +100,13 @@ fn rows_of_one_message_are_united_and_timed_apart() {
     latest.prepare_rows("t", &mut rows, at(0));
     assert_eq!([rows[0].fields.len(), rows[1].fields.len(), rows[2].fields.len()], [1, 1, 2]);
 
+    // A newer value of the message wins over the one held, whichever row it stands in.
+    latest.update("t", &row("h", Some(20), &[("temp", 1.0), ("co2", 7.0)]), Seq(1), at(0));
+    let mut rows = [row("h", Some(20), &[("temp", 2.0)]), row("h", Some(20), &[("hum", 3.0)])];
+    latest.prepare_rows("t", &mut rows, at(1));
+    let value = |name: &str| rows[1].fields.iter().find(|(have, _)| have == name).map(|(_, value)| value.clone());
+    assert_eq!(["temp", "hum", "co2"].map(value), [2.0, 3.0, 7.0].map(|v| Some(Value::Double(v))));
+
     let mut rows = [row("c", None, &[("x", 1.0)]), row("c", None, &[("y", 2.0)])];
     latest.prepare_rows("t", &mut rows, at(0));
     assert!(rows[0].time < rows[1].time && rows[1].fields.len() == 1);

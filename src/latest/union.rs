@@ -16,11 +16,16 @@ impl Latest {
     /// A row of the same series and microsecond as an earlier one of the message is completed from it too, so that whichever
     /// QuestDB keeps holds the union.
     pub fn prepare_rows(&self, table: &str, rows: &mut [Row], received: Received) {
-        for row in rows.iter_mut() {
-            self.prepare(table, row, received);
+        if let [row] = rows {
+            return self.prepare(table, row, received);
         }
-        if rows.len() > 1 {
-            unite(rows, &self.hasher);
+        // What is held comes last: a value of the message, in whichever row, is newer.
+        for row in rows.iter_mut().filter(|row| row.time.is_none()) {
+            self.make_ready(table, row, received, false);
+        }
+        unite(rows, &self.hasher);
+        for row in rows.iter_mut() {
+            self.make_ready(table, row, received, true);
         }
     }
 }

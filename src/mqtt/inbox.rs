@@ -163,8 +163,9 @@ impl Inbox {
     /// not has forgotten it, so it is kept here although nobody waits for its acknowledgement.
     pub fn connected(&mut self, session_present: bool) {
         if session_present {
-            self.held.clear();
-            self.held_bytes = 0;
+            // What an earlier connection left without a packet id is held here alone: no broker sends it again.
+            self.held.retain(|held| held.pkid.is_none());
+            self.held_bytes = self.held.iter().map(|held| held.topic.len() + held.payload.len()).sum();
         }
         for held in &mut self.held {
             held.pkid = None;

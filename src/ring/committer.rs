@@ -187,15 +187,19 @@ impl Committer {
         let mut settlement = lock(settlement);
         let safe = settlement.publish(now);
         let mut target = log.index().target(head, safe.pos).filter(|to| to.pos > log.tail().pos);
-        if settings.on_full == OnFull::DropOldest && (target.is_none() || !self.frees_enough(target, head)) {
-            let all = log.durable();
-            target = log.index().target(head, all.pos).filter(|to| to.pos > log.tail().pos);
+        // Rows that are stored lose the protection of the resend window before a row that is not stored is lost.
+        let upto = match settings.on_full {
+            OnFull::Block => safe.pos,
+            OnFull::DropNewest => settlement.settled().pos,
+            OnFull::DropOldest => log.durable().pos,
+        };
+        if upto > safe.pos && (target.is_none() || !self.frees_enough(target, head)) {
+            target = log.index().target(head, upto).filter(|to| to.pos > log.tail().pos);
             if let Some(to) = target {
                 settlement.drop_upto(to, now).map_err(|error| format!("dropping the oldest rows failed: {error}"))?;
             }
         }
         let Some(to) = target else { return Ok(()) };
-        settlement.forget_before(to.seq);
         drop(settlement);
         self.heartbeat.waiting("the disk (sync of the header)", Some(SYNC_DEADLINE));
         log.move_tail(to).map_err(|error| format!("the sync of the header failed: {error}"))?;

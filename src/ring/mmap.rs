@@ -31,32 +31,43 @@ pub struct MmapMedia {
 impl MmapMedia {
     /// Opens and locks an existing file.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let file = open_locked(path)?;
+        let file = open_locked(path, OpenOptions::new().read(true).write(true))?;
         let len = file.metadata().map_err(|e| FileError::io("read the size of", path, e))?.len();
         Self::map(file, len, path)
     }
 
-    /// Creates a file of `bytes` zeros, all of it allocated on disk, and puts it in place at `path`.
+    /// Creates a file of `bytes` zeros, all of it allocated on disk, and puts it in place at `path`; none when another process
+    /// was faster.
     ///
+    /// The file is made under a name of its own, which is locked from the start: of two daemons that find no ring, one makes it.
     /// `progress` is told how many bytes are written.
-    pub fn create(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Self, FileError> {
+    pub fn create(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Option<Self>, FileError> {
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".new-{}", std::process::id()));
+        name.push(".new");
         let temporary = directory.join(name);
-        let filled = fill(&temporary, bytes, progress)
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .and_then(|()| File::open(directory)?.sync_all());
-        if let Err(error) = filled {
-            let _ = std::fs::remove_file(&temporary);
-            return Err(FileError::io("create", path, error));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        let mut file = open_locked(&temporary, &options)?;
+        let mut put_in_place = |file: &mut File| {
+            fill(file, bytes, progress)?;
+            let flags = rustix::fs::RenameFlags::NOREPLACE;
+            rustix::fs::renameat_with(rustix::fs::CWD, &temporary, rustix::fs::CWD, path, flags)?;
+            File::open(directory)?.sync_all()
+        };
+        match put_in_place(&mut file) {
+            Ok(()) => Self::map(file, bytes, path).map(Some),
+            Err(error) => {
+                let _ = std::fs::remove_file(&temporary);
+                let came_second = error.kind() == io::ErrorKind::AlreadyExists;
+                if came_second { Ok(None) } else { Err(FileError::io("create", path, error)) }
+            }
         }
-        Self::open(path)
     }
 
     /// Opens an existing file that was cut short, giving it its length back.
     pub fn lengthen(path: &Path, bytes: u64) -> Result<Self, FileError> {
-        let file = open_locked(path)?;
+        let file = open_locked(path, OpenOptions::new().read(true).write(true))?;
         match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
             Ok(()) => {}
             Err(error) => return Err(FileError::io("lengthen", path, error.into())),
@@ -72,10 +83,10 @@ impl MmapMedia {
     }
 }
 
-fn fill(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+    file.set_len(0)?;
     // A sparse file would answer a full disk with SIGBUS at a store; allocation answers with ENOSPC here.
-    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+    match rustix::fs::fallocate(&*file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error.into()),
     }
@@ -93,18 +104,20 @@ fn fill(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Result<()
 }
 
 /// Opens the file and takes its lock, making sure that the locked file is the one the path names.
-fn open_locked(path: &Path) -> Result<File, FileError> {
+fn open_locked(path: &Path, options: &OpenOptions) -> Result<File, FileError> {
     loop {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| FileError::io("open", path, e))?;
+        let file = options.open(path).map_err(|e| FileError::io("open", path, e))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(FileError::Locked(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io("lock", path, error)),
         }
         let ours = file.metadata().map_err(|e| FileError::io("inspect", path, e))?;
-        let named = std::fs::metadata(path).map_err(|e| FileError::io("inspect", path, e))?;
-        if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
-            return Ok(file);
+        match std::fs::metadata(path) {
+            Ok(named) if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(FileError::io("inspect", path, error)),
         }
     }
 }

@@ -47,9 +47,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Only in memory (or given up by policy).
+    /// Only in memory: not yet durable, or given up by the `on_full` policy.
     Memory,
-    /// In the ring (or in quarantine) and safe from a power cut.
+    /// On this machine's disk: in the ring, or in quarantine.
     Durable,
     /// In QuestDB.
     Stored,
@@ -190,8 +190,7 @@ impl Ring {
         if seq >= self.shared.log.durable().seq {
             return State::Memory;
         }
-        let settlement = lock(&self.shared.settlement);
-        if seq >= settlement.settled().seq || settlement.is_exception(seq) { State::Durable } else { State::Stored }
+        lock(&self.shared.settlement).state_of(seq)
     }
 
     /// The ledger as of now.

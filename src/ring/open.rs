@@ -18,7 +18,7 @@ use super::{
     media::Media,
     mmap::{FileError, MmapMedia},
     reader::{ReadError, Reader, Record},
-    recover::{self, Recovered},
+    recover::{self, PROGRESS_BYTES, Recovered},
     settle::Settlement,
 };
 use crate::{
@@ -150,7 +150,7 @@ pub(super) fn recover_log(
     report.records = records;
     let (log, mut outcome, safe) = resume(media, recovered, clock)?;
     let log = Arc::new(log);
-    let pending = count_rows(&log, outcome.settled)?;
+    let pending = count_rows(&log, outcome.settled, progress)?;
     // Rows that were taken in, have no fate and are not in the log any more were lost to damage.
     report.lost_rows = log.intake().rows.saturating_sub(outcome.rows() + pending);
     report.pending_rows = pending;
@@ -218,7 +218,10 @@ fn open_file(
     if Geometry::of_file(size).is_none() {
         return Err(OpenError::Size(size));
     }
-    let media = MmapMedia::create(path, size, progress)?;
+    let Some(media) = MmapMedia::create(path, size, progress)? else {
+        // Another daemon made it meanwhile; it holds the lock, or has ended and left a ring to open.
+        return open_file(settings, clock, &mut RecoveryReport::default(), progress);
+    };
     let now = clock.now();
     let mut random =
         fastrand::Rng::with_seed(now.wall.0 as u64 ^ now.since_boot_ns.rotate_left(32) ^ fastrand::u64(..));
@@ -304,13 +307,18 @@ fn clear_behind(media: &dyn Media, geometry: Geometry, head: u64, limit: u64) ->
     Ok(end)
 }
 
-fn count_rows(log: &Arc<Log>, from: Mark) -> std::io::Result<u64> {
+fn count_rows(log: &Arc<Log>, from: Mark, progress: &mut dyn FnMut(u64)) -> std::io::Result<u64> {
     let mut reader = Reader::new(Arc::clone(log), from);
-    let mut rows = 0;
+    let (mut rows, mut told) = (0, from.pos.0);
     loop {
         match reader.next() {
-            Ok(Some(record)) if record.kind == Kind::Rows => rows += u64::from(record.rows),
-            Ok(Some(_)) => {}
+            Ok(Some(record)) => {
+                rows += if record.kind == Kind::Rows { u64::from(record.rows) } else { 0 };
+                if record.end.pos.0 - told > PROGRESS_BYTES {
+                    told = record.end.pos.0;
+                    progress(told - from.pos.0);
+                }
+            }
             Ok(None) => return Ok(rows),
             Err(ReadError::Io(error)) => return Err(error),
             Err(error) => return Err(std::io::Error::other(error)),

@@ -88,7 +88,12 @@ impl Reader {
     /// The next data record; none when there is nothing more that is durable.
     #[allow(clippy::should_implement_trait, reason = "it lends from the reader, which an iterator cannot")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
-        let end = self.log.readable();
+        self.next_before(Pos(u64::MAX))
+    }
+
+    /// The next data record that begins before `limit`; none when there is none that is durable.
+    pub fn next_before(&mut self, limit: Pos) -> Result<Option<Record<'_>>, ReadError> {
+        let end = self.log.readable().min(limit);
         loop {
             if self.at.pos >= end {
                 return Ok(None);

@@ -16,6 +16,8 @@ use super::{
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Progress is told each time so many bytes are scanned.
+pub const PROGRESS_BYTES: u64 = 16 << 20;
 /// Damaged stretches that are kept apart; what follows the last one is given up.
 const MAX_GAPS: usize = 1024;
 
@@ -77,11 +79,13 @@ pub fn scan(
         match scan.step()? {
             Step::Record(found) => {
                 message.take(&mut scan, found, visit);
-                if scan.at.pos.0 / (64 << 20) != found.at.pos.0 / (64 << 20) {
+                if scan.at.pos.0 / PROGRESS_BYTES != found.at.pos.0 / PROGRESS_BYTES {
                     progress(scan.at.pos.0 - header.tail.pos.0);
                 }
             }
-            Step::Stop => match scan.beyond_damage()? {
+            // Nothing can lie behind the head of a ring that was closed in order.
+            Step::Stop if header.clean && scan.at == header.durable => break,
+            Step::Stop => match scan.beyond_damage(progress)? {
                 Some(to) if scan.gaps.len() < MAX_GAPS => {
                     // What there is of a message that the damage cuts is no message, and goes with it.
                     message.parts.clear();
@@ -233,7 +237,7 @@ impl<'a> Scan<'a> {
     ///
     /// Commits end on a sector, so whatever follows the damage begins on one; and a commit is sealed only after the sync of the one
     /// before it, so its word about what was durable is never ahead of the truth.
-    fn beyond_damage(&mut self) -> io::Result<Option<Mark>> {
+    fn beyond_damage(&mut self, progress: &mut dyn FnMut(u64)) -> io::Result<Option<Mark>> {
         let bad = self.at;
         let generation = self.generation;
         let mut pos = (bad.pos.0 + 1).next_multiple_of(SECTOR_BYTES);
@@ -248,6 +252,9 @@ impl<'a> Scan<'a> {
                 }
             }
             pos += SECTOR_BYTES;
+            if pos.is_multiple_of(PROGRESS_BYTES) {
+                progress(pos - self.header.tail.pos.0);
+            }
         }
         (self.at, self.generation) = (bad, generation);
         Ok(found)

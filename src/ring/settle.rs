@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    State,
     layout::Kind,
     ledger::Outcome,
     log::Log,
@@ -148,7 +149,8 @@ impl Settlement {
         let mut dropped = 0;
         while self.walker.mark().pos < upto.pos {
             let lanes = &self.lanes;
-            let Some(record) = self.walker.next()? else { break };
+            // No further: behind the last record before `upto` may stand a commit, and behind that a record without a fate.
+            let Some(record) = self.walker.next_before(upto.pos)? else { break };
             if record.kind == Kind::Rows {
                 let rows = u64::from(record.rows);
                 let excepted = self.exceptions.get(&record.seq).map_or(0, |n| u64::from(*n)).min(rows);
@@ -166,7 +168,9 @@ impl Settlement {
                 }
             }
         }
-        self.outcome.settled = self.walker.mark();
+        let settled = self.walker.mark();
+        assert!(settled.pos <= upto.pos.max(self.outcome.settled.pos), "settled beyond what has a fate");
+        self.outcome.settled = settled;
         Ok(dropped)
     }
 
@@ -187,17 +191,15 @@ impl Settlement {
         safe
     }
 
-    /// Forgets exceptions and drops before the tail.
-    pub fn forget_before(&mut self, tail: Seq) {
-        self.exceptions = self.exceptions.split_off(&tail);
-        while self.dropped.front().is_some_and(|(_, end)| *end <= tail) {
-            self.dropped.pop_front();
+    /// Where a durable record is. Exceptions outlive the record's place in the ring: latest values refer to it longer.
+    pub fn state_of(&self, seq: Seq) -> State {
+        if self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq)) {
+            State::Memory
+        } else if seq >= self.outcome.settled.seq || self.exceptions.contains_key(&seq) {
+            State::Durable
+        } else {
+            State::Stored
         }
-    }
-
-    /// Whether rows of a settled record are elsewhere than in QuestDB.
-    pub fn is_exception(&self, seq: Seq) -> bool {
-        self.exceptions.contains_key(&seq) || self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq))
     }
 
     /// Where everything has its fate.

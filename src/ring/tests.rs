@@ -231,3 +231,48 @@ fn a_failed_sync_is_an_error_and_nothing_becomes_durable() {
     assert_eq!(life.log.durable(), before);
     assert!(Media::len(&life.media) > 0);
 }
+
+#[test]
+fn rows_given_up_while_under_way_are_counted_by_what_became_of_them() {
+    for arrives in [true, false] {
+        let mut rng = Rng::with_seed(3);
+        let mut life = Life::begin(empty(), Vec::new(), Seq(0));
+        let start = life.log.durable();
+        assert!(life.append(&mut rng) && life.append(&mut rng));
+        life.commit();
+        let (end, rows) = (life.log.durable(), life.log.intake().rows);
+        life.settlement.lane_sends(0, start, end).unwrap();
+        life.settlement.drop_upto(end, Duration::ZERO).unwrap();
+        assert_eq!(life.log.outcome().0.dropped, rows);
+        if arrives {
+            life.settlement.lane_done(0, end, Duration::ZERO).unwrap();
+        } else {
+            life.settlement.lane_failed(0);
+            assert_eq!(life.settlement.lane_sends(0, start, end), Err(end), "what is given up is not sent again");
+            life.settlement.lane_done(0, end, Duration::ZERO).unwrap();
+        }
+        let outcome = life.log.outcome().0;
+        assert_eq!((outcome.stored, outcome.dropped), if arrives { (rows, 0) } else { (0, rows) });
+    }
+}
+
+#[test]
+fn nobody_is_told_stored_of_what_was_given_up_or_set_aside() {
+    let mut rng = Rng::with_seed(4);
+    let mut life = Life::begin(empty(), Vec::new(), Seq(0));
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        assert!(life.append(&mut rng));
+        life.commit();
+        ends.push(life.log.durable());
+    }
+    life.settlement.drop_upto(ends[0], Duration::ZERO).unwrap();
+    life.settlement.except(ends[0].seq, 1);
+    life.settlement.lane_done(0, ends[1], Duration::ZERO).unwrap();
+    let state = |at: Seq| life.settlement.state_of(at);
+    assert_eq!(state(Seq(1)), super::State::Memory, "given up");
+    assert_eq!(state(ends[0].seq), super::State::Durable, "in quarantine");
+    assert_eq!(state(ends[1].seq), super::State::Durable, "not settled yet");
+    life.settlement.lane_done(0, ends[2], Duration::ZERO).unwrap();
+    assert_eq!(life.settlement.state_of(ends[1].seq), super::State::Stored);
+}
