@@ -1,6 +1,8 @@
 //! QuestDB is away, dies, or hangs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use forebay::ring::table_hash;
 
 use crate::support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, eventually, heavy, unique};
 
@@ -113,6 +115,56 @@ fn both_die_at_once() {
     stage.wait_stored(1_000);
     let published = load.finish();
     stage.readings.assert_exactly_once(&stage.questdb, published, Duration::from_mins(1));
+}
+
+/// Default number of lanes (`batch.max_lanes`).
+const LANES: u32 = 2;
+
+#[test]
+fn a_restart_that_no_request_met_is_noticed_before_the_next_one() {
+    // The lane asks a quarter of the window after it asked last.
+    for_an_unmet_restart("40s", Duration::from_secs(10));
+}
+
+#[test]
+fn a_restart_that_no_request_met_is_noticed_after_a_silence_longer_than_the_window() {
+    for_an_unmet_restart("4s", Duration::from_secs(5));
+}
+
+/// Rows are acknowledged by a database that then dies with them, while forebay has nothing to send for `silence`.
+fn for_an_unmet_restart(resend_window: &str, silence: Duration) {
+    let _alone = heavy();
+    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
+    let tables = tables_of_each_lane().map(|name| Readings::new(name, 10));
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).set("questdb.resend_window", resend_window);
+    let daemon = tables.iter().fold(builder, DaemonBuilder::source).start();
+    daemon.wait_subscribed();
+    let mut publisher = broker.publisher().expect("connects");
+    let mut publish = |questdb: &QuestDb, range: std::ops::Range<u64>| {
+        tables.iter().for_each(|readings| readings.publish(&mut publisher, range.clone()));
+        tables.iter().for_each(|readings| readings.assert_exactly_once(questdb, range.end, Duration::from_secs(30)));
+    };
+    publish(&questdb, 0..1_000);
+    questdb.keep_copy();
+    publish(&questdb, 1_000..2_000);
+    let stored = Instant::now();
+
+    questdb.roll_back();
+    assert!(tables.iter().all(|readings| questdb.count(&readings.name) == 1_000), "the database has lost rows");
+    eventually(silence * 2, "the silence is over", || stored.elapsed() > silence);
+    tables[0].publish(&mut broker.publisher().expect("connects"), 2_000..2_001);
+    tables[0].assert_exactly_once(&questdb, 2_001, Duration::from_secs(30));
+    tables[1].assert_exactly_once(&questdb, 2_000, Duration::from_secs(30));
+    daemon.wait_drained(4_001, Duration::from_secs(10));
+    assert_eq!(daemon.ledger("stored"), 4_001);
+}
+
+/// Names of tables, one for each lane.
+fn tables_of_each_lane() -> [String; LANES as usize] {
+    std::array::from_fn(|lane| {
+        let mut names = std::iter::repeat_with(|| unique("unmet"));
+        names.find(|name| table_hash(name) % LANES == lane as u32).expect("endless")
+    })
 }
 
 fn failures(daemon: &Daemon) -> u64 {

@@ -65,6 +65,15 @@ impl DaemonBuilder {
             .set(&format!("{key}.fields.seq"), "long")
     }
 
+    /// The same, but with the time of receipt as the readings' time; their own is an ordinary field.
+    #[must_use]
+    pub fn source_by_receipt(self, readings: &Readings) -> Self {
+        let key = format!("source.{}", readings.name);
+        self.set(&format!("{key}.topic"), readings.pattern())
+            .set(&format!("{key}.table"), readings.name.clone())
+            .set(&format!("{key}.fields.seq"), "long")
+    }
+
     /// Sets a key, such as `ring.size`.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<toml::Value>) -> Self {

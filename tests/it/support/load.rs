@@ -1,6 +1,7 @@
 //! Readings that can be told apart, and the check that each is in QuestDB exactly once.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -84,6 +85,19 @@ impl Readings {
 /// Distinct readings in a table; 0 while it does not exist.
 pub fn distinct(questdb: &QuestDb, table: &str) -> i64 {
     questdb.number(&format!("SELECT count() FROM (SELECT DISTINCT device, seq FROM '{table}')"))
+}
+
+/// Each device with the times of its readings, in the order of sequence numbers; of a reading that is there twice, the
+/// first.
+pub fn first_times(questdb: &QuestDb, table: &str) -> BTreeMap<String, Vec<String>> {
+    let rows =
+        questdb.sql(&format!("SELECT device, seq, min(timestamp) FROM '{table}' ORDER BY device, seq LIMIT 1000000"));
+    let mut times: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let [device, time] = [0, 2].map(|at| row[at].as_str().expect("text").to_owned());
+        times.entry(device).or_default().push(time);
+    }
+    times
 }
 
 /// A steady load from a thread of its own. After a lost connection it goes on from the first reading that was not

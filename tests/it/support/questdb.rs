@@ -1,6 +1,11 @@
 //! A QuestDB server of its own, or the one that tests share when their tables have names of their own.
 
-use std::{path::PathBuf, sync::OnceLock, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -105,6 +110,26 @@ impl QuestDb {
         }
     }
 
+    /// Stops it, keeps a copy of its data, and starts it again.
+    pub fn keep_copy(&mut self) {
+        self.stop();
+        copy(&self.dir, &self.copy_dir());
+        self.restart();
+    }
+
+    /// Kills it and starts it on the data of [`Self::keep_copy`], as if nothing written since had reached the disk.
+    pub fn roll_back(&mut self) {
+        self.kill9();
+        std::fs::remove_dir_all(&self.dir).expect("its data can be removed");
+        copy(&self.copy_dir(), &self.dir);
+        self.restart();
+    }
+
+    fn copy_dir(&self) -> PathBuf {
+        let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        self.dir.with_file_name(format!("copy_of_{name}"))
+    }
+
     /// Freezes it: connections stay open, nothing is answered.
     pub fn pause(&self) {
         self.running.as_ref().expect("running").signal(Signal::STOP);
@@ -155,6 +180,11 @@ impl QuestDb {
             self.try_sql(&statement).is_ok_and(|rows| rows.iter().all(|row| row[0] == row[1]))
         });
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").args(["-a", "--sparse=always"]).arg(from).arg(to).status().expect("cp");
+    assert!(status.success(), "cp -a {} {}: {status}", from.display(), to.display());
 }
 
 fn which(program: &str) -> PathBuf {
