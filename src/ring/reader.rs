@@ -88,11 +88,18 @@ impl Reader {
     /// The next data record; none when there is nothing more that is durable.
     #[allow(clippy::should_implement_trait, reason = "it lends from the reader, which an iterator cannot")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
-        self.next_before(Pos(u64::MAX))
+        self.next_with(Pos(u64::MAX), |_, _| true)
     }
 
     /// The next data record that begins before `limit`; none when there is none that is durable.
-    pub fn next_before(&mut self, limit: Pos) -> Result<Option<Record<'_>>, ReadError> {
+    ///
+    /// Of a record whose body is not wanted (by its kind and the hash of its table's name) only the header is read: its body is
+    /// empty, and its checksum is left to who reads the body.
+    pub fn next_with(
+        &mut self,
+        limit: Pos,
+        wants_body: impl Fn(Kind, u32) -> bool,
+    ) -> Result<Option<Record<'_>>, ReadError> {
         let end = self.log.readable().min(limit);
         loop {
             if self.at.pos >= end {
@@ -108,8 +115,9 @@ impl Reader {
             if header.seq != self.at.seq || header.total() > left {
                 return Err(ReadError::Corrupt { at: self.at });
             }
-            let start = self.fill(end, header.needed())?;
-            if !header.checks_out(self.log.checksum(), self.at.pos.0, &self.window[start..]) {
+            let wanted = header.kind.is_data() && wants_body(header.kind, header.table_hash);
+            let start = if wanted { self.fill(end, header.needed())? } else { start };
+            if wanted && !header.checks_out(self.log.checksum(), self.at.pos.0, &self.window[start..]) {
                 return Err(ReadError::Corrupt { at: self.at });
             }
             let mark = self.at;
@@ -118,6 +126,7 @@ impl Reader {
                 self.at.seq.0 += 1;
                 self.at = self.log.over_gap(self.at);
                 let body = start + RECORD_HEADER_BYTES;
+                let body_end = if wanted { body + header.len as usize } else { body };
                 return Ok(Some(Record {
                     seq: mark.seq,
                     mark,
@@ -127,7 +136,7 @@ impl Reader {
                     table_hash: header.table_hash,
                     rows: header.rows,
                     received: header.received,
-                    body: &self.window[body..body + header.len as usize],
+                    body: &self.window[body..body_end],
                 }));
             }
             self.at = self.log.over_gap(self.at);

@@ -150,7 +150,7 @@ impl Settlement {
         while self.walker.mark().pos < upto.pos {
             let lanes = &self.lanes;
             // No further: behind the last record before `upto` may stand a commit, and behind that a record without a fate.
-            let Some(record) = self.walker.next_before(upto.pos)? else { break };
+            let Some(record) = self.walker.next_with(upto.pos, |_, _| give_up)? else { break };
             if record.kind == Kind::Rows {
                 let rows = u64::from(record.rows);
                 let excepted = self.exceptions.get(&record.seq).map_or(0, |n| u64::from(*n)).min(rows);
