@@ -10,6 +10,7 @@ MESSAGES   ?= 200000
 BACKLOG    ?= 1000000
 
 SYSCONFDIR ?= /etc
+SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
 .PHONY: help build release demo test unit it bench fmt fmt-check lint deny deps install uninstall clean
@@ -58,15 +59,20 @@ deny:                ## Checks licences, sources, bans and advisories of all dep
 	@$(TOOLS)/install-deps deny
 	@$(TOOLS)/deny
 
-install: release     ## Installs the program, its unit and an example configuration under DESTDIR and PREFIX.
+install: release     ## Installs the program, its unit, its user and an example configuration under DESTDIR and PREFIX.
 	install -D -m 0755 target/release/forebay "$(DESTDIR)$(PREFIX)/bin/forebay"
 	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
 	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
 	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
+	install -D -m 0644 systemd/forebay.sysusers "$(DESTDIR)$(SYSUSERS)"
 	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/forebay.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
+# A package's scripts make the user; without DESTDIR it is made at once.
+ifeq ($(DESTDIR),)
+	systemd-sysusers "$(SYSUSERS)"
+endif
 
-uninstall:           ## Removes the program and its unit; configuration and data stay.
-	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service"
+uninstall:           ## Removes the program and its unit; configuration, data and user stay.
+	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)"
 
 clean:               ## Removes everything that was built.
 	$(CARGO) clean

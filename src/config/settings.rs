@@ -417,7 +417,7 @@ pub struct Control {
     /// A loopback address to listen on as well; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// File holding the token that `/write` over `listen` asks for.
+    /// Has no effect: what `listen` serves can only be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
 }

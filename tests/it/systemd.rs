@@ -48,6 +48,7 @@ fn the_unit_starts_reports_restarts_reloads_and_stops() {
     for (from, to) in [
         (FOREBAY.to_owned(), "forebay"),
         (root("systemd/forebay.service"), "forebay.service"),
+        (root("systemd/forebay.sysusers"), "forebay.sysusers"),
         (root("conf/forebay.toml"), "forebay.toml"),
         (root("tests/tools/systemd-inside"), "inside"),
     ] {

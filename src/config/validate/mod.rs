@@ -81,7 +81,8 @@ fn check_control(control: &Control, findings: &mut Findings) {
     match u32::from_str_radix(&control.mode, 8) {
         Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => {
             if mode & 0o002 != 0 {
-                findings.warn("control.mode", "every user of the machine may read and write over the socket");
+                findings
+                    .warn("control.mode", "every user of the machine may read over the socket, and ask for flushes");
             }
         }
         _ => {
@@ -94,18 +95,18 @@ fn check_control(control: &Control, findings: &mut Findings) {
     {
         findings.problem("control.group", "it is empty; name a group or remove the key");
     }
-    match (&control.listen, &control.token_file) {
-        (Some(address), _) if !address.ip().is_loopback() => findings.problem(
+    if let Some(address) = control.listen
+        && !address.ip().is_loopback()
+    {
+        findings.problem(
             "control.listen",
             format!(
                 "{address} is reachable from outside; use 127.0.0.1 or [::1], and a reverse proxy with TLS before it"
             ),
-        ),
-        (Some(_), None) => {
-            findings.warn("control.listen", "without token_file any user of the machine may write over it");
-        }
-        (None, Some(_)) => findings.warn("control.token_file", "it has no effect without control.listen"),
-        _ => {}
+        );
+    }
+    if control.token_file.is_some() {
+        findings.warn("control.token_file", "it has no effect: over control.listen one can only read; remove it");
     }
 }
 
