@@ -117,14 +117,23 @@ impl Lane {
             return false;
         }
         self.started_asked = Some(Instant::now());
-        // A server that cannot say is met by the next request; a version that does not know the question is left alone.
-        let Ok(Some(started)) = self.encoder.sql.started() else { return false };
-        if self.shared.is_first_sight(&started) {
+        // Both from before the answer: what happens after the question is not vouched for.
+        let (asked_at, marks) = (self.encoder.clock.since_boot(), self.encoder.ring.marks());
+        let started = match self.encoder.sql.started() {
+            Ok(started) => started,
+            // A server that does not answer is met by the next request.
+            Err(_) => return false,
+        };
+        // A version that does not know the question is taken at its word: it runs.
+        let Some(started) = started.filter(|started| !self.shared.is_first_sight(started)) else {
+            self.encoder.ring.database_seen(asked_at);
             return false;
-        }
-        let marks = self.encoder.ring.marks();
+        };
         tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
+        self.encoder.ring.database_restarted();
         self.shared.ask_rewind(marks.safe.max(marks.tail));
+        // Lanes that have nothing to do rewind now too.
+        self.encoder.ring.wake_all();
         self.follow_rewind()
     }
 

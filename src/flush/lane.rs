@@ -268,7 +268,13 @@ impl Lane {
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
             let wait = self.late.map_or(idle, |(due, _)| due.saturating_duration_since(Instant::now()));
+            let marks = ring.marks();
+            // Until everything sent is safe the server is asked now and then whether it still is the one that took it.
+            let wait = if marks.safe < marks.settled { wait.min(self.ask_started_every) } else { wait };
             if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
+                if marks.safe < marks.settled {
+                    self.notice_restart();
+                }
                 return false;
             }
             first_at = Instant::now();

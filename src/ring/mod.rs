@@ -180,6 +180,19 @@ impl Ring {
         }
     }
 
+    /// Takes note that the database had not been restarted at that time (since boot). Only so does what is settled become
+    /// safe in time: what a database acknowledged shortly before it died may not have been synced.
+    pub fn database_seen(&self, at: Duration) {
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).database_seen(at, now);
+    }
+
+    /// Takes note that the database was restarted, and that everything from safe on is sent again.
+    pub fn database_restarted(&self) {
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).database_restarted(now);
+    }
+
     /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.
     pub fn except(&self, seq: Seq, rows: u32) {
         lock(&self.shared.settlement).except(seq, rows);

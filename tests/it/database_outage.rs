@@ -128,21 +128,25 @@ fn a_restart_that_no_request_met_is_noticed_before_the_next_one() {
 
 #[test]
 fn a_restart_that_no_request_met_is_noticed_after_a_silence_longer_than_the_window() {
-    for_an_unmet_restart("4s", Duration::from_secs(5));
+    for_an_unmet_restart("4s", Duration::from_secs(8));
 }
 
 /// Rows are acknowledged by a database that then dies with them, while forebay has nothing to send for `silence`.
 fn for_an_unmet_restart(resend_window: &str, silence: Duration) {
     let _alone = heavy();
     let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
-    let tables = tables_of_each_lane().map(|name| Readings::new(name, 10));
+    let [other, table] = tables_of_each_lane().map(|name| Readings::new(name, 10));
     let builder = DaemonBuilder::new().servers(&broker, &questdb).set("questdb.resend_window", resend_window);
-    let daemon = tables.iter().fold(builder, DaemonBuilder::source).start();
+    let daemon = builder.source(&other).source(&table).start();
     daemon.wait_subscribed();
     let mut publisher = broker.publisher().expect("connects");
     let mut publish = |questdb: &QuestDb, range: std::ops::Range<u64>| {
-        tables.iter().for_each(|readings| readings.publish(&mut publisher, range.clone()));
-        tables.iter().for_each(|readings| readings.assert_exactly_once(questdb, range.end, Duration::from_secs(30)));
+        for readings in [&other, &table] {
+            readings.publish(&mut publisher, range.clone());
+        }
+        for readings in [&other, &table] {
+            readings.assert_exactly_once(questdb, range.end, Duration::from_secs(30));
+        }
     };
     publish(&questdb, 0..1_000);
     questdb.keep_copy();
@@ -150,13 +154,44 @@ fn for_an_unmet_restart(resend_window: &str, silence: Duration) {
     let stored = Instant::now();
 
     questdb.roll_back();
-    assert!(tables.iter().all(|readings| questdb.count(&readings.name) == 1_000), "the database has lost rows");
+    assert_eq!(
+        [&other, &table].map(|readings| questdb.count(&readings.name)),
+        [1_000; 2],
+        "the database has lost rows"
+    );
     eventually(silence * 2, "the silence is over", || stored.elapsed() > silence);
-    tables[0].publish(&mut broker.publisher().expect("connects"), 2_000..2_001);
-    tables[0].assert_exactly_once(&questdb, 2_001, Duration::from_secs(30));
-    tables[1].assert_exactly_once(&questdb, 2_000, Duration::from_secs(30));
+    table.publish(&mut publisher, 2_000..2_001);
+    table.assert_exactly_once(&questdb, 2_001, Duration::from_secs(30));
+    other.assert_exactly_once(&questdb, 2_000, Duration::from_secs(30));
     daemon.wait_drained(4_001, Duration::from_secs(10));
     assert_eq!(daemon.ledger("stored"), 4_001);
+}
+
+#[test]
+fn rows_that_died_with_the_database_come_back_after_an_outage_longer_than_the_window() {
+    const WINDOW: Duration = Duration::from_secs(4);
+    let _alone = heavy();
+    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
+    let readings = Readings::new(unique("rolled_back"), 10);
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings);
+    let daemon = builder.set("questdb.resend_window", format!("{}s", WINDOW.as_secs())).start();
+    daemon.wait_subscribed();
+    let mut publisher = broker.publisher().expect("connects");
+    readings.publish(&mut publisher, 0..1_000);
+    readings.assert_exactly_once(&questdb, 1_000, Duration::from_secs(30));
+    questdb.keep_copy();
+    readings.publish(&mut publisher, 1_000..2_000);
+    readings.assert_exactly_once(&questdb, 2_000, Duration::from_secs(30));
+
+    questdb.kill9();
+    let (died, mut published) = (Instant::now(), 2_000);
+    eventually(WINDOW * 3, "the window is over twice", || {
+        readings.publish(&mut publisher, published..published + 10);
+        published += 10;
+        died.elapsed() > WINDOW * 2
+    });
+    questdb.roll_back();
+    readings.assert_exactly_once(&questdb, published, Duration::from_secs(30));
 }
 
 /// Names of tables, one for each lane.
