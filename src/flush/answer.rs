@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
+    batching::Span,
     encode::EncodeError,
     lane::{Lane, SLACK},
     policy::Outcome,
@@ -58,7 +59,7 @@ impl Lane {
         match result {
             Ok(()) => {
                 self.stored(span.rows, took);
-                self.settle(span.end)
+                self.settle(span)
             }
             Err(WriteError::BadRow { line, message }) => self.isolate(span, Some(line), &message),
             Err(WriteError::Refused { message }) => self.isolate(span, None, &message),
@@ -102,11 +103,15 @@ impl Lane {
         self.report();
     }
 
-    /// Tells the ring that everything before `end` has its fate.
-    pub(super) fn settle(&mut self, end: Mark) -> Result<(), Trouble> {
-        self.encoder.count_set_aside()?;
-        self.encoder.ring.lane_done(self.number, end);
-        self.high = self.high.max(end);
+    /// Tells the ring that the rows of a batch, and everything before it, have their fate. On trouble the batch is sent again.
+    pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
+        // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
+        self.high = self.high.max(span.end);
+        if let Err(error) = self.encoder.count_set_aside() {
+            self.reader.seek(span.start);
+            return Err(error.into());
+        }
+        self.encoder.ring.lane_done(self.number, span.end);
         Ok(())
     }
 
@@ -126,6 +131,11 @@ impl Lane {
         tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
         self.shared.ask_rewind(marks.safe.max(marks.tail));
         self.follow_rewind()
+    }
+
+    /// Whether [`Self::refresh`] or [`Self::follow_rewind`] has something to send again.
+    pub(super) fn rewind_is_due(&self) -> bool {
+        self.late.is_some_and(|(due, _)| Instant::now() >= due) || self.shared.rewinds_asked() > self.rewinds_seen
     }
 
     /// Rewinds when another lane or this one has asked for it; true when the cursor moved.

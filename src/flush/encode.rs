@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use thiserror::Error;
 
 use super::{
-    exceptions::Exceptions,
+    exceptions::{Exceptions, Id},
     quarantine::{DEAD_LETTER, Entry, Key, Quarantine},
 };
 use crate::{
@@ -83,6 +83,10 @@ impl Encoder {
         once_below: Pos,
         buffer: &mut RowBuffer,
     ) -> Result<Encoded, EncodeError> {
+        let untold = self.exceptions.claim(record.into());
+        if untold > 0 {
+            self.uncounted.push((record.seq, untold));
+        }
         match record.kind {
             Kind::Rows => {
                 if let Some(barrier) = self.examine(record)? {
@@ -125,13 +129,14 @@ impl Encoder {
 
     /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.
     pub fn each_row(&mut self, record: &Record<'_>, once_below: Pos, each: EachRow<'_>) -> Result<(), EncodeError> {
-        let touched = self.exceptions.touches(record.seq);
+        let id = Id::from(record);
+        let touched = self.exceptions.touches(id);
         let Ok(rows) = Rows::decode(record.body) else { return self.set_damaged_aside(record, 0) };
         let table = rows.table;
         for (index, row) in rows.enumerate() {
             let index = index as u16;
             let Ok(row) = row else { return self.set_damaged_aside(record, index) };
-            if touched && self.exceptions.contains(record.seq, index) {
+            if touched && self.exceptions.contains(id, index) {
                 continue;
             }
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
@@ -193,13 +198,13 @@ impl Encoder {
         body: &[u8],
         rows: u32,
     ) -> Result<(), EncodeError> {
-        if self.exceptions.contains(record.seq, row) {
+        if self.exceptions.contains(record.into(), row) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
         self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body })?;
-        self.exceptions.insert(record.seq, row);
+        self.exceptions.insert(record.into(), row);
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
             _ => self.uncounted.push((record.seq, rows)),

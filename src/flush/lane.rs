@@ -68,6 +68,8 @@ pub(super) struct Lane {
     pub late: Option<(Instant, Mark)>,
     pub filled_at: Instant,
     pub schema_since: Instant,
+    /// What was safe at `schema_since`.
+    pub safe_then: Mark,
     pub flushes_seen: u64,
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
@@ -136,6 +138,10 @@ impl Lane {
                 self.receive()?;
             }
         }
+        // The change of a table that comes next is part of the probe: it fails with a growing backoff, not afresh each time.
+        if self.barrier.is_some() {
+            return Ok(());
+        }
         self.breaker.succeeded();
         self.shared.report(self.number, |report| {
             if report.health > Health::Slow {
@@ -149,6 +155,10 @@ impl Lane {
 
     /// One round: wait for enough rows, encode them, take the answer of the request before, send.
     pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
+        if self.flight.is_some() && self.rewind_is_due() {
+            // While a backlog lasts something is always in flight; what is due comes before the next request.
+            return self.receive();
+        }
         self.refresh();
         if self.flight.is_none() {
             self.follow_rewind();
@@ -191,6 +201,10 @@ impl Lane {
         if self.flight.is_some()
             && let Err(trouble) = self.receive()
         {
+            // What was encoded meanwhile goes with its buffer, unless the cursor is before it already.
+            if self.reader.mark() == span.end {
+                self.reader.seek(span.start);
+            }
             self.give_back(buffer);
             return Err(trouble);
         }
@@ -223,7 +237,10 @@ impl Lane {
         if self.schema_since.elapsed() > SCHEMA_AGE {
             self.schema_since = Instant::now();
             self.encoder.schema.forget();
-            self.encoder.exceptions.forget_before(self.encoder.ring.marks().tail.seq);
+            // A rewind that was asked for a while ago goes back to what was safe then.
+            let keep = self.late.map_or(self.safe_then, |(_, mark)| mark.min(self.safe_then));
+            self.encoder.exceptions.forget_before(keep.seq);
+            self.safe_then = self.encoder.ring.marks().safe;
         }
     }
 

@@ -156,6 +156,11 @@ impl Shared {
         *rewind = (rewind.0 + 1, mark);
     }
 
+    /// How many times a rewind was asked of all lanes.
+    pub fn rewinds_asked(&self) -> u64 {
+        lock(&self.rewind).0
+    }
+
     /// How far to rewind, when that was asked since `seen`.
     pub fn rewind_asked(&self, seen: &mut u64) -> Option<Mark> {
         let (asked, mark) = *lock(&self.rewind);
