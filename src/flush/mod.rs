@@ -218,6 +218,7 @@ fn encoder(context: &FlushContext, sql: &Sql, exceptions: &Arc<Exceptions>, quar
         clock: Arc::clone(&context.clock),
         uncounted: Vec::new(),
         scratch: Vec::new(),
+        known: encode::KnownShapes::default(),
     }
 }
 

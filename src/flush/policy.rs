@@ -209,7 +209,7 @@ mod tests {
         let quiet = decide(Dynamic::default(), 1.0, 0.7, 1.0, 1.0);
         assert!(quiet.linger <= LEAST_LINGER && quiet.reason.starts_with("quiet"), "{quiet:?}");
         let flow = decide(Dynamic::default(), 1.0, 0.7, 100.0, 10_000.0);
-        assert!(flow.linger >= Duration::from_millis(80) && flow.linger <= Duration::from_millis(120), "{flow:?}");
+        assert!(flow.linger >= Duration::from_millis(75) && flow.linger <= Duration::from_millis(120), "{flow:?}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
         let length = answer.len();
         write!(
             out,
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{answer}"
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{answer}"
         )
         .ok()?;
     }
@@ -150,11 +150,12 @@ impl Bench {
         let shared = Arc::new(Shared::new(1, context.batch.clone()));
         let mut lane = lane(&context, 0, encoder, &shared, &connection).unwrap();
         lane.breaker = Breaker::default();
+        // So that the first buffer speaks the stand-in's version of the protocol.
+        lane.writer.as_mut().unwrap().connect().unwrap();
         Self { lane, ring, quarantine, database, _directory: directory }
     }
 
-    fn append(&self, kind: Kind, table: &str, rows: u16, body: &[u8]) -> Pos {
-        let part = Part { kind, table_hash: table_hash(table), rows, body };
+    fn append(&self, part: Part<'_>) -> Pos {
         let end = self.ring.append(&[part], Received::default()).unwrap().end;
         let deadline = Instant::now() + DEADLINE;
         while self.ring.marks().durable.pos < end && Instant::now() < deadline {
@@ -173,13 +174,15 @@ impl Bench {
         };
         let mut body = Vec::new();
         encode_rows("t", &[row], &mut body).unwrap();
-        self.append(Kind::Rows, "t", 1, &body)
+        self.append(Part { kind: Kind::Rows, table_hash: table_hash("t"), rows: 1, body: &body })
     }
 
     fn dead_letter(&self) -> Pos {
         let mut body = Vec::new();
         encode_dead_letter(&DeadLetter { reason: "r", topic: "t", payload: b"p" }, &mut body);
-        self.append(Kind::DeadLetter, "t", 1, &body)
+        // Of no table, and no rows.
+        let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body };
+        self.append(part)
     }
 
     /// A round for a batch of at most so many rows.
@@ -240,7 +243,7 @@ fn a_quarantine_that_cannot_be_written_loses_neither_batch() {
     bench.settle(end);
     assert!(bench.stored(1) > 0 && bench.stored(2) == 1);
     let ledger = bench.ring.ledger();
-    assert_eq!((ledger.stored, ledger.quarantined, bench.quarantine.status().entries), (2, 1, 1));
+    assert_eq!((ledger.stored, ledger.quarantined, bench.quarantine.status().entries), (2, 0, 1));
 }
 
 #[test]
@@ -323,6 +326,6 @@ fn a_row_found_in_quarantine_is_not_sent_and_counted_once() {
     let end = bench.dead_letter();
     bench.settle(end);
     let ledger = bench.ring.ledger();
-    assert_eq!((bench.stored(1), ledger.stored, ledger.quarantined), (0, 0, 2));
+    assert_eq!((bench.stored(1), ledger.stored, ledger.quarantined), (0, 0, 1));
     assert_eq!(bench.quarantine.status().entries, 0);
 }
