@@ -180,6 +180,21 @@ impl Ring {
         }
     }
 
+    /// Takes note that the database was just seen not to have restarted: what is settled for a resend window is safe.
+    pub fn confirm_kept(&self) {
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).confirm_kept(now);
+        if self.shared.log.starved() {
+            self.shared.bell.ring();
+        }
+    }
+
+    /// Takes note that the database has restarted and all from safe on is going to be sent again: its resend window begins anew.
+    pub fn begin_window_anew(&self) {
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).begin_window_anew(now);
+    }
+
     /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.
     pub fn except(&self, seq: Seq, rows: u32) {
         lock(&self.shared.settlement).except(seq, rows);

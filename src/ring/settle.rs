@@ -191,6 +191,18 @@ impl Settlement {
         safe
     }
 
+    /// Takes note that the database was seen not to have restarted.
+    pub fn confirm_kept(&mut self, now: Duration) {
+        self.window.confirm(now);
+        self.publish(now);
+    }
+
+    /// Takes note that the database has restarted, and that all from safe on is going to be sent again.
+    pub fn begin_window_anew(&mut self, now: Duration) {
+        self.window.begin_anew(now, self.outcome.settled);
+        self.publish(now);
+    }
+
     /// Where a durable record is. Exceptions outlive the record's place in the ring: latest values refer to it longer.
     pub fn state_of(&self, seq: Seq) -> State {
         if self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq)) {

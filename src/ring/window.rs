@@ -13,12 +13,14 @@ pub struct ResendWindow {
     window: Duration,
     samples: VecDeque<(Duration, Mark)>,
     safe: Mark,
+    /// Time since boot at which the database was last seen not to have restarted since it stored what is settled.
+    kept: Option<Duration>,
 }
 
 impl ResendWindow {
     /// A window that begins with `safe` known to be old enough.
     pub fn new(window: Duration, safe: Mark) -> Self {
-        Self { window, samples: VecDeque::new(), safe }
+        Self { window, samples: VecDeque::new(), safe, kept: None }
     }
 
     /// Takes note that at `now` (time since boot) everything before `settled` is settled; returns what is safe.
@@ -30,14 +32,27 @@ impl ResendWindow {
         {
             self.samples.push_back((now, settled));
         }
-        while let Some(&(time, mark)) = self.samples.front() {
-            if now.saturating_sub(time) < self.window {
+        let kept = if self.window.is_zero() { Some(now) } else { self.kept };
+        while let (Some(&(time, mark)), Some(kept)) = (self.samples.front(), kept) {
+            if kept.checked_sub(time).is_none_or(|age| age < self.window) {
                 break;
             }
             self.safe = mark;
             self.samples.pop_front();
         }
         self.safe
+    }
+
+    /// Takes note that at `now` the database has what it said it stored, as far as it is a window old.
+    pub fn confirm(&mut self, now: Duration) {
+        self.kept = Some(now);
+    }
+
+    /// Takes note that the database may have lost what is not safe: that counts as settled at `now`, when it is sent again.
+    pub fn begin_anew(&mut self, now: Duration, settled: Mark) {
+        self.samples.clear();
+        self.samples.push_back((now, settled));
+        self.kept = Some(now);
     }
 
     /// Gives up the window before `mark`, because its space is needed more.
@@ -62,10 +77,27 @@ mod tests {
     fn nothing_is_safe_before_the_window_has_passed_and_all_is_after_it() {
         let mut window = ResendWindow::new(Duration::from_secs(64), Mark::default());
         for second in 0..64 {
+            window.confirm(Duration::from_secs(second));
             assert_eq!(window.advance(Duration::from_secs(second), mark(10 + second)), Mark::default());
         }
+        window.confirm(Duration::from_secs(64));
         assert_eq!(window.advance(Duration::from_secs(64), mark(99)), mark(10));
+        window.confirm(Duration::from_secs(200));
         assert_eq!(window.advance(Duration::from_secs(200), mark(99)), mark(99));
+    }
+
+    #[test]
+    fn time_alone_makes_nothing_safe_and_a_restart_begins_the_window_anew() {
+        let mut window = ResendWindow::new(Duration::from_secs(60), Mark::default());
+        let at = Duration::from_secs;
+        window.confirm(at(0));
+        window.advance(at(0), mark(5));
+        assert_eq!(window.advance(at(1_000), mark(5)), Mark::default(), "nobody has looked since");
+        window.begin_anew(at(1_000), mark(5));
+        window.confirm(at(1_059));
+        assert_eq!(window.advance(at(1_059), mark(5)), Mark::default());
+        window.confirm(at(1_060));
+        assert_eq!(window.advance(at(1_060), mark(5)), mark(5));
     }
 
     #[test]
