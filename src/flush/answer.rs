@@ -124,6 +124,8 @@ impl Lane {
             return false;
         }
         let ring = &self.encoder.ring;
+        // From before the question: what happens after it is not vouched for.
+        let asked_at = self.encoder.clock.since_boot();
         match self.encoder.sql.started() {
             // The next request meets what ails it.
             Err(_) => false,
@@ -132,11 +134,13 @@ impl Lane {
                 tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
                 ring.begin_window_anew();
                 self.shared.ask_rewind(marks.safe.max(marks.tail));
+                // Lanes that have nothing to do rewind now, too.
+                ring.wake_all();
                 self.follow_rewind()
             }
             // A version that does not know the question is left alone.
             Ok(_) => {
-                ring.confirm_kept();
+                ring.confirm_kept(asked_at);
                 false
             }
         }

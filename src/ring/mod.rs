@@ -180,10 +180,11 @@ impl Ring {
         }
     }
 
-    /// Takes note that the database was just seen not to have restarted: what is settled for a resend window is safe.
-    pub fn confirm_kept(&self) {
+    /// Takes note that the database was seen at that time (since boot) not to have restarted: what had been settled for a resend
+    /// window by then is safe.
+    pub fn confirm_kept(&self, at: Duration) {
         let now = self.shared.clock.since_boot();
-        lock(&self.shared.settlement).confirm_kept(now);
+        lock(&self.shared.settlement).confirm_kept(at, now);
         if self.shared.log.starved() {
             self.shared.bell.ring();
         }

@@ -191,9 +191,9 @@ impl Settlement {
         safe
     }
 
-    /// Takes note that the database was seen not to have restarted.
-    pub fn confirm_kept(&mut self, now: Duration) {
-        self.window.confirm(now);
+    /// Takes note that the database was seen at that time not to have restarted.
+    pub fn confirm_kept(&mut self, at: Duration, now: Duration) {
+        self.window.confirm(at);
         self.publish(now);
     }
 

@@ -45,7 +45,7 @@ impl ResendWindow {
 
     /// Takes note that at `now` the database has what it said it stored, as far as it is a window old.
     pub fn confirm(&mut self, now: Duration) {
-        self.kept = Some(now);
+        self.kept = self.kept.max(Some(now));
     }
 
     /// Takes note that the database may have lost what is not safe: that counts as settled at `now`, when it is sent again.
