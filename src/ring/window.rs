@@ -30,6 +30,10 @@ impl ResendWindow {
         if newest.map_or(self.safe, |(_, mark)| *mark) < settled
             && newest.is_none_or(|(time, _)| now.saturating_sub(*time) >= step)
         {
+            // While nobody looks at the database, the newest sample stands for all that come.
+            if self.samples.len() > SAMPLES as usize {
+                self.samples.pop_back();
+            }
             self.samples.push_back((now, settled));
         }
         let kept = if self.window.is_zero() { Some(now) } else { self.kept };
