@@ -141,8 +141,12 @@ fn for_an_unmet_restart(resend_window: &str, silence: Duration) {
     daemon.wait_subscribed();
     let mut publisher = broker.publisher().expect("connects");
     let mut publish = |questdb: &QuestDb, range: std::ops::Range<u64>| {
-        tables.iter().for_each(|readings| readings.publish(&mut publisher, range.clone()));
-        tables.iter().for_each(|readings| readings.assert_exactly_once(questdb, range.end, Duration::from_secs(30)));
+        for readings in &tables {
+            readings.publish(&mut publisher, range.clone());
+        }
+        for readings in &tables {
+            readings.assert_exactly_once(questdb, range.end, Duration::from_secs(30));
+        }
     };
     publish(&questdb, 0..1_000);
     questdb.keep_copy();

@@ -313,7 +313,7 @@ mod tests {
         assert!(quarantine.sync().is_err());
         // Beyond the buffer each push has to write; tried again and again it is neither kept nor counted.
         for _ in 0..100 {
-            assert!(push(&quarantine, 3, &[7; 70 << 10]).is_err());
+            assert!(push(&quarantine, 3, &vec![7; 70 << 10]).is_err());
         }
         assert_eq!(quarantine.status().entries, 2);
         // As a write that got half way leaves it.
