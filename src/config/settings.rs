@@ -367,7 +367,7 @@ pub struct Batch {
     pub strategy: Strategy,
     /// Most rows a batch.
     pub max_rows: usize,
-    /// Most bytes a batch (as encoded for QuestDB).
+    /// Most bytes a batch (as encoded for QuestDB), and no more than [`Batch::request_limit`].
     pub max_bytes: Bytes,
     /// Longest a row waits for company.
     #[serde(with = "duration")]
@@ -377,6 +377,17 @@ pub struct Batch {
     pub target_latency: Duration,
     /// Most lanes (threads that send); a table stays in one.
     pub max_lanes: usize,
+}
+
+/// Memory for rows being encoded and sent, all lanes together.
+pub const MAX_BUFFERED: Bytes = Bytes::mib(8);
+
+impl Batch {
+    /// Bytes of a batch that no setting exceeds: the lanes share [`MAX_BUFFERED`], and each has one batch in flight while it
+    /// fills another.
+    pub fn request_limit(&self) -> Bytes {
+        Bytes(MAX_BUFFERED.0 / 2 / self.max_lanes.max(1) as u64)
+    }
 }
 
 impl Default for Batch {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
+    batching::Span,
     encode::EncodeError,
     lane::{Lane, SLACK},
     policy::Outcome,
@@ -58,7 +59,7 @@ impl Lane {
         match result {
             Ok(()) => {
                 self.stored(span.rows, took);
-                self.settle(span.end)
+                self.settle(span)
             }
             Err(WriteError::BadRow { line, message }) => self.isolate(span, Some(line), &message),
             Err(WriteError::Refused { message }) => self.isolate(span, None, &message),
@@ -102,39 +103,58 @@ impl Lane {
         self.report();
     }
 
-    /// Tells the ring that everything before `end` has its fate.
-    pub(super) fn settle(&mut self, end: Mark) -> Result<(), Trouble> {
-        self.encoder.count_set_aside()?;
-        self.encoder.ring.lane_done(self.number, end);
-        self.high = self.high.max(end);
+    /// Tells the ring that the rows of a batch, and everything before it, have their fate. On trouble the batch is sent again.
+    pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
+        // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
+        self.high = self.high.max(span.end);
+        if let Err(error) = self.encoder.count_set_aside() {
+            self.reader.seek(span.start);
+            return Err(error.into());
+        }
+        self.encoder.ring.lane_done(self.number, span.end);
         Ok(())
     }
 
-    /// Asks the server when it was started, unless that was done a moment ago. When that has changed, every lane rewinds to
-    /// safe: QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows.
+    /// Asks the server when it was started, unless that was done a moment ago; true when the cursor was rewound.
+    ///
+    /// QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows. Only an
+    /// answer lets what is settled become safe; when it is another than before, every lane rewinds to safe.
     pub(super) fn notice_restart(&mut self) -> bool {
-        if self.started_asked.is_some_and(|asked| asked.elapsed() < self.ask_started_every) {
+        if !self.shared.may_ask_started(self.ask_started_every) {
             return false;
         }
-        self.started_asked = Some(Instant::now());
-        // Both from before the answer: what happens after the question is not vouched for.
-        let (asked_at, marks) = (self.encoder.clock.since_boot(), self.encoder.ring.marks());
-        let started = match self.encoder.sql.started() {
-            Ok(started) => started,
-            // A server that does not answer is met by the next request.
-            Err(_) => return false,
-        };
-        // A version that does not know the question is taken at its word: it runs.
-        let Some(started) = started.filter(|started| !self.shared.is_first_sight(started)) else {
-            self.encoder.ring.database_seen(asked_at);
-            return false;
-        };
-        tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
-        self.encoder.ring.database_restarted();
-        self.shared.ask_rewind(marks.safe.max(marks.tail));
-        // Lanes that have nothing to do rewind now too.
-        self.encoder.ring.wake_all();
-        self.follow_rewind()
+        let ring = &self.encoder.ring;
+        // From before the question: what happens after it is not vouched for.
+        let asked_at = self.encoder.clock.since_boot();
+        match self.encoder.sql.started() {
+            // The next request meets what ails it.
+            Err(_) => false,
+            Ok(Some(started)) if !self.shared.is_first_sight(&started) => {
+                let marks = ring.marks();
+                tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
+                ring.begin_window_anew();
+                self.shared.ask_rewind(marks.safe.max(marks.tail));
+                // Lanes that have nothing to do rewind now, too.
+                ring.wake_all();
+                self.follow_rewind()
+            }
+            // A version that does not know the question is left alone.
+            Ok(_) => {
+                ring.confirm_kept(asked_at);
+                false
+            }
+        }
+    }
+
+    /// Whether settled rows wait to become safe.
+    pub(super) fn window_is_open(&self) -> bool {
+        let marks = self.encoder.ring.marks();
+        marks.safe < marks.settled
+    }
+
+    /// Whether [`Self::refresh`] or [`Self::follow_rewind`] has something to send again.
+    pub(super) fn rewind_is_due(&self) -> bool {
+        self.late.is_some_and(|(due, _)| Instant::now() >= due) || self.shared.rewinds_asked() > self.rewinds_seen
     }
 
     /// Rewinds when another lane or this one has asked for it; true when the cursor moved.

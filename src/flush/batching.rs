@@ -7,12 +7,11 @@ use super::{
     policy::Decision,
 };
 use crate::{
+    config::settings,
     questdb::RowBuffer,
     ring::{Mark, Pos, ReadError},
 };
 
-/// Memory for rows being encoded and sent, all lanes together, in bytes.
-pub const MAX_BUFFERED_BYTES: usize = 8 << 20;
 /// Records set aside that end a batch.
 const MAX_SET_ASIDE: usize = 4_096;
 /// Bytes of the ring that end a batch, whatever was in them.
@@ -42,9 +41,9 @@ pub(super) enum Filled {
 }
 
 impl Lane {
-    /// Bytes of a request at most. A lane has two buffers: one in flight, one being filled.
+    /// Bytes of a request at most: `batch.max_bytes`, and no more than the lane's share of the memory for all of them.
     fn max_bytes(&self) -> usize {
-        let share = MAX_BUFFERED_BYTES / 2 / self.lanes;
+        let share = settings::MAX_BUFFERED.0 as usize / 2 / self.lanes;
         let asked = if self.batch.max_bytes.0 == 0 { usize::MAX } else { self.batch.max_bytes.0 as usize };
         asked.min(share)
     }
@@ -88,7 +87,9 @@ impl Lane {
         let once_below = self.high.pos;
         let (mut all_rows, mut filled) = (0, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
-            let record = match self.reader.next() {
+            let (lanes, number) = (self.lanes, self.number);
+            let own = |_, table_hash: u32| table_hash as usize % lanes == number;
+            let record = match self.reader.next_with(Pos(u64::MAX), own) {
                 Ok(Some(record)) => record,
                 Ok(None) => {
                     filled = Filled::NothingMore;
@@ -133,7 +134,7 @@ impl Lane {
         if span.rows == 0 {
             self.give_back(buffer);
             self.report();
-            return if span.end == span.start { Ok(()) } else { self.settle(span.end) };
+            return if span.end == span.start { Ok(()) } else { self.settle(span) };
         }
         if self.notice_restart() {
             self.rewind_to(span.start);

@@ -1,11 +1,11 @@
 //! From ring records to rows of a request; what cannot be sent goes to quarantine.
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use thiserror::Error;
 
 use super::{
-    exceptions::Exceptions,
+    exceptions::{Exceptions, Id},
     quarantine::{DEAD_LETTER, Entry, Key, Quarantine},
 };
 use crate::{
@@ -53,6 +53,78 @@ pub struct Barrier {
     pub symbols: Vec<String>,
 }
 
+/// Tables whose usual rows are known; forgotten beyond.
+const MAX_KNOWN_TABLES: usize = 1_024;
+/// Shapes of rows known a table; the oldest makes room.
+const MAX_KNOWN_SHAPES: usize = 4;
+
+/// Names of symbols, as in a row's encoded bytes with the values left out, of rows that go to a table as they are.
+#[derive(Debug, Default)]
+struct Shapes {
+    table: String,
+    names: Vec<Vec<u8>>,
+}
+
+impl Shapes {
+    fn hold(&self, symbol_bytes: &[u8]) -> bool {
+        self.names.iter().any(|names| is_named(symbol_bytes, names))
+    }
+}
+
+/// Names in encoded symbols, each with its length; nothing after what does not read.
+fn names(mut symbols: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (name, rest) = symbols.split_at_checked(1 + usize::from(*symbols.first()?))?;
+        let (length, rest) = rest.split_first_chunk()?;
+        symbols = rest.get(usize::from(u16::from_le_bytes(*length))..)?;
+        Some(name)
+    })
+}
+
+fn is_named(symbol_bytes: &[u8], mut wanted: &[u8]) -> bool {
+    for name in names(symbol_bytes) {
+        match wanted.strip_prefix(name) {
+            Some(rest) => wanted = rest,
+            None => return false,
+        }
+    }
+    wanted.is_empty()
+}
+
+/// Shapes by table, as long as what the schema knows does not change.
+#[derive(Debug, Default)]
+pub struct KnownShapes {
+    generation: u64,
+    tables: HashMap<u32, Shapes, foldhash::fast::RandomState>,
+}
+
+impl KnownShapes {
+    fn shapes(&self, table_hash: u32, table: &str, generation: u64) -> Option<&Shapes> {
+        if self.generation != generation {
+            return None;
+        }
+        self.tables.get(&table_hash).filter(|shapes| shapes.table == table)
+    }
+
+    fn learn(&mut self, table_hash: u32, table: &str, generation: u64, symbol_bytes: &[u8]) {
+        let full = self.tables.len() >= MAX_KNOWN_TABLES && !self.tables.contains_key(&table_hash);
+        if self.generation != generation || full {
+            self.tables.clear();
+            self.generation = generation;
+        }
+        let shapes = self.tables.entry(table_hash).or_default();
+        if shapes.table != table {
+            *shapes = Shapes { table: table.to_owned(), names: Vec::new() };
+        }
+        if !shapes.hold(symbol_bytes) {
+            if shapes.names.len() >= MAX_KNOWN_SHAPES {
+                shapes.names.remove(0);
+            }
+            shapes.names.push(names(symbol_bytes).flatten().copied().collect());
+        }
+    }
+}
+
 /// A lane's encoder.
 pub struct Encoder {
     /// The ring, for its id and for counting what is set aside.
@@ -73,6 +145,8 @@ pub struct Encoder {
     pub uncounted: Vec<(Seq, u32)>,
     /// Scratch for a quarantine entry's body.
     pub scratch: Vec<u8>,
+    /// Rows that need no second look.
+    pub known: KnownShapes,
 }
 
 impl Encoder {
@@ -83,8 +157,15 @@ impl Encoder {
         once_below: Pos,
         buffer: &mut RowBuffer,
     ) -> Result<Encoded, EncodeError> {
+        let untold = self.exceptions.claim(record.into());
+        if untold > 0 {
+            self.uncounted.push((record.seq, untold));
+        }
         match record.kind {
             Kind::Rows => {
+                if self.encode_known(record, buffer) {
+                    return Ok(Encoded::Taken);
+                }
                 if let Some(barrier) = self.examine(record)? {
                     return Ok(Encoded::Barrier(barrier));
                 }
@@ -99,6 +180,17 @@ impl Encoder {
         Ok(Encoded::Taken)
     }
 
+    /// Takes the rows in one go where that is all there is to do: they are of shapes that go to their table as they are.
+    fn encode_known(&mut self, record: &Record<'_>, buffer: &mut RowBuffer) -> bool {
+        if self.exceptions.touches(record.into()) {
+            return false;
+        }
+        let Ok(rows) = Rows::decode(record.body) else { return false };
+        let table = rows.table;
+        let Some(shapes) = self.known.shapes(record.table_hash, table, self.schema.generation()) else { return false };
+        buffer.add_all(table, rows.map(|row| row.ok().filter(|row| shapes.hold(row.symbol_bytes()))))
+    }
+
     /// Makes sure that there is a verdict on each row's shape, unless a statement has to be run first.
     fn examine(&mut self, record: &Record<'_>) -> Result<Option<Barrier>, EncodeError> {
         let Ok(rows) = Rows::decode(record.body) else { return Ok(None) };
@@ -110,7 +202,10 @@ impl Encoder {
                 continue;
             }
             last = Some(shape);
-            if self.schema.verdict(table, shape).is_some() {
+            if let Some(verdict) = self.schema.verdict(table, shape) {
+                if *verdict == Verdict::Send {
+                    self.known.learn(record.table_hash, table, self.schema.generation(), row.symbol_bytes());
+                }
                 continue;
             }
             let symbols: Vec<_> = row.symbols().map(|(name, _)| name).collect();
@@ -125,13 +220,14 @@ impl Encoder {
 
     /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.
     pub fn each_row(&mut self, record: &Record<'_>, once_below: Pos, each: EachRow<'_>) -> Result<(), EncodeError> {
-        let touched = self.exceptions.touches(record.seq);
+        let id = Id::from(record);
+        let touched = self.exceptions.touches(id);
         let Ok(rows) = Rows::decode(record.body) else { return self.set_damaged_aside(record, 0) };
         let table = rows.table;
         for (index, row) in rows.enumerate() {
             let index = index as u16;
             let Ok(row) = row else { return self.set_damaged_aside(record, index) };
-            if touched && self.exceptions.contains(record.seq, index) {
+            if touched && self.exceptions.contains(id, index) {
                 continue;
             }
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
@@ -193,13 +289,13 @@ impl Encoder {
         body: &[u8],
         rows: u32,
     ) -> Result<(), EncodeError> {
-        if self.exceptions.contains(record.seq, row) {
+        if self.exceptions.contains(record.into(), row) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
         self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body })?;
-        self.exceptions.insert(record.seq, row);
+        self.exceptions.insert(record.into(), row);
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
             _ => self.uncounted.push((record.seq, rows)),
@@ -216,5 +312,40 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        entry::encode_rows,
+        point::{Row, Timestamp},
+    };
+
+    fn body(symbols: &[(String, String)]) -> Vec<u8> {
+        let symbols = symbols.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut out = Vec::new();
+        encode_rows("t", &[Row { time: Some(Timestamp(1)), symbols, ..Row::default() }], &mut out).unwrap();
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn shapes_are_equal_when_their_names_are(
+            a in prop::collection::vec(("[ab]{1,2}", "[ab]{0,3}"), 0..4),
+            b in prop::collection::vec(("[ab]{1,2}", "[ab]{0,3}"), 0..4),
+        ) {
+            let (body_a, body_b) = (body(&a), body(&b));
+            let row_a = Rows::decode(&body_a).unwrap().next().unwrap().unwrap();
+            let row_b = Rows::decode(&body_b).unwrap().next().unwrap().unwrap();
+            let mut known = KnownShapes::default();
+            known.learn(1, "t", 5, row_a.symbol_bytes());
+            let same = a.iter().map(|(name, _)| name).eq(b.iter().map(|(name, _)| name));
+            prop_assert_eq!(known.shapes(1, "t", 5).unwrap().hold(row_b.symbol_bytes()), same);
+            prop_assert!(known.shapes(1, "u", 5).is_none() && known.shapes(1, "t", 6).is_none());
+        }
     }
 }

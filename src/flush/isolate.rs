@@ -1,13 +1,16 @@
 //! Which rows of a refused request are to blame (pure).
 //!
 //! QuestDB refuses a request as a whole. When it names the line, that row is taken out and the rest goes on; when it
-//! does not, the request is halved until one row is left. A table of which nothing is accepted has all its rows taken
-//! out, so that it cannot hold up the others.
+//! does not, the request is halved until one row is left. A table of which nothing is accepted, also where rows from all
+//! over the batch are tried one by one, has all its rows taken out, so that it cannot hold up the others.
 
 use std::{collections::HashMap, ops::Range};
 
-/// Rows of a table refused, with none accepted, that condemn the rest of its rows in the batch.
-pub const HOPELESS_AFTER: u32 = 32;
+/// Rows of a table refused, with none accepted, after which rows from all over the batch are tried one by one.
+pub const DOUBTFUL_AFTER: u32 = 32;
+/// So many of those refused condemn the rest of the table's rows in the batch. One accepted is sent again in its turn,
+/// so that an old row never overwrites a newer one.
+pub const PROBES: usize = 8;
 /// Requests shrink to no fewer rows while lines are being refused.
 const LEAST_CHUNK: usize = 64;
 
@@ -46,6 +49,8 @@ pub struct Isolation {
     ranges: Vec<Range<usize>>,
     tallies: HashMap<u32, Tally>,
     chunk: usize,
+    /// Rows of a doubtful table to be tried by themselves, the next one last.
+    probes: Vec<usize>,
 }
 
 impl Isolation {
@@ -57,6 +62,7 @@ impl Isolation {
             ranges: std::iter::once(0..rows).collect(),
             tallies: HashMap::new(),
             chunk: rows.max(1),
+            probes: Vec::new(),
             tables,
         }
     }
@@ -68,6 +74,9 @@ impl Isolation {
 
     /// What to send now. Asked again without an answer in between, it says the same.
     pub fn step(&mut self) -> Step {
+        if let Some(&row) = self.probes.last() {
+            return Step::Send(row..row + 1);
+        }
         while let Some(range) = self.ranges.last().cloned() {
             if self.left(&range).next().is_none() {
                 self.ranges.pop();
@@ -93,6 +102,9 @@ impl Isolation {
 
     /// Takes in the answer to what [`Self::step`] said to send; returns the rows that are taken out because of it.
     pub fn answer(&mut self, answer: Answer) -> Vec<usize> {
+        if let Some(row) = self.probes.pop() {
+            return self.probed(row, answer);
+        }
         let Some(range) = self.ranges.last().cloned() else { return Vec::new() };
         match answer {
             Answer::Stored => {
@@ -133,16 +145,36 @@ impl Isolation {
 
     fn take_out(&mut self, row: usize) -> Vec<usize> {
         let table = self.tables[row];
+        self.out[row] = true;
         let tally = self.tallies.entry(table).or_default();
         tally.refused += 1;
-        let hopeless = tally.refused >= HOPELESS_AFTER && !tally.accepted;
-        let taken: Vec<_> = if hopeless {
-            (0..self.tables.len()).filter(|r| self.tables[*r] == table && !self.out[*r]).collect()
-        } else {
-            vec![row]
-        };
-        for row in &taken {
-            self.out[*row] = true;
+        if tally.refused >= DOUBTFUL_AFTER && !tally.accepted {
+            let left: Vec<_> = self.left_of(table).collect();
+            // From the end towards the start, evenly.
+            let probes = PROBES.min(left.len());
+            self.probes = (0..probes).map(|n| left[(n + 1) * left.len() / probes - 1]).collect();
+        }
+        vec![row]
+    }
+
+    fn left_of(&self, table: u32) -> impl Iterator<Item = usize> {
+        (0..self.tables.len()).filter(move |row| self.tables[*row] == table && !self.out[*row])
+    }
+
+    fn probed(&mut self, row: usize, answer: Answer) -> Vec<usize> {
+        let table = self.tables[row];
+        if answer == Answer::Stored {
+            self.tallies.entry(table).or_default().accepted = true;
+            self.probes.clear();
+            return Vec::new();
+        }
+        self.out[row] = true;
+        let mut taken = vec![row];
+        if self.probes.is_empty() {
+            taken.extend(self.left_of(table));
+            for row in &taken {
+                self.out[*row] = true;
+            }
         }
         taken
     }
@@ -162,12 +194,14 @@ mod tests {
         let (mut requests, mut out, mut stored) = (0, HashSet::new(), HashSet::new());
         while let Step::Send(range) = isolation.step() {
             requests += 1;
+            let probing = !isolation.probes.is_empty();
             let sent: Vec<_> = range.filter(|row| !isolation.is_out(*row)).collect();
             let line = sent.iter().position(|row| bad.contains(row));
             let answer = if let Some(at) = line {
                 Answer::Refused { line: names_lines.then_some(at + 1) }
             } else {
-                assert!(sent.iter().all(|row| stored.insert(*row)), "a row was stored twice");
+                // A probe is sent again in its turn.
+                assert!(probing || sent.iter().all(|row| stored.insert(*row)), "a row was stored twice");
                 Answer::Stored
             };
             for row in isolation.answer(answer) {
@@ -200,7 +234,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bad_rows_first_do_not_condemn_the_good_ones_behind_them() {
+        for (bad_rows, good_rows) in [(32, 1), (32, 1_000), (40, 8), (200, 300), (1_000, 9_000)] {
+            for other_tables in [1, 2] {
+                let tables: Vec<u32> = (0..bad_rows + good_rows).map(|row| (row % other_tables) as u32).collect();
+                let bad: HashSet<_> = (0..bad_rows).collect();
+                for names_lines in [true, false] {
+                    let (_, out, stored) = play(&tables, &bad, names_lines);
+                    assert_eq!((&out, stored.len()), (&bad, good_rows));
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn good_rows_among_many_bad_ones_are_stored(
+            bad_first in 0usize..200, rows in prop::collection::vec(prop::bool::weighted(0.3), 1..300), names_lines: bool,
+        ) {
+            let rows: Vec<bool> = std::iter::repeat_n(true, bad_first).chain(rows).collect();
+            let bad: HashSet<_> = (0..rows.len()).filter(|row| rows[*row]).collect();
+            // The last row is good: the first probe finds it.
+            prop_assume!(!rows[rows.len() - 1]);
+            let (_, out, stored) = play(&vec![0; rows.len()], &bad, names_lines);
+            prop_assert_eq!(&out, &bad);
+            prop_assert_eq!(stored.len(), rows.len() - bad.len());
+        }
+
         #[test]
         fn good_rows_are_stored_once_and_bad_ones_taken_out(
             rows in prop::collection::vec((0u32..3, prop::bool::weighted(0.1)), 1..400), names_lines: bool,

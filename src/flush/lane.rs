@@ -68,13 +68,13 @@ pub(super) struct Lane {
     pub late: Option<(Instant, Mark)>,
     pub filled_at: Instant,
     pub schema_since: Instant,
+    /// What was safe at `schema_since`.
+    pub safe_then: Mark,
     pub flushes_seen: u64,
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
     pub row_bytes: usize,
-    /// When the server was last asked when it was started, and how often it is.
-    pub started_asked: Option<Instant>,
-    /// See `started_asked`.
+    /// How often the server is asked when it was started.
     pub ask_started_every: Duration,
     /// Rewinds asked of all lanes that this one has followed.
     pub rewinds_seen: u64,
@@ -136,6 +136,10 @@ impl Lane {
                 self.receive()?;
             }
         }
+        // The change of a table that comes next is part of the probe: it fails with a growing backoff, not afresh each time.
+        if self.barrier.is_some() {
+            return Ok(());
+        }
         self.breaker.succeeded();
         self.shared.report(self.number, |report| {
             if report.health > Health::Slow {
@@ -149,9 +153,13 @@ impl Lane {
 
     /// One round: wait for enough rows, encode them, take the answer of the request before, send.
     pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
+        if self.flight.is_some() && self.rewind_is_due() {
+            // While a backlog lasts something is always in flight; what is due comes before the next request.
+            return self.receive();
+        }
         self.refresh();
-        if self.flight.is_none() {
-            self.follow_rewind();
+        if self.flight.is_none() && !self.follow_rewind() && self.window_is_open() {
+            self.notice_restart();
         }
         let mut decision = self.decide();
         if let Some(rows) = rows {
@@ -191,6 +199,10 @@ impl Lane {
         if self.flight.is_some()
             && let Err(trouble) = self.receive()
         {
+            // What was encoded meanwhile goes with its buffer, unless the cursor is before it already.
+            if self.reader.mark() == span.end {
+                self.reader.seek(span.start);
+            }
             self.give_back(buffer);
             return Err(trouble);
         }
@@ -223,7 +235,10 @@ impl Lane {
         if self.schema_since.elapsed() > SCHEMA_AGE {
             self.schema_since = Instant::now();
             self.encoder.schema.forget();
-            self.encoder.exceptions.forget_before(self.encoder.ring.marks().tail.seq);
+            // A rewind that was asked for a while ago goes back to what was safe then.
+            let keep = self.late.map_or(self.safe_then, |(_, mark)| mark.min(self.safe_then));
+            self.encoder.exceptions.forget_before(keep.seq);
+            self.safe_then = self.encoder.ring.marks().safe;
         }
     }
 
@@ -268,13 +283,8 @@ impl Lane {
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
             let wait = self.late.map_or(idle, |(due, _)| due.saturating_duration_since(Instant::now()));
-            let marks = ring.marks();
-            // Until everything sent is safe the server is asked now and then whether it still is the one that took it.
-            let wait = if marks.safe < marks.settled { wait.min(self.ask_started_every) } else { wait };
+            let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
             if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
-                if marks.safe < marks.settled {
-                    self.notice_restart();
-                }
                 return false;
             }
             first_at = Instant::now();

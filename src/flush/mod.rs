@@ -18,6 +18,8 @@ mod refusal;
 mod sender;
 mod shared;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
@@ -29,7 +31,13 @@ use std::{
 use thiserror::Error;
 
 use self::{
-    breaker::Breaker, encode::Encoder, exceptions::Exceptions, flow::Flow, lane::Lane, model::Model, sender::Sender,
+    breaker::Breaker,
+    encode::Encoder,
+    exceptions::{Exceptions, Id},
+    flow::Flow,
+    lane::Lane,
+    model::Model,
+    sender::Sender,
     shared::Shared,
 };
 pub use self::{
@@ -45,8 +53,10 @@ use crate::{
     ring::Ring,
 };
 
-/// How often a lane that sends asks whether the server was restarted; well within the resend window.
-const ASK_STARTED_EVERY: Duration = Duration::from_secs(10);
+/// How often the server is asked whether it was restarted; well within the resend window.
+const ASK_STARTED_EVERY: Duration = Duration::from_secs(5);
+/// The same where the resend window is short or none.
+const LEAST_BETWEEN_ASKS: Duration = Duration::from_millis(250);
 /// Pause between looks at whether lanes have ended.
 const JOIN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -106,25 +116,15 @@ impl Flusher {
         let lanes = context.batch.max_lanes.max(1);
         let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb)?)?);
         let sql = Sql::new(Arc::clone(&connection))?;
-        let (quarantine, keys) = Quarantine::open(&context.quarantine)
+        let (quarantine, held) = Quarantine::open(&context.quarantine)
             .map_err(|source| StartError::Quarantine { path: context.quarantine.path.display().to_string(), source })?;
         let quarantine = Arc::new(quarantine);
-        let exceptions = recovered(&context.ring, &keys);
+        let exceptions = recovered(&context.ring, &held);
         context.ring.set_lanes(lanes);
         let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
         let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
-            let encoder = Encoder {
-                ring: context.ring.clone(),
-                schema: Schema::new(new_table(&context.questdb)),
-                sql: sql.clone(),
-                exceptions: Arc::clone(&exceptions),
-                quarantine: Arc::clone(&quarantine),
-                allow_narrow: Arc::clone(&context.allow_narrow),
-                clock: Arc::clone(&context.clock),
-                uncounted: Vec::new(),
-                scratch: Vec::new(),
-            };
+            let encoder = encoder(&context, &sql, &exceptions, &quarantine);
             let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
@@ -190,16 +190,38 @@ impl Flusher {
     }
 }
 
-/// Rows of this ring that are in quarantine; the ring is told of them, for its ledger and its answers.
-fn recovered(ring: &Ring, keys: &[quarantine::Key]) -> Arc<Exceptions> {
+/// Rows of this ring that are in quarantine.
+///
+/// Of settled records the ring is told at once, for its answers; of the others, which its ledger has yet to count, when
+/// they are read and prove to be the ones that were set aside.
+fn recovered(ring: &Ring, held: &[quarantine::Held]) -> Arc<Exceptions> {
     let exceptions = Exceptions::default();
-    let tail = ring.marks().tail.seq;
-    for key in keys.iter().filter(|key| key.ring_id == ring.id() && key.seq >= tail) {
-        if exceptions.insert(key.seq, key.row) {
+    let marks = ring.marks();
+    for quarantine::Held { key, received } in held.iter().filter(|held| held.key.ring_id == ring.id()) {
+        let id = Id { seq: key.seq, received: *received };
+        if key.seq >= marks.settled.seq {
+            exceptions.recover(id, key.row);
+        } else if key.seq >= marks.tail.seq && exceptions.insert(id, key.row) {
             ring.except(key.seq, 1);
         }
     }
+    exceptions.forget_before(marks.safe.seq);
     Arc::new(exceptions)
+}
+
+fn encoder(context: &FlushContext, sql: &Sql, exceptions: &Arc<Exceptions>, quarantine: &Arc<Quarantine>) -> Encoder {
+    Encoder {
+        ring: context.ring.clone(),
+        schema: Schema::new(new_table(&context.questdb)),
+        sql: sql.clone(),
+        exceptions: Arc::clone(exceptions),
+        quarantine: Arc::clone(quarantine),
+        allow_narrow: Arc::clone(&context.allow_narrow),
+        clock: Arc::clone(&context.clock),
+        uncounted: Vec::new(),
+        scratch: Vec::new(),
+        known: encode::KnownShapes::default(),
+    }
 }
 
 fn new_table(questdb: &settings::Questdb) -> Option<NewTable> {
@@ -239,11 +261,11 @@ fn lane(
         late: None,
         filled_at: Instant::now(),
         schema_since: Instant::now(),
+        safe_then: marks.safe,
         flushes_seen: 0,
         largest_bytes: 0,
         row_bytes: 0,
-        started_asked: None,
-        ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4),
+        ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         unusual: true,
     })

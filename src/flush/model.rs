@@ -8,10 +8,6 @@ use std::time::Duration;
 
 /// Weight left to a measurement after one more.
 const FADE: f64 = 0.95;
-/// The same for the first measurements: what comes first is a poor sample, of a database that is warming up.
-const FADE_AT_FIRST: f64 = 0.7;
-/// How many those are.
-const FIRST: u64 = 20;
 /// The same while measurements keep disagreeing with the line on one side.
 const FADE_WHEN_WRONG: f64 = 0.6;
 /// Measurements in a row on one side, far off, that show the line to be wrong.
@@ -20,6 +16,12 @@ const WRONG_AFTER: u32 = 4;
 const CLIP: f64 = 3.0;
 /// Least usual error, as a fraction of the measured time: what a quiet machine varies by.
 const LEAST_ERROR: f64 = 0.05;
+/// Step by which the usual error follows the errors.
+const ERROR_STEP: f64 = 1.1;
+/// The same while the line is wrong: so it follows a new regime in some flushes, and a run of outliers not far.
+const ERROR_STEP_WHEN_WRONG: f64 = 1.5;
+/// Most usual error, as a multiple of the mean time.
+const MOST_ERROR: f64 = 1.0;
 /// A cost of a row cannot be told from flushes whose sizes differ less than this (standard deviation over mean).
 const LEAST_SPREAD: f64 = 0.05;
 /// What is believed before anything is measured (measured on loopback: about 1 ms and 0.7 µs a row).
@@ -78,11 +80,17 @@ impl Model {
         let trusted = if self.measurements <= 2 { took } else { expected + error.clamp(-bound, bound) };
         self.note_side(error, bound);
         let wrong = self.one_side.unsigned_abs() >= WRONG_AFTER;
-        let usual = if self.measurements <= FIRST { FADE_AT_FIRST } else { FADE };
-        self.fade(if wrong { FADE_WHEN_WRONG } else { usual });
-        self.add(rows, if wrong { took } else { trusted }, 1.0);
-        self.usual_error_s += 0.1 * (error.abs().min(bound) - self.usual_error_s);
+        self.fade(if wrong { FADE_WHEN_WRONG } else { FADE });
+        self.add(rows, trusted, 1.0);
+        self.note_error(error.abs(), took.min(expected), if wrong { ERROR_STEP_WHEN_WRONG } else { ERROR_STEP });
         self.fit();
+    }
+
+    /// Moves the usual error a step towards the median of the errors: however large an outlier is, it moves it no further.
+    fn note_error(&mut self, error: f64, time: f64, step: f64) {
+        let least = (LEAST_ERROR * time).max(1e-6);
+        let moved = if error > self.usual_error_s { step } else { 1.0 / step };
+        self.usual_error_s = (self.usual_error_s * moved).min(MOST_ERROR * self.time / self.weight).max(least);
     }
 
     fn note_side(&mut self, error: f64, bound: f64) {

@@ -26,6 +26,13 @@ type Blamed = BTreeMap<usize, Arc<str>>;
 impl Lane {
     /// Works off a refused batch, request by request. On trouble nothing of it counts as done: it is sent again later.
     pub(super) fn isolate(&mut self, span: Span, line: Option<usize>, message: &str) -> Result<(), Trouble> {
+        let isolated = self.send_all_but_the_bad(span, line, message);
+        self.reader.seek(if isolated.is_ok() { span.end } else { span.start });
+        isolated?;
+        self.settle(span)
+    }
+
+    fn send_all_but_the_bad(&mut self, span: Span, line: Option<usize>, message: &str) -> Result<(), Trouble> {
         let (places, tables) = self.index(span)?;
         tracing::warn!(
             lane = self.number,
@@ -40,7 +47,6 @@ impl Lane {
         let mut buffer = self.take_spare();
         while let Step::Send(range) = isolation.step() {
             if self.shared.stopping().is_some_and(|left| left.is_zero()) {
-                self.reader.seek(span.start);
                 return Err(Trouble::Stopped);
             }
             let sent = self.send_part(span, &places, &range, &isolation, &mut buffer);
@@ -50,17 +56,12 @@ impl Lane {
                     (Answer::Refused { line: Some(line) }, message)
                 }
                 Err(Trouble::Write(WriteError::Refused { message })) => (Answer::Refused { line: None }, message),
-                Err(trouble) => {
-                    self.reader.seek(span.start);
-                    return Err(trouble);
-                }
+                Err(trouble) => return Err(trouble),
             };
             note(&mut blamed, isolation.answer(answer), &message);
         }
         self.spare = Some(buffer);
-        self.set_blamed_aside(span, &places, &blamed)?;
-        self.reader.seek(span.end);
-        self.settle(span.end)
+        self.set_blamed_aside(span, &places, &blamed)
     }
 
     fn take_spare(&mut self) -> RowBuffer {
@@ -115,11 +116,12 @@ impl Lane {
             })?;
             Ok(())
         })?;
+        let patience = self.patience(buffer.bytes());
         let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
-        self.heartbeat.waiting("QuestDB's answer", Some(self.request_timeout * 4));
         if buffer.is_empty() {
             return Ok(());
         }
+        self.heartbeat.waiting("QuestDB's answer", Some(patience));
         let started = Instant::now();
         writer.send(buffer).map_err(Trouble::Write)?;
         let (rows, took) = (buffer.rows(), started.elapsed());

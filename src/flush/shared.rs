@@ -71,6 +71,8 @@ pub struct Shared {
     batch: Mutex<settings::Batch>,
     /// When the server was started, as it said last.
     server_started: Mutex<Option<String>>,
+    /// When some lane last asked it.
+    started_asked: Mutex<Option<Instant>>,
     /// Rewinds asked of all lanes so far, and how far back those not yet followed by every lane go.
     rewind: Mutex<(u64, Mark)>,
 }
@@ -91,6 +93,7 @@ impl Shared {
             reports: (0..lanes).map(|_| Mutex::default()).collect(),
             batch: Mutex::new(batch),
             server_started: Mutex::new(None),
+            started_asked: Mutex::new(None),
             rewind: Mutex::new((0, Mark::default())),
         }
     }
@@ -142,6 +145,16 @@ impl Shared {
         *lock(&self.batch) = batch;
     }
 
+    /// Whether it is time for a lane to ask when the server was started.
+    pub fn may_ask_started(&self, every: Duration) -> bool {
+        let mut asked = lock(&self.started_asked);
+        let due = asked.is_none_or(|asked| asked.elapsed() >= every);
+        if due {
+            *asked = Some(Instant::now());
+        }
+        due
+    }
+
     /// Whether nothing else is known of when the server was started.
     pub fn is_first_sight(&self, started: &str) -> bool {
         let mut known = lock(&self.server_started);
@@ -154,6 +167,11 @@ impl Shared {
     pub fn ask_rewind(&self, mark: Mark) {
         let mut rewind = lock(&self.rewind);
         *rewind = (rewind.0 + 1, mark);
+    }
+
+    /// How many times a rewind was asked of all lanes.
+    pub fn rewinds_asked(&self) -> u64 {
+        lock(&self.rewind).0
     }
 
     /// How far to rewind, when that was asked since `seen`.

@@ -160,7 +160,7 @@ pub enum Examined {
 #[derive(Debug, Default)]
 struct Known {
     info: Option<TableInfo>,
-    shapes: HashMap<u64, Verdict>,
+    shapes: HashMap<u64, Verdict, foldhash::fast::RandomState>,
     /// Keys set by this process, while QuestDB's own description lags behind them.
     set: Vec<String>,
     /// Symbols outside the keys, and whether some row has a value in them.
@@ -170,11 +170,12 @@ struct Known {
 /// A lane's memory of its tables.
 #[derive(Debug)]
 pub struct Schema {
-    tables: HashMap<String, Known>,
+    tables: HashMap<String, Known, foldhash::fast::RandomState>,
     warnings: HashMap<String, String>,
     /// Warnings logged before, which need no second line.
     said: HashMap<String, String>,
     hasher: foldhash::fast::FixedState,
+    generation: u64,
     create: Option<NewTable>,
 }
 
@@ -182,7 +183,8 @@ impl Schema {
     /// An empty memory; `create` is what created tables look like, none to create none.
     pub fn new(create: Option<NewTable>) -> Self {
         let hasher = foldhash::fast::FixedState::with_seed(0);
-        Self { tables: HashMap::new(), warnings: HashMap::new(), said: HashMap::new(), hasher, create }
+        let tables = HashMap::with_hasher(foldhash::fast::RandomState::default());
+        Self { tables, warnings: HashMap::new(), said: HashMap::new(), hasher, generation: 0, create }
     }
 
     /// Number of a set of symbol names, in the order of a row.
@@ -197,8 +199,14 @@ impl Schema {
         self.tables.get(table)?.shapes.get(&shape)
     }
 
+    /// A number that changes whenever a verdict may no longer hold.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Forgets what QuestDB said, since it may have been restored or replaced meanwhile.
     pub fn forget(&mut self) {
+        self.generation += 1;
         self.tables.retain(|_, known| !known.set.is_empty());
         for known in self.tables.values_mut() {
             known.info = None;
@@ -280,6 +288,7 @@ impl Schema {
     }
 
     fn remember(&mut self, table: &str, shape: u64, verdict: Verdict) {
+        self.generation += 1;
         let known = self.tables.entry(table.to_owned()).or_default();
         if known.shapes.len() >= MAX_SHAPES {
             known.shapes.clear();

@@ -11,6 +11,47 @@ use super::{Connection, cut, statement};
 /// Largest answer read, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
+/// Words of refusals that pass, whatever else the message says.
+const FOR_NOW: [&str; 14] = [
+    "busy",
+    "locked",
+    "timeout",
+    "timed out",
+    "retry",
+    "read-only",
+    "no space",
+    "too many open files",
+    "could not",
+    "memory limit",
+    "allocate",
+    "filesystem",
+    "errno",
+    "suspended",
+];
+/// Words of refusals that are about the statement: its syntax, names, types, and who may run it.
+const FOR_GOOD: [&str; 20] = [
+    "unexpected token",
+    "unexpected character",
+    " expected",
+    "expecting",
+    "syntax",
+    "invalid column",
+    "invalid table",
+    "invalid name",
+    "invalid character",
+    "contains invalid",
+    "not permitted",
+    "too long",
+    "reserved",
+    "duplicate",
+    "unsupported",
+    "not supported",
+    "incompatible",
+    "access denied",
+    "permission",
+    "dedup",
+];
+
 /// Why there is no answer. Messages are cut to [`super::MAX_MESSAGE_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SqlError {
@@ -43,17 +84,13 @@ pub enum SqlError {
 }
 
 impl SqlError {
-    /// Whether the same statement may succeed later without anybody's doing.
+    /// Whether the same statement may succeed later. Only a refusal that is known to be about the statement itself is for
+    /// good: rows are set aside for it. A full disk is refused with the same status.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Refused { message, .. } => {
-                let message = message.to_lowercase();
-                ["busy", "locked", "could not lock", "timeout", "timed out", "retry", "read-only"]
-                    .iter()
-                    .any(|word| message.contains(word))
-            }
-            _ => true,
-        }
+        let Self::Refused { message, .. } = self else { return true };
+        let message = message.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        says(&FOR_NOW) || !says(&FOR_GOOD)
     }
 }
 
@@ -232,5 +269,40 @@ fn unsent(error: &ureq::Error) -> SqlError {
         ureq::Error::BadUri(_) | ureq::Error::Tls(_) => SqlError::Setup(error.to_string()),
         ureq::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => SqlError::Timeout,
         _ => SqlError::Unreachable(cut(&error.to_string()).to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_refusals_are_for_good() {
+        let refused = |message: &str| SqlError::Refused { message: message.to_owned(), position: 0 };
+        for passing in [
+            "table busy [reason=insert]",
+            "could not lock 'sensors' [reason='alter']",
+            "[28] No space left on device [path=/db/sensors~7]",
+            "could not open read-write [file=/db/sensors/_meta] too many open files",
+            "unexpected filesystem error",
+            "global RSS memory limit exceeded",
+            "table is suspended",
+            "something nobody has heard of",
+            "table does not exist [table=sensors]",
+        ] {
+            assert!(refused(passing).is_transient(), "{passing}");
+        }
+        for lasting in [
+            "unexpected token [x]",
+            "'column' or constraint expected",
+            "new column name contains invalid characters",
+            "Invalid column: site",
+            "Access denied for device [ALTER TABLE on sensors]",
+            "deduplication is possible only on WAL tables",
+            "duplicate column [name=site]",
+        ] {
+            assert!(!refused(lasting).is_transient(), "{lasting}");
+        }
+        assert!(SqlError::Timeout.is_transient() && SqlError::Overloaded(503).is_transient());
     }
 }

@@ -116,6 +116,40 @@ impl Writer {
 pub struct RowBuffer {
     inner: Buffer,
     version: ProtocolVersion,
+    names: KnownNames,
+}
+
+/// Names of the row before, found valid: rows that follow each other mostly have the same. Bounded by a row's limits.
+#[derive(Debug, Default)]
+struct KnownNames {
+    table: String,
+    columns: Vec<String>,
+}
+
+impl KnownNames {
+    fn table<'n>(&mut self, name: &'n str) -> Result<TableName<'n>, Error> {
+        if self.table != name {
+            TableName::new(name)?;
+            name.clone_into(&mut self.table);
+        }
+        Ok(TableName::new_unchecked(name))
+    }
+
+    /// A column's name by its place in the row.
+    fn column<'n>(&mut self, place: usize, name: &'n str) -> Result<ColumnName<'n>, Error> {
+        match self.columns.get_mut(place) {
+            Some(known) if known == name => {}
+            Some(known) => {
+                ColumnName::new(name)?;
+                name.clone_into(known);
+            }
+            None => {
+                ColumnName::new(name)?;
+                self.columns.push(name.to_owned());
+            }
+        }
+        Ok(ColumnName::new_unchecked(name))
+    }
 }
 
 impl Default for RowBuffer {
@@ -127,12 +161,12 @@ impl Default for RowBuffer {
 
 impl RowBuffer {
     fn new(version: ProtocolVersion) -> Self {
-        Self { inner: Buffer::with_max_name_len(version, MAX_NAME_BYTES), version }
+        Self { inner: Buffer::with_max_name_len(version, MAX_NAME_BYTES), version, names: KnownNames::default() }
     }
 
     /// Appends a row. A row the protocol cannot carry is undone; the error is its reason.
     pub fn add(&mut self, table: &str, row: &RowRef<'_>) -> Result<(), String> {
-        let added = self.inner.set_marker().and_then(|()| write_row(&mut self.inner, table, row));
+        let added = self.inner.set_marker().and_then(|()| write_row(&mut self.inner, &mut self.names, table, row));
         match added {
             Ok(()) => Ok(()),
             Err(error) => match self.inner.rewind_to_marker() {
@@ -143,6 +177,19 @@ impl RowBuffer {
                 }
             },
         }
+    }
+
+    /// Appends the rows that belong together, all or none: none when one of them is not given or the protocol cannot carry it.
+    pub fn add_all<'r>(&mut self, table: &str, mut rows: impl Iterator<Item = Option<RowRef<'r>>>) -> bool {
+        if self.inner.set_marker().is_err() {
+            return false;
+        }
+        let Self { inner, names, .. } = self;
+        let taken = rows.all(|row| row.is_some_and(|row| write_row(inner, names, table, &row).is_ok()));
+        if !taken && inner.rewind_to_marker().is_err() {
+            inner.clear();
+        }
+        taken
     }
 
     /// Rows in it.
@@ -175,13 +222,16 @@ impl RowBuffer {
     }
 }
 
-fn write_row(buffer: &mut Buffer, table: &str, row: &RowRef<'_>) -> Result<(), Error> {
-    buffer.table(TableName::new(table)?)?;
+fn write_row(buffer: &mut Buffer, names: &mut KnownNames, table: &str, row: &RowRef<'_>) -> Result<(), Error> {
+    buffer.table(names.table(table)?)?;
+    let mut place = 0;
     for (name, value) in row.symbols() {
-        buffer.symbol(ColumnName::new(name)?, value)?;
+        buffer.symbol(names.column(place, name)?, value)?;
+        place += 1;
     }
     for (name, value) in row.fields() {
-        let name = ColumnName::new(name)?;
+        let name = names.column(place, name)?;
+        place += 1;
         match value {
             ValueRef::Bool(v) => buffer.column_bool(name, v)?,
             ValueRef::Long(v) => buffer.column_i64(name, v)?,
@@ -279,6 +329,27 @@ mod tests {
         }
         add(&mut buffer, &body("t", &[("x", Value::Double(1.5))], 6)).unwrap();
         assert_eq!(buffer.rows(), 2);
+    }
+
+    #[test]
+    fn rows_are_added_all_or_none() {
+        let mut buffer = RowBuffer::new(ProtocolVersion::V1);
+        add(&mut buffer, &body("t", &[("x", Value::Long(1))], 5)).unwrap();
+        let before = buffer.inner.as_bytes().to_vec();
+        let [good, bad] = [body("t", &[("x", Value::Long(2))], 6), body("t", &[("x/y", Value::Long(2))], 6)];
+        let rows = |bodies: &[&'static [u8]]| -> Vec<_> {
+            bodies.iter().map(|body| Rows::decode(body).unwrap().next().unwrap().ok()).collect()
+        };
+        let (good, bad): (&'static [u8], &'static [u8]) = (good.leak(), bad.leak());
+        assert!(!buffer.add_all("t", rows(&[good, bad]).into_iter()));
+        assert!(!buffer.add_all("t", [rows(&[good]).remove(0), None].into_iter()));
+        assert_eq!((buffer.inner.as_bytes(), buffer.rows()), (&before[..], 1));
+        assert!(buffer.add_all("t", rows(&[good, good]).into_iter()));
+        // A name is looked at again wherever it differs from the row's before.
+        assert!(
+            !buffer.add_all("t", rows(&[good, bad]).into_iter()) && !buffer.add_all("a/b", rows(&[good]).into_iter())
+        );
+        assert_eq!(buffer.rows(), 3);
     }
 
     #[test]

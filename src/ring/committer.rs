@@ -187,10 +187,6 @@ impl Committer {
         let mut settlement = lock(settlement);
         let safe = settlement.publish(now);
         let mut target = log.index().target(head, safe.pos).filter(|to| to.pos > log.tail().pos);
-        if starved && target.is_none() {
-            let safe = settlement.publish_by_clock(now);
-            target = log.index().target(head, safe.pos).filter(|to| to.pos > log.tail().pos);
-        }
         // Rows that are stored lose the protection of the resend window before a row that is not stored is lost.
         let upto = match settings.on_full {
             OnFull::Block => safe.pos,

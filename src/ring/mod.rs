@@ -180,17 +180,20 @@ impl Ring {
         }
     }
 
-    /// Takes note that the database had not been restarted at that time (since boot). Only so does what is settled become
-    /// safe in time: what a database acknowledged shortly before it died may not have been synced.
-    pub fn database_seen(&self, at: Duration) {
+    /// Takes note that the database was seen at that time (since boot) not to have restarted: what had been settled for a resend
+    /// window by then is safe.
+    pub fn confirm_kept(&self, at: Duration) {
         let now = self.shared.clock.since_boot();
-        lock(&self.shared.settlement).database_seen(at, now);
+        lock(&self.shared.settlement).confirm_kept(at, now);
+        if self.shared.log.starved() {
+            self.shared.bell.ring();
+        }
     }
 
-    /// Takes note that the database was restarted, and that everything from safe on is sent again.
-    pub fn database_restarted(&self) {
+    /// Takes note that the database has restarted and all from safe on is going to be sent again: its resend window begins anew.
+    pub fn begin_window_anew(&self) {
         let now = self.shared.clock.since_boot();
-        lock(&self.shared.settlement).database_restarted(now);
+        lock(&self.shared.settlement).begin_window_anew(now);
     }
 
     /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.

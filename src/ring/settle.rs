@@ -52,8 +52,6 @@ pub struct Settlement {
     dropped: VecDeque<(Seq, Seq)>,
     dropped_by_table: BTreeMap<String, u64>,
     window: ResendWindow,
-    /// The last time (since boot) the database was known not to have been restarted.
-    database_seen: Duration,
 }
 
 impl Settlement {
@@ -67,7 +65,6 @@ impl Settlement {
             dropped: VecDeque::new(),
             dropped_by_table: BTreeMap::new(),
             window: ResendWindow::new(resend_window, safe),
-            database_seen: Duration::ZERO,
             outcome,
             log,
         }
@@ -187,31 +184,23 @@ impl Settlement {
         }
     }
 
-    /// Takes note that the database had not been restarted at that time (since boot).
-    pub fn database_seen(&mut self, at: Duration, now: Duration) {
-        self.database_seen = self.database_seen.max(at);
+    /// Advances the resend window and tells the log.
+    pub fn publish(&mut self, now: Duration) -> Mark {
+        let safe = self.window.advance(now, self.outcome.settled);
+        self.log.set_outcome(self.outcome, safe);
+        safe
+    }
+
+    /// Takes note that the database was seen at that time not to have restarted.
+    pub fn confirm_kept(&mut self, at: Duration, now: Duration) {
+        self.window.confirm(at);
         self.publish(now);
     }
 
-    /// Takes note that the database has been restarted: what is not safe yet is sent again, and becomes safe anew.
-    pub fn database_restarted(&mut self, now: Duration) {
-        self.window.restart(now);
-    }
-
-    /// Advances the resend window and tells the log.
-    pub fn publish(&mut self, now: Duration) -> Mark {
-        self.publish_seen(now, self.database_seen)
-    }
-
-    /// The same by the clock alone, where space is needed and nobody may have asked the database for long.
-    pub fn publish_by_clock(&mut self, now: Duration) -> Mark {
-        self.publish_seen(now, now)
-    }
-
-    fn publish_seen(&mut self, now: Duration, seen: Duration) -> Mark {
-        let safe = self.window.advance(now, seen, self.outcome.settled);
-        self.log.set_outcome(self.outcome, safe);
-        safe
+    /// Takes note that the database has restarted, and that all from safe on is going to be sent again.
+    pub fn begin_window_anew(&mut self, now: Duration) {
+        self.window.begin_anew(now, self.outcome.settled);
+        self.publish(now);
     }
 
     /// Where a durable record is. Exceptions outlive the record's place in the ring: latest values refer to it longer.

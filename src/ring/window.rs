@@ -13,26 +13,32 @@ pub struct ResendWindow {
     window: Duration,
     samples: VecDeque<(Duration, Mark)>,
     safe: Mark,
+    /// Time since boot at which the database was last seen not to have restarted since it stored what is settled.
+    kept: Option<Duration>,
 }
 
 impl ResendWindow {
     /// A window that begins with `safe` known to be old enough.
     pub fn new(window: Duration, safe: Mark) -> Self {
-        Self { window, samples: VecDeque::new(), safe }
+        Self { window, samples: VecDeque::new(), safe, kept: None }
     }
 
-    /// Takes note that at `now` (time since boot) everything before `settled` is settled; returns what is safe: what was
-    /// settled a window before `seen`, the last time the database was known not to have been restarted.
-    pub fn advance(&mut self, now: Duration, seen: Duration, settled: Mark) -> Mark {
+    /// Takes note that at `now` (time since boot) everything before `settled` is settled; returns what is safe.
+    pub fn advance(&mut self, now: Duration, settled: Mark) -> Mark {
         let step = self.window / SAMPLES;
         let newest = self.samples.back();
         if newest.map_or(self.safe, |(_, mark)| *mark) < settled
             && newest.is_none_or(|(time, _)| now.saturating_sub(*time) >= step)
         {
+            // While nobody looks at the database, the newest sample stands for all that come.
+            if self.samples.len() > SAMPLES as usize {
+                self.samples.pop_back();
+            }
             self.samples.push_back((now, settled));
         }
-        while let Some(&(time, mark)) = self.samples.front() {
-            if seen.saturating_sub(time) < self.window {
+        let kept = if self.window.is_zero() { Some(now) } else { self.kept };
+        while let (Some(&(time, mark)), Some(kept)) = (self.samples.front(), kept) {
+            if kept.checked_sub(time).is_none_or(|age| age < self.window) {
                 break;
             }
             self.safe = mark;
@@ -41,12 +47,16 @@ impl ResendWindow {
         self.safe
     }
 
-    /// Begins anew at `now` for all that is not safe yet: it is sent again, to a database that was restarted.
-    pub fn restart(&mut self, now: Duration) {
-        if let Some((_, newest)) = self.samples.pop_back() {
-            self.samples.clear();
-            self.samples.push_back((now, newest));
-        }
+    /// Takes note that at `now` the database has what it said it stored, as far as it is a window old.
+    pub fn confirm(&mut self, now: Duration) {
+        self.kept = self.kept.max(Some(now));
+    }
+
+    /// Takes note that the database may have lost what is not safe: that counts as settled at `now`, when it is sent again.
+    pub fn begin_anew(&mut self, now: Duration, settled: Mark) {
+        self.samples.clear();
+        self.samples.push_back((now, settled));
+        self.kept = Some(now);
     }
 
     /// Gives up the window before `mark`, because its space is needed more.
@@ -63,10 +73,6 @@ mod tests {
         *,
     };
 
-    fn advance(window: &mut ResendWindow, now: u64, seen: u64, settled: u64) -> Mark {
-        window.advance(Duration::from_secs(now), Duration::from_secs(seen), mark(settled))
-    }
-
     fn mark(n: u64) -> Mark {
         Mark { pos: Pos(n), seq: Seq(n) }
     }
@@ -75,29 +81,34 @@ mod tests {
     fn nothing_is_safe_before_the_window_has_passed_and_all_is_after_it() {
         let mut window = ResendWindow::new(Duration::from_secs(64), Mark::default());
         for second in 0..64 {
-            assert_eq!(advance(&mut window, second, second, 10 + second), Mark::default());
+            window.confirm(Duration::from_secs(second));
+            assert_eq!(window.advance(Duration::from_secs(second), mark(10 + second)), Mark::default());
         }
-        assert_eq!(advance(&mut window, 64, 64, 99), mark(10));
-        assert_eq!(advance(&mut window, 200, 200, 99), mark(99));
+        window.confirm(Duration::from_secs(64));
+        assert_eq!(window.advance(Duration::from_secs(64), mark(99)), mark(10));
+        window.confirm(Duration::from_secs(200));
+        assert_eq!(window.advance(Duration::from_secs(200), mark(99)), mark(99));
     }
 
     #[test]
-    fn time_in_which_the_database_was_not_seen_does_not_count() {
-        let mut window = ResendWindow::new(Duration::from_secs(64), Mark::default());
-        assert_eq!(advance(&mut window, 0, 0, 10), Mark::default());
-        assert_eq!(advance(&mut window, 1_000, 63, 20), Mark::default());
-        assert_eq!(advance(&mut window, 1_000, 64, 20), mark(10));
-        window.restart(Duration::from_secs(1_001));
-        assert_eq!(advance(&mut window, 1_064, 1_064, 30), mark(10));
-        assert_eq!(advance(&mut window, 1_065, 1_065, 30), mark(20));
+    fn time_alone_makes_nothing_safe_and_a_restart_begins_the_window_anew() {
+        let mut window = ResendWindow::new(Duration::from_secs(60), Mark::default());
+        let at = Duration::from_secs;
+        window.confirm(at(0));
+        window.advance(at(0), mark(5));
+        assert_eq!(window.advance(at(1_000), mark(5)), Mark::default(), "nobody has looked since");
+        window.begin_anew(at(1_000), mark(5));
+        window.confirm(at(1_059));
+        assert_eq!(window.advance(at(1_059), mark(5)), Mark::default());
+        window.confirm(at(1_060));
+        assert_eq!(window.advance(at(1_060), mark(5)), mark(5));
     }
 
     #[test]
     fn memory_is_bounded_however_often_it_is_asked() {
         let mut window = ResendWindow::new(Duration::from_secs(64), Mark::default());
         for n in 0..100_000 {
-            let now = Duration::from_millis(n);
-            window.advance(now, now, mark(n));
+            window.advance(Duration::from_millis(n), mark(n));
             assert!(window.samples.len() <= SAMPLES as usize + 1);
         }
     }
@@ -105,6 +116,6 @@ mod tests {
     #[test]
     fn a_window_of_zero_makes_all_settled_safe_at_once() {
         let mut window = ResendWindow::new(Duration::ZERO, Mark::default());
-        assert_eq!(advance(&mut window, 0, 0, 5), mark(5));
+        assert_eq!(window.advance(Duration::ZERO, mark(5)), mark(5));
     }
 }

@@ -113,6 +113,10 @@ fn check_ttl(questdb: &Questdb, findings: &mut Findings) {
 
 pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
     findings.range("batch.max_lanes", batch.max_lanes, 1, 16);
+    if batch.max_bytes > batch.request_limit() {
+        let (limit, lanes) = (batch.request_limit(), batch.max_lanes);
+        findings.warn("batch.max_bytes", format!("with {lanes} lanes a batch has at most {limit}: they share 8MiB"));
+    }
     findings.span("batch.target_latency", batch.target_latency, Duration::from_millis(1), Duration::from_mins(1));
     match batch.strategy {
         Strategy::Dynamic => {
@@ -127,7 +131,10 @@ pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
             if batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
                 findings.warn(
                     "batch.max_rows",
-                    "rows and bytes are both unlimited: a backlog goes out in batches of 64MiB",
+                    format!(
+                        "rows and bytes are both unlimited: a backlog goes out in batches of {}",
+                        batch.request_limit()
+                    ),
                 );
             }
             if batch.max_linger.is_zero() && batch.max_rows == 0 && batch.max_bytes == Bytes(0) {

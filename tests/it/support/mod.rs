@@ -51,6 +51,7 @@ pub fn eventually(deadline: Duration, what: &str, mut condition: impl FnMut() ->
 
 /// Waits until `measure` equals `wanted`, and shows what it was instead when it never does.
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "it reads like assert_eq")]
 pub fn eventually_eq<T: PartialEq + std::fmt::Debug>(
     deadline: Duration,
     what: &str,

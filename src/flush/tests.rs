@@ -1,0 +1,331 @@
+//! A lane against a small stand-in for QuestDB, step by step.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    answer::Trouble,
+    breaker::Gate,
+    encode::EncodeError,
+    lane::Lane,
+    quarantine::{DEAD_LETTER, Held, Key, Quarantine},
+    *,
+};
+use crate::{
+    clock::SystemClock,
+    config::settings::{Durability, Ring as RingSettings},
+    entry::{DeadLetter, encode_dead_letter, encode_rows},
+    point::{Received, Row, Timestamp, Value},
+    ring::{Kind, Part, Pos, RecoveryReport, Seq, media::MemoryMedia, table_hash},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the stand-in does and has seen.
+#[derive(Default)]
+struct Seen {
+    /// Bodies of the requests to `/write`.
+    writes: Vec<String>,
+    /// Refuses a body that contains this.
+    refuse: Option<&'static str>,
+    /// Whether statements that change tables are refused.
+    refuse_changes: bool,
+}
+
+struct Database {
+    seen: Arc<Mutex<Seen>>,
+    conf: String,
+}
+
+impl Database {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let conf = format!("http::addr=127.0.0.1:{};", listener.local_addr().unwrap().port());
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let shared = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let seen = Arc::clone(&shared);
+                thread::spawn(move || serve(stream, &seen));
+            }
+        });
+        Self { seen, conf }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+}
+
+fn serve(stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
+    let mut out = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut first, mut length) = (String::new(), 0);
+        if reader.read_line(&mut first).ok()? == 0 {
+            return None;
+        }
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            let line = line.to_ascii_lowercase();
+            if let Some(bytes) = line.strip_prefix("content-length:") {
+                length = bytes.trim().parse().ok()?;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let (status, answer) = answer_to(&first, &body, &mut seen.lock().unwrap());
+        let length = answer.len();
+        write!(
+            out,
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{answer}"
+        )
+        .ok()?;
+    }
+}
+
+fn answer_to(request: &str, body: &[u8], seen: &mut Seen) -> (u16, &'static str) {
+    if request.contains("/write") {
+        let body = String::from_utf8_lossy(body).into_owned();
+        let refused = seen.refuse.is_some_and(|word| body.contains(word));
+        seen.writes.push(body);
+        return if refused { (400, r#"{"code":"invalid","message":"no"}"#) } else { (204, "") };
+    }
+    if request.contains("tables%28%29") || request.contains("tables()") {
+        return (200, r#"{"columns":[{"name":"table_name"}],"dataset":[["t",true,true]]}"#);
+    }
+    if request.contains("table_columns") {
+        return (
+            200,
+            r#"{"columns":[],"dataset":[["timestamp","TIMESTAMP",true,true],["device","SYMBOL",false,true]]}"#,
+        );
+    }
+    if request.contains("ALTER") && !seen.refuse_changes {
+        return (200, "{}");
+    }
+    if request.contains("ALTER") {
+        return (400, r#"{"error":"[28] No space left on device","position":0}"#);
+    }
+    if request.contains("/exec") {
+        return (400, r#"{"error":"unexpected token","position":0}"#);
+    }
+    (404, "")
+}
+
+struct Bench {
+    lane: Lane,
+    ring: Ring,
+    quarantine: Arc<Quarantine>,
+    database: Database,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::start();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let heartbeats = Heartbeats::new(Arc::clone(&clock));
+        let ring = ring(&clock, &heartbeats);
+        ring.set_lanes(1);
+        let questdb = settings::Questdb { conf: database.conf.clone(), ..settings::Questdb::default() };
+        let quarantine = settings::Quarantine { path: directory.path().join("q"), ..settings::Quarantine::default() };
+        let batch = settings::Batch { max_lanes: 1, ..settings::Batch::default() };
+        let allow_narrow: AllowNarrow = Arc::new(|_| false);
+        let context =
+            FlushContext { ring: ring.clone(), questdb, batch, quarantine, allow_narrow, clock, heartbeats, seed: 1 };
+        let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb).unwrap()).unwrap());
+        let sql = Sql::new(Arc::clone(&connection)).unwrap();
+        let quarantine = Arc::new(Quarantine::open(&context.quarantine).unwrap().0);
+        let encoder = encoder(&context, &sql, &Arc::default(), &quarantine);
+        let shared = Arc::new(Shared::new(1, context.batch.clone()));
+        let mut lane = lane(&context, 0, encoder, &shared, &connection).unwrap();
+        lane.breaker = Breaker::default();
+        // So that the first buffer speaks the stand-in's version of the protocol.
+        lane.writer.as_mut().unwrap().connect().unwrap();
+        Self { lane, ring, quarantine, database, _directory: directory }
+    }
+
+    fn append(&self, part: Part<'_>) -> Pos {
+        let end = self.ring.append(&[part], Received::default()).unwrap().end;
+        let deadline = Instant::now() + DEADLINE;
+        while self.ring.marks().durable.pos < end && Instant::now() < deadline {
+            self.ring.wait_durable(self.ring.marks().durable.pos, Duration::from_millis(100));
+        }
+        end
+    }
+
+    /// One row with that number.
+    fn row(&self, number: i64, symbol: &str) -> Pos {
+        let row = Row {
+            time: Some(Timestamp(number * 1_000)),
+            device_time: true,
+            symbols: vec![(symbol.into(), "d".into())],
+            fields: vec![("x".into(), Value::Long(number))],
+        };
+        let mut body = Vec::new();
+        encode_rows("t", &[row], &mut body).unwrap();
+        self.append(Part { kind: Kind::Rows, table_hash: table_hash("t"), rows: 1, body: &body })
+    }
+
+    fn dead_letter(&self) -> Pos {
+        let mut body = Vec::new();
+        encode_dead_letter(&DeadLetter { reason: "r", topic: "t", payload: b"p" }, &mut body);
+        // Of no table, and no rows.
+        let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body };
+        self.append(part)
+    }
+
+    /// A round for a batch of at most so many rows.
+    fn cycle(&mut self, rows: usize) -> Result<(), Trouble> {
+        self.lane.cycle(Some(rows))
+    }
+
+    /// Rounds until everything before `end` is settled.
+    fn settle(&mut self, end: Pos) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.ring.marks().settled.pos < end {
+            assert!(Instant::now() < deadline, "{:?}", self.ring.marks());
+            self.cycle(1).unwrap();
+            self.lane.receive().unwrap();
+        }
+    }
+
+    fn stored(&self, number: i64) -> usize {
+        let field = format!(" x={number}i ");
+        self.database.seen().writes.iter().filter(|body| body.contains(&field)).count()
+    }
+}
+
+fn ring(clock: &SharedClock, heartbeats: &Heartbeats) -> Ring {
+    let media = MemoryMedia::with(vec![0; 8 << 20]);
+    crate::ring::format(&media, 1).unwrap();
+    let settings =
+        RingSettings { durability: Durability::Memory, interval: Duration::from_millis(1), ..RingSettings::default() };
+    let heartbeat = heartbeats.register("committer");
+    let report = RecoveryReport::default();
+    let opened = Ring::from_media(
+        Box::new(media),
+        &settings,
+        Duration::from_mins(1),
+        Arc::clone(clock),
+        heartbeat,
+        report,
+        &mut |_| {},
+        &mut |_| {},
+    );
+    opened.unwrap().ring
+}
+
+#[test]
+fn a_quarantine_that_cannot_be_written_loses_neither_batch() {
+    let mut bench = Bench::new();
+    bench.row(1, "device");
+    bench.cycle(1).unwrap();
+    assert!(bench.lane.flight.is_some());
+    bench.dead_letter();
+    let end = bench.row(2, "device");
+    let file = bench.quarantine.fill_disk();
+    // The first batch is stored and cannot be settled, since a dead letter of the second one is to be counted.
+    let trouble = bench.cycle(2).unwrap_err();
+    assert!(matches!(trouble, Trouble::Encode(EncodeError::Quarantine(_))), "{trouble:?}");
+    assert!(bench.lane.reader.mark().pos <= bench.ring.marks().settled.pos);
+    bench.quarantine.free_disk(file);
+    bench.settle(end);
+    assert!(bench.stored(1) > 0 && bench.stored(2) == 1);
+    let ledger = bench.ring.ledger();
+    assert_eq!((ledger.stored, ledger.quarantined, bench.quarantine.status().entries), (2, 0, 1));
+}
+
+#[test]
+fn a_refused_row_that_cannot_be_set_aside_is_tried_again() {
+    let mut bench = Bench::new();
+    bench.database.seen().refuse = Some(" x=1i ");
+    bench.row(1, "device");
+    let end = bench.row(2, "device");
+    let file = bench.quarantine.fill_disk();
+    bench.cycle(2).unwrap();
+    assert!(bench.lane.receive().is_err());
+    assert_eq!(bench.lane.reader.mark(), bench.ring.marks().settled);
+    bench.quarantine.free_disk(file);
+    bench.settle(end);
+    let ledger = bench.ring.ledger();
+    assert_eq!((ledger.stored, ledger.quarantined, bench.quarantine.status().entries), (1, 1, 1));
+}
+
+#[test]
+fn a_rewind_that_is_due_does_not_wait_for_the_backlog_to_end() {
+    let mut bench = Bench::new();
+    for number in 1..=20 {
+        bench.row(number, "device");
+    }
+    for _ in 0..5 {
+        bench.cycle(1).unwrap();
+    }
+    assert!(bench.lane.flight.is_some() && bench.stored(1) == 1);
+    bench.lane.late = Some((Instant::now(), bench.ring.marks().safe));
+    for _ in 0..4 {
+        bench.cycle(1).unwrap();
+    }
+    assert_eq!(bench.stored(1), 2);
+    bench.lane.shared.ask_rewind(bench.ring.marks().safe);
+    for _ in 0..4 {
+        bench.cycle(1).unwrap();
+    }
+    assert_eq!(bench.stored(1), 3);
+}
+
+#[test]
+fn a_table_that_cannot_be_changed_is_tried_with_a_growing_backoff() {
+    let mut bench = Bench::new();
+    bench.database.seen().refuse_changes = true;
+    let end = bench.row(1, "site");
+    bench.cycle(1).unwrap();
+    for failures in 1..4 {
+        // The probe may take two rounds: one up to the table, one to change it.
+        let trouble = (0..2).find_map(|_| bench.lane.probe().err()).unwrap();
+        bench.lane.fail(trouble);
+        assert_eq!(bench.lane.breaker.failures(), failures);
+        let later = bench.lane.encoder.clock.since_boot() + Duration::from_mins(1);
+        assert_eq!(bench.lane.breaker.gate(later), Gate::Probe);
+    }
+    assert_eq!((bench.ring.marks().settled.seq, bench.quarantine.status().entries), (Seq(1), 0));
+    bench.database.seen().refuse_changes = false;
+    bench.settle(end);
+    assert_eq!(bench.stored(1), 1);
+}
+
+#[test]
+fn a_number_given_to_another_record_does_not_hide_its_rows() {
+    let mut bench = Bench::new();
+    let key = Key { ring_id: bench.ring.id(), seq: Seq(1), row: 0 };
+    bench.lane.encoder.exceptions = recovered(&bench.ring, &[Held { key, received: Timestamp(-5) }]);
+    let end = bench.row(1, "device");
+    bench.settle(end);
+    let ledger = bench.ring.ledger();
+    assert_eq!((bench.stored(1), ledger.stored, ledger.quarantined), (1, 1, 0));
+}
+
+#[test]
+fn a_row_found_in_quarantine_is_not_sent_and_counted_once() {
+    let mut bench = Bench::new();
+    let ring_id = bench.ring.id();
+    let key = |seq, row| Key { ring_id, seq: Seq(seq), row };
+    let held = [key(1, 0), key(2, DEAD_LETTER)].map(|key| Held { key, received: Received::default().wall });
+    bench.lane.encoder.exceptions = recovered(&bench.ring, &held);
+    bench.row(1, "device");
+    let end = bench.dead_letter();
+    bench.settle(end);
+    let ledger = bench.ring.ledger();
+    assert_eq!((bench.stored(1), ledger.stored, ledger.quarantined), (0, 0, 1));
+    assert_eq!(bench.quarantine.status().entries, 0);
+}
