@@ -383,10 +383,15 @@ pub struct Batch {
 pub const MAX_BUFFERED: Bytes = Bytes::mib(8);
 
 impl Batch {
-    /// Bytes of a batch that no setting exceeds: the lanes share [`MAX_BUFFERED`], and each has one batch in flight while it
-    /// fills another.
+    /// Bytes of a batch that no setting exceeds. Each lane has one batch in flight while it fills another; half of
+    /// [`MAX_BUFFERED`] is shared out among the lanes, and the other half is lent to one lane at a time.
     pub fn request_limit(&self) -> Bytes {
-        Bytes(MAX_BUFFERED.0 / 2 / self.max_lanes.max(1) as u64)
+        Bytes(self.own_share().0 + MAX_BUFFERED.0 / 4)
+    }
+
+    /// Bytes of a batch that a lane may always have.
+    pub fn own_share(&self) -> Bytes {
+        Bytes(MAX_BUFFERED.0 / 4 / self.max_lanes.max(1) as u64)
     }
 }
 
@@ -395,7 +400,7 @@ impl Default for Batch {
         Self {
             strategy: Strategy::Dynamic,
             max_rows: 50_000,
-            max_bytes: Bytes::mib(2),
+            max_bytes: Bytes::mib(3),
             max_linger: Duration::from_secs(1),
             target_latency: Duration::from_millis(100),
             max_lanes: 2,

@@ -43,7 +43,8 @@ pub(super) enum Filled {
 impl Lane {
     /// Bytes of a request at most: `batch.max_bytes`, and no more than the lane's share of the memory for all of them.
     fn max_bytes(&self) -> usize {
-        let share = settings::MAX_BUFFERED.0 as usize / 2 / self.lanes;
+        let lanes = settings::Batch { max_lanes: self.lanes, ..self.batch.clone() };
+        let share = if self.borrows { lanes.request_limit() } else { lanes.own_share() }.0 as usize;
         let asked = if self.batch.max_bytes.0 == 0 { usize::MAX } else { self.batch.max_bytes.0 as usize };
         asked.min(share)
     }
@@ -53,6 +54,14 @@ impl Lane {
         self.max_bytes().checked_div(self.row_bytes).unwrap_or(usize::MAX)
     }
 
+    /// Borrows the memory that one lane at a time may have, when this one has rows enough for it.
+    pub(super) fn borrow_memory(&mut self, waiting_bytes: u64) {
+        if !self.borrows && waiting_bytes > self.max_bytes() as u64 {
+            self.borrows = self.shared.borrow_memory();
+        }
+    }
+
+    /// Gives memory back that is not needed while nothing waits.
     pub(super) fn shrink(&mut self) {
         if self.flight.is_none() {
             self.reader.release();
@@ -60,6 +69,9 @@ impl Lane {
         self.largest_bytes = 0;
         if let Some(buffer) = &mut self.spare {
             buffer.clear(KEPT_BYTES);
+        }
+        if self.flight.is_none() && std::mem::take(&mut self.borrows) {
+            self.shared.return_memory();
         }
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Lane {
     pub ask_started_every: Duration,
     /// Rewinds asked of all lanes that this one has followed.
     pub rewinds_seen: u64,
+    /// Whether this lane has the memory that one lane at a time may borrow.
+    pub borrows: bool,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
 }
@@ -246,6 +248,7 @@ impl Lane {
         let durable = self.durable();
         self.flow.arrived(self.encoder.clock.since_boot(), durable);
         let waiting = durable.0.saturating_sub(self.reader.mark().pos.0);
+        self.borrow_memory(waiting);
         let decision = self.policy.decide(&View {
             backlog_rows: self.flow.own_rows(waiting),
             arrival_rows_per_s: self.flow.rows_per_s(),

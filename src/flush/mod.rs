@@ -268,5 +268,6 @@ fn lane(
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         unusual: true,
+        borrows: false,
     })
 }

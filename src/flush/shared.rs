@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -65,6 +65,8 @@ pub struct Shared {
     /// Stop deadline in nanoseconds after `started`; 0 while running.
     stop_ns: AtomicU64,
     flushes_asked: AtomicU64,
+    /// Whether some lane has the memory that one lane at a time may borrow.
+    memory_lent: AtomicBool,
     rest: Mutex<()>,
     rest_over: Condvar,
     reports: Vec<Mutex<Report>>,
@@ -88,6 +90,7 @@ impl Shared {
             started: Instant::now(),
             stop_ns: AtomicU64::new(0),
             flushes_asked: AtomicU64::new(0),
+            memory_lent: AtomicBool::new(false),
             rest: Mutex::new(()),
             rest_over: Condvar::new(),
             reports: (0..lanes).map(|_| Mutex::default()).collect(),
@@ -115,6 +118,16 @@ impl Shared {
     pub fn ask_for_flush(&self) {
         self.flushes_asked.fetch_add(1, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Lends a lane the memory that one at a time may have; false while another has it.
+    pub fn borrow_memory(&self) -> bool {
+        !self.memory_lent.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes that memory back.
+    pub fn return_memory(&self) {
+        self.memory_lent.store(false, Ordering::Release);
     }
 
     /// How many times that was asked for.
