@@ -131,7 +131,7 @@ pub enum FileError {
     )]
     Locked(PathBuf),
     /// The operating system refused.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}{}", hint(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -140,6 +140,18 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What to do about it, where that can be told.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "; free some space, or lower [ring] size",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "; create its directory, or set [ring] path",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; let the daemon's user write there, or set [ring] path"
+        }
+        _ => "",
+    }
 }
 
 impl FileError {
