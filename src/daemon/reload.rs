@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    config::{self, Settings},
+    config::{self, Settings, settings::Batch},
     flush::Flusher,
     observe::{log::LogHandle, systemd::ServiceManager},
 };
@@ -46,16 +46,16 @@ impl Reload {
         if let Err(error) = self.log.set_level(&new.log.level) {
             tracing::error!(%error, "the log level cannot be changed");
         }
-        self.flusher.set_batch(new.batch.clone());
+        self.flusher.set_batch(&new.batch);
         self.settings.log.level.clone_from(&new.log.level);
-        self.settings.batch = new.batch.clone();
+        self.settings.batch = Batch { max_lanes: self.settings.batch.max_lanes, ..new.batch.clone() };
         self.settings.daemon = new.daemon.clone();
         let waiting = sections_that_differ(&self.settings, new);
         if waiting.is_empty() {
             tracing::info!("the configuration was read again and is in force");
         } else {
             let sections = waiting.join(", ");
-            tracing::warn!(%sections, "log level, [batch] and [daemon] are in force; the rest of the changes needs a restart");
+            tracing::warn!(%sections, "log level, [batch] (but max_lanes) and [daemon] are in force; the rest of the changes needs a restart");
         }
     }
 }
@@ -68,6 +68,7 @@ fn sections_that_differ(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("[quarantine]", old.quarantine != new.quarantine),
         ("[latest]", old.latest != new.latest),
         ("[questdb]", old.questdb != new.questdb),
+        ("[batch] max_lanes", old.batch.max_lanes != new.batch.max_lanes),
         ("[control]", old.control != new.control),
         ("[log] target", old.log.target != new.log.target),
     ];

@@ -7,7 +7,6 @@ use super::{
     policy::Decision,
 };
 use crate::{
-    config::settings,
     questdb::RowBuffer,
     ring::{Mark, Pos, ReadError},
 };
@@ -43,8 +42,7 @@ pub(super) enum Filled {
 impl Lane {
     /// Bytes of a request at most: `batch.max_bytes`, and no more than the lane's share of the memory for all of them.
     fn max_bytes(&self) -> usize {
-        let lanes = settings::Batch { max_lanes: self.lanes, ..self.batch.clone() };
-        let share = if self.borrows { lanes.request_limit() } else { lanes.own_share() }.0 as usize;
+        let share = if self.borrows { self.batch.request_limit() } else { self.batch.own_share() }.0 as usize;
         let asked = if self.batch.max_bytes.0 == 0 { usize::MAX } else { self.batch.max_bytes.0 as usize };
         asked.min(share)
     }

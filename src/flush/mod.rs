@@ -158,7 +158,7 @@ impl Flusher {
     }
 
     /// Replaces the batch settings; the number of lanes stays as it was at the start.
-    pub fn set_batch(&self, batch: settings::Batch) {
+    pub fn set_batch(&self, batch: &settings::Batch) {
         self.shared.set_batch(batch);
         self.flush_now();
     }

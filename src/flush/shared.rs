@@ -153,9 +153,10 @@ impl Shared {
         lock(&self.batch).clone()
     }
 
-    /// Replaces the batch settings; the number of lanes stays.
-    pub fn set_batch(&self, batch: settings::Batch) {
-        *lock(&self.batch) = batch;
+    /// Replaces the batch settings; the number of lanes stays, and with it each lane's share of the memory.
+    pub fn set_batch(&self, batch: &settings::Batch) {
+        let mut current = lock(&self.batch);
+        *current = settings::Batch { max_lanes: current.max_lanes, ..batch.clone() };
     }
 
     /// Whether it is time for a lane to ask when the server was started.

@@ -276,3 +276,31 @@ fn nobody_is_told_stored_of_what_was_given_up_or_set_aside() {
     life.settlement.lane_done(0, ends[2], Duration::ZERO).unwrap();
     assert_eq!(life.settlement.state_of(ends[1].seq), super::State::Stored);
 }
+
+#[test]
+fn intact_records_of_an_earlier_life_do_not_pass_as_new() {
+    // Each record fills one sector, and both lives cut their commits alike: the number and place of the leftover fit.
+    let append = |life: &Life, content: u8| {
+        let body = [content; SECTOR_BYTES as usize - super::layout::RECORD_HEADER_BYTES];
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
+        life.log.append(&[part], Received::default()).unwrap();
+    };
+    let first = Life::begin(empty(), Vec::new(), Seq(0));
+    (0..5).for_each(|_| append(&first, 1));
+    assert!(first.log.seal().unwrap().is_some());
+    append(&first, 1);
+    // Of five records, their commit and the sixth record, the power cut leaves the sixth alone.
+    let mut sector = 0;
+    let image = first.media.after_power_cut(|| {
+        sector += 1;
+        sector == 7
+    });
+    assert_eq!(sector, 7);
+    let mut second = Life::begin(image, Vec::new(), Seq(0));
+    assert!(second.found.is_empty());
+    (0..5).for_each(|_| append(&second, 2));
+    second.commit();
+    let third = Life::begin(second.media.after_power_cut(|| false), Vec::new(), Seq(0));
+    let found: Vec<(u64, u8)> = third.found.iter().map(|(seq, body)| (seq.0, body[0])).collect();
+    assert_eq!(found, (1..=5).map(|seq| (seq, 2)).collect::<Vec<_>>());
+}
