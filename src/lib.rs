@@ -12,6 +12,7 @@ pub mod entry;
 pub mod flush;
 pub mod ingest;
 pub mod latest;
+pub mod lines;
 pub mod mqtt;
 pub mod observe;
 pub mod point;

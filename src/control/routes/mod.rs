@@ -1,21 +1,23 @@
 //! The routes and their answers.
 
+mod admin;
+
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json, Router,
+    Json, Router,
     extract::{Query, Request, State as Shared, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
     api::{LatestAnswer, Problem, SeriesView},
-    server::{App, Peer},
+    server::App,
     watch::events,
 };
 use crate::{
@@ -36,7 +38,7 @@ type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// Every route.
 pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    complete(reading().route("/v1/flush", post(flush)), app, stop)
+    complete(reading().merge(admin::routes()), app, stop)
 }
 
 /// The routes that change nothing, for browsers on this machine too: a request must name the machine by a loopback name, so
@@ -104,19 +106,6 @@ async fn ready(Shared(context): Shared<Context>) -> Response {
         Ok(()) => Json(json!({ "status": "ready" })).into_response(),
         Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "forebay status tells more").into_response(),
     }
-}
-
-async fn flush(Shared(context): Shared<Context>, Extension(peer): Extension<Peer>) -> Response {
-    if !peer.is_admin() {
-        return problem(
-            StatusCode::FORBIDDEN,
-            "only root and the daemon's own user may do this",
-            "run the command with sudo",
-        )
-        .into_response();
-    }
-    context.app.inspect.flush_now();
-    (StatusCode::ACCEPTED, Json(json!({ "status": "flushing" }))).into_response()
 }
 
 async fn unknown(uri: Uri) -> Problem {

@@ -1,0 +1,32 @@
+//! What only root and the daemon's own user may ask for.
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Request, State as Shared},
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde_json::json;
+
+use super::{Context, problem};
+use crate::control::server::Peer;
+
+/// Every route of an administrator.
+pub(super) fn routes() -> Router<Context> {
+    Router::new().route("/v1/flush", post(flush)).route_layer(from_fn(admin_only))
+}
+
+async fn admin_only(Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+    if peer.is_admin() {
+        return next.run(request).await;
+    }
+    let detail = "only root and the daemon's own user may do this";
+    problem(StatusCode::FORBIDDEN, detail, "run the command with sudo").into_response()
+}
+
+async fn flush(Shared(context): Shared<Context>) -> Response {
+    context.app.inspect.flush_now();
+    (StatusCode::ACCEPTED, Json(json!({ "status": "flushing" }))).into_response()
+}
