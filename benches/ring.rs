@@ -9,7 +9,7 @@ use forebay::{
     observe::heartbeat::Heartbeats,
     point::Received,
     ring::{
-        Kind, Part, RecoveryReport, Ring, format,
+        Kind, Part, RecoveryReport, Ring, format, headers,
         media::{Media, MemoryMedia},
         recover,
     },
@@ -54,7 +54,7 @@ fn append(c: &mut Criterion) {
         });
     });
     ring.close().expect("closes");
-    let header = recover::read_header(&*media).expect("readable").expect("valid");
+    let header = headers::read_header(&*media).expect("readable").expect("valid");
     let scanned = recover::scan(&*media, header, &mut |_| {}, &mut |_| {}).expect("scans");
     group.throughput(Throughput::Bytes(scanned.head.pos.0 - header.tail.pos.0));
     group.sample_size(10);

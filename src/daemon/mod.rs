@@ -37,7 +37,7 @@ use crate::{
         systemd::ServiceManager,
     },
     point::Timestamp,
-    ring::{OpenError, Opened, RecoveryReport, Ring},
+    ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
 };
 
 /// Worker threads of the async part: the MQTT session on one, everything else on the other.
@@ -306,8 +306,19 @@ fn log_recovery(settings: &Settings, report: &RecoveryReport) {
     if let Some(bytes) = report.other_size {
         tracing::warn!(%path, bytes, configured = %settings.ring.size, "the ring keeps the size it was created with; to change it, let it drain, stop forebay and remove the file");
     }
-    for (first, last) in &report.gaps {
-        tracing::error!(%path, %first, %last, "damage in the ring: these records are lost");
+    match report.header {
+        HeaderSource::Slots => {}
+        HeaderSource::OneSlot => {
+            tracing::warn!(%path, "one of the ring's two header slots is damaged; the other and the commits told what it said");
+        }
+        HeaderSource::Commits => {
+            tracing::error!(%path, "both header slots of the ring are damaged; its newest commit told what they said");
+        }
+    }
+    for gap in &report.gaps {
+        let ring::Gap { first, last, from, bytes, tables, unknown } = gap;
+        let tables = tables.join(", ");
+        tracing::error!(%path, %first, %last, position = %from, bytes, %tables, unknown, "damage in the ring: these records are lost");
     }
     if report.lost_rows > 0 {
         tracing::error!(%path, rows = report.lost_rows, "rows lost to damage; the ledger counts them as dropped");

@@ -4,15 +4,20 @@
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
 mod committer;
+#[cfg(test)]
+mod crash;
+pub mod headers;
 pub mod layout;
 pub mod ledger;
 pub mod log;
+pub mod losses;
 pub mod marks;
 pub mod media;
 mod mmap;
 mod open;
 pub mod reader;
 pub mod recover;
+mod seeded;
 mod settle;
 mod status;
 mod tail;
@@ -30,9 +35,11 @@ use tokio::sync::watch;
 
 use self::{committer::Shared, log::lock};
 pub use self::{
+    headers::HeaderSource,
     layout::Kind,
     ledger::Ledger,
     log::{AppendError, Appended, Part},
+    losses::Gap,
     marks::{Mark, Marks, Pos, Seq},
     open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},

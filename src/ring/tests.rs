@@ -173,7 +173,7 @@ fn damage_in_the_middle_is_a_gap_and_the_rest_is_kept() {
     let bodies = std::mem::take(&mut life.bodies);
     let damaged = Life::begin(image, bodies, Seq(0));
     assert_eq!(damaged.report.gaps.len(), 1, "{:?}", damaged.report);
-    let (first, last) = damaged.report.gaps[0];
+    let (first, last) = (damaged.report.gaps[0].first, damaged.report.gaps[0].last);
     let missing: Vec<Seq> =
         (1..head.0).map(Seq).filter(|seq| !damaged.found.iter().any(|(found, _)| found == seq)).collect();
     assert_eq!(missing, (first.0..=last.0).map(Seq).collect::<Vec<_>>());
