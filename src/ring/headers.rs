@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use super::{
     layout::{
         Checksum, Commit, DATA_START, Header, Kind, MAX_COMMIT_BYTES, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader,
-        SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
+        RingFacts, SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
     },
     ledger::{Intake, Outcome},
     marks::Pos,
@@ -84,11 +84,10 @@ fn from_slots(media: &dyn Media) -> io::Result<Result<FoundHeader, SlotError>> {
         [Ok(a), Ok(b)] => Ok(found(if b.counter > a.counter { b } else { a }, HeaderSource::Slots)),
         // A ring that was never opened has one header yet.
         [Ok(one), Err(_)] | [Err(_), Ok(one)] if blank && one.counter == 1 => Ok(found(one, HeaderSource::Slots)),
-        // A slot of a later version was written after this one; going on by the older would undo what came since.
-        [Ok(_), Err(SlotError::Version(v))] | [Err(SlotError::Version(v)), Ok(_)] => Err(SlotError::Version(v)),
+        // Also beside a valid slot: it was written after that one, and going on by the older would undo what came since.
+        [Err(SlotError::Version(v)), _] | [_, Err(SlotError::Version(v))] => Err(SlotError::Version(v)),
         // The damaged slot may have been the newer one, and so the ring may have been opened again after it was closed.
         [Ok(one), Err(_)] | [Err(_), Ok(one)] => Ok(found(Header { clean: false, ..one }, HeaderSource::OneSlot)),
-        [Err(SlotError::Version(v)), Err(_)] | [Err(_), Err(SlotError::Version(v))] => Err(SlotError::Version(v)),
         [Err(SlotError::Damaged), Err(SlotError::Damaged)] => Err(SlotError::Damaged),
     })
 }
@@ -110,67 +109,67 @@ fn newer_of_each(found: FoundHeader, by_commit: FoundHeader) -> FoundHeader {
 }
 
 /// The commits of one ring that were found.
-#[derive(Default)]
 struct Sighting {
     commits: u64,
-    /// The newest two by open generation and end, the newest first.
-    newest: [Option<((u32, Pos), Commit)>; 2],
-}
-
-impl Sighting {
-    fn see(&mut self, age: (u32, Pos), commit: Commit) {
-        self.commits += 1;
-        let is_newer = |than: &Option<((u32, Pos), Commit)>| than.is_none_or(|(newest, _)| newest < age);
-        let [first, second] = &mut self.newest;
-        if is_newer(first) {
-            *second = first.replace((age, commit));
-        } else if is_newer(second) {
-            *second = Some((age, commit));
-        }
-    }
+    /// Open generation and end of the newest, and what it says.
+    newest: ((u32, Pos), Commit),
 }
 
 /// A header such as the newest commit tells, of the ring that is named or else of the one that has the most commits.
 fn from_commits(media: &dyn Media, only: Option<u64>) -> io::Result<Option<FoundHeader>> {
     let mut rings: BTreeMap<(u64, u64), Sighting> = BTreeMap::new();
-    each_commit(media, &mut |pos, record, commit| {
-        let Some(facts) = commit.ring.filter(|facts| only.is_none_or(|id| id == facts.ring_id)) else { return };
+    each_commit(media, &mut |end, record, facts, commit| {
         let key = (facts.ring_id, facts.capacity);
-        if rings.len() >= MAX_RINGS && !rings.contains_key(&key) {
+        if only.is_some_and(|id| id != facts.ring_id) || rings.len() >= MAX_RINGS && !rings.contains_key(&key) {
             return;
         }
-        rings.entry(key).or_default().see((record.generation, Pos(pos.0 + record.total())), commit);
+        let seen = ((record.generation, end), commit);
+        let ring = rings.entry(key).or_insert(Sighting { commits: 0, newest: seen });
+        ring.commits += 1;
+        if ring.newest.0 < seen.0 {
+            ring.newest = seen;
+        }
     })?;
     let most = rings.into_iter().max_by_key(|(_, ring)| ring.commits);
-    Ok(most.and_then(|((ring_id, capacity), ring)| {
-        let ((generation, end), commit) = ring.newest[0]?;
-        // The newest commit's own records may be missing: what was taken in before them is what the commit before it says.
-        let before = ring.newest[1].filter(|(_, before)| before.durable < commit.durable);
-        let (intake, counted) = match before {
-            Some(((_, end), before)) => (before.intake, end),
-            None if commit.from == Pos(0) => (Intake::default(), Pos(0)),
-            None => (commit.intake, end),
-        };
-        let header = Header {
-            counter: 1,
-            ring_id,
-            capacity,
-            generation,
-            clean: false,
-            boot_id: commit.boot_id,
-            tail: commit.ring?.tail,
-            safe: commit.safe,
-            durable: commit.durable,
-            opened: Received::default(),
-            intake,
-            outcome: commit.outcome,
-        };
-        Some(FoundHeader { header, source: HeaderSource::Commits, counted })
-    }))
+    let Some(((ring_id, capacity), Sighting { newest: ((generation, _), commit), .. })) = most else { return Ok(None) };
+    let before = commit_ending_at(media, ring_id, commit.durable.pos)?;
+    // The newest commit's own records may be missing. What it says of the ring is true; what it counts is taken from the one before it, and
+    // where that is lost, records count one by one.
+    let (intake, counted, outcome, safe) = if let Some(before) = before {
+        (before.intake, commit.durable.pos, before.outcome, before.safe)
+    } else {
+        let Intake { refused_messages, refused_rows, .. } = commit.intake;
+        (Intake { refused_messages, refused_rows, ..Intake::default() }, Pos(0), commit.outcome, commit.safe)
+    };
+    let header = Header {
+        counter: 1,
+        ring_id,
+        capacity,
+        generation,
+        clean: false,
+        boot_id: commit.boot_id,
+        tail: commit.ring.map(|facts| facts.tail).unwrap_or_default(),
+        safe,
+        durable: commit.durable,
+        opened: Received::default(),
+        intake,
+        outcome,
+    };
+    Ok(Some(FoundHeader { header, source: HeaderSource::Commits, counted }))
 }
 
-/// Calls `each` with the position of every intact commit in the file, wherever it lies. The order is that of the file.
-fn each_commit(media: &dyn Media, each: &mut dyn FnMut(Pos, &RecordHeader, Commit)) -> io::Result<()> {
+fn commit_ending_at(media: &dyn Media, ring_id: u64, at: Pos) -> io::Result<Option<Commit>> {
+    let mut found = None;
+    each_commit(media, &mut |end, _, facts, commit| {
+        if facts.ring_id == ring_id && end == at {
+            found = Some(commit);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Calls `each` with the end of every intact commit in the file, wherever it lies, and what it says. The order is that of the file.
+fn each_commit(media: &dyn Media, each: &mut dyn FnMut(Pos, &RecordHeader, RingFacts, Commit)) -> io::Result<()> {
     let mut window = Vec::new();
     let mut start = DATA_START;
     while start < media.len() {
@@ -181,9 +180,9 @@ fn each_commit(media: &dyn Media, each: &mut dyn FnMut(Pos, &RecordHeader, Commi
         for at in (0..bytes.min(CHUNK_BYTES)).step_by(RECORD_ALIGN as usize) {
             let bytes = &window[at as usize..];
             if looks_like_commit(bytes)
-                && let Some((pos, record, commit)) = commit_at(start + at, bytes)
+                && let Some((pos, record, facts, commit)) = commit_at(start + at, bytes)
             {
-                each(pos, &record, commit);
+                each(Pos(pos.0 + record.total()), &record, facts, commit);
             }
         }
         start += CHUNK_BYTES;
@@ -192,7 +191,7 @@ fn each_commit(media: &dyn Media, each: &mut dyn FnMut(Pos, &RecordHeader, Commi
 }
 
 /// The commit at an offset in the file, if what it says of itself checks out.
-fn commit_at(offset: u64, bytes: &[u8]) -> Option<(Pos, RecordHeader, Commit)> {
+fn commit_at(offset: u64, bytes: &[u8]) -> Option<(Pos, RecordHeader, RingFacts, Commit)> {
     let record = RecordHeader::parse(bytes).filter(|record| record.kind == Kind::Commit)?;
     let commit = Commit::decode(record.rows, bytes.get(RECORD_HEADER_BYTES..)?)?;
     let facts = commit.ring.filter(|facts| facts.capacity > 0 && facts.capacity.is_multiple_of(SLOT_BYTES))?;
@@ -201,5 +200,5 @@ fn commit_at(offset: u64, bytes: &[u8]) -> Option<(Pos, RecordHeader, Commit)> {
     let behind = (in_lap + facts.capacity).checked_sub(commit.from.0 % facts.capacity)? % facts.capacity;
     let pos = commit.from.0.checked_add(behind)?;
     let whole = in_lap < facts.capacity && record.checks_out(Checksum::of_ring(facts.ring_id), pos, bytes);
-    whole.then_some((Pos(pos), record, commit))
+    whole.then_some((Pos(pos), record, facts, commit))
 }

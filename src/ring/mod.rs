@@ -3,6 +3,7 @@
 //! [`Ring`] is the handle the rest of the program holds. Behind it: `layout` (bytes, pure), `media` and `mmap` (what it is written on),
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
+mod append;
 mod committer;
 #[cfg(test)]
 mod crash;
@@ -33,18 +34,18 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{committer::Shared, log::lock};
 pub use self::{
+    append::{AppendError, Appended, Part},
     headers::HeaderSource,
     layout::Kind,
     ledger::Ledger,
-    log::{AppendError, Appended, Part},
     losses::Gap,
     marks::{Mark, Marks, Pos, Seq},
     open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     status::RingStatus,
 };
+use self::{committer::Shared, log::lock};
 use crate::{
     config::settings::{Durability, OnFull},
     point::Received,

@@ -291,11 +291,11 @@ impl<'a> Scan<'a> {
                 pos += left;
             }
             let Some(header) = self.record_at(pos)? else { break };
-            if header.kind == Kind::Commit {
-                if self.commit_body(Pos(pos), &header)?.is_some_and(|commit| commit.durable.pos > bad) {
-                    vouches = true;
-                    break;
-                }
+            if header.kind == Kind::Commit
+                && self.commit_body(Pos(pos), &header)?.is_some_and(|commit| commit.durable.pos > bad)
+            {
+                vouches = true;
+                break;
             }
             pos += header.total();
             self.at.seq = header.seq;

@@ -14,8 +14,6 @@ pub enum Bug {
     FreeBeforeTail,
     /// Leaves the ring's id out of the checksum.
     NoRingId,
-    /// Leaves the position out of the checksum.
-    NoPosition,
     /// Takes records of any open generation.
     NoGeneration,
     /// Builds on what recovery found without making it durable.
@@ -38,7 +36,7 @@ pub enum Bug {
 
 /// Whether the bug is switched on.
 #[cfg(not(test))]
-#[inline(always)]
+#[inline]
 pub const fn is_on(_: Bug) -> bool {
     false
 }

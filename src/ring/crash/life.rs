@@ -9,16 +9,18 @@ use fastrand::Rng;
 
 use super::{
     super::{
-        layout::{DATA_START, Geometry, Header, Kind, RECORD_HEADER_BYTES, SECTOR_BYTES, record_bytes},
-        ledger::{Intake, Outcome},
-        log::{AppendError, Log, Part},
-        marks::{Mark, Pos, Seq},
+        append::{AppendError, Part},
+        layout::{Geometry, Kind, RECORD_HEADER_BYTES, SECTOR_BYTES, record_bytes},
+        log::Log,
+        marks::{Mark, Seq},
         reader::Reader,
         settle::Settlement,
     },
-    check::{self, Harm, Opened, Verdict},
+    check::{self, Opened, Verdict},
+    examine::look,
     media::{CrashMedia, Leaves, NextSync},
     model::{Group, Model},
+    start::new_ring,
 };
 use crate::point::Received;
 
@@ -53,18 +55,26 @@ pub struct Plan {
 }
 
 /// What runs share with the checks that happen inside them.
-struct Stage {
-    model: Model,
-    rng: Rng,
-    plan: Plan,
-    images: u64,
-    failure: Option<String>,
-    page_bytes: u64,
+pub struct Stage {
+    /// What the ring should hold.
+    pub model: Model,
+    /// Every choice of the run.
+    pub rng: Rng,
+    /// How the run goes.
+    pub plan: Plan,
+    /// Images checked so far.
+    pub images: u64,
+    /// The first thing that was wrong.
+    pub failure: Option<String>,
+    /// Bytes of a page of this machine.
+    pub page_bytes: u64,
 }
 
-type Shared = Arc<Mutex<Stage>>;
+/// Shared by a run and the checks inside it.
+pub type Shared = Arc<Mutex<Stage>>;
 
-fn lock(stage: &Shared) -> MutexGuard<'_, Stage> {
+/// The stage, for a moment.
+pub fn lock(stage: &Shared) -> MutexGuard<'_, Stage> {
     stage.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -109,54 +119,6 @@ fn lives(stage: &Shared, image: Vec<u8>) -> Verdict {
         }
     }
     Ok(())
-}
-
-/// A ring of a random small size. What its file system had there before may show through, as if its creation had not zeroed it.
-fn new_ring(rng: &mut Rng, leaves_leftovers: bool) -> Vec<u8> {
-    let capacity = [8, 12, 16, 16, 24, 32][rng.usize(..6)] * 1024;
-    let mut image = vec![0; (DATA_START + capacity) as usize];
-    if leaves_leftovers && rng.bool() {
-        leftovers(&mut image, capacity, rng);
-    }
-    put_header(&mut image, 77, capacity);
-    image
-}
-
-fn put_header(image: &mut [u8], ring_id: u64, capacity: u64) {
-    let start = Mark { pos: Pos(0), seq: Seq(1) };
-    let header = Header {
-        counter: 1,
-        ring_id,
-        capacity,
-        generation: 0,
-        clean: true,
-        boot_id: [0; 16],
-        tail: start,
-        safe: start,
-        durable: start,
-        opened: Received::default(),
-        intake: Intake::default(),
-        outcome: Outcome { settled: start, ..Outcome::default() },
-    };
-    let at = header.slot_offset() as usize;
-    let bytes = header.encode();
-    image[at..at + bytes.len()].copy_from_slice(&bytes);
-}
-
-/// Records and commits of another ring that once lay in the same place.
-fn leftovers(image: &mut [u8], capacity: u64, rng: &mut Rng) {
-    put_header(image, 66, capacity);
-    let media = Arc::new(CrashMedia::with(image.to_vec(), 4096));
-    let Ok((opened, _)) = check::open(Arc::clone(&media), None) else { return };
-    for _ in 0..rng.usize(1..10) {
-        let body = vec![rng.u8(..); rng.usize(..300)];
-        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
-        if opened.log.append(&[part], Received::default()).is_err() || opened.log.commit(true).is_err() {
-            break;
-        }
-    }
-    let left = media.after_power_cut(Leaves::Newest, rng);
-    image[DATA_START as usize..].copy_from_slice(&left[DATA_START as usize..]);
 }
 
 /// Between an opening and its end.
@@ -475,72 +437,4 @@ impl Life {
         let (at, durable) = (reader.mark().seq, self.log.durable().seq);
         if at == durable { Ok(()) } else { Err(format!("a reader ends at {at}, durable is {durable}")) }
     }
-}
-
-/// Takes images of what a crash at this point leaves, and checks each.
-fn look(stage: &Shared, media: &CrashMedia) {
-    let mut stage = lock(stage);
-    if stage.failure.is_some() {
-        return;
-    }
-    let Stage { model, rng, plan, images, page_bytes, .. } = &mut *stage;
-    let mut found = Ok(());
-    for number in 0..plan.images_a_point {
-        let leaves = match number {
-            0 => Leaves::Oldest,
-            1 => Leaves::Newest,
-            _ => Leaves::Any { garbage_in: 64 },
-        };
-        let image = media.after_power_cut(leaves, rng);
-        *images += 1;
-        found = examine(image, model, rng, *plan, *page_bytes, images);
-        if found.is_err() {
-            break;
-        }
-    }
-    if let Err(why) = found {
-        stage.failure = Some(why);
-    }
-}
-
-fn examine(mut image: Vec<u8>, model: &Model, rng: &mut Rng, plan: Plan, page_bytes: u64, images: &mut u64) -> Verdict {
-    if plan.profile == Profile::Rot {
-        let harm = Harm::inflict(&mut image, rng);
-        return examine_damaged(image, model, &harm, page_bytes, images);
-    }
-    if !model.lied.is_empty() {
-        return examine_damaged(image, model, &Harm::default(), page_bytes, images);
-    }
-    // A crash during the recovery is a crash like any other.
-    let crash_at = (rng.u8(0..16) == 0).then(|| (rng.usize(..12), rng.u64(..)));
-    let media = Arc::new(CrashMedia::with(image, page_bytes));
-    let (opened, second) = check::open(media, crash_at)?;
-    opened.check(model)?;
-    if let Some(second) = second {
-        *images += 1;
-        let media = Arc::new(CrashMedia::with(second, page_bytes));
-        check::open(media, None)?.0.check(model).map_err(|why| format!("after a crash in recovery: {why}"))?;
-    }
-    Ok(())
-}
-
-fn examine_damaged(image: Vec<u8>, model: &Model, harm: &Harm, page_bytes: u64, images: &mut u64) -> Verdict {
-    let media = Arc::new(CrashMedia::with(image, page_bytes));
-    if !check::is_a_ring(&media) {
-        return Ok(());
-    }
-    let (opened, _) = check::open(Arc::clone(&media), None)?;
-    opened.check_damaged(model, harm)?;
-    // Another start finds the same, and counts no loss twice.
-    *images += 1;
-    let (again, _) = check::open(media, None)?;
-    if again.found != opened.found || again.report.lost_rows != 0 {
-        return Err(format!(
-            "a second recovery found something else, or lost {} rows more: {:?} after {:?}",
-            again.report.lost_rows,
-            (&again.report, again.found.keys()),
-            (&opened.report, opened.found.keys())
-        ));
-    }
-    Ok(())
 }

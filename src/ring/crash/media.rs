@@ -39,7 +39,7 @@ pub enum NextSync {
 /// Versions of a sector that are not known to be on the disk.
 #[derive(Debug, Clone)]
 struct Unsure {
-    versions: Vec<Box<Sector>>,
+    versions: Vec<Sector>,
     dirty: bool,
 }
 
@@ -48,7 +48,7 @@ struct Disk {
     /// What loads see.
     cache: Vec<u8>,
     /// What is on the disk for sure, but for the sectors in `unsure`.
-    disk: Vec<u8>,
+    sure: Vec<u8>,
     unsure: BTreeMap<usize, Unsure>,
     next_sync: NextSync,
     page_bytes: u64,
@@ -83,7 +83,7 @@ impl CrashMedia {
     pub fn with(contents: Vec<u8>, page_bytes: u64) -> Self {
         let disk = Disk {
             cache: contents.clone(),
-            disk: contents,
+            sure: contents,
             unsure: BTreeMap::new(),
             next_sync: NextSync::Works,
             page_bytes,
@@ -114,15 +114,10 @@ impl CrashMedia {
         self.lock().next_sync = next;
     }
 
-    /// Sectors that a power cut may leave in more than one way.
-    pub fn unsure(&self) -> usize {
-        self.lock().unsure.len()
-    }
-
     /// What a power cut now leaves.
     pub fn after_power_cut(&self, leaves: Leaves, rng: &mut Rng) -> Vec<u8> {
         let disk = self.lock();
-        let mut image = disk.disk.clone();
+        let mut image = disk.sure.clone();
         for (sector, unsure) in &disk.unsure {
             let place = &mut image[sector * SECTOR..][..SECTOR];
             match leaves {
@@ -155,16 +150,16 @@ impl Media for CrashMedia {
     /// Reading settles which version of a sector is on the disk.
     fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool> {
         let mut disk = self.lock();
-        let Disk { disk: on_disk, unsure, rng, .. } = &mut *disk;
+        let Disk { sure, unsure, rng, .. } = &mut *disk;
         let (from, to) = (at as usize / SECTOR, (at as usize + into.len()).div_ceil(SECTOR));
         let clean: Vec<usize> = unsure.range(from..to).filter(|(_, unsure)| !unsure.dirty).map(|(at, _)| *at).collect();
         for sector in clean {
             let Some(Unsure { versions, .. }) = unsure.remove(&sector) else { continue };
             if let Some(version) = versions.get(rng.usize(0..=versions.len())) {
-                on_disk[sector * SECTOR..][..SECTOR].copy_from_slice(&version[..]);
+                sure[sector * SECTOR..][..SECTOR].copy_from_slice(&version[..]);
             }
         }
-        into.copy_from_slice(&on_disk[at as usize..at as usize + into.len()]);
+        into.copy_from_slice(&sure[at as usize..at as usize + into.len()]);
         Ok(true)
     }
 
@@ -179,7 +174,7 @@ impl Media for CrashMedia {
         for sector in range.start / SECTOR..range.end.div_ceil(SECTOR) {
             let now: Sector = cache[sector * SECTOR..][..SECTOR].try_into().map_err(io::Error::other)?;
             let unsure = unsure.entry(sector).or_insert(Unsure { versions: Vec::new(), dirty: true });
-            unsure.versions.push(Box::new(now));
+            unsure.versions.push(now);
             unsure.dirty = true;
         }
         drop(disk);
@@ -197,12 +192,12 @@ impl Media for CrashMedia {
         let page = disk.page_bytes;
         let from = (range.start / page * page / SECTOR_BYTES) as usize;
         let to = (range.end.next_multiple_of(page) / SECTOR_BYTES) as usize;
-        let Disk { cache, disk: on_disk, unsure, .. } = &mut *disk;
+        let Disk { cache, sure, unsure, .. } = &mut *disk;
         let mut written = Vec::new();
         for (sector, unsure) in unsure.range_mut(from..to).filter(|(_, unsure)| unsure.dirty) {
             unsure.dirty = false;
             if next == NextSync::Works {
-                on_disk[sector * SECTOR..][..SECTOR].copy_from_slice(&cache[sector * SECTOR..][..SECTOR]);
+                sure[sector * SECTOR..][..SECTOR].copy_from_slice(&cache[sector * SECTOR..][..SECTOR]);
                 written.push(*sector);
             }
         }

@@ -3,9 +3,11 @@
 //! One number is one run: `FOREBAY_CRASH_SEED=n` repeats it. `FOREBAY_CRASH_IMAGES=n` asks for so many images in all (the long mode).
 
 mod check;
+mod examine;
 mod life;
 mod media;
 mod model;
+mod start;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -101,7 +103,6 @@ fn every_seeded_bug_is_caught() {
         (Bug::HeaderBeforeData, HONEST),
         (Bug::FreeBeforeTail, HONEST),
         (Bug::NoRingId, HONEST),
-        (Bug::NoPosition, ALIKE),
         (Bug::NoGeneration, ALIKE),
         (Bug::TrustUnsyncedEnd, HONEST),
         (Bug::EndAtDamage, ROT),
