@@ -10,7 +10,7 @@ use super::{
     log::Log,
     marks::{Mark, Seq},
     media::{Media, MemoryMedia},
-    open::{RecoveryReport, format, recover_log},
+    open::{Opened, RecoveryReport, format, recover_log},
     reader::{ReadError, Reader},
     settle::Settlement,
 };
@@ -356,4 +356,25 @@ fn what_a_damaged_stretch_held_is_told_as_far_as_it_can_be() {
     assert_eq!((&second.tables[..], second.unknown), (&["two".to_owned()][..], 0));
     assert_eq!((fourth.first, &fourth.tables[..], fourth.unknown), (Seq(4), &[][..], 1));
     assert_eq!(life.report.lost_rows, 2 + 4);
+}
+
+#[test]
+fn another_size_in_the_configuration_is_refused_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |size: u64| {
+        let path = directory.path().join("ring");
+        let settings = crate::config::settings::Ring { path, size: crate::config::Bytes(size), ..Default::default() };
+        let heartbeat = crate::observe::heartbeat::Heartbeats::new(clock()).register("test");
+        super::Ring::open(&settings, Duration::ZERO, clock(), heartbeat, &mut |_| {}, &mut |_| {}).unwrap()
+    };
+    let closed = |size: u64| {
+        let Opened { ring, report } = open(size);
+        ring.close().unwrap();
+        (report.created, report.other_size, ring.status().size_bytes)
+    };
+    assert_eq!(closed(1 << 20), (true, None, 1 << 20));
+    for size in [1 << 19, 1 << 21] {
+        assert_eq!(closed(size), (false, Some(1 << 20), 1 << 20));
+    }
+    assert_eq!(open(1 << 20).report.other_size, None);
 }

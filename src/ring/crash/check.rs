@@ -153,7 +153,7 @@ impl Opened {
     /// Everything that must be true after sectors were damaged that had been durable, or after a sync has lied.
     pub fn check_damaged(&self, model: &Model, harm: &Harm) -> Verdict {
         let (tail, head) = (self.log.tail().seq, self.log.appended().seq);
-        self.nothing_is_invented(model, |seq| model.lied.contains(&seq))?;
+        self.nothing_is_invented(model, |seq| harm.unsynced || model.lied.contains(&seq))?;
         let in_gap = |seq: Seq| self.report.gaps.iter().any(|gap| (gap.first..=gap.last).contains(&seq));
         for seq in (tail.0..head.0).map(Seq) {
             let known = self.found.contains_key(&seq) != in_gap(seq);
@@ -165,7 +165,7 @@ impl Opened {
             // Where both slots and the newest commit are damaged, the tail that is left to go by may be an older one, and the log ends a lap
             // behind it.
             let limit = self.log.tail().pos.0 + self.header.capacity;
-            if !model.lied.contains(&seq) && harm.spares(model, seq, vouched, limit) {
+            if !harm.unsynced && !model.lied.contains(&seq) && harm.spares(model, seq, vouched, limit) {
                 let there = self.found.contains_key(&seq);
                 holds(there, || {
                     format!("record {seq} at {:?} is intact and was not read (vouched {vouched})", entry.place)
@@ -182,15 +182,17 @@ impl Opened {
 /// Sectors that were damaged.
 #[derive(Debug, Clone, Default)]
 pub struct Harm {
-    sectors: Vec<u64>,
-    capacity: u64,
+    pub sectors: Vec<u64>,
+    pub capacity: u64,
+    /// Whether nothing was ever synced, so that a power cut may take anything.
+    pub unsynced: bool,
 }
 
 impl Harm {
     /// Damages some sectors of an image: flipped bits, garbage or zeros, in the header slots or the data.
     pub fn inflict(image: &mut [u8], rng: &mut Rng) -> Self {
         let capacity = image.len() as u64 - DATA_START;
-        let mut harm = Self { sectors: Vec::new(), capacity };
+        let mut harm = Self { capacity, ..Self::default() };
         let stretches = rng.usize(1..=3);
         for _ in 0..stretches {
             let total = image.len() as u64 / SECTOR_BYTES;

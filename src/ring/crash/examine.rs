@@ -42,8 +42,14 @@ fn examine(mut image: Vec<u8>, model: &Model, rng: &mut Rng, plan: Plan, page_by
         let harm = Harm::inflict(&mut image, rng);
         return examine_damaged(image, model, &harm, page_bytes, images);
     }
-    if !model.lied.is_empty() {
-        return examine_damaged(image, model, &Harm::default(), page_bytes, images);
+    if !model.lied.is_empty() || plan.profile == Profile::Memory {
+        return examine_damaged(
+            image,
+            model,
+            &Harm { unsynced: plan.profile == Profile::Memory, ..Harm::default() },
+            page_bytes,
+            images,
+        );
     }
     // A crash during the recovery is a crash like any other.
     let crash_at = (rng.u8(0..16) == 0).then(|| (rng.usize(..12), rng.u64(..)));

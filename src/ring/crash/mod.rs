@@ -25,6 +25,7 @@ const THREADS: u64 = 2;
 const HONEST: Plan = Plan { profile: Profile::Honest, lives: 12, images_a_point: 6, alike: false };
 const ALIKE: Plan = Plan { alike: true, ..HONEST };
 const ROT: Plan = Plan { profile: Profile::Rot, lives: 6, images_a_point: 2, alike: false };
+const MEMORY: Plan = Plan { profile: Profile::Memory, lives: 12, images_a_point: 1, alike: false };
 const LIES: Plan = Plan { profile: Profile::Lies, lives: 6, images_a_point: 4, alike: false };
 
 fn variable(name: &str) -> Option<u64> {
@@ -68,6 +69,11 @@ fn nothing_acknowledged_is_lost_and_nothing_invented() {
 #[test]
 fn records_that_fit_where_others_lay_are_not_mistaken_for_them() {
     check_images("power cuts, records alike", ALIKE, images() / 8);
+}
+
+#[test]
+fn memory_mode_outlives_the_process_and_recovers_from_anything() {
+    check_images("kills without syncs", MEMORY, images() / 8);
 }
 
 #[test]
