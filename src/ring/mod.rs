@@ -4,6 +4,7 @@
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
 mod committer;
+pub mod inspect;
 pub mod layout;
 pub mod ledger;
 pub mod log;

@@ -111,7 +111,12 @@ impl Checksum {
     }
 
     fn of(self, pos: u64, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &pos.to_le_bytes()), bytes)
+        crc32c::crc32c_append(self.start(pos), bytes)
+    }
+
+    /// The checksum before any of the record's own bytes, for who reads those piece by piece.
+    pub(in crate::ring) fn start(self, pos: u64) -> u32 {
+        crc32c::crc32c_append(self.seed, &pos.to_le_bytes())
     }
 }
 
