@@ -5,8 +5,10 @@ mod completions;
 mod connect;
 mod exit;
 mod get;
+mod moment;
 mod out;
 mod query;
+mod ring;
 mod run;
 mod simulate;
 mod status;
@@ -80,6 +82,8 @@ enum Action {
     /// Show how the daemon is doing.
     #[command(after_help = EXIT_CODES)]
     Status(status::StatusArgs),
+    /// Look into the ring file: what it holds, and whether it is intact.
+    Ring(ring::RingArgs),
     /// Publish made-up readings of many devices to a broker.
     #[command(after_help = EXIT_CODES)]
     Simulate(simulate::SimulateArgs),
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
+        Action::Ring(args) => ring::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Completions(args) => completions::run(args),
     };

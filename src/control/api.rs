@@ -10,7 +10,10 @@ use crate::{
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
     point::{Text, Timestamp, Value},
-    ring::{Ledger, RingStatus, Seq, State},
+    ring::{
+        Ledger, RingStatus, Seq, State,
+        inspect::{InspectError, RingInfo},
+    },
 };
 
 /// What the interface asks of the rest of the daemon.
@@ -23,6 +26,19 @@ pub trait Inspect: Send + Sync {
     fn ready(&self) -> Result<(), String>;
     /// Asks the lanes to send what is pending without lingering.
     fn flush_now(&self);
+    /// What the ring holds. Reads the file for up to some seconds: to be called where blocking is allowed.
+    fn ring_info(&self) -> Result<RingInfo, RingInfoError>;
+}
+
+/// Why nothing can be said of what the ring holds.
+#[derive(Debug, thiserror::Error)]
+pub enum RingInfoError {
+    /// One at a time.
+    #[error("the ring is being read for another request")]
+    Busy,
+    /// The file cannot be read.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
 }
 
 /// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.

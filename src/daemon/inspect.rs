@@ -6,18 +6,23 @@ use std::{
 };
 
 use crate::{
-    clock::boot_id,
-    control::api::{Inspect, Rates, Status},
+    clock::{Clock, SystemClock, boot_id},
+    control::api::{Inspect, Rates, RingInfoError, Status},
     flush::Flusher,
     ingest::Ingest,
     latest::Latest,
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
-    ring::{Ledger, Ring, Seq, State},
+    ring::{
+        Ledger, Ring, Seq, State,
+        inspect::{RingInfo, live_info},
+    },
 };
 
 /// Rates are measured over at least this long.
 const RATE_SPAN: Duration = Duration::from_secs(2);
+/// How long a request may read the ring; `forebay ring info` waits 10 s for the answer.
+const RING_INFO_SPAN: Duration = Duration::from_secs(5);
 
 /// Looks into every part of the daemon.
 pub struct Inspector {
@@ -30,6 +35,8 @@ pub struct Inspector {
     started: Instant,
     boot_id: String,
     rates: Mutex<Sample>,
+    /// Held while the ring file is read for a request.
+    reading_ring: Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +66,7 @@ impl Inspector {
             ingest: Arc::clone(ingest),
             heartbeats: heartbeats.clone(),
             started: now,
+            reading_ring: Mutex::new(()),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -134,5 +142,12 @@ impl Inspect for Inspector {
 
     fn flush_now(&self) {
         self.flusher.flush_now();
+    }
+
+    fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
+        let Ok(_turn) = self.reading_ring.try_lock() else { return Err(RingInfoError::Busy) };
+        let began = Instant::now();
+        let now = SystemClock.now().wall;
+        Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)
     }
 }

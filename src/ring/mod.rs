@@ -8,6 +8,7 @@ mod committer;
 #[cfg(test)]
 mod crash;
 pub mod headers;
+pub mod inspect;
 pub mod layout;
 pub mod ledger;
 pub mod log;

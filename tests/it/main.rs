@@ -10,6 +10,7 @@ mod database_outage;
 mod harness;
 mod latest_values;
 mod ring_full;
+mod ring_tools;
 mod rubbish;
 mod systemd;
 mod throughput;

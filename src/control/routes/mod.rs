@@ -1,6 +1,7 @@
 //! The routes and their answers.
 
 mod admin;
+mod ring;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ fn reading() -> Router<Context> {
         .route("/v1/latest", get(latest))
         .route("/v1/watch", get(watch_series))
         .route("/v1/status", get(status))
+        .route("/v1/ring", get(ring::info))
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
@@ -113,7 +115,7 @@ async fn unknown(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         detail,
-        "routes: /v1/latest, /v1/watch, /v1/status, /metrics, /healthz, /readyz, POST /v1/flush",
+        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /metrics, /healthz, /readyz, POST /v1/flush",
     )
 }
 

@@ -14,7 +14,7 @@ const COMMIT_BODY_1_BYTES: usize = 144;
 pub const COMMIT_BODY_VERSION: u16 = 1;
 
 /// Bytes that mean something in a body of that version.
-pub(super) fn body_bytes(version: u16) -> usize {
+pub fn commit_body_bytes(version: u16) -> usize {
     if version == 0 { COMMIT_BODY_1_BYTES } else { COMMIT_BODY_BYTES }
 }
 
@@ -69,7 +69,7 @@ impl Commit {
     /// Reads a body of that version; none where it is too short.
     pub fn decode(version: u16, body: &[u8]) -> Option<Self> {
         let mut bytes = [0; COMMIT_BODY_BYTES];
-        let length = body_bytes(version);
+        let length = commit_body_bytes(version);
         bytes[..length].copy_from_slice(body.get(..length)?);
         let mut r = Words { bytes: &mut bytes, at: 0 };
         let mut commit = Self {

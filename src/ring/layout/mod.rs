@@ -6,7 +6,7 @@ mod record;
 mod words;
 
 pub use self::{
-    commit::{COMMIT_BODY_BYTES, COMMIT_BODY_VERSION, Commit, RingFacts},
+    commit::{COMMIT_BODY_BYTES, COMMIT_BODY_VERSION, Commit, RingFacts, commit_body_bytes},
     header::{Header, SlotError},
     record::{Checksum, RecordHeader, looks_like_commit},
 };

@@ -48,7 +48,7 @@ impl RecordHeader {
     fn covered(&self) -> usize {
         match self.kind {
             Kind::Pad => 0,
-            Kind::Commit => commit::body_bytes(self.rows).min(self.len as usize),
+            Kind::Commit => commit::commit_body_bytes(self.rows).min(self.len as usize),
             _ => self.len as usize,
         }
     }
@@ -125,7 +125,12 @@ impl Checksum {
     }
 
     fn of(self, pos: u64, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &pos.to_le_bytes()), bytes)
+        crc32c::crc32c_append(self.start(pos), bytes)
+    }
+
+    /// The checksum before any of the record's own bytes, for who reads those piece by piece.
+    pub(in crate::ring) fn start(self, pos: u64) -> u32 {
+        crc32c::crc32c_append(self.seed, &pos.to_le_bytes())
     }
 }
 
