@@ -14,6 +14,7 @@ mod open;
 pub mod reader;
 pub mod recover;
 mod settle;
+mod space;
 mod status;
 mod tail;
 #[cfg(test)]
