@@ -2,6 +2,7 @@
 
 mod inspect;
 mod outlook;
+mod progress;
 mod reload;
 mod signals;
 mod watchdog;
@@ -15,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
+use self::{inspect::Inspector, outlook::Outlook, progress::Progress, reload::Reload, signals::Signal};
 use crate::{
     clock::{ClockTrust, SharedClock, SystemClock},
     config::{
@@ -283,9 +284,11 @@ fn open_ring(
         newest = newest.max(record.received.wall);
         ingest::restore(latest, record);
     };
+    let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
+    let mut told = Progress::new(existing, settings.ring.size.0);
     let mut progress = |bytes: u64| {
         ServiceManager.extend_timeout(EXTENSION);
-        ServiceManager.status(&format!("preparing the ring: {} MiB done", bytes >> 20));
+        ServiceManager.status(&told.tell(bytes));
     };
     let opened = Ring::open(
         &settings.ring,
