@@ -78,6 +78,9 @@ fn render(status: &Document<'_>) -> String {
     screen.line("forebay", &format!("{version}, up {up}, pid {}", status.integer("/pid")));
     broker(&mut screen, status);
     ring(&mut screen, status);
+    if let Some(forecast) = status.0.pointer("/forecast/sentence").and_then(Value::as_str) {
+        screen.line("forecast", forecast);
+    }
     database(&mut screen, status);
     latest(&mut screen, status);
     ledger(&mut screen, status);
@@ -240,12 +243,14 @@ mod tests {
     #[test]
     fn trouble_stands_out() {
         let status = json!({
+            "forecast": { "sentence": "full; the backlog does not shrink" },
             "ring": { "fill": 0.5, "full": true, "on_full": "block", "poisoned": "sync failed", "gaps": [[3, 9]] },
             "flush": { "lanes": [{ "lane": 0, "batch_rows": 500, "linger_ms": 12.0, "reason": "backlog" }], "warnings": ["no dedup"] },
         });
         let text = render(&Document(&status));
         for part in [
             "############............",
+            "forecast    full; the backlog does not shrink",
             "FULL, on_full = block",
             "POISONED: sync failed",
             "records 3 to 9",

@@ -9,6 +9,7 @@ use crate::{
     ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
+    observe::forecast::Forecast,
     point::{Text, Timestamp, Value},
     ring::{
         Ledger, RingStatus, Seq, State,
@@ -68,6 +69,8 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// Recent rates.
     pub rates: Rates,
+    /// When the ring is full, when its backlog is drained, how long an outage it would cover.
+    pub forecast: Forecast,
     /// What an operator should look at, in sentences.
     pub warnings: Vec<String>,
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::outlook::Outlook;
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{Inspect, Rates, RingInfoError, Status},
@@ -32,6 +33,7 @@ pub struct Inspector {
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
     heartbeats: Heartbeats,
+    outlook: Arc<Outlook>,
     started: Instant,
     boot_id: String,
     rates: Mutex<Sample>,
@@ -55,6 +57,7 @@ impl Inspector {
         flusher: &Arc<Flusher>,
         ingest: &Arc<Ingest>,
         heartbeats: &Heartbeats,
+        outlook: &Arc<Outlook>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -65,6 +68,7 @@ impl Inspector {
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
             heartbeats: heartbeats.clone(),
+            outlook: Arc::clone(outlook),
             started: now,
             reading_ring: Mutex::new(()),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
@@ -122,6 +126,7 @@ impl Inspect for Inspector {
             ledger,
             sources: self.ingest.status(),
             rates: self.rates(&ledger),
+            forecast: self.outlook.forecast(),
             ring: Some(ring),
             warnings: Vec::new(),
         };

@@ -21,6 +21,7 @@ pub mod reader;
 pub mod recover;
 mod seeded;
 mod settle;
+mod space;
 mod status;
 mod tail;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use self::{
     ledger::Ledger,
     losses::Gap,
     marks::{Mark, Marks, Pos, Seq},
+    mmap::{FileError, MmapMedia},
     open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     status::RingStatus,

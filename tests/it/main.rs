@@ -7,6 +7,7 @@ mod command_line;
 mod config_reload;
 mod crash;
 mod database_outage;
+mod forecast;
 mod harness;
 mod latest_values;
 mod ring_full;

@@ -267,7 +267,7 @@ impl<'a> Walk<'a> {
             self.proven = self.proven.max(end);
         }
         Ok(match first {
-            Some(first) if bad.pos < known(self) && first.pos < known(self) => Beyond::Intact(first),
+            Some(first) if bad.pos < known(self) && first.pos <= known(self) => Beyond::Intact(first),
             _ if self.header.durable.pos > bad.pos => Beyond::Nothing,
             _ => Beyond::NoProof,
         })

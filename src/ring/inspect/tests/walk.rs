@@ -7,7 +7,6 @@ struct Walked {
     seqs: Vec<Seq>,
     damaged: Vec<(Mark, Mark)>,
     accounts: Accounts,
-    end: Mark,
 }
 
 fn walk(media: &dyn Media) -> Walked {
@@ -23,7 +22,7 @@ fn walk(media: &dyn Media) -> Walked {
             Seen::Overtaken { .. } => panic!("nobody writes"),
         }
     }
-    Walked { seqs, damaged, accounts, end: walk.place() }
+    Walked { seqs, damaged, accounts }
 }
 
 #[test]
