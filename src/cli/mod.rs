@@ -6,6 +6,7 @@ mod connect;
 mod exit;
 mod get;
 mod out;
+mod quarantine;
 mod query;
 mod run;
 mod simulate;
@@ -80,6 +81,12 @@ enum Action {
     /// Show how the daemon is doing.
     #[command(after_help = EXIT_CODES)]
     Status(status::StatusArgs),
+    /// List, show, requeue, export or drop what was set aside.
+    ///
+    /// Rows that could not be stored and messages that could not be decoded are kept with their reason, the oldest making room for new
+    /// ones. A row that is requeued is a row taken in anew in the ledger.
+    #[command(after_help = EXIT_CODES)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Publish made-up readings of many devices to a broker.
     #[command(after_help = EXIT_CODES)]
     Simulate(simulate::SimulateArgs),
@@ -97,6 +104,7 @@ pub fn main() -> ExitCode {
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
+        Action::Quarantine(args) => quarantine::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Completions(args) => completions::run(args),
     };

@@ -219,7 +219,7 @@ fn bar(fill: f64) -> String {
     format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full))
 }
 
-fn human_bytes(bytes: u64) -> String {
+pub(super) fn human_bytes(bytes: u64) -> String {
     match bytes {
         b if b < 1 << 10 => Bytes(b).to_string(),
         b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),

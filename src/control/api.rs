@@ -1,11 +1,11 @@
 //! What the interface says: the documents of its answers, and what it asks of the daemon.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flush::FlushStatus,
+    flush::{FlushStatus, Quarantine, requeue::Requeue},
     ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
@@ -23,6 +23,19 @@ pub trait Inspect: Send + Sync {
     fn ready(&self) -> Result<(), String>;
     /// Asks the lanes to send what is pending without lingering.
     fn flush_now(&self);
+    /// The quarantine; none while there is none.
+    fn quarantine(&self) -> Option<QuarantineAccess> {
+        None
+    }
+}
+
+/// The quarantine, and what puts its entries back. Both block.
+#[derive(Clone)]
+pub struct QuarantineAccess {
+    /// The entries.
+    pub quarantine: Arc<Quarantine>,
+    /// What puts them back.
+    pub requeue: Arc<Requeue>,
 }
 
 /// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.

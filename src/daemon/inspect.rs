@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     clock::boot_id,
-    control::api::{Inspect, Rates, Status},
-    flush::Flusher,
+    control::api::{Inspect, QuarantineAccess, Rates, Status},
+    flush::{Flusher, requeue::Requeue},
     ingest::Ingest,
     latest::Latest,
     mqtt::SharedBroker,
@@ -26,6 +26,7 @@ pub struct Inspector {
     broker: Arc<SharedBroker>,
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
+    requeue: Arc<Requeue>,
     heartbeats: Heartbeats,
     started: Instant,
     boot_id: String,
@@ -57,6 +58,7 @@ impl Inspector {
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
+            requeue: Arc::new(flusher.requeue(ingest)),
             heartbeats: heartbeats.clone(),
             started: now,
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
@@ -134,5 +136,9 @@ impl Inspect for Inspector {
 
     fn flush_now(&self) {
         self.flusher.flush_now();
+    }
+
+    fn quarantine(&self) -> Option<QuarantineAccess> {
+        Some(QuarantineAccess { quarantine: Arc::clone(self.flusher.quarantine()), requeue: Arc::clone(&self.requeue) })
     }
 }

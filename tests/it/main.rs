@@ -9,6 +9,7 @@ mod crash;
 mod database_outage;
 mod harness;
 mod latest_values;
+mod quarantine_tools;
 mod ring_full;
 mod rubbish;
 mod systemd;

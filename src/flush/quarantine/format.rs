@@ -196,7 +196,9 @@ mod tests {
         assert_eq!(decode_header(*b"forebayQ\x01\0\0\0\0\0\0\0"), Some(Header { number: None }));
         assert_eq!(decode_header(*b"forebayQ\x03\0\0\0\0\0\0\0"), None);
         let header = encode_header(7);
-        assert!((0..HEADER_BYTES).all(|cut| is_unborn(&header[..cut])) && is_unborn(&[0; 16]) && !is_unborn(b"rubbish"));
+        assert!(
+            (0..HEADER_BYTES).all(|cut| is_unborn(&header[..cut])) && is_unborn(&[0; 16]) && !is_unborn(b"rubbish")
+        );
     }
 
     #[test]

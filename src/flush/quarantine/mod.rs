@@ -4,6 +4,7 @@
 //! out, so the newest are always kept. Both halves have their space on the disk from the start. Damage never stops a
 //! start, and nothing is thrown away for being damaged: what cannot be read is moved or copied to `path.damaged-N`.
 
+mod discard;
 mod file;
 pub mod format;
 mod id;
@@ -22,15 +23,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use self::{
-    file::{Appender, beside, copy_aside, move_aside, sync_directory},
-    scan::{FIRST_ENTRY_AT, Found, Item},
-};
 pub use self::{
+    discard::{Discarded, discard},
     format::{DEAD_LETTER, Entry, Key},
     id::{Id, IdError},
     select::{Kind, Selection},
     snapshot::{Cursor, Newest, Owned, Place, PlaceError, Snapshot, Summary},
+};
+use self::{
+    file::{Appender, beside, copy_aside, move_aside, sync_directory},
+    scan::{FIRST_ENTRY_AT, Found, Item},
 };
 use super::status::QuarantineStatus;
 use crate::{config::settings, point::Timestamp};
@@ -273,6 +275,11 @@ impl Quarantine {
             pushed_out: inner.pushed_out,
             reasons,
         }
+    }
+
+    /// Most bytes its files may have together.
+    pub fn size_bytes(&self) -> u64 {
+        2 * self.half_bytes
     }
 
     /// What is in it now, to be read without holding up who pushes.

@@ -105,9 +105,8 @@ pub fn scan(file: &File, from: u64, to: u64, each: &mut dyn FnMut(Item<'_>) -> C
 pub fn entry_at<T>(file: &File, at: u64, each: impl FnOnce(Located<'_>) -> T) -> io::Result<Option<T>> {
     let (mut reader, mut bytes) = (At { file, at }, Vec::new());
     let found = read_entry(&mut reader, &mut bytes)?;
-    Ok(found.map(|(prefix, entry)| {
-        each(Located { at, bytes: prefix.entry_bytes(), taken_out: prefix.taken_out, entry })
-    }))
+    Ok(found
+        .map(|(prefix, entry)| each(Located { at, bytes: prefix.entry_bytes(), taken_out: prefix.taken_out, entry })))
 }
 
 /// Reads a file at places; the handle's own place is left alone.

@@ -248,8 +248,7 @@ impl Snapshot {
     /// The entry at a place; none when it has been taken out.
     pub fn load(&self, place: Place) -> io::Result<Option<Owned>> {
         let Some(part) = self.parts.iter().find(|part| part.number == place.file) else { return Ok(None) };
-        let found =
-            scan::entry_at(&part.file, place.at, |found| (!found.taken_out).then(|| Owned::of(&found.entry)))?;
+        let found = scan::entry_at(&part.file, place.at, |found| (!found.taken_out).then(|| Owned::of(&found.entry)))?;
         Ok(found.flatten())
     }
 

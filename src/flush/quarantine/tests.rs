@@ -62,8 +62,7 @@ fn the_oldest_are_pushed_out_and_counted() {
     let status = quarantine.status();
     assert_eq!(status.entries + status.pushed_out, 1_000);
     assert!(status.bytes <= 256 << 10 && status.entries > 100, "{status:?}");
-    let on_disk =
-        fs::metadata(&settings.path).unwrap().len() + fs::metadata(old_path(&settings.path)).unwrap().len();
+    let on_disk = fs::metadata(&settings.path).unwrap().len() + fs::metadata(old_path(&settings.path)).unwrap().len();
     assert!(on_disk <= status.bytes, "{on_disk}");
     let seqs = seqs(&settings);
     assert_eq!((seqs.last(), seqs.len() as u64), (Some(&1_000), status.entries));

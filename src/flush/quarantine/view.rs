@@ -226,7 +226,10 @@ mod tests {
         let mut body = Vec::new();
         encode_rows("t", &[row], &mut body).unwrap();
         let whole = show(&entry(2, "t", &body), Form::Whole);
-        assert_eq!((whole["kind"].as_str(), whole["seq"].as_u64(), whole["row"].as_u64()), (Some("row"), Some(7), Some(2)));
+        assert_eq!(
+            (whole["kind"].as_str(), whole["seq"].as_u64(), whole["row"].as_u64()),
+            (Some("row"), Some(7), Some(2))
+        );
         assert_eq!((&whole["fields"]["x"], &whole["symbols"]["device"]), (&3.into(), &"d".into()));
         assert_eq!((whole["table"].as_str(), whole["set_aside"].as_str()), (Some("t"), Some("1970-01-01T00:00:02Z")));
         assert_eq!(show(&entry(2, "t", &body), Form::Line)["line"], "t,device=d x=3i 5000\n");

@@ -1,0 +1,199 @@
+//! What has been set aside comes in anew: dead letters decoded by the present configuration, and rows as they are.
+//!
+//! A row that is put back must not take the place of one that was recorded after it. Whoever puts rows back names their moments first
+//! ([`Ingest::watch`]); every row that comes in from then on is looked up among them, under the same lock as its append, so nothing
+//! slips in between the question whether something newer exists and the append that depends on the answer.
+
+use std::{collections::HashMap, sync::PoisonError};
+
+use super::{Ingest, Work};
+use crate::{
+    entry,
+    moment::moment,
+    point::{Received, Row, Text, Timestamp},
+    ring::{AppendError, Kind, Marks, Part, Pos, table_hash},
+};
+
+/// End of the reason of a dead letter that is kept without its end; the number of its bytes comes before.
+pub(super) const TOO_LONG: &str = "bytes are more than [mqtt] max_payload";
+
+/// Moments that are watched, and whether a row newer than the one set aside is known.
+pub(super) type Watched = HashMap<u64, bool, foldhash::fast::RandomState>;
+
+/// Notes rows that came in.
+pub(super) fn note(watched: &mut Option<Watched>, table: &str, rows: &[Row]) {
+    let Some(watched) = watched else { return };
+    for row in rows {
+        if let Some(newer) = watched.get_mut(&moment_of(table, row)) {
+            *newer = true;
+        }
+    }
+}
+
+/// The moment of a row with a time.
+pub fn moment_of(table: &str, row: &Row) -> u64 {
+    let symbols = row.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    moment(table, row.time.unwrap_or_default(), symbols)
+}
+
+/// The rows of a dead letter that decodes by now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Again {
+    /// Their table.
+    pub table: Text,
+    /// The rows, each with its time; never none.
+    pub rows: Vec<Row>,
+}
+
+/// What became of rows that were to be put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entered {
+    /// They are in the ring, but for those a newer row is known of.
+    Appended {
+        /// The position behind them.
+        end: Pos,
+        /// How many have entered.
+        rows: usize,
+    },
+    /// A newer row is known of each.
+    Superseded,
+    /// The ring has no room for them.
+    Full,
+    /// They cannot be a record.
+    Unfit(String),
+    /// The ring takes nothing any more.
+    Failed(String),
+}
+
+impl Ingest {
+    /// Decodes a message that was set aside, as its source is configured now. Readings without a time get the one of the message's
+    /// receipt, as they would have had then. The error says why it is still no reading.
+    pub fn decode_again(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        reason: &str,
+        received: Timestamp,
+        now: Received,
+    ) -> Result<Again, String> {
+        if reason.ends_with(TOO_LONG) {
+            return Err("its payload was cut to [mqtt] max_payload; the rest is gone".to_owned());
+        }
+        if payload.is_empty() {
+            return Err("an empty payload clears a series; by now that would forget newer values".to_owned());
+        }
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Work { routes, bench, .. } = &mut *work;
+        bench.clear();
+        let route = routes.find(topic)?;
+        bench.decode(routes.decoder(&route), &route.resolved, payload)?;
+        if let Some(reason) = bench.too_far_ahead(now.wall, self.max_future_ns)
+            && self.trust.is_trusted(now)
+        {
+            return Err(reason);
+        }
+        let mut rows = std::mem::take(&mut bench.rows);
+        if rows.is_empty() {
+            return Err("it holds no reading".to_owned());
+        }
+        time_by_receipt(&mut rows, received);
+        let table = route.resolved.table.clone();
+        self.latest.prepare_rows(&table, &mut rows, now);
+        Ok(Again { table, rows })
+    }
+
+    /// Watches moments from now on. There is one watch at a time; a second one ends the first.
+    pub fn watch(&self, moments: impl Iterator<Item = u64>) -> Watch<'_> {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.watched = Some(moments.map(|moment| (moment, false)).collect());
+        Watch { ingest: self, marks: self.ring.marks() }
+    }
+}
+
+/// Gives rows without a time that of their receipt, each series' a microsecond apart.
+fn time_by_receipt(rows: &mut [Row], received: Timestamp) {
+    let mut next: HashMap<Vec<(Text, Text)>, i64> = HashMap::new();
+    for row in rows.iter_mut().filter(|row| row.time.is_none()) {
+        let micros = next.entry(row.symbols.clone()).or_insert(received.to_micros());
+        row.time = Some(Timestamp(micros.saturating_mul(1_000)));
+        row.device_time = false;
+        *micros += 1;
+    }
+}
+
+/// Moments being watched; the watch ends when this is dropped.
+pub struct Watch<'a> {
+    ingest: &'a Ingest,
+    marks: Marks,
+}
+
+impl Watch<'_> {
+    /// The ring's watermarks when the watch began: whatever is appended later is noticed.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// Takes note that a newer row of the moment is known.
+    pub fn note(&self, moment: u64) {
+        let mut work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = work.watched.as_mut().and_then(|watched| watched.get_mut(&moment)) {
+            *newer = true;
+        }
+    }
+
+    /// Whether a newer row of the moment is known; of a moment that is not watched, it may be.
+    pub fn is_superseded(&self, moment: u64) -> bool {
+        let work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.watched.as_ref().and_then(|watched| watched.get(&moment)).is_none_or(|newer| *newer)
+    }
+
+    /// Puts rows of one table into the ring together, but for those a newer row is known of.
+    pub fn enter(&self, table: &str, rows: &[Row], received: Received) -> Entered {
+        let ingest = self.ingest;
+        let mut work = ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Work { bench, watched, .. } = &mut *work;
+        bench.clear();
+        let newer = |row: &Row| watched.as_ref().and_then(|w| w.get(&moment_of(table, row))).is_none_or(|newer| *newer);
+        bench.rows.extend(rows.iter().filter(|row| !newer(row)).cloned());
+        if bench.rows.is_empty() {
+            return Entered::Superseded;
+        }
+        if let Err(error) = entry::encode_rows(table, &bench.rows, &mut bench.body) {
+            return Entered::Unfit(error.to_string());
+        }
+        let rows = bench.rows.len();
+        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: rows as u16, body: &bench.body };
+        match ingest.ring.append(&[part], received) {
+            Ok(appended) => {
+                for row in &bench.rows {
+                    ingest.latest.update(table, row, appended.first, received);
+                }
+                Entered::Appended { end: appended.end, rows }
+            }
+            Err(AppendError::Full) => Entered::Full,
+            Err(error @ AppendError::TooLarge { .. }) => Entered::Unfit(error.to_string()),
+            Err(error @ AppendError::Poisoned(_)) => Entered::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner).watched = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_without_a_time_get_that_of_their_receipt_a_microsecond_apart() {
+        let row = |device: &str| Row { symbols: vec![("device".into(), device.into())], ..Row::default() };
+        let timed = Row { time: Some(Timestamp(7)), device_time: true, ..row("a") };
+        let mut rows = [row("a"), row("b"), timed, row("a")];
+        time_by_receipt(&mut rows, Timestamp(5_999));
+        assert_eq!(rows.each_ref().map(|row| row.time.unwrap().0), [5_000, 5_000, 7, 6_000]);
+        assert_eq!(rows.each_ref().map(|row| row.device_time), [false, false, true, false]);
+    }
+}
