@@ -184,6 +184,7 @@ impl Flusher {
             exceptions: Arc::clone(&self.exceptions),
             sql: self.sql.clone(),
             clock: Arc::clone(&self.clock),
+            shared: Arc::clone(&self.shared),
             busy: Mutex::new(()),
         }
     }
@@ -287,6 +288,7 @@ fn lane(
         row_bytes: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
+        fresh_looks_seen: 0,
         unusual: true,
         borrows: false,
     })

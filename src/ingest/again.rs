@@ -11,7 +11,7 @@ use crate::{
     entry,
     moment::moment,
     point::{Received, Row, Text, Timestamp},
-    ring::{AppendError, Kind, Marks, Part, Pos, table_hash},
+    ring::{AppendError, Kind, Marks, Part, Pos, Seq, table_hash},
 };
 
 /// End of the reason of a dead letter that is kept without its end; the number of its bytes comes before.
@@ -34,6 +34,21 @@ pub(super) fn note(watched: &mut Option<Watched>, table: &str, rows: &[Row]) {
 pub fn moment_of(table: &str, row: &Row) -> u64 {
     let symbols = row.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     moment(table, row.time.unwrap_or_default(), symbols)
+}
+
+/// A message that was set aside.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// Its record's number.
+    pub seq: Seq,
+    /// When it was received.
+    pub received: Timestamp,
+    /// Its topic.
+    pub topic: &'a str,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Why it was set aside.
+    pub reason: &'a str,
 }
 
 /// The rows of a dead letter that decodes by now.
@@ -66,16 +81,10 @@ pub enum Entered {
 }
 
 impl Ingest {
-    /// Decodes a message that was set aside, as its source is configured now. Readings without a time get the one of the message's
-    /// receipt, as they would have had then. The error says why it is still no reading.
-    pub fn decode_again(
-        &self,
-        topic: &str,
-        payload: &[u8],
-        reason: &str,
-        received: Timestamp,
-        now: Received,
-    ) -> Result<Again, String> {
+    /// Decodes a message that was set aside, as its source is configured now. Readings without a time get one shortly before the message's
+    /// receipt. The error says why it is still no reading.
+    pub fn decode_again(&self, letter: &Letter<'_>, now: Received) -> Result<Again, String> {
+        let Letter { topic, payload, reason, .. } = *letter;
         if reason.ends_with(TOO_LONG) {
             return Err("its payload was cut to [mqtt] max_payload; the rest is gone".to_owned());
         }
@@ -96,7 +105,7 @@ impl Ingest {
         if rows.is_empty() {
             return Err("it holds no reading".to_owned());
         }
-        time_by_receipt(&mut rows, received);
+        time_by_receipt(&mut rows, letter.received, letter.seq);
         let table = route.resolved.table.clone();
         self.latest.prepare_rows(&table, &mut rows, now);
         Ok(Again { table, rows })
@@ -110,14 +119,23 @@ impl Ingest {
     }
 }
 
-/// Gives rows without a time that of their receipt, each series' a microsecond apart.
-fn time_by_receipt(rows: &mut [Row], received: Timestamp) {
+/// Spacing of the times that readings of one series in one message get, and how far before the receipt the last of them lies at most.
+const RECEIPT_SLOTS_US: i64 = 1_000;
+
+/// Gives rows without a time one shortly before their receipt: within a millisecond, and each row of a series a millisecond before the
+/// next.
+///
+/// The microseconds from the receipt on belong to readings that came with the message and were accepted. Which one before it is taken
+/// depends on the record's number, so that messages that came together keep their order and do not meet, and one that is put back
+/// twice meets itself.
+fn time_by_receipt(rows: &mut [Row], received: Timestamp, seq: Seq) {
+    let slot = (seq.0 % RECEIPT_SLOTS_US as u64) as i64;
     let mut next: HashMap<Vec<(Text, Text)>, i64> = HashMap::new();
-    for row in rows.iter_mut().filter(|row| row.time.is_none()) {
-        let micros = next.entry(row.symbols.clone()).or_insert(received.to_micros());
+    for row in rows.iter_mut().rev().filter(|row| row.time.is_none()) {
+        let micros = next.entry(row.symbols.clone()).or_insert(received.to_micros() - RECEIPT_SLOTS_US + slot);
         row.time = Some(Timestamp(micros.saturating_mul(1_000)));
         row.device_time = false;
-        *micros += 1;
+        *micros -= RECEIPT_SLOTS_US;
     }
 }
 
@@ -188,12 +206,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings_without_a_time_get_that_of_their_receipt_a_microsecond_apart() {
+    fn readings_without_a_time_get_one_of_their_own_shortly_before_their_receipt() {
         let row = |device: &str| Row { symbols: vec![("device".into(), device.into())], ..Row::default() };
         let timed = Row { time: Some(Timestamp(7)), device_time: true, ..row("a") };
-        let mut rows = [row("a"), row("b"), timed, row("a")];
-        time_by_receipt(&mut rows, Timestamp(5_999));
-        assert_eq!(rows.each_ref().map(|row| row.time.unwrap().0), [5_000, 5_000, 7, 6_000]);
-        assert_eq!(rows.each_ref().map(|row| row.device_time), [false, false, true, false]);
+        let times = |seq: u64| {
+            let mut rows = [row("a"), row("b"), timed.clone(), row("a")];
+            time_by_receipt(&mut rows, Timestamp(5_000_999), Seq(seq));
+            assert_eq!(rows.each_ref().map(|row| row.device_time), [false, false, true, false]);
+            rows.each_ref().map(|row| row.time.unwrap().0)
+        };
+        assert_eq!(times(3), [3_003_000, 4_003_000, 7, 4_003_000]);
+        assert_eq!(times(4)[1], 4_004_000, "the next message's come after it");
+        assert_eq!(times(999)[1], 4_999_000, "and before their receipt");
     }
 }

@@ -22,12 +22,13 @@ use self::{newer::Origin, report::Outcome};
 use super::{
     exceptions::Exceptions,
     quarantine::{Cursor, Entry, Id, Kind, Owned, Place, Quarantine, Selection, view::row_of},
+    shared::Shared,
 };
 use crate::{
     clock::SharedClock,
     ingest::{
         Ingest,
-        again::{Again, Entered, Watch, moment_of},
+        again::{Again, Entered, Letter, Watch, moment_of},
     },
     questdb::Sql,
     ring::{Pos, Ring},
@@ -81,6 +82,7 @@ pub struct Requeue {
     pub(super) exceptions: Arc<Exceptions>,
     pub(super) sql: Sql,
     pub(super) clock: SharedClock,
+    pub(super) shared: Arc<Shared>,
     pub(super) busy: Mutex<()>,
 }
 
@@ -130,6 +132,8 @@ impl Requeue {
         let Gathered { mut candidates, origins, passed, last } = self.gather(ask, &mut report)?;
         let watch = self.ingest.watch(origins.keys().copied());
         self.look_for_newer(&watch, &mut candidates, &origins, &mut report);
+        // The operator may have changed a table a moment ago.
+        self.shared.ask_for_fresh_look();
         let end = self.enter(&watch, &mut candidates, &mut report);
         if let Some(end) = end {
             self.await_durable(end)?;
@@ -205,8 +209,14 @@ impl Requeue {
                 Ok(Again { table: entry.origin.into(), rows: vec![row] })
             }
             Kind::DeadLetter => {
-                let (topic, now) = (entry.origin, self.clock.now());
-                self.ingest.decode_again(topic, entry.body, entry.reason, entry.received, now)
+                let letter = Letter {
+                    seq: entry.key.seq,
+                    received: entry.received,
+                    topic: entry.origin,
+                    payload: entry.body,
+                    reason: entry.reason,
+                };
+                self.ingest.decode_again(&letter, self.clock.now())
             }
         }
     }
