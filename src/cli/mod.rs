@@ -7,6 +7,7 @@ mod exit;
 mod get;
 mod moment;
 mod out;
+mod quarantine;
 mod query;
 mod ring;
 mod run;
@@ -84,6 +85,12 @@ enum Action {
     Status(status::StatusArgs),
     /// Look into the ring file: what it holds, and whether it is intact.
     Ring(ring::RingArgs),
+    /// List, show, requeue, export or drop what was set aside.
+    ///
+    /// Rows that could not be stored and messages that could not be decoded are kept with their reason, the oldest making room for new
+    /// ones. A row that is requeued is a row taken in anew in the ledger.
+    #[command(after_help = EXIT_CODES)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Publish made-up readings of many devices to a broker.
     #[command(after_help = EXIT_CODES)]
     Simulate(simulate::SimulateArgs),
@@ -102,6 +109,7 @@ pub fn main() -> ExitCode {
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
         Action::Ring(args) => ring::run(args, &global),
+        Action::Quarantine(args) => quarantine::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Completions(args) => completions::run(args),
     };

@@ -1,11 +1,11 @@
 //! What the interface says: the documents of its answers, and what it asks of the daemon.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flush::FlushStatus,
+    flush::{FlushStatus, Quarantine, requeue::Requeue},
     ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
@@ -29,6 +29,10 @@ pub trait Inspect: Send + Sync {
     fn flush_now(&self);
     /// What the ring holds. Reads the file for up to some seconds: to be called where blocking is allowed.
     fn ring_info(&self) -> Result<RingInfo, RingInfoError>;
+    /// The quarantine; none while there is none.
+    fn quarantine(&self) -> Option<QuarantineAccess> {
+        None
+    }
 }
 
 /// Why nothing can be said of what the ring holds.
@@ -40,6 +44,15 @@ pub enum RingInfoError {
     /// The file cannot be read.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+}
+
+/// The quarantine, and what puts its entries back. Both block.
+#[derive(Clone)]
+pub struct QuarantineAccess {
+    /// The entries.
+    pub quarantine: Arc<Quarantine>,
+    /// What puts them back.
+    pub requeue: Arc<Requeue>,
 }
 
 /// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.

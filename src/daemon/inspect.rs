@@ -8,8 +8,8 @@ use std::{
 use super::outlook::Outlook;
 use crate::{
     clock::{Clock, SystemClock, boot_id},
-    control::api::{Inspect, Rates, RingInfoError, Status},
-    flush::Flusher,
+    control::api::{Inspect, QuarantineAccess, Rates, RingInfoError, Status},
+    flush::{Flusher, requeue::Requeue},
     ingest::Ingest,
     latest::Latest,
     mqtt::SharedBroker,
@@ -32,6 +32,7 @@ pub struct Inspector {
     broker: Arc<SharedBroker>,
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
+    requeue: Arc<Requeue>,
     heartbeats: Heartbeats,
     outlook: Arc<Outlook>,
     started: Instant,
@@ -67,6 +68,7 @@ impl Inspector {
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
+            requeue: Arc::new(flusher.requeue(ingest)),
             heartbeats: heartbeats.clone(),
             outlook: Arc::clone(outlook),
             started: now,
@@ -154,5 +156,9 @@ impl Inspect for Inspector {
         let began = Instant::now();
         let now = SystemClock.now().wall;
         Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)
+    }
+
+    fn quarantine(&self) -> Option<QuarantineAccess> {
+        Some(QuarantineAccess { quarantine: Arc::clone(self.flusher.quarantine()), requeue: Arc::clone(&self.requeue) })
     }
 }

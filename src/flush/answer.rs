@@ -61,8 +61,7 @@ impl Lane {
                 self.stored(span.rows, took);
                 self.settle(span)
             }
-            Err(WriteError::BadRow { line, message }) => self.isolate(span, Some(line), &message),
-            Err(WriteError::Refused { message }) => self.isolate(span, None, &message),
+            Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => self.isolate(span, &message),
             Err(error) => {
                 if matches!(error, WriteError::Timeout(_)) {
                     let start = self.late.map_or(span.start, |(_, mark)| mark.min(span.start));
@@ -152,9 +151,23 @@ impl Lane {
         marks.safe < marks.settled
     }
 
-    /// Whether [`Self::refresh`] or [`Self::follow_rewind`] has something to send again.
+    /// Forgets what is known of tables and opens a new connection, when that was asked for. To be called with nothing in flight.
+    pub(super) fn look_afresh(&mut self) {
+        let asked = self.shared.fresh_looks_asked();
+        if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
+            self.encoder.schema.forget();
+            if let Some(writer) = &mut self.writer {
+                writer.disconnect();
+            }
+            self.unusual = true;
+        }
+    }
+
+    /// Whether [`Self::refresh`], [`Self::look_afresh`] or [`Self::follow_rewind`] has something to do.
     pub(super) fn rewind_is_due(&self) -> bool {
-        self.late.is_some_and(|(due, _)| Instant::now() >= due) || self.shared.rewinds_asked() > self.rewinds_seen
+        self.late.is_some_and(|(due, _)| Instant::now() >= due)
+            || self.shared.rewinds_asked() > self.rewinds_seen
+            || self.shared.fresh_looks_asked() != self.fresh_looks_seen
     }
 
     /// Rewinds when another lane or this one has asked for it; true when the cursor moved.

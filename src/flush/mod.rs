@@ -15,6 +15,7 @@ pub mod model;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
+pub mod requeue;
 mod sender;
 mod shared;
 pub mod status;
@@ -37,6 +38,7 @@ use self::{
     flow::Flow,
     lane::Lane,
     model::Model,
+    requeue::Requeue,
     sender::Sender,
     shared::Shared,
 };
@@ -48,6 +50,7 @@ pub use self::{
 use crate::{
     clock::SharedClock,
     config::settings,
+    ingest::Ingest,
     observe::heartbeat::Heartbeats,
     questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
     ring::Ring,
@@ -107,6 +110,9 @@ pub struct Flusher {
     shared: Arc<Shared>,
     ring: Ring,
     quarantine: Arc<Quarantine>,
+    exceptions: Arc<Exceptions>,
+    sql: Sql,
+    clock: SharedClock,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
@@ -129,7 +135,8 @@ impl Flusher {
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
         }
-        Ok(Self { shared, ring: context.ring, quarantine, threads: Mutex::new(threads) })
+        let FlushContext { ring, clock, .. } = context;
+        Ok(Self { shared, ring, quarantine, exceptions, sql, clock, threads: Mutex::new(threads) })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
@@ -166,6 +173,20 @@ impl Flusher {
     /// The quarantine.
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// What puts entries of the quarantine back, through this way in.
+    pub fn requeue(&self, ingest: &Arc<Ingest>) -> Requeue {
+        Requeue {
+            ring: self.ring.clone(),
+            ingest: Arc::clone(ingest),
+            quarantine: Arc::clone(&self.quarantine),
+            exceptions: Arc::clone(&self.exceptions),
+            sql: self.sql.clone(),
+            clock: Arc::clone(&self.clock),
+            shared: Arc::clone(&self.shared),
+            busy: Mutex::new(()),
+        }
     }
 
     /// How it goes.
@@ -267,6 +288,7 @@ fn lane(
         row_bytes: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
+        fresh_looks_seen: 0,
         unusual: true,
         borrows: false,
     })

@@ -146,6 +146,11 @@ impl Ring {
         Marks { tail, safe: safe.max(tail), settled: outcome.settled, durable, appended: log.appended() }
     }
 
+    /// Bytes of data in a lap.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.shared.log.geometry().capacity
+    }
+
     /// A reader of durable records.
     pub fn reader(&self, from: Mark) -> Reader {
         Reader::new(Arc::clone(&self.shared.log), from)

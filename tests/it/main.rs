@@ -10,6 +10,7 @@ mod database_outage;
 mod forecast;
 mod harness;
 mod latest_values;
+mod quarantine_tools;
 mod ring_full;
 mod ring_tools;
 mod rubbish;
