@@ -18,3 +18,4 @@ pub mod observe;
 pub mod point;
 pub mod questdb;
 pub mod ring;
+pub mod since;

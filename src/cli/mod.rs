@@ -7,6 +7,7 @@ mod exit;
 mod get;
 mod out;
 mod query;
+mod replay;
 mod run;
 mod simulate;
 mod status;
@@ -80,6 +81,9 @@ enum Action {
     /// Show how the daemon is doing.
     #[command(after_help = EXIT_CODES)]
     Status(status::StatusArgs),
+    /// Send stored rows again, out of the ring's history.
+    #[command(after_help = EXIT_CODES)]
+    Replay(replay::ReplayArgs),
     /// Publish made-up readings of many devices to a broker.
     #[command(after_help = EXIT_CODES)]
     Simulate(simulate::SimulateArgs),
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
+        Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Completions(args) => completions::run(args),
     };

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Exit, Failure};
+use crate::config::Bytes;
 
 /// Longest value shown to people, in characters.
 const MAX_SHOWN_CHARS: usize = 80;
@@ -71,6 +72,15 @@ pub fn span(millis: f64) -> String {
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
         s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
+/// An amount of memory or disk.
+pub fn human_bytes(bytes: u64) -> String {
+    match bytes {
+        b if b < 1 << 10 => Bytes(b).to_string(),
+        b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),
+        b => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     Failure, Global, block_on,
-    out::{columns, count, emit, span, tame},
+    out::{columns, count, emit, human_bytes, span, tame},
 };
-use crate::{config::Bytes, control::client::Client};
+use crate::control::client::Client;
 
 /// Width of the bar that shows the ring's fill.
 const BAR_CHARS: usize = 24;
@@ -217,14 +217,6 @@ impl Screen {
 fn bar(fill: f64) -> String {
     let full = (fill.clamp(0.0, 1.0) * BAR_CHARS as f64).ceil() as usize;
     format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full))
-}
-
-fn human_bytes(bytes: u64) -> String {
-    match bytes {
-        b if b < 1 << 10 => Bytes(b).to_string(),
-        b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),
-        b => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flush::FlushStatus,
+    flush::{
+        FlushStatus,
+        replay::{ReplayAnswer, ReplayAsk, ReplayError},
+    },
     ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
@@ -23,6 +26,8 @@ pub trait Inspect: Send + Sync {
     fn ready(&self) -> Result<(), String>;
     /// Asks the lanes to send what is pending without lingering.
     fn flush_now(&self);
+    /// Has stored rows sent again. Blocks while the ring's history is looked through.
+    fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError>;
 }
 
 /// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.

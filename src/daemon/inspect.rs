@@ -8,7 +8,10 @@ use std::{
 use crate::{
     clock::boot_id,
     control::api::{Inspect, Rates, Status},
-    flush::Flusher,
+    flush::{
+        Flusher,
+        replay::{ReplayAnswer, ReplayAsk, ReplayError},
+    },
     ingest::Ingest,
     latest::Latest,
     mqtt::SharedBroker,
@@ -134,5 +137,9 @@ impl Inspect for Inspector {
 
     fn flush_now(&self) {
         self.flusher.flush_now();
+    }
+
+    fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {
+        self.flusher.replay(ask)
     }
 }

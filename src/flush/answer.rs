@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{
     batching::Span,
+    course::Course,
     encode::EncodeError,
     lane::{Lane, SLACK},
+    late::Late,
     policy::Outcome,
     sender::Done,
     shared::Health,
@@ -15,8 +17,6 @@ use crate::{
     ring::{Mark, ReadError},
 };
 
-/// A request that timed out may still be executed within about this time; then its rows are sent again.
-const GRACE: Duration = Duration::from_secs(30);
 /// A stored flush slower than this many times the target latency is shown as slow.
 const SLOW_TIMES: u32 = 5;
 
@@ -64,14 +64,22 @@ impl Lane {
             Err(WriteError::BadRow { line, message }) => self.isolate(span, Some(line), &message),
             Err(WriteError::Refused { message }) => self.isolate(span, None, &message),
             Err(error) => {
-                if matches!(error, WriteError::Timeout(_)) {
-                    let start = self.late.map_or(span.start, |(_, mark)| mark.min(span.start));
-                    self.late = Some((Instant::now() + GRACE, start));
-                }
+                self.note_unanswered(span, &error);
                 self.encoder.ring.lane_failed(self.number);
                 self.reader.seek(span.start);
                 Err(Trouble::Write(error))
             }
+        }
+    }
+
+    /// Takes note that a request may be executed later although it has failed: nobody said that it was refused.
+    pub(super) fn note_unanswered(&mut self, span: Span, error: &WriteError) {
+        if matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_)) {
+            let late = Late::new(span.start, self.course.rest(span.start.pos));
+            self.late = Some(match self.late.take() {
+                Some(earlier) => earlier.and(late),
+                None => late,
+            });
         }
     }
 
@@ -92,6 +100,9 @@ impl Lane {
         }
         self.policy.observe(Outcome::Stored);
         self.breaker.succeeded();
+        if let Some(late) = &mut self.late {
+            late.answered(Instant::now(), self.grace);
+        }
         let slow = took > self.batch.target_latency * SLOW_TIMES;
         self.shared.report(self.number, |report| {
             report.health = if slow { Health::Slow } else { Health::Ok };
@@ -107,22 +118,21 @@ impl Lane {
     pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
         // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
         self.high = self.high.max(span.end);
+        self.shared.report(self.number, |report| report.sent_upto = self.high.pos);
         if let Err(error) = self.encoder.count_set_aside() {
             self.reader.seek(span.start);
             return Err(error.into());
         }
         self.encoder.ring.lane_done(self.number, span.end);
+        self.note_replayed(span.end);
         Ok(())
     }
 
-    /// Asks the server when it was started, unless that was done a moment ago; true when the cursor was rewound.
+    /// Asks the server when it was started; true when it has restarted, and this lane has followed.
     ///
     /// QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows. Only an
     /// answer lets what is settled become safe; when it is another than before, every lane rewinds to safe.
-    pub(super) fn notice_restart(&mut self) -> bool {
-        if !self.shared.may_ask_started(self.ask_started_every) {
-            return false;
-        }
+    pub(super) fn ask_started(&mut self) -> bool {
         let ring = &self.encoder.ring;
         // From before the question: what happens after it is not vouched for.
         let asked_at = self.encoder.clock.since_boot();
@@ -136,38 +146,50 @@ impl Lane {
                 self.shared.ask_rewind(marks.safe.max(marks.tail));
                 // Lanes that have nothing to do rewind now, too.
                 ring.wake_all();
-                self.follow_rewind()
+                self.follow_rewind();
+                true
             }
             // A version that does not know the question is left alone.
             Ok(_) => {
                 ring.confirm_kept(asked_at);
+                self.shared.confirm_kept(asked_at);
                 false
             }
         }
     }
 
-    /// Whether settled rows wait to become safe.
+    /// Whether rows that are stored, or replayed, may still be lost with the database.
     pub(super) fn window_is_open(&self) -> bool {
         let marks = self.encoder.ring.marks();
-        marks.safe < marks.settled
+        marks.safe < marks.settled || self.replay.is_some()
     }
 
-    /// Whether [`Self::refresh`] or [`Self::follow_rewind`] has something to send again.
+    /// Whether [`Self::refresh`], [`Self::follow_rewind`] or [`Self::follow_replay`] has something to send again.
     pub(super) fn rewind_is_due(&self) -> bool {
-        self.late.is_some_and(|(due, _)| Instant::now() >= due) || self.shared.rewinds_asked() > self.rewinds_seen
+        self.late.as_ref().is_some_and(|late| late.is_due(Instant::now()))
+            || self.shared.rewinds_asked() > self.rewinds_seen
+            || self.replay_is_due()
     }
 
-    /// Rewinds when another lane or this one has asked for it; true when the cursor moved.
+    /// Rewinds when another lane or this one has found the database restarted; true when that was asked.
     pub(super) fn follow_rewind(&mut self) -> bool {
         let Some(mark) = self.shared.rewind_asked(&mut self.rewinds_seen) else { return false };
         self.encoder.schema.forget();
-        let moves = mark < self.reader.mark();
         self.rewind_to(mark.max(self.encoder.ring.marks().tail));
-        moves
+        self.begin_replay_anew();
+        true
     }
 
+    /// Sends everything from a place on, unless the cursor is there already.
     pub(super) fn rewind_to(&mut self, mark: Mark) {
-        if mark < self.reader.mark() {
+        self.go_back(mark, &Course::all(mark.pos));
+    }
+
+    /// Sends again from a place on, by that course and by the one that was steered already.
+    pub(super) fn go_back(&mut self, mark: Mark, course: &Course) {
+        let cursor = self.reader.mark();
+        self.course.take_in(cursor.pos, course);
+        if mark < cursor {
             self.reader.seek(mark);
             self.shared.report(self.number, |report| report.status.rewinds += 1);
         }

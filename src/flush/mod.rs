@@ -1,20 +1,23 @@
 //! From the ring to QuestDB: lanes, the batcher's model and policy, the breaker, isolation of bad rows, quarantine.
 //!
-//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`); `lane` is the thread around
+//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`, `course`, `late`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
 mod answer;
 mod batching;
 pub mod breaker;
+mod course;
 mod encode;
 mod exceptions;
 mod flow;
 pub mod isolate;
 mod lane;
+mod late;
 pub mod model;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
+pub mod replay;
 mod sender;
 mod shared;
 pub mod status;
@@ -32,10 +35,12 @@ use thiserror::Error;
 
 use self::{
     breaker::Breaker,
+    course::Course,
     encode::Encoder,
     exceptions::{Exceptions, Id},
     flow::Flow,
     lane::Lane,
+    late::Late,
     model::Model,
     sender::Sender,
     shared::Shared,
@@ -43,14 +48,14 @@ use self::{
 pub use self::{
     encode::AllowNarrow,
     quarantine::Quarantine,
-    status::{FlushStatus, LaneStatus, QuarantineStatus},
+    status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
 };
 use crate::{
     clock::SharedClock,
     config::settings,
     observe::heartbeat::Heartbeats,
     questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
-    ring::Ring,
+    ring::{Mark, Ring},
 };
 
 /// How often the server is asked whether it was restarted; well within the resend window.
@@ -107,6 +112,12 @@ pub struct Flusher {
     shared: Arc<Shared>,
     ring: Ring,
     quarantine: Arc<Quarantine>,
+    exceptions: Arc<Exceptions>,
+    clock: SharedClock,
+    /// Where this run's records begin.
+    run_began: Mark,
+    /// Held while the start of a replay is looked for.
+    looking: Mutex<()>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
@@ -121,6 +132,7 @@ impl Flusher {
         let quarantine = Arc::new(quarantine);
         let exceptions = recovered(&context.ring, &held);
         context.ring.set_lanes(lanes);
+        let run_began = context.ring.marks().appended;
         let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
         let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
@@ -129,7 +141,16 @@ impl Flusher {
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
         }
-        Ok(Self { shared, ring: context.ring, quarantine, threads: Mutex::new(threads) })
+        Ok(Self {
+            shared,
+            ring: context.ring,
+            quarantine,
+            exceptions,
+            clock: context.clock,
+            run_began,
+            looking: Mutex::new(()),
+            threads: Mutex::new(threads),
+        })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
@@ -236,6 +257,7 @@ fn lane(
     connection: &Arc<Connection>,
 ) -> io::Result<Lane> {
     let marks = context.ring.marks();
+    shared.report(number, |report| report.sent_upto = marks.settled.pos);
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
     Ok(Lane {
         number,
@@ -258,7 +280,12 @@ fn lane(
         flow: Flow::default(),
         high: marks.settled,
         rewind: false,
-        late: None,
+        // A request of an earlier life may still be executed, too.
+        late: (marks.safe < marks.durable).then(|| Late::new(marks.safe, Course::all(marks.safe.pos))),
+        grace: connection.request_timeout * late::GRACE_TIMEOUTS,
+        course: Course::default(),
+        replay: None,
+        resend_window: context.questdb.resend_window,
         filled_at: Instant::now(),
         schema_since: Instant::now(),
         safe_then: marks.safe,

@@ -1,6 +1,7 @@
 //! The routes and their answers.
 
 mod admin;
+mod replay;
 
 use std::sync::Arc;
 
@@ -113,13 +114,13 @@ async fn unknown(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         detail,
-        "routes: /v1/latest, /v1/watch, /v1/status, /metrics, /healthz, /readyz, POST /v1/flush",
+        "routes: /v1/latest, /v1/watch, /v1/status, /metrics, /healthz, /readyz, POST /v1/flush, /v1/replay",
     )
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
     let detail = format!("{} does not take {}", request.uri().path(), request.method());
-    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read; only /v1/flush takes POST")
+    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read; only /v1/flush and /v1/replay take POST")
 }
 
 async fn loopback_only(headers: HeaderMap, request: Request, next: Next) -> Response {
