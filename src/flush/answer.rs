@@ -1,6 +1,9 @@
 //! What a lane does with QuestDB's answer, and with trouble.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     batching::Span,
@@ -128,18 +131,42 @@ impl Lane {
         Ok(())
     }
 
+    /// Whether a batch may be sent: false when the server has restarted, and the cursor is at what goes first now.
+    pub(super) fn may_launch(&mut self, span: Span) -> Result<bool, Trouble> {
+        let shared = Arc::clone(&self.shared);
+        // Other lanes send nothing either until the server has answered.
+        let mut vigil = shared.vigil();
+        let is_unbroken = vigil.is_unbroken();
+        if is_unbroken && !shared.may_ask_started(self.ask_started_every) {
+            return Ok(true);
+        }
+        self.heartbeat.waiting("when QuestDB was started", Some(self.request_timeout + SLACK));
+        if !is_unbroken {
+            // First this and then the question: what is answered holds as long as the vigil.
+            vigil.begin(&self.address);
+        }
+        // What goes again is told from where the batch begins.
+        self.reader.seek(span.start);
+        match self.ask_started() {
+            Ok(true) => return Ok(false),
+            Ok(false) => {}
+            Err(error) if is_unbroken => tracing::debug!(%error, "the next request meets what ails it"),
+            Err(error) => return Err(EncodeError::from(error).into()),
+        }
+        self.reader.seek(span.end);
+        Ok(true)
+    }
+
     /// Asks the server when it was started; true when it has restarted, and this lane has followed.
     ///
     /// QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows. Only an
     /// answer lets what is settled become safe; when it is another than before, every lane rewinds to safe.
-    pub(super) fn ask_started(&mut self) -> bool {
+    pub(super) fn ask_started(&mut self) -> Result<bool, SqlError> {
         let ring = &self.encoder.ring;
         // From before the question: what happens after it is not vouched for.
         let asked_at = self.encoder.clock.since_boot();
-        match self.encoder.sql.started() {
-            // The next request meets what ails it.
-            Err(_) => false,
-            Ok(Some(started)) if !self.shared.is_first_sight(&started) => {
+        match self.encoder.sql.started()? {
+            Some(started) if !self.shared.is_first_sight(&started) => {
                 let marks = ring.marks();
                 tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
                 ring.begin_window_anew();
@@ -147,13 +174,13 @@ impl Lane {
                 // Lanes that have nothing to do rewind now, too.
                 ring.wake_all();
                 self.follow_rewind();
-                true
+                Ok(true)
             }
             // A version that does not know the question is left alone.
-            Ok(_) => {
+            _ => {
                 ring.confirm_kept(asked_at);
                 self.shared.confirm_kept(asked_at);
-                false
+                Ok(false)
             }
         }
     }
@@ -174,7 +201,7 @@ impl Lane {
     /// Rewinds when another lane or this one has found the database restarted; true when that was asked.
     pub(super) fn follow_rewind(&mut self) -> bool {
         let Some(mark) = self.shared.rewind_asked(&mut self.rewinds_seen) else { return false };
-        self.encoder.schema.forget();
+        self.encoder.schema.forget_all();
         self.rewind_to(mark.max(self.encoder.ring.marks().tail));
         self.begin_replay_anew();
         true

@@ -158,14 +158,16 @@ impl Lane {
             self.report();
             return if span.end == span.start { Ok(()) } else { self.settle(span) };
         }
-        if self.shared.may_ask_started(self.ask_started_every) {
-            // Should the server have restarted, what goes again is told from where this batch begins.
-            self.reader.seek(span.start);
-            if self.ask_started() {
+        match self.may_launch(span) {
+            Ok(true) => {}
+            Ok(false) => {
                 self.give_back(buffer);
                 return Ok(());
             }
-            self.reader.seek(span.end);
+            Err(trouble) => {
+                self.give_back(buffer);
+                return Err(trouble);
+            }
         }
         let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
         let connected = writer.connect();

@@ -53,6 +53,8 @@ pub(super) struct Lane {
     pub policy: Box<dyn Policy>,
     pub batch: settings::Batch,
     pub request_timeout: Duration,
+    /// The server's host and port.
+    pub address: String,
     pub random: fastrand::Rng,
     pub sender: Sender,
     /// The connection; with the sender thread while a request is in flight.
@@ -174,7 +176,8 @@ impl Lane {
         if self.flight.is_none() {
             self.follow_replay();
             if !self.follow_rewind() && self.window_is_open() && self.shared.may_ask_started(self.ask_started_every) {
-                self.ask_started();
+                // The next request meets what ails it.
+                let _ = self.ask_started();
             }
         }
         let mut decision = self.decide();

@@ -23,6 +23,7 @@ mod shared;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod vigil;
 
 use std::{
     io,
@@ -269,6 +270,7 @@ fn lane(
         policy: policy::from_settings(&context.batch),
         batch: context.batch.clone(),
         request_timeout: connection.request_timeout,
+        address: connection.address().to_owned(),
         random: fastrand::Rng::with_seed(context.seed ^ number as u64),
         sender: Sender::start(number)?,
         writer: Some(Writer::new(Arc::clone(connection))),

@@ -11,6 +11,7 @@ use std::{
 use super::{
     replay::{Asked, Requests},
     status::LaneStatus,
+    vigil::Vigil,
 };
 use crate::{
     config::settings,
@@ -88,6 +89,7 @@ pub struct Shared {
     /// Time since boot, in nanoseconds, at which the server was last seen not to have restarted.
     kept_ns: AtomicU64,
     replays: Mutex<Requests>,
+    vigil: Mutex<Vigil>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -111,6 +113,7 @@ impl Shared {
             rewind: Mutex::new((0, Mark::default())),
             kept_ns: AtomicU64::new(0),
             replays: Mutex::new(Requests::new(lanes)),
+            vigil: Mutex::default(),
         }
     }
 
@@ -220,6 +223,11 @@ impl Shared {
     /// Whether the server has been seen at that time (since boot) or later not to have restarted meanwhile.
     pub fn is_kept_since(&self, time: Duration) -> bool {
         Duration::from_nanos(self.kept_ns.load(Ordering::Acquire)) >= time
+    }
+
+    /// The watch over the server's process; held while it is asked when it was started.
+    pub fn vigil(&self) -> MutexGuard<'_, Vigil> {
+        lock(&self.vigil)
     }
 
     /// The replays asked for.
