@@ -19,3 +19,4 @@ pub mod point;
 pub mod questdb;
 pub mod ring;
 pub mod since;
+pub mod verify;

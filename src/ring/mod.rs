@@ -4,6 +4,7 @@
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
 mod committer;
+pub mod history;
 pub mod layout;
 pub mod ledger;
 pub mod log;
@@ -11,6 +12,7 @@ pub mod marks;
 pub mod media;
 mod mmap;
 mod open;
+pub mod pread;
 pub mod reader;
 pub mod recover;
 mod settle;
