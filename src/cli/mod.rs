@@ -11,6 +11,7 @@ mod replay;
 mod run;
 mod simulate;
 mod status;
+mod verify;
 mod watch;
 
 use std::{
@@ -87,6 +88,9 @@ enum Action {
     /// Publish made-up readings of many devices to a broker.
     #[command(after_help = EXIT_CODES)]
     Simulate(simulate::SimulateArgs),
+    /// Compare the ring's history with QuestDB, row by row.
+    #[command(after_help = EXIT_CODES)]
+    Verify(verify::VerifyArgs),
     /// Print a shell's completion script.
     Completions(completions::CompletionsArgs),
 }
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Action::Status(args) => status::run(args, &global),
         Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
+        Action::Verify(args) => verify::run(args, &global),
         Action::Completions(args) => completions::run(args),
     };
     exit::conclude(done)

@@ -213,7 +213,8 @@ impl<M: Media> Verifier<'_, M> {
                 self.views.insert(table.clone(), tables::describe(self.sql, &table, self.now)?);
             }
             let due = self.due(&table, items);
-            for (item, _) in self.look(&table, due)? {
+            let looked = self.look(&table, due)?;
+            for item in looked.again(&mut self.report) {
                 self.suspects.add(&table, item, from);
             }
         }
@@ -246,12 +247,12 @@ impl<M: Media> Verifier<'_, M> {
         due.into_iter().flatten().collect()
     }
 
-    /// Looks for rows; counts those that are there, and returns the others with what is wrong.
-    fn look(&mut self, table: &str, items: Vec<Item>) -> Result<Vec<(Item, Option<Compared>)>, VerifyError> {
-        let Some(view) = self.views.get_mut(table) else { return Ok(Vec::new()) };
+    /// Looks for rows, and counts those that are there.
+    fn look(&mut self, table: &str, items: Vec<Item>) -> Result<Looked, VerifyError> {
+        let mut looked = Looked::default();
+        let Some(view) = self.views.get_mut(table) else { return Ok(looked) };
         let moments: BTreeSet<i64> = items.iter().map(Item::time_us).collect();
         let mut found = tables::fetch(self.sql, view, &moments, items.len())?;
-        let mut wrong = Vec::new();
         for item in items {
             let Some(key) = item.key(view) else { continue };
             let candidates = found.rows.entry(key).or_default();
@@ -275,13 +276,14 @@ impl<M: Media> Verifier<'_, M> {
                     if !view.dedups() {
                         // Without deduplication there are to be as many rows as were sent.
                         candidates.swap_remove(place);
+                        looked.right.push(item);
                     }
                 }
                 // Other rows of the moment say nothing about this one where rows are told apart by all they hold.
-                None => wrong.push((item, nearest.filter(|_| view.dedups()))),
+                None => looked.wrong.push((item, nearest.filter(|_| view.dedups()))),
             }
         }
-        Ok(wrong)
+        Ok(looked)
     }
 
     /// Drops the suspects that a later row explains, looks once more for the others, and reports what is left.
@@ -307,14 +309,14 @@ impl<M: Media> Verifier<'_, M> {
                 if look > 0 {
                     std::thread::sleep(LOOK_PAUSE);
                 }
-                let wrong = self.look(&table, items)?;
-                if wrong.is_empty() || look + 1 == self.looks {
-                    for (item, compared) in &wrong {
+                let looked = self.look(&table, items)?;
+                if looked.wrong.is_empty() || look + 1 == self.looks {
+                    for (item, compared) in &looked.wrong {
                         self.tell(item, compared.as_ref());
                     }
                     break;
                 }
-                items = wrong.into_iter().map(|(item, _)| item).collect();
+                items = looked.again(&mut self.report);
             }
         }
         Ok(())
@@ -337,6 +339,29 @@ impl<M: Media> Verifier<'_, M> {
             });
             self.report.findings.extend(finding);
         }
+    }
+}
+
+/// What a look found.
+#[derive(Default)]
+struct Looked {
+    /// Rows that are not there as expected, and what differs; none where there is no such row.
+    wrong: Vec<(Item, Option<Compared>)>,
+    /// Rows that are there, where each is one of several that may be equal.
+    right: Vec<Item>,
+}
+
+impl Looked {
+    /// The rows to look for once more: with those that are not there go those of the same moments that are, since equal rows are told
+    /// apart by their count alone.
+    fn again(self, report: &mut Report) -> Vec<Item> {
+        let moments: HashSet<i64> = self.wrong.iter().map(|(item, _)| item.time_us()).collect();
+        let mut items: Vec<Item> = self.wrong.into_iter().map(|(item, _)| item).collect();
+        for item in self.right.into_iter().filter(|item| moments.contains(&item.time_us())) {
+            report.agree -= 1;
+            items.push(item);
+        }
+        items
     }
 }
 

@@ -15,3 +15,4 @@ mod ring_full;
 mod rubbish;
 mod systemd;
 mod throughput;
+mod verify;
