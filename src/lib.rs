@@ -19,3 +19,5 @@ pub mod observe;
 pub mod point;
 pub mod questdb;
 pub mod ring;
+pub mod since;
+pub mod verify;

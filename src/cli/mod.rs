@@ -9,10 +9,12 @@ mod moment;
 mod out;
 mod quarantine;
 mod query;
+mod replay;
 mod ring;
 mod run;
 mod simulate;
 mod status;
+mod verify;
 mod watch;
 
 use std::{
@@ -91,9 +93,15 @@ enum Action {
     /// ones. A row that is requeued is a row taken in anew in the ledger.
     #[command(after_help = EXIT_CODES)]
     Quarantine(quarantine::QuarantineArgs),
+    /// Send stored rows again, out of the ring's history.
+    #[command(after_help = EXIT_CODES)]
+    Replay(replay::ReplayArgs),
     /// Publish made-up readings of many devices to a broker.
     #[command(after_help = EXIT_CODES)]
     Simulate(simulate::SimulateArgs),
+    /// Compare the ring's history with QuestDB, row by row.
+    #[command(after_help = EXIT_CODES)]
+    Verify(verify::VerifyArgs),
     /// Print a shell's completion script.
     Completions(completions::CompletionsArgs),
 }
@@ -110,7 +118,9 @@ pub fn main() -> ExitCode {
         Action::Status(args) => status::run(args, &global),
         Action::Ring(args) => ring::run(args, &global),
         Action::Quarantine(args) => quarantine::run(args, &global),
+        Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
+        Action::Verify(args) => verify::run(args, &global),
         Action::Completions(args) => completions::run(args),
     };
     exit::conclude(done)

@@ -44,7 +44,7 @@ impl QueryArgs {
 }
 
 /// Percent-encoding (RFC 3986, section 2.1) of all but unreserved characters.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flush::{FlushStatus, Quarantine, requeue::Requeue},
+    flush::{
+        FlushStatus, Quarantine,
+        replay::{ReplayAnswer, ReplayAsk, ReplayError},
+        requeue::Requeue,
+    },
     ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
@@ -29,6 +33,8 @@ pub trait Inspect: Send + Sync {
     fn flush_now(&self);
     /// What the ring holds. Reads the file for up to some seconds: to be called where blocking is allowed.
     fn ring_info(&self) -> Result<RingInfo, RingInfoError>;
+    /// Has stored rows sent again. Blocks while the ring's history is looked through.
+    fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError>;
     /// The quarantine; none while there is none.
     fn quarantine(&self) -> Option<QuarantineAccess> {
         None

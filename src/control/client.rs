@@ -123,6 +123,12 @@ impl Client {
         serde_json::from_slice(&body).map_err(|why| ClientError::Strange(why.to_string(), self.path.clone()))
     }
 
+    /// The same for what takes the daemon a while.
+    pub async fn post_within(&mut self, path_and_query: &str, limit: Duration) -> Result<Vec<u8>, ClientError> {
+        let body = self.ask(Method::POST, path_and_query, limit).await?;
+        self.read(body).await
+    }
+
     /// The JSON document of a `GET`.
     pub async fn get_json<T: serde::de::DeserializeOwned>(&mut self, path_and_query: &str) -> Result<T, ClientError> {
         let body = self.get(path_and_query).await?;
@@ -131,19 +137,19 @@ impl Client {
 
     /// Follows a stream of server-sent events.
     pub async fn events(mut self, path_and_query: &str) -> Result<Events, ClientError> {
-        let body = self.ask(Method::GET, path_and_query).await?;
+        let body = self.ask(Method::GET, path_and_query, ANSWER_TIMEOUT).await?;
         Ok(Events { body, buffer: Vec::new(), client: self })
     }
 
     async fn fetch(&mut self, method: Method, path_and_query: &str) -> Result<Vec<u8>, ClientError> {
-        let body = self.ask(method, path_and_query).await?;
+        let body = self.ask(method, path_and_query, ANSWER_TIMEOUT).await?;
         self.read(body).await
     }
 
-    async fn ask(&mut self, method: Method, path_and_query: &str) -> Result<Incoming, ClientError> {
+    async fn ask(&mut self, method: Method, path_and_query: &str, limit: Duration) -> Result<Incoming, ClientError> {
         let request = Request::builder().method(method).uri(path_and_query).header(header::HOST, "forebay");
         let request = request.body(Empty::new()).map_err(|why| broken(&self.path, why))?;
-        let answer = timeout(self.patience, self.sender.send_request(request)).await;
+        let answer = timeout(limit, self.sender.send_request(request)).await;
         let answer = answer.map_err(|_| self.silent())?.map_err(|why| broken(&self.path, why))?;
         let (status, body) = (answer.status(), answer.into_body());
         if status.is_success() { Ok(body) } else { Err(self.problem(status, body).await) }

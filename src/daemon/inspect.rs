@@ -9,7 +9,11 @@ use super::outlook::Outlook;
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{Inspect, QuarantineAccess, Rates, RingInfoError, Status},
-    flush::{Flusher, requeue::Requeue},
+    flush::{
+        Flusher,
+        replay::{ReplayAnswer, ReplayAsk, ReplayError},
+        requeue::Requeue,
+    },
     ingest::Ingest,
     latest::Latest,
     mqtt::SharedBroker,
@@ -160,5 +164,9 @@ impl Inspect for Inspector {
 
     fn quarantine(&self) -> Option<QuarantineAccess> {
         Some(QuarantineAccess { quarantine: Arc::clone(self.flusher.quarantine()), requeue: Arc::clone(&self.requeue) })
+    }
+
+    fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {
+        self.flusher.replay(ask)
     }
 }

@@ -1,11 +1,16 @@
 //! What a lane does with QuestDB's answer, and with trouble.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     batching::Span,
+    course::Course,
     encode::EncodeError,
     lane::{Lane, SLACK},
+    late::Late,
     policy::Outcome,
     sender::Done,
     shared::Health,
@@ -15,8 +20,6 @@ use crate::{
     ring::{Mark, ReadError},
 };
 
-/// A request that timed out may still be executed within about this time; then its rows are sent again.
-const GRACE: Duration = Duration::from_secs(30);
 /// A stored flush slower than this many times the target latency is shown as slow.
 const SLOW_TIMES: u32 = 5;
 
@@ -63,14 +66,22 @@ impl Lane {
             }
             Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => self.isolate(span, &message),
             Err(error) => {
-                if matches!(error, WriteError::Timeout(_)) {
-                    let start = self.late.map_or(span.start, |(_, mark)| mark.min(span.start));
-                    self.late = Some((Instant::now() + GRACE, start));
-                }
+                self.note_unanswered(span, &error);
                 self.encoder.ring.lane_failed(self.number);
                 self.reader.seek(span.start);
                 Err(Trouble::Write(error))
             }
+        }
+    }
+
+    /// Takes note that a request may be executed later although it has failed: nobody said that it was refused.
+    pub(super) fn note_unanswered(&mut self, span: Span, error: &WriteError) {
+        if matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_)) {
+            let late = Late::new(span.start, self.course.rest(span.start.pos));
+            self.late = Some(match self.late.take() {
+                Some(earlier) => earlier.and(late),
+                None => late,
+            });
         }
     }
 
@@ -91,6 +102,9 @@ impl Lane {
         }
         self.policy.observe(Outcome::Stored);
         self.breaker.succeeded();
+        if let Some(late) = &mut self.late {
+            late.answered(Instant::now(), self.grace);
+        }
         let slow = took > self.batch.target_latency * SLOW_TIMES;
         self.shared.report(self.number, |report| {
             report.health = if slow { Health::Slow } else { Health::Ok };
@@ -106,56 +120,81 @@ impl Lane {
     pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
         // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
         self.high = self.high.max(span.end);
+        self.shared.report(self.number, |report| report.sent_upto = self.high.pos);
         if let Err(error) = self.encoder.count_set_aside() {
             self.reader.seek(span.start);
             return Err(error.into());
         }
         self.encoder.ring.lane_done(self.number, span.end);
+        self.note_replayed(span.end);
         Ok(())
     }
 
-    /// Asks the server when it was started, unless that was done a moment ago; true when the cursor was rewound.
+    /// Whether a batch may be sent: false when the server has restarted, and the cursor is at what goes first now.
+    pub(super) fn may_launch(&mut self, span: Span) -> Result<bool, Trouble> {
+        let shared = Arc::clone(&self.shared);
+        // Other lanes send nothing either until the server has answered.
+        let mut vigil = shared.vigil();
+        let is_unbroken = vigil.is_unbroken();
+        if is_unbroken && !shared.may_ask_started(self.ask_started_every) {
+            return Ok(true);
+        }
+        self.heartbeat.waiting("when QuestDB was started", Some(self.request_timeout + SLACK));
+        if !is_unbroken {
+            // First this and then the question: what is answered holds as long as the vigil.
+            vigil.begin(&self.address);
+        }
+        // What goes again is told from where the batch begins.
+        self.reader.seek(span.start);
+        match self.ask_started() {
+            Ok(true) => return Ok(false),
+            Ok(false) => {}
+            Err(error) if is_unbroken => tracing::debug!(%error, "the next request meets what ails it"),
+            Err(error) => return Err(EncodeError::from(error).into()),
+        }
+        self.reader.seek(span.end);
+        Ok(true)
+    }
+
+    /// Asks the server when it was started; true when it has restarted, and this lane has followed.
     ///
     /// QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows. Only an
     /// answer lets what is settled become safe; when it is another than before, every lane rewinds to safe.
-    pub(super) fn notice_restart(&mut self) -> bool {
-        if !self.shared.may_ask_started(self.ask_started_every) {
-            return false;
-        }
+    pub(super) fn ask_started(&mut self) -> Result<bool, SqlError> {
         let ring = &self.encoder.ring;
         // From before the question: what happens after it is not vouched for.
         let asked_at = self.encoder.clock.since_boot();
-        match self.encoder.sql.started() {
-            // The next request meets what ails it.
-            Err(_) => false,
-            Ok(Some(started)) if !self.shared.is_first_sight(&started) => {
+        match self.encoder.sql.started()? {
+            Some(started) if !self.shared.is_first_sight(&started) => {
                 let marks = ring.marks();
                 tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
                 ring.begin_window_anew();
                 self.shared.ask_rewind(marks.safe.max(marks.tail));
                 // Lanes that have nothing to do rewind now, too.
                 ring.wake_all();
-                self.follow_rewind()
+                self.follow_rewind();
+                Ok(true)
             }
             // A version that does not know the question is left alone.
-            Ok(_) => {
+            _ => {
                 ring.confirm_kept(asked_at);
-                false
+                self.shared.confirm_kept(asked_at);
+                Ok(false)
             }
         }
     }
 
-    /// Whether settled rows wait to become safe.
+    /// Whether rows that are stored, or replayed, may still be lost with the database.
     pub(super) fn window_is_open(&self) -> bool {
         let marks = self.encoder.ring.marks();
-        marks.safe < marks.settled
+        marks.safe < marks.settled || self.replay.is_some()
     }
 
     /// Forgets what is known of tables and opens a new connection, when that was asked for. To be called with nothing in flight.
     pub(super) fn look_afresh(&mut self) {
         let asked = self.shared.fresh_looks_asked();
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
-            self.encoder.schema.forget();
+            self.encoder.schema.forget_all();
             if let Some(writer) = &mut self.writer {
                 writer.disconnect();
             }
@@ -163,24 +202,33 @@ impl Lane {
         }
     }
 
-    /// Whether [`Self::refresh`], [`Self::look_afresh`] or [`Self::follow_rewind`] has something to do.
+    /// Whether [`Self::refresh`], [`Self::look_afresh`], [`Self::follow_rewind`] or [`Self::follow_replay`] has something to do.
     pub(super) fn rewind_is_due(&self) -> bool {
-        self.late.is_some_and(|(due, _)| Instant::now() >= due)
+        self.late.as_ref().is_some_and(|late| late.is_due(Instant::now()))
             || self.shared.rewinds_asked() > self.rewinds_seen
             || self.shared.fresh_looks_asked() != self.fresh_looks_seen
+            || self.replay_is_due()
     }
 
-    /// Rewinds when another lane or this one has asked for it; true when the cursor moved.
+    /// Rewinds when another lane or this one has found the database restarted; true when that was asked.
     pub(super) fn follow_rewind(&mut self) -> bool {
         let Some(mark) = self.shared.rewind_asked(&mut self.rewinds_seen) else { return false };
-        self.encoder.schema.forget();
-        let moves = mark < self.reader.mark();
+        self.encoder.schema.forget_all();
         self.rewind_to(mark.max(self.encoder.ring.marks().tail));
-        moves
+        self.begin_replay_anew();
+        true
     }
 
+    /// Sends everything from a place on, unless the cursor is there already.
     pub(super) fn rewind_to(&mut self, mark: Mark) {
-        if mark < self.reader.mark() {
+        self.go_back(mark, &Course::all(mark.pos));
+    }
+
+    /// Sends again from a place on, by that course and by the one that was steered already.
+    pub(super) fn go_back(&mut self, mark: Mark, course: &Course) {
+        let cursor = self.reader.mark();
+        self.course.take_in(cursor.pos, course);
+        if mark < cursor {
             self.reader.seek(mark);
             self.shared.report(self.number, |report| report.status.rewinds += 1);
         }

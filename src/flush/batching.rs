@@ -1,5 +1,7 @@
 //! A lane's batches: from the cursor into a buffer, and off to the sender thread.
 
+use std::time::Duration;
+
 use super::{
     answer::Trouble,
     encode::Encoded,
@@ -8,13 +10,15 @@ use super::{
 };
 use crate::{
     questdb::RowBuffer,
-    ring::{Mark, Pos, ReadError},
+    ring::{Kind, Mark, Pos, ReadError},
 };
 
 /// Records set aside that end a batch.
 const MAX_SET_ASIDE: usize = 4_096;
 /// Bytes of the ring that end a batch, whatever was in them.
 pub(super) const MAX_SPAN_BYTES: u64 = 16 << 20;
+/// Pause while the tail follows records that were given up.
+const TAIL_MOVES: Duration = Duration::from_millis(10);
 /// Bytes of a buffer that are kept in any case.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -113,7 +117,13 @@ impl Lane {
                 Err(error) => return Err(Trouble::Read(error)),
             };
             all_rows += usize::from(record.rows);
-            if record.table_hash as usize % self.lanes != self.number {
+            let is_own = record.table_hash as usize % self.lanes == self.number;
+            // A dead letter is set aside when it is first read; it may have left the quarantine since.
+            let is_done = record.kind == Kind::DeadLetter && record.mark.pos < once_below;
+            if !is_own || is_done || self.course.skips(record.mark.pos, record.table_hash) {
+                if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
+                    break;
+                }
                 continue;
             }
             let over = buffer.rows() + usize::from(record.rows) > decision.rows
@@ -135,7 +145,9 @@ impl Lane {
             }
         }
         let end = self.reader.mark();
-        self.flow.read(end.pos.0 - start.pos.0, all_rows, buffer.rows());
+        if !self.course.is_partial_at(start.pos) {
+            self.flow.read(end.pos.0 - start.pos.0, all_rows, buffer.rows());
+        }
         Ok((Span { start, end, rows: buffer.rows(), once_below }, filled))
     }
 
@@ -146,10 +158,16 @@ impl Lane {
             self.report();
             return if span.end == span.start { Ok(()) } else { self.settle(span) };
         }
-        if self.notice_restart() {
-            self.rewind_to(span.start);
-            self.give_back(buffer);
-            return Ok(());
+        match self.may_launch(span) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.give_back(buffer);
+                return Ok(());
+            }
+            Err(trouble) => {
+                self.give_back(buffer);
+                return Err(trouble);
+            }
         }
         let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
         let connected = writer.connect();
@@ -162,7 +180,13 @@ impl Lane {
         if let Err(go_on_at) = self.encoder.ring.lane_sends(self.number, span.start, span.end) {
             self.writer = Some(writer);
             self.give_back(buffer);
-            self.reader.seek(go_on_at);
+            if span.start < self.high {
+                // What had been sent before goes on where the tail will be in a moment, and not behind all that is settled.
+                self.reader.seek(span.start);
+                self.shared.rest(TAIL_MOVES);
+            } else {
+                self.reader.seek(go_on_at);
+            }
             return Ok(());
         }
         self.row_bytes = (buffer.bytes() / span.rows).max(1);

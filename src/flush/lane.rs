@@ -12,10 +12,13 @@ use super::{
     answer::Trouble,
     batching::{Filled, MAX_SPAN_BYTES, Span},
     breaker::{Breaker, Gate},
+    course::Course,
     encode::{Barrier, EncodeError, Encoder},
     flow::Flow,
+    late::Late,
     model::Model,
     policy::{Decision, Policy, View},
+    replay::Replay,
     sender::Sender,
     shared::{Health, Shared},
 };
@@ -50,6 +53,8 @@ pub(super) struct Lane {
     pub policy: Box<dyn Policy>,
     pub batch: settings::Batch,
     pub request_timeout: Duration,
+    /// The server's host and port.
+    pub address: String,
     pub random: fastrand::Rng,
     pub sender: Sender,
     /// The connection; with the sender thread while a request is in flight.
@@ -64,8 +69,16 @@ pub(super) struct Lane {
     pub high: Mark,
     /// Whether to rewind to safe once the database is back.
     pub rewind: bool,
-    /// When to rewind once more, and how far, for requests that timed out.
-    pub late: Option<(Instant, Mark)>,
+    /// What to send once more for requests that were not answered.
+    pub late: Option<Late>,
+    /// How long after the database answers again.
+    pub grace: Duration,
+    /// What is sent from the cursor on.
+    pub course: Course,
+    /// The last replay, until what it sent cannot be lost any more.
+    pub replay: Option<Replay>,
+    /// How long QuestDB may lose what it acknowledged.
+    pub resend_window: Duration,
     pub filled_at: Instant,
     pub schema_since: Instant,
     /// What was safe at `schema_since`.
@@ -162,8 +175,12 @@ impl Lane {
             return self.receive();
         }
         self.refresh();
-        if self.flight.is_none() && !self.follow_rewind() && self.window_is_open() {
-            self.notice_restart();
+        if self.flight.is_none() {
+            self.follow_replay();
+            if !self.follow_rewind() && self.window_is_open() && self.shared.may_ask_started(self.ask_started_every) {
+                // The next request meets what ails it.
+                let _ = self.ask_started();
+            }
         }
         let mut decision = self.decide();
         if let Some(rows) = rows {
@@ -228,21 +245,19 @@ impl Lane {
             self.batch = batch;
         }
         if self.flight.is_none()
-            && let Some((due, mark)) = self.late
-            && Instant::now() >= due
+            && let Some(late) = self.late.take_if(|late| late.is_due(Instant::now()))
+            && late.from < self.reader.mark()
         {
-            self.late = None;
-            if mark < self.reader.mark() {
-                tracing::info!(lane = self.number, "sending again what a request that timed out may have overwritten");
-                self.rewind_to(mark);
-            }
+            tracing::info!(lane = self.number, "sending again what a request without an answer may have overwritten");
+            self.go_back(late.from, &late.course);
         }
+        self.forget_replay();
         if self.schema_since.elapsed() > SCHEMA_AGE {
             self.schema_since = Instant::now();
             self.encoder.schema.forget();
             // A rewind that was asked for a while ago goes back to what was safe then.
-            let keep = self.late.map_or(self.safe_then, |(_, mark)| mark.min(self.safe_then));
-            self.encoder.exceptions.forget_before(keep.seq);
+            let keep = self.shared.lowest_kept(self.number, self.kept()).min(self.safe_then.seq);
+            self.encoder.exceptions.forget_before(keep);
             self.safe_then = self.encoder.ring.marks().safe;
         }
     }
@@ -288,7 +303,7 @@ impl Lane {
             self.flushes_seen = self.shared.flushes_asked();
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
-            let wait = self.late.map_or(idle, |(due, _)| due.saturating_duration_since(Instant::now()));
+            let wait = self.late.as_ref().and_then(|late| late.wait(Instant::now())).unwrap_or(idle);
             let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
             if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
@@ -321,6 +336,7 @@ impl Lane {
             self.breaker.word().clone_into(&mut report.status.breaker);
             report.warnings = schema.warnings().map(str::to_owned).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();
+            report.sent_upto = self.high.pos;
         });
     }
 }

@@ -1,26 +1,30 @@
 //! From the ring to QuestDB: lanes, the batcher's model and policy, the breaker, isolation of bad rows, quarantine.
 //!
-//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`); `lane` is the thread around
+//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`, `course`, `late`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
 mod answer;
 mod batching;
 pub mod breaker;
+mod course;
 mod encode;
 mod exceptions;
 mod flow;
 pub mod isolate;
 mod lane;
+mod late;
 pub mod model;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
+pub mod replay;
 pub mod requeue;
 mod sender;
 mod shared;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod vigil;
 
 use std::{
     io,
@@ -33,10 +37,12 @@ use thiserror::Error;
 
 use self::{
     breaker::Breaker,
+    course::Course,
     encode::Encoder,
     exceptions::{Exceptions, Id},
     flow::Flow,
     lane::Lane,
+    late::Late,
     model::Model,
     requeue::Requeue,
     sender::Sender,
@@ -45,7 +51,7 @@ use self::{
 pub use self::{
     encode::AllowNarrow,
     quarantine::Quarantine,
-    status::{FlushStatus, LaneStatus, QuarantineStatus},
+    status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
 };
 use crate::{
     clock::SharedClock,
@@ -53,7 +59,7 @@ use crate::{
     ingest::Ingest,
     observe::heartbeat::Heartbeats,
     questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
-    ring::Ring,
+    ring::{Mark, Ring},
 };
 
 /// How often the server is asked whether it was restarted; well within the resend window.
@@ -113,6 +119,10 @@ pub struct Flusher {
     exceptions: Arc<Exceptions>,
     sql: Sql,
     clock: SharedClock,
+    /// Where this run's records begin.
+    run_began: Mark,
+    /// Held while the start of a replay is looked for.
+    looking: Mutex<()>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
@@ -127,6 +137,7 @@ impl Flusher {
         let quarantine = Arc::new(quarantine);
         let exceptions = recovered(&context.ring, &held);
         context.ring.set_lanes(lanes);
+        let run_began = context.ring.marks().appended;
         let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
         let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
@@ -136,7 +147,8 @@ impl Flusher {
             threads.push(thread.map_err(StartError::Thread)?);
         }
         let FlushContext { ring, clock, .. } = context;
-        Ok(Self { shared, ring, quarantine, exceptions, sql, clock, threads: Mutex::new(threads) })
+        let (looking, threads) = (Mutex::new(()), Mutex::new(threads));
+        Ok(Self { shared, ring, quarantine, exceptions, sql, clock, run_began, looking, threads })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
@@ -257,6 +269,7 @@ fn lane(
     connection: &Arc<Connection>,
 ) -> io::Result<Lane> {
     let marks = context.ring.marks();
+    shared.report(number, |report| report.sent_upto = marks.settled.pos);
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
     Ok(Lane {
         number,
@@ -268,6 +281,7 @@ fn lane(
         policy: policy::from_settings(&context.batch),
         batch: context.batch.clone(),
         request_timeout: connection.request_timeout,
+        address: connection.address().to_owned(),
         random: fastrand::Rng::with_seed(context.seed ^ number as u64),
         sender: Sender::start(number)?,
         writer: Some(Writer::new(Arc::clone(connection))),
@@ -279,7 +293,12 @@ fn lane(
         flow: Flow::default(),
         high: marks.settled,
         rewind: false,
-        late: None,
+        // A request of an earlier life may still be executed, too.
+        late: (marks.safe < marks.durable).then(|| Late::new(marks.safe, Course::all(marks.safe.pos))),
+        grace: connection.request_timeout * late::GRACE_TIMEOUTS,
+        course: Course::default(),
+        replay: None,
+        resend_window: context.questdb.resend_window,
         filled_at: Instant::now(),
         schema_since: Instant::now(),
         safe_then: marks.safe,

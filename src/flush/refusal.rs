@@ -27,6 +27,9 @@ impl Lane {
     /// Works off a refused batch, request by request. On trouble nothing of it counts as done: it is sent again later.
     pub(super) fn isolate(&mut self, span: Span, message: &str) -> Result<(), Trouble> {
         let isolated = self.send_all_but_the_bad(span, message);
+        if let Err(Trouble::Write(error)) = &isolated {
+            self.note_unanswered(span, error);
+        }
         self.reader.seek(if isolated.is_ok() { span.end } else { span.start });
         isolated?;
         self.settle(span)
@@ -160,7 +163,7 @@ impl Lane {
             match reader.next() {
                 Ok(Some(record)) => {
                     let own = record.table_hash as usize % self.lanes == self.number;
-                    if own && record.kind == Kind::Rows {
+                    if own && record.kind == Kind::Rows && !self.course.skips(record.mark.pos, record.table_hash) {
                         each(self, &record)?;
                     }
                 }

@@ -8,8 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::status::LaneStatus;
-use crate::{config::settings, ring::Mark};
+use super::{
+    replay::{Asked, Requests},
+    status::LaneStatus,
+    vigil::Vigil,
+};
+use crate::{
+    config::settings,
+    ring::{Mark, Pos, Seq},
+};
 
 /// How a lane gets on with the database, from best to worst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +63,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Tables without deduplication.
     pub at_least_once: Vec<String>,
+    /// How far the lane has come, rewinds aside.
+    pub sent_upto: Pos,
 }
 
 /// Shared between the lanes and [`super::Flusher`].
@@ -78,6 +87,10 @@ pub struct Shared {
     started_asked: Mutex<Option<Instant>>,
     /// Rewinds asked of all lanes so far, and how far back those not yet followed by every lane go.
     rewind: Mutex<(u64, Mark)>,
+    /// Time since boot, in nanoseconds, at which the server was last seen not to have restarted.
+    kept_ns: AtomicU64,
+    replays: Mutex<Requests>,
+    vigil: Mutex<Vigil>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,7 +113,15 @@ impl Shared {
             server_started: Mutex::new(None),
             started_asked: Mutex::new(None),
             rewind: Mutex::new((0, Mark::default())),
+            kept_ns: AtomicU64::new(0),
+            replays: Mutex::new(Requests::new(lanes)),
+            vigil: Mutex::default(),
         }
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> usize {
+        self.reports.len()
     }
 
     /// Asks the lanes to end by then.
@@ -204,6 +225,43 @@ impl Shared {
     pub fn rewind_asked(&self, seen: &mut u64) -> Option<Mark> {
         let (asked, mark) = *lock(&self.rewind);
         (asked > std::mem::replace(seen, asked)).then_some(mark)
+    }
+
+    /// Takes note that at that time (since boot) the server was seen not to have restarted.
+    pub fn confirm_kept(&self, at: Duration) {
+        self.kept_ns.fetch_max(at.as_nanos() as u64, Ordering::AcqRel);
+    }
+
+    /// Whether the server has been seen at that time (since boot) or later not to have restarted meanwhile.
+    pub fn is_kept_since(&self, time: Duration) -> bool {
+        Duration::from_nanos(self.kept_ns.load(Ordering::Acquire)) >= time
+    }
+
+    /// The watch over the server's process; held while it is asked when it was started.
+    pub fn vigil(&self) -> MutexGuard<'_, Vigil> {
+        lock(&self.vigil)
+    }
+
+    /// The replays asked for.
+    pub fn replays(&self) -> MutexGuard<'_, Requests> {
+        lock(&self.replays)
+    }
+
+    /// Whether a lane has a replay to follow.
+    pub fn replay_is_asked(&self, lane: usize) -> bool {
+        self.replays().is_asked(lane)
+    }
+
+    /// The replay a lane is to follow.
+    pub fn take_replay(&self, lane: usize) -> Option<Asked> {
+        self.replays().take(lane)
+    }
+
+    /// Takes note of the oldest record that a lane may read again, if any; returns the oldest that some lane may.
+    pub fn lowest_kept(&self, lane: usize, kept: Option<Seq>) -> Seq {
+        let mut replays = self.replays();
+        replays.keep(lane, kept);
+        replays.lowest_kept()
     }
 
     /// Changes a lane's report.

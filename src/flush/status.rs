@@ -1,6 +1,8 @@
 //! What the write side tells about itself.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::ring::Seq;
 
 /// State of the way into QuestDB, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -48,6 +50,24 @@ pub struct LaneStatus {
     pub rows_sent: u64,
     /// Times the cursor was rewound since start.
     pub rewinds: u64,
+    /// The last replay asked of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayStatus>,
+}
+
+/// How far a lane is with a replay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayStatus {
+    /// Number of the newest request it takes in, from 1.
+    pub number: u64,
+    /// First record that goes again.
+    pub from: Seq,
+    /// Record reached.
+    pub at: Seq,
+    /// The replay is through before this record.
+    pub until: Seq,
+    /// Whether it is through.
+    pub through: bool,
 }
 
 /// Fill of the quarantine.

@@ -14,6 +14,7 @@ use super::{
     encode::EncodeError,
     lane::Lane,
     quarantine::{DEAD_LETTER, Held, Key, Quarantine},
+    replay::ReplayLane,
     *,
 };
 use crate::{
@@ -166,6 +167,10 @@ impl Bench {
 
     /// One row with that number.
     fn row(&self, number: i64, symbol: &str) -> Pos {
+        self.row_of("t", number, symbol)
+    }
+
+    fn row_of(&self, table: &str, number: i64, symbol: &str) -> Pos {
         let row = Row {
             time: Some(Timestamp(number * 1_000)),
             device_time: true,
@@ -173,8 +178,8 @@ impl Bench {
             fields: vec![("x".into(), Value::Long(number))],
         };
         let mut body = Vec::new();
-        encode_rows("t", &[row], &mut body).unwrap();
-        self.append(Part { kind: Kind::Rows, table_hash: table_hash("t"), rows: 1, body: &body })
+        encode_rows(table, &[row], &mut body).unwrap();
+        self.append(Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body })
     }
 
     fn dead_letter(&self) -> Pos {
@@ -198,6 +203,29 @@ impl Bench {
             self.cycle(1).unwrap();
             self.lane.receive().unwrap();
         }
+    }
+
+    /// Rounds until the cursor is at the end and nothing is in flight.
+    fn run_out(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        let is_out = |lane: &Lane| lane.reader.mark().pos >= lane.durable() && lane.flight.is_none();
+        while !is_out(&self.lane) || self.lane.rewind_is_due() {
+            assert!(Instant::now() < deadline, "{:?}", self.lane.reader.mark());
+            self.cycle(1).unwrap();
+            self.lane.receive().unwrap();
+        }
+    }
+
+    /// Asks for a replay from a place on.
+    fn replay(&self, from: Mark, tables: &[&str]) {
+        let hashes = tables.iter().map(|table| table_hash(table));
+        let course = if tables.is_empty() { Course::all(from.pos) } else { Course::only(hashes) };
+        self.lane.shared.replays().ask(from, &course, &[ReplayLane::default()]);
+    }
+
+    /// How many times each of these rows was sent.
+    fn sent<const N: usize>(&self, numbers: [i64; N]) -> [usize; N] {
+        numbers.map(|number| self.stored(number))
     }
 
     fn stored(&self, number: i64) -> usize {
@@ -272,7 +300,10 @@ fn a_rewind_that_is_due_does_not_wait_for_the_backlog_to_end() {
         bench.cycle(1).unwrap();
     }
     assert!(bench.lane.flight.is_some() && bench.stored(1) == 1);
-    bench.lane.late = Some((Instant::now(), bench.ring.marks().safe));
+    let safe = bench.ring.marks().safe;
+    let mut late = Late::new(safe, Course::all(safe.pos));
+    late.answered(Instant::now(), Duration::ZERO);
+    bench.lane.late = Some(late);
     for _ in 0..4 {
         bench.cycle(1).unwrap();
     }
@@ -328,4 +359,116 @@ fn a_row_found_in_quarantine_is_not_sent_and_counted_once() {
     let ledger = bench.ring.ledger();
     assert_eq!((bench.stored(1), ledger.stored, ledger.quarantined), (0, 0, 1));
     assert_eq!(bench.quarantine.status().entries, 0);
+}
+
+#[test]
+fn a_replay_of_one_table_leaves_out_the_others_up_to_where_the_lane_was() {
+    let mut bench = Bench::new();
+    let start = bench.ring.marks().tail;
+    bench.row_of("t", 1, "device");
+    bench.row_of("u", 2, "device");
+    bench.dead_letter();
+    bench.run_out();
+    let ledger = bench.ring.ledger();
+    bench.row_of("u", 3, "device");
+    bench.replay(start, &["t"]);
+    bench.run_out();
+    assert_eq!(bench.sent([1, 2, 3]), [2, 1, 1]);
+    assert_eq!((bench.ring.ledger().stored, bench.quarantine.status().entries), (ledger.stored + 1, 1));
+    let [first, second] =
+        ["t", "u"].map(|table| bench.database.seen().writes.iter().rposition(|body| body.starts_with(table)));
+    assert!(first < second, "what is new comes behind what goes again");
+}
+
+#[test]
+fn a_rewind_for_another_reason_is_whole_while_one_table_is_replayed() {
+    let mut bench = Bench::new();
+    let start = bench.ring.marks().tail;
+    for number in 1..=4 {
+        bench.row_of("t", 10 * number, "device");
+        bench.row_of("u", 10 * number + 1, "device");
+    }
+    bench.run_out();
+    bench.replay(start, &["t"]);
+    // The first row of the replay is under way when the connection is found to be lost; from the third on anything may be.
+    bench.cycle(1).unwrap();
+    let safe = {
+        let mut reader = bench.ring.reader(start);
+        for _ in 0..4 {
+            reader.next().unwrap().unwrap();
+        }
+        reader.mark()
+    };
+    bench.lane.receive().unwrap();
+    bench.lane.rewind_to(safe);
+    bench.run_out();
+    assert_eq!(bench.sent([10, 20, 30, 40]), [2; 4]);
+    assert_eq!(bench.sent([11, 21, 31, 41]), [1, 1, 2, 2]);
+}
+
+#[test]
+fn a_restart_of_the_server_begins_a_replay_anew_until_its_rows_are_safe() {
+    let mut bench = Bench::new();
+    let start = bench.ring.marks().tail;
+    bench.row(1, "device");
+    bench.row(2, "device");
+    bench.run_out();
+    let end = bench.ring.marks().durable;
+    bench.replay(start, &[]);
+    bench.run_out();
+    assert_eq!(bench.sent([1, 2]), [2; 2]);
+    bench.lane.shared.ask_rewind(end);
+    bench.row(3, "device");
+    bench.run_out();
+    assert_eq!(bench.sent([1, 2, 3]), [3, 3, 1]);
+    let later = bench.lane.encoder.clock.since_boot() + bench.lane.resend_window;
+    bench.lane.shared.confirm_kept(later);
+    bench.row(4, "device");
+    bench.run_out();
+    bench.lane.shared.ask_rewind(end);
+    bench.row(5, "device");
+    bench.run_out();
+    assert_eq!(bench.sent([1, 2, 4]), [3, 3, 2]);
+}
+
+#[test]
+fn replays_asked_for_without_end_do_not_keep_new_rows_back() {
+    let mut bench = Bench::new();
+    let start = bench.ring.marks().tail;
+    bench.row(0, "device");
+    bench.run_out();
+    for number in 1..=10 {
+        bench.row(number, "device");
+        bench.replay(start, &[]);
+        for _ in 0..4 {
+            bench.replay(start, &[]);
+            bench.cycle(1).unwrap();
+            bench.lane.receive().unwrap();
+        }
+    }
+    assert!(bench.stored(5) > 0, "{:?}", bench.sent([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+}
+
+#[test]
+fn a_request_without_an_answer_goes_once_more_when_the_database_has_answered_for_a_while() {
+    let mut bench = Bench::new();
+    bench.lane.grace = Duration::from_hours(1);
+    bench.row(1, "device");
+    bench.row(2, "device");
+    bench.cycle(1).unwrap();
+    let span = bench.lane.flight.unwrap();
+    bench.lane.note_unanswered(span, &crate::questdb::WriteError::Timeout("late".into()));
+    let later = Instant::now() + 3 * bench.lane.grace;
+    let is_due = |bench: &Bench| bench.lane.late.as_ref().is_some_and(|late| late.is_due(later));
+    assert!(!is_due(&bench), "nothing has been answered since");
+    bench.run_out();
+    assert!(is_due(&bench));
+    bench.lane.note_unanswered(span, &crate::questdb::WriteError::Overloaded("504".into()));
+    assert!(!is_due(&bench), "it begins anew");
+    bench.lane.grace = Duration::ZERO;
+    bench.row(3, "device");
+    bench.run_out();
+    assert_eq!((bench.sent([1, 2, 3]), bench.lane.late.is_some()), ([2; 3], false));
+    bench.lane.note_unanswered(span, &crate::questdb::WriteError::BadRow { line: 1, message: "bad".into() });
+    assert!(bench.lane.late.is_none(), "what was refused is not executed");
 }

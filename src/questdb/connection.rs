@@ -129,6 +129,11 @@ impl Connection {
         })
     }
 
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        self.base_url.split_once("://").map_or(self.base_url.as_str(), |(_, address)| address)
+    }
+
     /// The `Authorization` header's value, when there is authentication.
     pub fn authorization(&self) -> Option<String> {
         match (&self.username, &self.secrets.password, &self.secrets.token) {
@@ -151,6 +156,7 @@ mod tests {
     fn conf_strings() {
         let connection = describe("https::addr=db.example;request_timeout=250;").unwrap();
         assert_eq!(connection.base_url, "https://db.example:9000");
+        assert_eq!(connection.address(), "db.example:9000");
         assert_eq!(connection.request_timeout, Duration::from_millis(250));
         assert_eq!(describe("http::addr=[::1]:9001;").unwrap().base_url, "http://[::1]:9001");
         for bad in ["tcp::addr=x:1;", "http::", "http", "http::addr=a:1;request_timeout=soon;"] {

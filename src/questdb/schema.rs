@@ -34,6 +34,9 @@ pub struct Rules<'a> {
     /// Symbols outside the keys that no row has a value in: they may join the keys without collapsing anything. A crash
     /// between the two statements that add a symbol leaves one.
     pub unused: &'a [String],
+    /// Keys that the table had before the server was restarted. A crash that takes a table with it, or the change of its keys, leaves
+    /// one that the next rows make anew, without keys: they are set again.
+    pub lost: &'a [String],
 }
 
 /// What to do before rows with certain symbols go to a table.
@@ -93,6 +96,19 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
     let outside: Vec<&str> = outside_keys(info, symbols).filter(|s| !is_unused(s)).collect();
     let unused: Vec<&str> = outside_keys(info, symbols).filter(|s| is_unused(s)).collect();
     let missing: Vec<&str> = symbols.iter().copied().filter(|s| column(s).is_none()).collect();
+    let lost: Vec<&str> = lost_keys(info, rules.lost).collect();
+    if info.wal && !lost.is_empty() {
+        let others = if info.dedup { Vec::new() } else { outside };
+        for name in lost.into_iter().chain(others).chain(unused).chain(missing) {
+            if !wanted.iter().any(|key| is(key, name)) {
+                wanted.push(name);
+            }
+        }
+        let absent = wanted.iter().filter(|key| column(key).is_none());
+        let mut statements: Vec<_> = absent.map(|symbol| statement::add_symbol(&info.name, symbol)).collect();
+        statements.push(statement::set_keys(&info.name, timestamp, &wanted));
+        return Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() };
+    }
     if !info.dedup || !info.wal {
         wanted.extend(outside.iter().chain(&unused).chain(&missing));
         return Action::SendAtLeastOnce { warning: no_dedup(info, timestamp, &wanted) };
@@ -122,6 +138,12 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
 fn outside_keys<'s>(info: &TableInfo, symbols: &[&'s str]) -> impl Iterator<Item = &'s str> {
     let outside = |symbol: &&str| info.columns.iter().any(|c| is(&c.name, symbol) && !c.key && !c.designated);
     symbols.iter().copied().filter(outside)
+}
+
+/// Those of the names that are no keys of the table.
+fn lost_keys<'k>(info: &TableInfo, names: &'k [String]) -> impl Iterator<Item = &'k str> {
+    let is_key = |name: &&str| info.dedup && info.columns.iter().any(|column| column.key && is(&column.name, name));
+    names.iter().map(String::as_str).filter(move |name| !is_key(name))
 }
 
 fn is_symbol(info: &TableInfo, name: &str) -> bool {
@@ -165,6 +187,43 @@ struct Known {
     set: Vec<String>,
     /// Symbols outside the keys, and whether some row has a value in them.
     used: HashMap<String, bool>,
+    /// Its keys, the timestamp left out, as long as it had any.
+    had: Vec<String>,
+    /// Whether the server was restarted since.
+    restarted: bool,
+    /// Times it was described without some of them meanwhile.
+    doubts: u8,
+}
+
+/// A table described so often without keys it had was given others on purpose. The first time, a restart of the server may be to blame
+/// that nobody has noticed yet.
+const CERTAIN_AFTER: u8 = 2;
+
+impl Known {
+    /// Takes in a description.
+    fn learn(&mut self, info: Option<TableInfo>) {
+        self.info = info;
+        match &mut self.info {
+            Some(info) if has_keys(info, &self.set) => self.set.clear(),
+            Some(info) => add_set_keys(info, &self.set),
+            None => self.set.clear(),
+        }
+        let Some(info) = &self.info else { return };
+        if lost_keys(info, &self.had).next().is_some() {
+            self.doubts = self.doubts.saturating_add(1);
+            if self.restarted || self.doubts < CERTAIN_AFTER {
+                return;
+            }
+        }
+        let keys = info.columns.iter().filter(|column| info.dedup && column.key && !column.designated);
+        self.had = keys.map(|column| column.name.clone()).collect();
+        (self.restarted, self.doubts) = (false, 0);
+    }
+
+    /// The keys it had and that are to be set again.
+    fn lost(&self) -> &[String] {
+        if self.restarted { &self.had } else { &[] }
+    }
 }
 
 /// A lane's memory of its tables.
@@ -207,7 +266,7 @@ impl Schema {
     /// Forgets what QuestDB said, since it may have been restored or replaced meanwhile.
     pub fn forget(&mut self) {
         self.generation += 1;
-        self.tables.retain(|_, known| !known.set.is_empty());
+        self.tables.retain(|_, known| !known.set.is_empty() || !known.had.is_empty());
         for known in self.tables.values_mut() {
             known.info = None;
             known.shapes.clear();
@@ -215,6 +274,18 @@ impl Schema {
         self.said.extend(self.warnings.drain());
         if self.said.len() > MAX_TABLES {
             self.said.clear();
+        }
+    }
+
+    /// The same after a restart of the server, which may have lost changes of tables, too.
+    pub fn forget_all(&mut self) {
+        self.forget();
+        for known in self.tables.values_mut() {
+            let set = std::mem::take(&mut known.set);
+            known.had.extend(set);
+            known.had.sort_unstable_by_key(|name| name.to_lowercase());
+            known.had.dedup_by(|a, b| is(a, b));
+            known.restarted = true;
         }
     }
 
@@ -242,12 +313,7 @@ impl Schema {
         }
         let known = self.tables.entry(table.to_owned()).or_default();
         if known.info.is_none() {
-            known.info = sql.table_info(table)?;
-            match &mut known.info {
-                Some(info) if has_keys(info, &known.set) => known.set.clear(),
-                Some(info) => add_set_keys(info, &known.set),
-                None => known.set.clear(),
-            }
+            known.learn(sql.table_info(table)?);
         }
         if let Some(info) = known.info.as_ref().filter(|info| info.dedup) {
             for symbol in outside_keys(info, symbols) {
@@ -257,7 +323,7 @@ impl Schema {
             }
         }
         let unused: Vec<String> = known.used.iter().filter(|(_, used)| !**used).map(|(name, _)| name.clone()).collect();
-        let rules = Rules { create: self.create, allow_narrow, unused: &unused };
+        let rules = Rules { create: self.create, allow_narrow, unused: &unused, lost: known.lost() };
         let action = plan(table, known.info.as_ref(), symbols, rules);
         let shape = self.shape(symbols.iter().copied());
         let verdict = match action {
@@ -341,22 +407,28 @@ impl Schema {
         let described = |known: &Known| known.info.is_some() && known.set.is_empty();
         while self.tables.get(table).is_some_and(described) && Instant::now() < deadline {
             let applying = sql.is_applying(table)?;
-            self.tables.remove(table);
+            if let Some(known) = self.tables.get_mut(table) {
+                let had = std::mem::take(&mut known.had);
+                *known = Known { had, restarted: known.restarted, doubts: known.doubts, ..Known::default() };
+            }
             if !applying {
                 break;
             }
             std::thread::sleep(APPLY_PAUSE);
             let info = sql.table_info(table)?;
-            self.tables.insert(table.to_owned(), Known { info, ..Known::default() });
+            if let Some(known) = self.tables.get_mut(table) {
+                known.info = info;
+            }
         }
         Ok(())
     }
 
     fn ran(&mut self, table: &str, symbols: &[&str]) {
         let known = self.tables.entry(table.to_owned()).or_default();
-        for symbol in symbols {
+        let lost: Vec<String> = known.lost().to_vec();
+        for symbol in symbols.iter().copied().chain(lost.iter().map(String::as_str)) {
             if !known.set.iter().any(|set| is(set, symbol)) {
-                known.set.push((*symbol).to_owned());
+                known.set.push(symbol.to_owned());
             }
         }
         if let Some(info) = &mut known.info {
@@ -393,7 +465,7 @@ mod tests {
     use crate::config::settings::PartitionBy;
 
     const SHAPE: NewTable = NewTable { partition_by: PartitionBy::Day, ttl: None };
-    const RULES: Rules<'_> = Rules { create: Some(SHAPE), allow_narrow: false, unused: &[] };
+    const RULES: Rules<'_> = Rules { create: Some(SHAPE), allow_narrow: false, unused: &[], lost: &[] };
 
     fn column(name: &str, kind: &str, key: bool) -> ColumnInfo {
         ColumnInfo { name: name.into(), kind: kind.into(), designated: name == "ts", key }
@@ -465,6 +537,39 @@ mod tests {
         assert_eq!(plan("t", Some(&described), &["device", "site"], RULES), Action::Send);
         let Action::Run { keys, .. } = plan("t", Some(&described), &["room"], RULES) else { panic!() };
         assert_eq!(keys, ["device", "site", "room"]);
+    }
+
+    #[test]
+    fn keys_that_a_crash_took_are_set_again() {
+        let lost = ["device".to_owned(), "unit".to_owned()];
+        let rules = Rules { lost: &lost, ..RULES };
+        // Made anew by the first rows, without keys.
+        let bare = info(false, &[("Device", "SYMBOL", false), ("site", "SYMBOL", false), ("x", "DOUBLE", false)]);
+        let Action::Run { statements, keys } = plan("t", Some(&bare), &["device", "site"], rules) else { panic!() };
+        assert_eq!(keys, ["device", "unit", "site"]);
+        assert_eq!(statements.len(), 2, "{statements:?}");
+        let narrow = info(true, &[("site", "SYMBOL", true), ("device", "SYMBOL", false)]);
+        let Action::Run { keys, .. } = plan("t", Some(&narrow), &["device", "site"], rules) else { panic!() };
+        assert_eq!(keys, ["site", "device", "unit"]);
+        let whole = info(true, &[("device", "SYMBOL", true), ("unit", "SYMBOL", true)]);
+        assert_eq!(plan("t", Some(&whole), &["device"], rules), Action::Send);
+    }
+
+    #[test]
+    fn an_operator_who_takes_keys_away_is_believed() {
+        let keyed = || Some(info(true, &[("device", "SYMBOL", true)]));
+        let bare = || Some(info(false, &[("device", "SYMBOL", false)]));
+        let mut known = Known::default();
+        known.learn(keyed());
+        known.learn(bare());
+        known.restarted = true;
+        assert_eq!(known.lost(), ["device"], "the restart was noticed a moment later");
+        known.learn(keyed());
+        for _ in 0..CERTAIN_AFTER {
+            known.learn(bare());
+        }
+        known.restarted = true;
+        assert!(known.lost().is_empty());
     }
 
     #[test]

@@ -128,6 +128,27 @@ pub fn rows_at(
     sql
 }
 
+/// Time to live of a table's rows as number and unit, and its newest time.
+pub fn time_to_live(table: &str) -> String {
+    format!(
+        "SELECT ttlValue, ttlUnit, table_max_timestamp FROM tables() WHERE lower(table_name) = {}",
+        literal(&table.to_lowercase())
+    )
+}
+
+/// Rows of a table from one time to another (RFC 3339), both included.
+pub fn between(table: &str, timestamp: &str, first: &str, last: &str, limit: usize) -> String {
+    let (table, timestamp) = (identifier(table), identifier(timestamp));
+    format!("SELECT * FROM {table} WHERE {timestamp} BETWEEN '{first}' AND '{last}' LIMIT {limit}")
+}
+
+/// Rows of a table at these times (RFC 3339), from one number on and before another.
+pub fn at_moments(table: &str, timestamp: &str, times: &[String], from: usize, before: usize) -> String {
+    let times: Vec<String> = times.iter().map(|time| literal(time)).collect();
+    let (table, timestamp, times) = (identifier(table), identifier(timestamp), times.join(","));
+    format!("SELECT * FROM {table} WHERE {timestamp} IN ({times}) LIMIT {from}, {before}")
+}
+
 /// The latest row of each series of a table; `equal` narrows it to symbols with these values.
 pub fn latest(table: &str, timestamp: &str, symbols: &[&str], equal: &[(&str, &str)], limit: usize) -> String {
     let mut sql = format!("SELECT * FROM {}", identifier(table));

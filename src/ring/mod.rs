@@ -8,6 +8,7 @@ mod committer;
 #[cfg(test)]
 mod crash;
 pub mod headers;
+pub mod history;
 pub mod inspect;
 pub mod layout;
 pub mod ledger;
@@ -17,6 +18,7 @@ pub mod marks;
 pub mod media;
 mod mmap;
 mod open;
+pub mod pread;
 pub mod reader;
 pub mod recover;
 mod seeded;

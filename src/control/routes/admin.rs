@@ -15,7 +15,7 @@ use crate::control::server::Peer;
 
 /// Every route of an administrator.
 pub(super) fn routes() -> Router<Context> {
-    Router::new().route("/v1/flush", post(flush)).route_layer(from_fn(admin_only))
+    Router::new().route("/v1/flush", post(flush)).merge(super::replay::routes()).route_layer(from_fn(admin_only))
 }
 
 pub(super) async fn admin_only(Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {

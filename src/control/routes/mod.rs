@@ -2,6 +2,7 @@
 
 mod admin;
 mod quarantine;
+mod replay;
 mod ring;
 
 use std::sync::Arc;
@@ -117,7 +118,7 @@ async fn unknown(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         detail,
-        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /v1/flush",
+        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /v1/flush, /v1/replay",
     )
 }
 

@@ -204,6 +204,16 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Calls `each` with every entry, oldest first, also with those that have been taken out.
+    pub fn each(&self, each: &mut dyn FnMut(&Entry<'_>)) -> io::Result<()> {
+        self.walk(None, None, &mut |_, item| {
+            if let Item::Entry(found) = item {
+                each(&found.entry);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
     /// The newest entries meant that lie before a place, at most `limit`.
     pub fn newest(&self, selection: &Selection, before: Option<Cursor>, limit: usize) -> io::Result<Newest> {
         let mut places = VecDeque::new();

@@ -7,6 +7,7 @@ pub mod http;
 pub mod load;
 pub mod mosquitto;
 pub mod process;
+pub mod proxy;
 pub mod questdb;
 pub mod wire;
 

@@ -125,6 +125,11 @@ impl QuestDb {
         self.restart();
     }
 
+    /// Removes what [`Self::keep_copy`] made, so that another can be made.
+    pub fn forget_copy(&self) {
+        std::fs::remove_dir_all(self.copy_dir()).expect("the copy can be removed");
+    }
+
     fn copy_dir(&self) -> PathBuf {
         let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
         self.dir.with_file_name(format!("copy_of_{name}"))

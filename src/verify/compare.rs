@@ -1,0 +1,358 @@
+//! A row of the ring beside a row of QuestDB (pure).
+//!
+//! QuestDB has one null for every type (a long's is its least value, a double's is NaN and the infinities), keeps integers of a DOUBLE
+//! column as doubles, and compares names without case. What it cannot tell apart is no difference here.
+
+use std::collections::HashMap;
+
+use serde_json::Value as Json;
+
+use crate::{
+    entry::{RowRef, ValueRef},
+    questdb::sql::{ColumnInfo, TableInfo},
+};
+
+/// Differences of a row that are told.
+const MAX_TOLD: usize = 8;
+/// Longest value told, in bytes.
+const MAX_VALUE_BYTES: usize = 120;
+
+/// A value that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The symbol or field.
+    pub field: String,
+    /// What the ring has, as text; none when it has none.
+    pub ring: Option<String>,
+    /// What QuestDB has, as text; none when it has none.
+    pub questdb: Option<String>,
+}
+
+/// Whether two values are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Same {
+    Yes,
+    No,
+    /// The column's type is none that can be compared.
+    Unknown,
+}
+
+/// Columns of an answer by lower-case name, with their place and type.
+#[derive(Debug, Default)]
+pub struct Columns {
+    by_name: HashMap<String, (usize, String)>,
+    timestamp: usize,
+    keys: Vec<(usize, String)>,
+}
+
+impl Columns {
+    /// The columns of an answer with these names, described by `info`; none where they do not fit together.
+    pub fn new(names: &[String], info: &TableInfo) -> Option<Self> {
+        let mut columns = Self::default();
+        for (place, name) in names.iter().enumerate() {
+            let ColumnInfo { kind, designated, key, .. } =
+                info.columns.iter().find(|column| column.name.to_lowercase() == name.to_lowercase())?;
+            if *designated {
+                columns.timestamp = place;
+            } else if *key {
+                columns.keys.push((place, name.to_lowercase()));
+            }
+            columns.by_name.insert(name.to_lowercase(), (place, kind.clone()));
+        }
+        Some(columns)
+    }
+
+    /// Time and keys of a row of QuestDB.
+    pub fn key_of(&self, row: &[Json]) -> Option<Key> {
+        let time_us = micros(row.get(self.timestamp)?.as_str()?)?;
+        let mut key = Key::at(time_us);
+        for (place, _) in &self.keys {
+            key.push(&plain(row.get(*place).unwrap_or(&Json::Null)).unwrap_or_default());
+        }
+        Some(key)
+    }
+}
+
+/// What makes rows of a table one row: time in µs, and the value of each key column, where an empty one counts as none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    fn at(time_us: i64) -> Self {
+        Self(time_us.to_be_bytes().to_vec())
+    }
+
+    fn push(&mut self, value: &str) {
+        self.0.extend_from_slice(&(value.len() as u32).to_be_bytes());
+        self.0.extend_from_slice(value.as_bytes());
+    }
+
+    /// Its time.
+    pub fn time_us(&self) -> i64 {
+        self.0.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    }
+
+    /// The key of a row of the ring for these key columns (lower-case names, in the table's order).
+    pub fn of<'k>(row: &RowRef<'_>, keys: impl Iterator<Item = &'k str>) -> Self {
+        let mut key = Self::at(row.time.to_micros());
+        for name in keys {
+            let symbol =
+                row.symbols().find(|(symbol, _)| symbol.to_lowercase() == name).map(|(_, value)| value.to_owned());
+            let value = symbol.or_else(|| {
+                row.fields().find(|(field, _)| field.to_lowercase() == name).and_then(|(_, value)| text(value))
+            });
+            key.push(&value.unwrap_or_default());
+        }
+        key
+    }
+}
+
+/// RFC 3339 as microseconds since 1970.
+pub fn micros(time: &str) -> Option<i64> {
+    time.parse::<jiff::Timestamp>().ok().map(|time| time.as_microsecond())
+}
+
+/// A ring's value as text; none for what QuestDB stores as null.
+fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Bool(v) => Some(v.to_string()),
+        ValueRef::Long(i64::MIN) => None,
+        ValueRef::Long(v) => Some(v.to_string()),
+        ValueRef::Double(v) => v.is_finite().then(|| v.to_string()),
+        ValueRef::Text(v) => Some(v.to_owned()),
+    }
+}
+
+/// A value of an answer as text; none for null.
+fn plain(value: &Json) -> Option<String> {
+    match value {
+        Json::Null => None,
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => number
+            .as_f64()
+            .filter(|_| number.is_f64())
+            .map_or_else(|| Some(number.to_string()), |v| Some(v.to_string())),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Result of a comparison.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// What differs; at most [`MAX_TOLD`] are told.
+    pub differences: Vec<Difference>,
+    /// Fields in columns of types that cannot be compared.
+    pub uncompared: usize,
+}
+
+/// Compares a row of the ring with one of QuestDB. `known` tells whether a column (lower-case name) is one that rows of the ring have as
+/// a field: there, a value that the row does not have is a difference, since a row replaces the one before as a whole.
+pub fn compare(row: &RowRef<'_>, found: &[Json], columns: &Columns, known: &dyn Fn(&str) -> bool) -> Compared {
+    let mut compared = Compared::default();
+    let mut seen = Vec::new();
+    let symbols = row.symbols().map(|(name, value)| (name, ValueRef::Text(value)));
+    for (name, value) in symbols.chain(row.fields()) {
+        let name = name.to_lowercase();
+        let column = columns.by_name.get(&name);
+        let (there, kind) = column.map_or((&Json::Null, ""), |(place, kind)| (&found[*place], kind.as_str()));
+        match same(value, there, kind) {
+            Same::Yes => {}
+            Same::Unknown => compared.uncompared += 1,
+            Same::No => compared.note(&name, text(value), plain(there)),
+        }
+        seen.push(name);
+    }
+    for (name, (place, kind)) in &columns.by_name {
+        let is_extra = *place != columns.timestamp && !seen.contains(name) && known(name);
+        if is_extra && !is_nothing(&found[*place], kind) {
+            compared.note(name, None, plain(&found[*place]));
+        }
+    }
+    compared
+}
+
+impl Compared {
+    fn note(&mut self, field: &str, ring: Option<String>, questdb: Option<String>) {
+        if self.differences.len() < MAX_TOLD {
+            self.differences.push(Difference {
+                field: field.to_owned(),
+                ring: ring.map(cut),
+                questdb: questdb.map(cut),
+            });
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_VALUE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_VALUE_BYTES));
+        text.push('…');
+    }
+    text
+}
+
+/// Whether a column says nothing: null, or what types without a null have in its place.
+fn is_nothing(value: &Json, kind: &str) -> bool {
+    match (kind, value) {
+        (_, Json::Null) | ("BOOLEAN", Json::Bool(false)) => true,
+        ("BYTE" | "SHORT", Json::Number(number)) => number.as_i64() == Some(0),
+        (_, Json::String(text)) => text.is_empty(),
+        _ => false,
+    }
+}
+
+fn same(ring: ValueRef<'_>, there: &Json, kind: &str) -> Same {
+    let yes = |same: bool| if same { Same::Yes } else { Same::No };
+    match (kind, there) {
+        ("SYMBOL" | "VARCHAR" | "STRING", there) => {
+            let there = there.as_str().unwrap_or_default();
+            yes(text(ring).unwrap_or_default() == there)
+        }
+        ("BOOLEAN", there) => match ring {
+            ValueRef::Bool(v) => yes(there.as_bool() == Some(v)),
+            _ => Same::Unknown,
+        },
+        ("DOUBLE" | "FLOAT" | "LONG" | "INT" | "SHORT" | "BYTE", there) => number(ring, there, kind),
+        // No such column: nothing was stored, which is the same as null.
+        ("", _) => yes(text(ring).is_none_or(|text| text.is_empty())),
+        (_, Json::Null) => yes(text(ring).is_none_or(|text| text.is_empty())),
+        _ => Same::Unknown,
+    }
+}
+
+fn number(ring: ValueRef<'_>, there: &Json, kind: &str) -> Same {
+    let value = match ring {
+        ValueRef::Bool(v) => f64::from(u8::from(v)),
+        ValueRef::Long(v) => {
+            let exact = there.as_i64().is_some_and(|there| there == v);
+            let is_null = there.is_null() && (v == i64::MIN || (kind == "INT" && v == i64::from(i32::MIN)));
+            if exact || is_null {
+                return Same::Yes;
+            }
+            v as f64
+        }
+        ValueRef::Double(v) => v,
+        ValueRef::Text(_) => return Same::Unknown,
+    };
+    let Some(found) = there.as_f64() else { return if value.is_finite() { Same::No } else { Same::Yes } };
+    let is_same = match kind {
+        // The column has fewer digits than the ring.
+        "FLOAT" => found as f32 == value as f32,
+        "DOUBLE" => found == value,
+        // Beyond 2^53 doubles do not tell integers apart; the exact comparison above has said no.
+        _ => found == value && !matches!(ring, ValueRef::Long(_)),
+    };
+    if is_same { Same::Yes } else { Same::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        entry::{Rows, encode_rows},
+        point::{Row, Timestamp, Value},
+    };
+
+    fn with_row<T>(symbols: &[(&str, &str)], fields: &[(&str, Value)], check: impl FnOnce(&RowRef<'_>) -> T) -> T {
+        let row = Row {
+            time: Some(Timestamp(1_700_000_000_000_000_999)),
+            device_time: true,
+            symbols: symbols.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            fields: fields.iter().map(|(name, value)| ((*name).into(), value.clone())).collect(),
+        };
+        let mut body = Vec::new();
+        encode_rows("t", &[row], &mut body).unwrap();
+        check(&Rows::decode(&body).unwrap().next().unwrap().unwrap())
+    }
+
+    fn info(columns: &[(&str, &str, bool)]) -> TableInfo {
+        let column = |(name, kind, key): &(&str, &str, bool)| ColumnInfo {
+            name: (*name).into(),
+            kind: (*kind).into(),
+            designated: *name == "ts",
+            key: *key,
+        };
+        TableInfo { name: "t".into(), wal: true, dedup: true, columns: columns.iter().map(column).collect() }
+    }
+
+    fn same_in(kind: &str, value: Value, there: Json) -> bool {
+        let info = info(&[("ts", "TIMESTAMP", true), ("X", kind, false)]);
+        let columns = Columns::new(&["ts".into(), "X".into()], &info).unwrap();
+        let found = [json!("2023-11-14T22:13:20.000000Z"), there];
+        let compared = with_row(&[], &[("x", value)], |row| compare(row, &found, &columns, &|_| true));
+        assert_eq!(compared.uncompared, 0);
+        compared.differences.is_empty()
+    }
+
+    #[test]
+    fn what_questdb_cannot_tell_apart_is_the_same() {
+        for (kind, value, there) in [
+            ("DOUBLE", Value::Double(f64::NAN), json!(null)),
+            ("DOUBLE", Value::Double(f64::INFINITY), json!(null)),
+            ("DOUBLE", Value::Double(0.1), json!(0.1)),
+            ("DOUBLE", Value::Double(-0.0), json!(0.0)),
+            ("DOUBLE", Value::Long(7), json!(7.0)),
+            ("DOUBLE", Value::Bool(true), json!(1.0)),
+            ("FLOAT", Value::Double(0.1), json!(0.1)),
+            ("LONG", Value::Long(i64::MAX), json!(i64::MAX)),
+            ("LONG", Value::Long(i64::MIN), json!(null)),
+            ("INT", Value::Long(i64::from(i32::MIN)), json!(null)),
+            ("BOOLEAN", Value::Bool(false), json!(false)),
+            ("VARCHAR", Value::Text("ü".into()), json!("ü")),
+        ] {
+            assert!(same_in(kind, value.clone(), there.clone()), "{kind} {value:?} {there}");
+        }
+    }
+
+    #[test]
+    fn everything_else_differs() {
+        for (kind, value, there) in [
+            ("DOUBLE", Value::Double(0.1), json!(0.100_000_000_000_000_02)),
+            ("DOUBLE", Value::Double(0.1), json!(null)),
+            ("LONG", Value::Long((1 << 53) + 1), json!(1i64 << 53)),
+            ("LONG", Value::Long(5), json!(null)),
+            ("BOOLEAN", Value::Bool(true), json!(false)),
+            ("VARCHAR", Value::Text("a".into()), json!("b")),
+            ("VARCHAR", Value::Text("a".into()), json!(null)),
+        ] {
+            assert!(!same_in(kind, value.clone(), there.clone()), "{kind} {value:?} {there}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_an_older_row_that_is_still_there_is_a_difference() {
+        let info = info(&[
+            ("ts", "TIMESTAMP", true),
+            ("x", "DOUBLE", false),
+            ("y", "DOUBLE", false),
+            ("ok", "BOOLEAN", false),
+        ]);
+        let names = ["ts", "x", "y", "ok"].map(str::to_owned);
+        let columns = Columns::new(&names, &info).unwrap();
+        let found = [json!("2023-11-14T22:13:20.000000Z"), json!(1.0), json!(2.0), json!(false)];
+        let differences = |known: bool| {
+            with_row(&[], &[("x", Value::Double(1.0))], |row| compare(row, &found, &columns, &|_| known)).differences
+        };
+        let left = Difference { field: "y".into(), ring: None, questdb: Some("2".into()) };
+        assert_eq!((differences(true), differences(false)), (vec![left], vec![]));
+    }
+
+    #[test]
+    fn keys_are_found_on_both_sides() {
+        let info = info(&[
+            ("ts", "TIMESTAMP", true),
+            ("Device", "SYMBOL", true),
+            ("unit", "SYMBOL", true),
+            ("n", "LONG", true),
+        ]);
+        let columns = Columns::new(&["ts", "Device", "unit", "n"].map(str::to_owned), &info).unwrap();
+        let found = [json!("2023-11-14T22:13:20.000000Z"), json!("d"), json!(null), json!(5)];
+        let key = with_row(&[("device", "d"), ("unit", "")], &[("n", Value::Long(5))], |row| {
+            Key::of(row, ["device", "unit", "n"].into_iter())
+        });
+        assert_eq!(columns.key_of(&found), Some(key));
+        assert!(Columns::new(&["other".into()], &info).is_none());
+    }
+}

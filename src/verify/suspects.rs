@@ -1,0 +1,96 @@
+//! Rows that were not found as expected, until they are explained or reported.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Item, compare::Key, tables::View};
+use crate::{
+    entry::Rows,
+    ring::{Mark, Record},
+};
+
+/// Most suspects at a time, and bytes of their rows.
+const MAX_SUSPECTS: usize = 10_000;
+const MAX_BYTES: usize = 8 << 20;
+
+/// Those at a time. Bounded: when it is full it has to be cleared.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    by_table: BTreeMap<String, Vec<Item>>,
+    count: usize,
+    bytes: usize,
+    /// A place that none of them is before.
+    from: Option<Mark>,
+}
+
+impl Suspects {
+    /// Adds one of a table (in lower case) that is not before `from`.
+    pub fn add(&mut self, table: &str, item: Item, from: Mark) {
+        self.count += 1;
+        self.bytes += item.body.len();
+        self.from = Some(self.from.map_or(from, |first| first.min(from)));
+        self.by_table.entry(table.to_owned()).or_default().push(item);
+    }
+
+    /// Whether it is time to clear them.
+    pub fn is_full(&self) -> bool {
+        self.count >= MAX_SUSPECTS || self.bytes >= MAX_BYTES
+    }
+
+    /// Where to read on from for what explains them; none when there is none to explain.
+    pub fn from(&self) -> Option<Mark> {
+        self.from
+    }
+
+    /// Makes them ready to be explained.
+    pub fn into_explanation(self, views: &HashMap<String, View>) -> Explanation<'_> {
+        let tables = self.by_table.into_iter().filter_map(|(table, items)| {
+            let view = views.get(&table)?;
+            let mut keys: HashMap<Key, Vec<usize>> = HashMap::new();
+            for (number, item) in items.iter().enumerate().filter(|_| view.dedups()) {
+                keys.entry(item.key(view)?).or_default().push(number);
+            }
+            Some((table, Accused { view, keys, items: items.into_iter().map(Some).collect() }))
+        });
+        Explanation { tables: tables.collect() }
+    }
+}
+
+struct Accused<'v> {
+    view: &'v View,
+    /// Numbers of the rows by their keys; empty without deduplication, where no row explains another.
+    keys: HashMap<Key, Vec<usize>>,
+    items: Vec<Option<Item>>,
+}
+
+/// Suspects while the ring is read on.
+pub struct Explanation<'v> {
+    tables: BTreeMap<String, Accused<'v>>,
+}
+
+impl Explanation<'_> {
+    /// Drops those that a later row of the same key in this record explains; returns how many.
+    pub fn take(&mut self, record: &Record<'_>) -> u64 {
+        let Ok(rows) = Rows::decode(record.body) else { return 0 };
+        let Some(accused) = self.tables.get_mut(&rows.table.to_lowercase()) else { return 0 };
+        if accused.keys.is_empty() {
+            return 0;
+        }
+        let mut explained = 0;
+        for (index, row) in rows.flatten().enumerate() {
+            let key = Key::of(&row, accused.view.keys.iter().map(String::as_str));
+            let Some(numbers) = accused.keys.get(&key) else { continue };
+            for number in numbers {
+                let is_earlier = |item: &mut Item| (item.seq, item.row) < (record.seq, index as u16);
+                explained += u64::from(accused.items[*number].take_if(is_earlier).is_some());
+            }
+        }
+        explained
+    }
+
+    /// Those that nothing has explained, by table.
+    pub fn left(self) -> Vec<(String, Vec<Item>)> {
+        let left =
+            self.tables.into_iter().map(|(table, accused)| (table, accused.items.into_iter().flatten().collect()));
+        left.filter(|(_, items): &(String, Vec<Item>)| !items.is_empty()).collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! `forebay verify` beside a real QuestDB: what agrees, what is missing, and what is no fault.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, daemon::told, eventually, unique};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Stage {
+    broker: Mosquitto,
+    questdb: &'static QuestDb,
+    readings: Readings,
+    daemon: Daemon,
+}
+
+fn stage(stem: &str, change: impl FnOnce(DaemonBuilder, &Readings) -> DaemonBuilder) -> Stage {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    let readings = Readings::new(unique(stem), 10);
+    let daemon = change(DaemonBuilder::new().servers(&broker, questdb).source(&readings), &readings).start();
+    daemon.wait_subscribed();
+    Stage { broker, questdb, readings, daemon }
+}
+
+impl Stage {
+    fn publish(&self, range: std::ops::Range<u64>) {
+        self.readings.publish(&mut self.broker.publisher().expect("connects"), range);
+    }
+
+    fn say(&self, payload: &str) {
+        let mut publisher = self.broker.publisher().expect("connects");
+        publisher.publish(&self.readings.reading(0).0, payload.as_bytes()).expect("publishes");
+        publisher.drain(LIMIT).expect("the broker acknowledges");
+    }
+
+    /// Exit code and report.
+    fn verify(&self, arguments: &[&str]) -> (i32, Value) {
+        let (code, out, err) = told(&self.daemon.cli(&[&["verify", "--json"], arguments].concat()));
+        let report = serde_json::from_str(&out).unwrap_or_else(|why| panic!("{why}: {code} {out}{err}"));
+        (code, report)
+    }
+
+    /// Rows that agree, are missing, and differ.
+    #[track_caller]
+    fn assert_result(&self, agree: u64, missing: u64, differ: u64) -> Value {
+        let (code, report) = self.verify(&[]);
+        let found = ["agree", "missing", "differ"].map(|name| report[name].as_u64().expect("a count"));
+        assert_eq!(found, [agree, missing, differ], "{report}");
+        assert_eq!(code, i32::from(missing + differ > 0), "{report}");
+        assert_eq!(report["ledger_fault"], Value::Null, "{report}");
+        report
+    }
+}
+
+#[test]
+fn each_missing_and_differing_row_is_named() {
+    let mut stage = stage("verify", |builder, _| builder);
+    let table = stage.readings.name.clone();
+    stage.publish(0..10_000);
+    stage.daemon.wait_drained(10_000, LIMIT);
+    stage.assert_result(10_000, 0, 0);
+
+    // One field of one row, then one row less.
+    stage.questdb.sql(&format!("UPDATE '{table}' SET temperature = -1 WHERE seq = 7 AND device = 'dev-3'"));
+    stage.questdb.settle(&table);
+    let report = stage.assert_result(9_999, 0, 1);
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["table"], finding["symbols"][0][1].as_str()),
+        (&table.clone().into(), Some("dev-3")),
+        "{report}"
+    );
+    let difference = serde_json::json!([{ "field": "temperature", "ring": "15.7", "questdb": "-1" }]);
+    assert_eq!(finding["differences"], difference);
+
+    stage
+        .questdb
+        .sql(&format!("CREATE TABLE '{table}_less' AS (SELECT * FROM '{table}' WHERE seq != 8 OR device != 'dev-4')"));
+    stage.questdb.sql(&format!("TRUNCATE TABLE '{table}'"));
+    stage.questdb.sql(&format!("INSERT INTO '{table}' SELECT * FROM '{table}_less'"));
+    let report = stage.assert_result(9_998, 1, 1);
+    let missing =
+        report["findings"].as_array().and_then(|all| all.iter().find(|one| one["differences"] == Value::Array(vec![])));
+    let missing = missing.expect("the missing one is named");
+    assert_eq!((missing["symbols"][0][1].as_str(), missing["row"].as_u64()), (Some("dev-4"), Some(0)), "{report}");
+    let (code, out, _) = told(&stage.daemon.cli(&["verify", "--most", "1"]));
+    assert_eq!((code, out.contains("… and 1 more"), out.contains("balances")), (1, true, true), "{out}");
+
+    // The same with the daemon gone, and mended by a replay.
+    assert_eq!(stage.daemon.stop().code(), Some(0));
+    stage.assert_result(9_998, 1, 1);
+    stage.daemon.restart();
+    assert_eq!(told(&stage.daemon.cli(&["replay", "--since", "1h", "--wait=1m"])).0, 0);
+    stage.assert_result(10_000, 0, 0);
+}
+
+#[test]
+fn what_is_no_fault_is_not_reported() {
+    let stage =
+        stage("excused", |builder, readings| builder.set(&format!("source.{}.fields.count", readings.name), "long"));
+    let ts = 1_700_000_000_000u64;
+    let payloads = [
+        // Corrected later, once within and once without the older field.
+        format!(r#"{{"ts":{ts},"seq":1,"temperature":1.5,"humidity":2}}"#),
+        format!(r#"{{"ts":{ts},"seq":1,"temperature":2.5,"humidity":3}}"#),
+        // Values at the edge of what the types can tell.
+        format!(r#"{{"ts":{},"seq":9007199254740993,"temperature":1e300,"count":-9223372036854775807}}"#, ts + 1),
+        format!(r#"{{"ts":{},"seq":0,"temperature":5e-324,"humidity":0.1,"ok":true}}"#, ts + 2),
+        format!(r#"{{"ts":{},"temperature":-0.0,"note":"","Note_B":"ü \"quoted\" \\ \n"}}"#, ts + 3),
+        format!(r#"{{"ts":{},"temperature":12,"count":3,"note":"x"}}"#, ts + 4),
+        // Refused by the database for its type.
+        format!(r#"{{"ts":{},"temperature":"hot"}}"#, ts + 5),
+        // No reading at all.
+        "rubbish".to_owned(),
+    ];
+    for payload in &payloads {
+        stage.say(payload);
+    }
+    // An older moment is replaced as a whole: what it lacks is gone.
+    stage.say(&format!(r#"{{"ts":{ts},"seq":4,"temperature":3.5}}"#));
+    stage.daemon.wait_drained(payloads.len() as u64 + 1, LIMIT);
+    let report = stage.assert_result(5, 0, 0);
+    let excused = &report["excused"];
+    assert_eq!((excused["superseded"].as_u64(), excused["quarantined"].as_u64()), (Some(2), Some(1)), "{report}");
+
+    // The value of the older field comes back, as from a row that overwrote a newer one.
+    stage.questdb.sql(&format!("UPDATE '{}' SET humidity = 3 WHERE seq = 4", stage.readings.name));
+    stage.questdb.settle(&stage.readings.name);
+    let report = stage.assert_result(4, 0, 1);
+    let difference = serde_json::json!([{ "field": "humidity", "ring": null, "questdb": "3" }]);
+    assert_eq!(report["findings"][0]["differences"], difference);
+}
+
+#[test]
+fn tables_without_dedup_are_matched_by_count_and_old_partitions_are_not_due() {
+    let stage = stage("plain", |builder, _| builder);
+    let table = &stage.readings.name;
+    stage.questdb.sql(&format!(
+        "CREATE TABLE '{table}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL) TIMESTAMP(timestamp) PARTITION BY HOUR TTL 2 DAYS WAL"
+    ));
+    // Two of the same, and one that its table's time to live has taken.
+    stage.publish(0..500);
+    let (topic, payload) = stage.readings.reading(0);
+    let mut publisher = stage.broker.publisher().expect("connects");
+    publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+    publisher.publish(&topic, br#"{"ts":1700000000000,"seq":1}"#).expect("publishes");
+    publisher.drain(LIMIT).expect("the broker acknowledges");
+    stage.daemon.wait_drained(502, LIMIT);
+    let report = stage.assert_result(501, 0, 0);
+    assert_eq!(report["excused"]["expired"].as_u64(), Some(1), "{report}");
+
+    stage.questdb.sql(&format!("CREATE TABLE '{table}_once' AS (SELECT DISTINCT * FROM '{table}')"));
+    stage.questdb.sql(&format!("TRUNCATE TABLE '{table}'"));
+    stage.questdb.sql(&format!("INSERT INTO '{table}' SELECT * FROM '{table}_once'"));
+    stage.assert_result(500, 1, 0);
+}
+
+#[test]
+fn a_ring_in_use_is_verified_and_its_tail_may_move() {
+    let stage = stage("inuse", |builder, _| builder.set("ring.size", "2MiB").set("mqtt.max_payload", "64KiB"));
+    let load = Load::start(&stage.readings, stage.broker.port, 3_000);
+    let mut verified = 0;
+    for _ in 0..5 {
+        let enough = load.acked() + 4_000;
+        eventually(LIMIT, "the load goes on", || load.acked() >= enough);
+        let (code, report) = stage.verify(&["--table", &stage.readings.name]);
+        assert_eq!(code, 0, "{report}");
+        verified += report["agree"].as_u64().expect("a count");
+    }
+    assert!(verified > 10_000, "{verified}");
+    let published = load.finish();
+    stage.daemon.wait_drained(published, LIMIT);
+    let (code, report) = stage.verify(&["--since", "1h"]);
+    assert_eq!((code, &report["excused"]["pending"]), (0, &0.into()), "{report}");
+    assert_eq!(told(&stage.daemon.cli(&["verify", "--since", "2100-01-01T00:00:00Z"])).0, 3);
+}
+
+#[test]
+fn what_cannot_be_compared_has_codes_of_its_own() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::prepared(None));
+    let readings = Readings::new(unique("codes"), 1);
+    let mut daemon = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).start();
+    daemon.wait_subscribed();
+    readings.publish(&mut broker.publisher().expect("connects"), 0..10);
+    eventually(LIMIT, "all are taken in", || daemon.ledger("messages") == 10);
+    // Nothing is settled, so there is nothing to ask.
+    let (code, out, err) = told(&daemon.cli(&["verify"]));
+    assert_eq!((code, out.contains("10 rows still to be stored")), (0, true), "{out}{err}");
+    daemon.kill9();
+    let ring = daemon.ring();
+    std::fs::remove_file(&ring).expect("the ring is there");
+    let (code, _, err) = told(&daemon.cli(&["verify"]));
+    assert_eq!((code, err.contains("ring")), (5, true), "{err}");
+    std::fs::write(&ring, [7; 100_000]).expect("written");
+    let (code, _, err) = told(&daemon.cli(&["verify"]));
+    assert_eq!((code, err.contains("no usable header")), (5, true), "{err}");
+}
