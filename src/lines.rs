@@ -1,5 +1,5 @@
 //! What the ring and the quarantine hold, as lines of text: JSON (RFC 8259) for programs, and line protocol for whatever writes to
-//! QuestDB or InfluxDB. Pure.
+//! QuestDB or `InfluxDB`. Pure.
 
 use std::fmt::Write as _;
 
@@ -81,7 +81,7 @@ fn number(value: ValueRef<'_>) -> Json {
 
 /// Appends a row as a line of line protocol, its time in nanoseconds, with a line feed.
 ///
-/// Symbols are tags; integers carry the suffix `i`. (QuestDB documentation, "InfluxDB Line Protocol"; InfluxDB v2, "Line protocol".) A row
+/// Symbols are tags; integers carry the suffix `i`. (QuestDB documentation, "`InfluxDB` Line Protocol"; `InfluxDB` v2, "Line protocol".) A row
 /// without fields is no line there: false, and nothing is appended.
 pub fn line_protocol(table: &str, row: &RowRef<'_>, out: &mut String) -> bool {
     let start = out.len();

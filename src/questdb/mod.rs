@@ -1,6 +1,7 @@
 //! QuestDB: writing rows, asking questions, and keeping tables such that a resent row is no second row.
 
 pub mod connection;
+pub mod plan;
 pub mod schema;
 pub mod sql;
 pub mod statement;

@@ -196,7 +196,7 @@ fn what_cannot_be_compared_has_codes_of_its_own() {
     std::fs::remove_file(&ring).expect("the ring is there");
     let (code, _, err) = told(&daemon.cli(&["verify"]));
     assert_eq!((code, err.contains("ring")), (5, true), "{err}");
-    std::fs::write(&ring, [7; 100_000]).expect("written");
+    std::fs::write(&ring, vec![7; 100_000]).expect("written");
     let (code, _, err) = told(&daemon.cli(&["verify"]));
     assert_eq!((code, err.contains("no usable header")), (5, true), "{err}");
 }
