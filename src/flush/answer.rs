@@ -79,7 +79,7 @@ impl Lane {
         if matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_)) {
             let late = Late::new(span.start, self.course.rest(span.start.pos));
             self.late = Some(match self.late.take() {
-                Some(earlier) => earlier.and(late),
+                Some(earlier) => earlier.and(&late),
                 None => late,
             });
         }

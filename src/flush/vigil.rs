@@ -30,14 +30,15 @@ impl Vigil {
 
     /// Begins anew with the server at `address` (`host:port`). A failure leaves the vigil broken.
     pub fn begin(&mut self, address: &str) {
-        let connect = || {
-            let mut addresses = address.to_socket_addrs().ok()?;
-            let stream = addresses.find_map(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).ok())?;
-            stream.set_nonblocking(true).ok()?;
-            Some(stream)
-        };
-        self.stream = connect();
+        self.stream = connect(address);
     }
+}
+
+fn connect(address: &str) -> Option<TcpStream> {
+    let mut addresses = address.to_socket_addrs().ok()?;
+    let stream = addresses.find_map(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).ok())?;
+    stream.set_nonblocking(true).ok()?;
+    Some(stream)
 }
 
 #[cfg(test)]

@@ -1,7 +1,4 @@
-//! What has to be done to a table before rows of a certain shape may be sent to it.
-//!
-//! QuestDB keeps one row a deduplication key. A symbol outside the keys makes two series one, and rows collapse;
-//! so the keys are widened before the first row with a new symbol is sent.
+//! What is known of tables: whether rows of a certain shape may be sent to them, and how they are made fit.
 
 use std::{
     collections::HashMap,
@@ -12,8 +9,9 @@ use std::{
 
 use super::{
     Sql, SqlError,
-    sql::{ColumnInfo, TableInfo},
-    statement::{self, NewTable},
+    plan::{Action, Rules, add_set_keys, has_keys, is, is_symbol, lost_keys, outside_keys, plan},
+    sql::TableInfo,
+    statement::NewTable,
 };
 
 /// Most tables a lane remembers; the memory starts afresh beyond.
@@ -23,141 +21,6 @@ pub const MAX_SHAPES: usize = 64;
 /// Longest wait for a table's description to catch up.
 const APPLY_WAIT: Duration = Duration::from_secs(5);
 const APPLY_PAUSE: Duration = Duration::from_millis(50);
-
-/// How rows are to be treated by the settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules<'a> {
-    /// What created tables look like; none when tables are not to be created.
-    pub create: Option<NewTable>,
-    /// Whether rows may go to a table whose keys lack some of their symbols.
-    pub allow_narrow: bool,
-    /// Symbols outside the keys that no row has a value in: they may join the keys without collapsing anything. A crash
-    /// between the two statements that add a symbol leaves one.
-    pub unused: &'a [String],
-    /// Keys that the table had before the server was restarted. A crash that takes a table with it, or the change of its keys, leaves
-    /// one that the next rows make anew, without keys: they are set again.
-    pub lost: &'a [String],
-}
-
-/// What to do before rows with certain symbols go to a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send them.
-    Send,
-    /// Send them; the table cannot tell a resent row from a new one.
-    SendAtLeastOnce {
-        /// What to tell the operator, with the statement that mends it.
-        warning: String,
-    },
-    /// Send them; rows that differ in some symbol only will collapse, and the source allows it.
-    SendCollapsing {
-        /// What to tell the operator, with the statement that mends it.
-        warning: String,
-    },
-    /// Run these first, with nothing of the table in flight.
-    Run {
-        /// The statements, in order.
-        statements: Vec<String>,
-        /// Names that are keys afterwards, the timestamp left out.
-        keys: Vec<String>,
-    },
-    /// Set them aside.
-    Refuse {
-        /// Why, with what mends it.
-        reason: String,
-    },
-}
-
-fn is(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
-}
-
-/// Decides from a table's description, the symbols of a row, and the rules.
-pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rules<'_>) -> Action {
-    let Some(info) = info else {
-        return match rules.create {
-            Some(shape) => Action::Run {
-                statements: vec![statement::create_table(table, symbols, shape)],
-                keys: symbols.iter().map(|s| (*s).to_owned()).collect(),
-            },
-            None => {
-                Action::Refuse { reason: format!("table {table:?} does not exist and questdb.create_tables is false") }
-            }
-        };
-    };
-    let timestamp = info.columns.iter().find(|c| c.designated).map(|c| c.name.as_str());
-    let Some(timestamp) = timestamp else {
-        return Action::Refuse { reason: format!("table {table:?} has no designated timestamp") };
-    };
-    let keys = info.columns.iter().filter(|c| c.key && !c.designated).map(|c| c.name.as_str());
-    let mut wanted: Vec<&str> = keys.collect();
-    let column = |symbol: &str| info.columns.iter().find(|c| is(&c.name, symbol));
-    let is_unused = |symbol: &str| rules.unused.iter().any(|unused| is(unused, symbol));
-    let outside: Vec<&str> = outside_keys(info, symbols).filter(|s| !is_unused(s)).collect();
-    let unused: Vec<&str> = outside_keys(info, symbols).filter(|s| is_unused(s)).collect();
-    let missing: Vec<&str> = symbols.iter().copied().filter(|s| column(s).is_none()).collect();
-    let lost: Vec<&str> = lost_keys(info, rules.lost).collect();
-    if info.wal && !lost.is_empty() {
-        let others = if info.dedup { Vec::new() } else { outside };
-        for name in lost.into_iter().chain(others).chain(unused).chain(missing) {
-            if !wanted.iter().any(|key| is(key, name)) {
-                wanted.push(name);
-            }
-        }
-        let absent = wanted.iter().filter(|key| column(key).is_none());
-        let mut statements: Vec<_> = absent.map(|symbol| statement::add_symbol(&info.name, symbol)).collect();
-        statements.push(statement::set_keys(&info.name, timestamp, &wanted));
-        return Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() };
-    }
-    if !info.dedup || !info.wal {
-        wanted.extend(outside.iter().chain(&unused).chain(&missing));
-        return Action::SendAtLeastOnce { warning: no_dedup(info, timestamp, &wanted) };
-    }
-    if outside.is_empty() && unused.is_empty() && missing.is_empty() {
-        return Action::Send;
-    }
-    if !outside.is_empty() {
-        wanted.extend(outside.iter().chain(&unused).chain(&missing));
-        let mend = statement::set_keys(&info.name, timestamp, &wanted);
-        let what = format!("table {:?} deduplicates without {}", info.name, outside.join(", "));
-        return if rules.allow_narrow {
-            Action::SendCollapsing {
-                warning: format!("{what}: rows that differ only there collapse; mend with: {mend}"),
-            }
-        } else {
-            Action::Refuse { reason: format!("{what}: rows that differ only there would collapse; mend with: {mend}") }
-        };
-    }
-    wanted.extend(unused.iter().chain(&missing));
-    let mut statements: Vec<_> = missing.iter().map(|symbol| statement::add_symbol(&info.name, symbol)).collect();
-    statements.push(statement::set_keys(&info.name, timestamp, &wanted));
-    Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() }
-}
-
-/// Symbols of a row that are columns of the table and no keys.
-fn outside_keys<'s>(info: &TableInfo, symbols: &[&'s str]) -> impl Iterator<Item = &'s str> {
-    let outside = |symbol: &&str| info.columns.iter().any(|c| is(&c.name, symbol) && !c.key && !c.designated);
-    symbols.iter().copied().filter(outside)
-}
-
-/// Those of the names that are no keys of the table.
-fn lost_keys<'k>(info: &TableInfo, names: &'k [String]) -> impl Iterator<Item = &'k str> {
-    let is_key = |name: &&str| info.dedup && info.columns.iter().any(|column| column.key && is(&column.name, name));
-    names.iter().map(String::as_str).filter(move |name| !is_key(name))
-}
-
-fn is_symbol(info: &TableInfo, name: &str) -> bool {
-    info.columns.iter().any(|column| is(&column.name, name) && column.kind == "SYMBOL")
-}
-
-fn no_dedup(info: &TableInfo, timestamp: &str, keys: &[&str]) -> String {
-    let mend = statement::set_keys(&info.name, timestamp, keys);
-    if info.wal {
-        format!("table {:?} has no deduplication: a resent row becomes a second row; mend with: {mend}", info.name)
-    } else {
-        format!("table {:?} is no WAL table: a resent row becomes a second row; make it one, then: {mend}", info.name)
-    }
-}
 
 /// What is known of the rows of one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -437,123 +300,9 @@ impl Schema {
     }
 }
 
-fn has_keys(info: &TableInfo, names: &[String]) -> bool {
-    names.iter().all(|name| info.columns.iter().any(|column| column.key && is(&column.name, name)))
-}
-
-/// Adds keys that are set but not described yet.
-fn add_set_keys(info: &mut TableInfo, set: &[String]) {
-    if !info.dedup {
-        return;
-    }
-    for name in set {
-        match info.columns.iter_mut().find(|column| is(&column.name, name)) {
-            Some(column) => column.key = true,
-            None => info.columns.push(ColumnInfo {
-                name: name.clone(),
-                kind: "SYMBOL".into(),
-                designated: false,
-                key: true,
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::settings::PartitionBy;
-
-    const SHAPE: NewTable = NewTable { partition_by: PartitionBy::Day, ttl: None };
-    const RULES: Rules<'_> = Rules { create: Some(SHAPE), allow_narrow: false, unused: &[], lost: &[] };
-
-    fn column(name: &str, kind: &str, key: bool) -> ColumnInfo {
-        ColumnInfo { name: name.into(), kind: kind.into(), designated: name == "ts", key }
-    }
-
-    fn info(dedup: bool, columns: &[(&str, &str, bool)]) -> TableInfo {
-        let columns =
-            [("ts", "TIMESTAMP", dedup)].iter().chain(columns).map(|(n, k, key)| column(n, k, *key)).collect();
-        TableInfo { name: "T".into(), wal: true, dedup, columns }
-    }
-
-    #[test]
-    fn a_missing_table_is_created_or_its_rows_refused() {
-        let Action::Run { statements, keys } = plan("t", None, &["device"], RULES) else { panic!() };
-        assert!(statements[0].starts_with("CREATE TABLE"));
-        assert_eq!(keys, ["device"]);
-        let rules = Rules { create: None, ..RULES };
-        assert!(matches!(plan("t", None, &["device"], rules), Action::Refuse { .. }));
-    }
-
-    #[test]
-    fn a_new_symbol_joins_the_keys_and_none_is_lost() {
-        let info = info(true, &[("device", "SYMBOL", true), ("x", "DOUBLE", false)]);
-        assert_eq!(plan("t", Some(&info), &["device"], RULES), Action::Send);
-        assert_eq!(plan("t", Some(&info), &[], RULES), Action::Send);
-        let Action::Run { statements, keys } = plan("t", Some(&info), &["Device", "site"], RULES) else { panic!() };
-        assert_eq!(keys, ["device", "site"]);
-        assert_eq!(statements[0], "ALTER TABLE \"T\" ADD COLUMN IF NOT EXISTS \"site\" SYMBOL");
-        assert_eq!(statements[1], "ALTER TABLE \"T\" DEDUP ENABLE UPSERT KEYS(\"ts\", \"device\", \"site\")");
-    }
-
-    #[test]
-    fn narrow_keys_are_refused_with_what_mends_them() {
-        for kind in ["SYMBOL", "VARCHAR"] {
-            let info = info(true, &[("device", "SYMBOL", true), ("site", kind, false)]);
-            let Action::Refuse { reason } = plan("t", Some(&info), &["device", "site"], RULES) else { panic!() };
-            assert!(reason.contains("DEDUP ENABLE UPSERT KEYS(\"ts\", \"device\", \"site\")"), "{reason}");
-            let rules = Rules { allow_narrow: true, ..RULES };
-            assert!(matches!(plan("t", Some(&info), &["device", "site"], rules), Action::SendCollapsing { .. }));
-            assert_eq!(plan("t", Some(&info), &["device"], RULES), Action::Send);
-        }
-    }
-
-    #[test]
-    fn a_symbol_no_row_uses_joins_the_keys() {
-        let info = info(true, &[("device", "SYMBOL", true), ("site", "SYMBOL", false)]);
-        let unused = ["site".to_owned()];
-        let rules = Rules { unused: &unused, ..RULES };
-        let Action::Run { statements, keys } = plan("t", Some(&info), &["device", "site", "room"], rules) else {
-            panic!()
-        };
-        assert_eq!(keys, ["device", "site", "room"]);
-        assert_eq!(statements.len(), 2, "only the missing one is added: {statements:?}");
-    }
-
-    #[test]
-    fn a_table_without_dedup_is_warned_about() {
-        let mut info = info(false, &[("device", "SYMBOL", false)]);
-        let Action::SendAtLeastOnce { warning } = plan("t", Some(&info), &["device"], RULES) else { panic!() };
-        assert!(warning.contains("KEYS(\"ts\", \"device\")"), "{warning}");
-        info.wal = false;
-        assert!(matches!(plan("t", Some(&info), &["device"], RULES), Action::SendAtLeastOnce { .. }));
-    }
-
-    #[test]
-    fn keys_this_process_set_survive_a_lagging_description() {
-        let mut described = info(true, &[("device", "SYMBOL", true)]);
-        add_set_keys(&mut described, &["site".to_owned()]);
-        assert_eq!(plan("t", Some(&described), &["device", "site"], RULES), Action::Send);
-        let Action::Run { keys, .. } = plan("t", Some(&described), &["room"], RULES) else { panic!() };
-        assert_eq!(keys, ["device", "site", "room"]);
-    }
-
-    #[test]
-    fn keys_that_a_crash_took_are_set_again() {
-        let lost = ["device".to_owned(), "unit".to_owned()];
-        let rules = Rules { lost: &lost, ..RULES };
-        // Made anew by the first rows, without keys.
-        let bare = info(false, &[("Device", "SYMBOL", false), ("site", "SYMBOL", false), ("x", "DOUBLE", false)]);
-        let Action::Run { statements, keys } = plan("t", Some(&bare), &["device", "site"], rules) else { panic!() };
-        assert_eq!(keys, ["device", "unit", "site"]);
-        assert_eq!(statements.len(), 2, "{statements:?}");
-        let narrow = info(true, &[("site", "SYMBOL", true), ("device", "SYMBOL", false)]);
-        let Action::Run { keys, .. } = plan("t", Some(&narrow), &["device", "site"], rules) else { panic!() };
-        assert_eq!(keys, ["site", "device", "unit"]);
-        let whole = info(true, &[("device", "SYMBOL", true), ("unit", "SYMBOL", true)]);
-        assert_eq!(plan("t", Some(&whole), &["device"], rules), Action::Send);
-    }
+    use super::{super::plan::tests::info, *};
 
     #[test]
     fn an_operator_who_takes_keys_away_is_believed() {

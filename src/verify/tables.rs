@@ -192,17 +192,15 @@ impl Found {
         moments: &BTreeSet<i64>,
     ) -> Result<(), SqlError> {
         let Some(info) = &view.info else { return Ok(()) };
-        let columns = match Columns::new(&answer.columns, info) {
-            Some(columns) => columns,
-            None => {
-                // A column has come since.
-                let name = info.name.clone();
-                view.info = sql.table_info(&name)?;
-                let columns = view.info.as_ref().and_then(|info| Columns::new(&answer.columns, info));
-                columns
-                    .ok_or_else(|| SqlError::Answer(format!("columns of table {name:?} change while they are read")))?
-            }
-        };
+        let mut columns = Columns::new(&answer.columns, info);
+        if columns.is_none() {
+            // A column has come since.
+            let name = info.name.clone();
+            view.info = sql.table_info(&name)?;
+            columns = view.info.as_ref().and_then(|info| Columns::new(&answer.columns, info));
+        }
+        let columns =
+            columns.ok_or_else(|| SqlError::Answer("the table's columns change while they are read".to_owned()))?;
         for row in answer.rows {
             let Some(key) = columns.key_of(&row) else { continue };
             if moments.contains(&key.time_us()) {

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, daemon::told, eventually, unique};
+use crate::support::{
+    Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings,
+    daemon::{count, pending, told},
+    eventually, eventually_eq, heavy, unique,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -192,7 +196,101 @@ fn what_cannot_be_compared_has_codes_of_its_own() {
     std::fs::remove_file(&ring).expect("the ring is there");
     let (code, _, err) = told(&daemon.cli(&["verify"]));
     assert_eq!((code, err.contains("ring")), (5, true), "{err}");
-    std::fs::write(&ring, [7; 100_000]).expect("written");
+    std::fs::write(&ring, vec![7; 100_000]).expect("written");
     let (code, _, err) = told(&daemon.cli(&["verify"]));
     assert_eq!((code, err.contains("no usable header")), (5, true), "{err}");
+}
+
+#[test]
+fn many_corrections_far_apart_are_explained() {
+    let stage = stage("many", |builder, _| builder);
+    // More suspects than are kept at a time, each explained far behind; and moments far apart in a dense table.
+    let count = 12_000;
+    for version in [1, 2] {
+        let mut publisher = stage.broker.publisher().expect("connects");
+        for n in 0..count {
+            let (topic, payload) = stage.readings.reading(n);
+            let payload = payload.replacen('{', &format!("{{\"version\":{version},"), 1);
+            publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+        }
+        publisher.drain(LIMIT).expect("the broker acknowledges");
+    }
+    let (first, last) = (stage.readings.reading(0), stage.readings.reading(count - 11));
+    stage.readings.publish(&mut stage.broker.publisher().expect("connects"), count..40_000);
+    let mut publisher = stage.broker.publisher().expect("connects");
+    for (topic, payload) in [first, last] {
+        publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+    }
+    publisher.drain(LIMIT).expect("the broker acknowledges");
+    stage.daemon.wait_drained(count + 40_002, LIMIT);
+    let report = stage.assert_result(40_000, 0, 0);
+    assert_eq!(report["excused"]["superseded"].as_u64(), Some(count + 2), "{report}");
+}
+
+#[test]
+fn the_ledger_is_exact_across_kills_whatever_became_of_the_rows() {
+    let mut stage = stage("ledger", |builder, _| builder);
+    let table = stage.readings.name.clone();
+    stage.questdb.sql(&format!(
+        "CREATE TABLE '{table}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, temperature DOUBLE) TIMESTAMP(timestamp) \
+         PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
+    ));
+    let (rounds, each) = (6, 400);
+    for round in 0..rounds {
+        let mut publisher = stage.broker.publisher().expect("connects");
+        for n in round * each..(round + 1) * each {
+            let (topic, mut payload) = stage.readings.reading(n);
+            // Every tenth is refused by the database.
+            if n % 10 == 0 {
+                payload = payload.replacen("\"temperature\":", "\"temperature\":\"hot\",\"t\":", 1);
+            }
+            publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+        }
+        publisher.drain(LIMIT).expect("the broker acknowledges");
+        let settled = stage.daemon.ledger("stored");
+        eventually(LIMIT, "some of it is stored", || stage.daemon.ledger("stored") > settled || round % 2 == 1);
+        stage.daemon.kill9();
+        stage.daemon.restart();
+        stage.daemon.wait_subscribed();
+    }
+    let good = rounds * each * 9 / 10;
+    eventually_eq(LIMIT, "rows that are good", good as i64, || stage.questdb.count(&table));
+    eventually_eq(LIMIT, "rows still to be stored", 0, || pending(&stage.daemon.status()["ledger"]));
+    let ledger = stage.daemon.status()["ledger"].clone();
+    let [rows, stored, quarantined] = ["rows", "stored", "quarantined"].map(|name| count(&ledger, name));
+    // What was under way at a kill is delivered a second time, and counted as often.
+    assert!(stored >= good && quarantined >= rounds * each / 10 && stored + quarantined == rows, "{ledger}");
+    assert_eq!(stage.daemon.database()["quarantine"]["entries"].as_u64(), Some(quarantined), "{ledger}");
+    let (code, report) = stage.verify(&[]);
+    assert_eq!((code, report["excused"]["quarantined"].as_u64()), (0, Some(quarantined)), "{report}");
+    assert_eq!(
+        report["agree"].as_u64().zip(report["excused"]["superseded"].as_u64()).map(|(a, b)| a + b),
+        Some(stored)
+    );
+}
+
+#[test]
+fn rows_dropped_for_want_of_room_are_counted_across_kills() {
+    let _alone = heavy();
+    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::prepared(None));
+    let readings = Readings::new(unique("dropped"), 1);
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("ring.on_full", "drop-oldest");
+    let mut daemon = builder.set("ring.size", "2MiB").set("mqtt.max_payload", "64KiB").start();
+    daemon.wait_subscribed();
+    let mut publisher = broker.publisher().expect("connects");
+    for round in 0..5 {
+        readings.publish(&mut publisher, round * 8_000..(round + 1) * 8_000);
+        daemon.kill9();
+        daemon.restart();
+        daemon.wait_subscribed();
+    }
+    questdb.restart();
+    eventually_eq(LIMIT, "rows still to be stored", 0, || pending(&daemon.status()["ledger"]));
+    questdb.settle(&readings.name);
+    let ledger = daemon.status()["ledger"].clone();
+    let [rows, stored, dropped] = ["rows", "stored", "dropped"].map(|name| count(&ledger, name));
+    assert!(dropped > 10_000 && rows >= 40_000 && stored + dropped == rows, "{ledger}");
+    assert!(questdb.count(&readings.name) as u64 <= stored, "{ledger}");
+    let (code, out, err) = told(&daemon.cli(&["verify"]));
+    assert_eq!((code, out.contains("0 are missing, 0 differ")), (0, true), "{out}{err}");
 }
