@@ -15,7 +15,7 @@ SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release demo test unit it bench bench-wear fmt fmt-check lint deny deps install uninstall clean
+.PHONY: help build release demo test test-long unit it bench bench-wear fmt fmt-check lint deny deps install uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ demo:                ## Devices, mosquitto, forebay and QuestDB, live; SECONDS=2
 	@$(TOOLS)/demo "$(SECONDS)"
 
 test: unit it        ## Runs every test, against the real mosquitto, QuestDB and systemd.
+
+test-long:           ## The long mode: 50,000,000 crash images, 200 kills (an hour or so).
+	@$(TOOLS)/install-deps test
+	FOREBAY_CRASH_IMAGES=50000000 $(CARGO) test --locked --release --lib -- ring::crash --nocapture
+	FOREBAY_KILLS=200 $(CARGO) test --locked --test it -- crash:: --nocapture
 
 unit:                ## Runs the tests that need no server.
 	$(CARGO) test --locked --lib --bins

@@ -1,8 +1,8 @@
 //! QuestDB: writing rows, asking questions, and keeping tables such that a resent row is no second row.
 
 pub mod connection;
-pub mod present;
 pub mod plan;
+pub mod present;
 pub mod schema;
 pub mod sql;
 pub mod statement;

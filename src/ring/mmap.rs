@@ -154,6 +154,7 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; let the daemon's user write there, or set [ring] path"
         }
+        io::ErrorKind::IsADirectory => "; remove what stands there, or set [ring] path",
         _ => "",
     }
 }

@@ -11,8 +11,12 @@ use crate::support::{
     unique,
 };
 
-/// Kills under one load.
+/// Kills under one load, unless `FOREBAY_KILLS` asks for another number (`make test-long`).
 const ROUNDS: u64 = 20;
+
+fn rounds() -> u64 {
+    std::env::var("FOREBAY_KILLS").map_or(ROUNDS, |kills| kills.parse().expect("FOREBAY_KILLS is a number"))
+}
 
 #[test]
 fn twenty_kills_under_load_lose_and_double_nothing() {
@@ -33,7 +37,7 @@ fn for_each_kill(durability: &str) {
     daemon.wait_subscribed();
 
     let load = Load::start(&readings, broker.port, 3_000);
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         // A different moment each time: right after the start, within recovery's resending, in the middle of batches.
         let enough = load.acked() + 100 + (round * 379) % 1_500;
         eventually(Duration::from_secs(30), "the load goes on", || load.acked() >= enough);

@@ -7,6 +7,7 @@ mod command_line;
 mod config_reload;
 mod crash;
 mod cut_requests;
+mod damage;
 mod database_outage;
 mod forecast;
 mod harness;
