@@ -74,7 +74,7 @@ fn append(c: &mut Criterion) {
     group.bench_function("recovery scan of a full ring", |b| {
         b.iter(|| recover::scan(&*media, header, &mut see, &mut |_| {}).expect("scans"));
     });
-    let file = warm_file(&*media);
+    let file = warm_file(&media);
     group.bench_function("recovery scan of a full ring, a file in the page cache", |b| {
         b.iter(|| recover::scan(&file, header, &mut see, &mut |_| {}).expect("scans"));
     });
