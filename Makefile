@@ -8,12 +8,14 @@ TOOLS      := tests/tools
 ROUNDS     ?= 5
 MESSAGES   ?= 200000
 BACKLOG    ?= 1000000
+# make bench-wear: seconds a measurement.
+WEAR_SECONDS ?= 20
 
 SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release demo test unit it bench fmt fmt-check lint deny deps install uninstall clean
+.PHONY: help build release demo test unit it bench bench-wear fmt fmt-check lint deny deps install uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +46,14 @@ it:                  ## Runs the tests against real servers; TEST=name picks som
 bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES and BACKLOG adjust it.
 	@$(TOOLS)/install-deps demo
 	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench ring
+	$(CARGO) bench --locked --bench speed
 	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES) --backlog $(BACKLOG)
+
+bench-wear:          ## Measures what reaches the disk, by the device's counters (as root: on a loop device of its own); WEAR_SECONDS adjusts it.
+	@$(TOOLS)/install-deps demo
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench wear -- --seconds $(WEAR_SECONDS)
 
 fmt:                 ## Formats the sources.
 	$(CARGO) fmt

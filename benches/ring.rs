@@ -1,6 +1,16 @@
-//! What the ring costs: appending without syncs, and the scan of recovery. In memory, so that no disk is measured.
+//! What the ring costs: appending without syncs and the scan of recovery, in memory, so that no disk is measured; the scan of a file
+//! in the page cache; a group commit beside a bare msync of the same bytes.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+#[allow(dead_code, reason = "the speed benchmark uses the rest")]
+#[path = "speed/commit.rs"]
+mod commit;
+#[allow(dead_code, reason = "the speed benchmark uses the rest")]
+#[path = "speed/full.rs"]
+mod full;
+#[path = "speed/warm.rs"]
+mod warm;
+
+use std::{hint::black_box, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
@@ -9,7 +19,7 @@ use forebay::{
     observe::heartbeat::Heartbeats,
     point::Received,
     ring::{
-        Kind, Part, RecoveryReport, Ring, format,
+        Kind, Part, RecoveryReport, Ring, format, headers,
         media::{Media, MemoryMedia},
         recover,
     },
@@ -54,25 +64,57 @@ fn append(c: &mut Criterion) {
         });
     });
     ring.close().expect("closes");
-    let header = recover::read_header(&*media).expect("readable").expect("valid");
+    let header = headers::read_header(&*media).expect("readable").expect("valid");
+    let mut see = |record: &forebay::ring::Record<'_>| {
+        black_box(record.seq);
+    };
     let scanned = recover::scan(&*media, header, &mut |_| {}, &mut |_| {}).expect("scans");
     group.throughput(Throughput::Bytes(scanned.head.pos.0 - header.tail.pos.0));
     group.sample_size(10);
     group.bench_function("recovery scan of a full ring", |b| {
-        b.iter(|| {
-            recover::scan(
-                &*media,
-                header,
-                &mut |record| {
-                    black_box(record.seq);
-                },
-                &mut |_| {},
-            )
-            .expect("scans")
+        b.iter(|| recover::scan(&*media, header, &mut see, &mut |_| {}).expect("scans"));
+    });
+    let file = warm_file(&*media);
+    group.bench_function("recovery scan of a full ring, a file in the page cache", |b| {
+        b.iter(|| recover::scan(&file, header, &mut see, &mut |_| {}).expect("scans"));
+    });
+    group.finish();
+}
+
+/// The medium's bytes in a file that has just been written.
+fn warm_file(media: &MemoryMedia) -> warm::Warm {
+    let mut bytes = vec![0; RING_BYTES];
+    media.load(0, &mut bytes).expect("all of it");
+    let path = directory().join("ring");
+    std::fs::File::create(&path).and_then(|mut file| file.write_all(&bytes)).expect("room on the disk");
+    warm::Warm(std::fs::File::open(path).expect("the file"))
+}
+
+fn directory() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-ring");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    directory
+}
+
+fn group_commit(c: &mut Criterion) {
+    let mut pair = commit::Pair::new(&directory(), 150);
+    let mut group = c.benchmark_group("commit of 150 rows");
+    group.sample_size(30);
+    group.bench_function("group commit", |b| {
+        b.iter_custom(|times| (0..times).map(|_| pair.group()).sum());
+    });
+    group.bench_function("bare msync of the same bytes", |b| {
+        // The ring goes on, so that the bare file is written at fresh places too.
+        b.iter_custom(|times| {
+            let turn = |_| {
+                pair.group();
+                pair.bare()
+            };
+            (0..times).map(turn).sum()
         });
     });
     group.finish();
 }
 
-criterion_group!(benches, append);
+criterion_group!(benches, append, group_commit);
 criterion_main!(benches);

@@ -13,6 +13,7 @@ pub mod flush;
 pub mod ingest;
 pub mod latest;
 pub mod lines;
+pub mod moment;
 pub mod mqtt;
 pub mod observe;
 pub mod point;

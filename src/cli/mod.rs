@@ -5,9 +5,12 @@ mod completions;
 mod connect;
 mod exit;
 mod get;
+mod moment;
 mod out;
+mod quarantine;
 mod query;
 mod replay;
+mod ring;
 mod run;
 mod simulate;
 mod status;
@@ -82,6 +85,14 @@ enum Action {
     /// Show how the daemon is doing.
     #[command(after_help = EXIT_CODES)]
     Status(status::StatusArgs),
+    /// Look into the ring file: what it holds, and whether it is intact.
+    Ring(ring::RingArgs),
+    /// List, show, requeue, export or drop what was set aside.
+    ///
+    /// Rows that could not be stored and messages that could not be decoded are kept with their reason, the oldest making room for new
+    /// ones. A row that is requeued is a row taken in anew in the ledger.
+    #[command(after_help = EXIT_CODES)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Send stored rows again, out of the ring's history.
     #[command(after_help = EXIT_CODES)]
     Replay(replay::ReplayArgs),
@@ -105,6 +116,8 @@ pub fn main() -> ExitCode {
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
+        Action::Ring(args) => ring::run(args, &global),
+        Action::Quarantine(args) => quarantine::run(args, &global),
         Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Verify(args) => verify::run(args, &global),

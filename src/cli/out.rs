@@ -10,6 +10,8 @@ use crate::config::Bytes;
 
 /// Longest value shown to people, in characters.
 const MAX_SHOWN_CHARS: usize = 80;
+/// Width of the bar that shows a share.
+const BAR_CHARS: usize = 24;
 
 /// Writes to standard output at once. A reader that has gone, such as `head`, ends the command quietly.
 pub fn emit(text: &str) -> Result<(), Failure> {
@@ -75,15 +77,6 @@ pub fn span(millis: f64) -> String {
     }
 }
 
-/// An amount of memory or disk.
-pub fn human_bytes(bytes: u64) -> String {
-    match bytes {
-        b if b < 1 << 10 => Bytes(b).to_string(),
-        b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),
-        b => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
-    }
-}
-
 /// A count with its thousands apart.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -95,6 +88,21 @@ pub fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A bar that shows a share from 0 to 1.
+pub fn bar(fill: f64) -> String {
+    let full = (fill.clamp(0.0, 1.0) * BAR_CHARS as f64).ceil() as usize;
+    format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full))
+}
+
+/// A size in the unit a person reads at a glance.
+pub fn human_bytes(bytes: u64) -> String {
+    match bytes {
+        b if b < 1 << 10 => Bytes(b).to_string(),
+        b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),
+        b => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,9 @@ use serde_json::Value;
 
 use super::{
     Failure, Global, block_on,
-    out::{columns, count, emit, human_bytes, span, tame},
+    out::{bar, columns, count, emit, human_bytes, span, tame},
 };
 use crate::control::client::Client;
-
-/// Width of the bar that shows the ring's fill.
-const BAR_CHARS: usize = 24;
 
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
@@ -81,6 +78,9 @@ fn render(status: &Document<'_>) -> String {
     screen.line("forebay", &format!("{version}, up {up}, pid {}", status.integer("/pid")));
     broker(&mut screen, status);
     ring(&mut screen, status);
+    if let Some(forecast) = status.0.pointer("/forecast/sentence").and_then(Value::as_str) {
+        screen.line("forecast", forecast);
+    }
     database(&mut screen, status);
     latest(&mut screen, status);
     ledger(&mut screen, status);
@@ -214,11 +214,6 @@ impl Screen {
     }
 }
 
-fn bar(fill: f64) -> String {
-    let full = (fill.clamp(0.0, 1.0) * BAR_CHARS as f64).ceil() as usize;
-    format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -248,12 +243,14 @@ mod tests {
     #[test]
     fn trouble_stands_out() {
         let status = json!({
+            "forecast": { "sentence": "full; the backlog does not shrink" },
             "ring": { "fill": 0.5, "full": true, "on_full": "block", "poisoned": "sync failed", "gaps": [[3, 9]] },
             "flush": { "lanes": [{ "lane": 0, "batch_rows": 500, "linger_ms": 12.0, "reason": "backlog" }], "warnings": ["no dedup"] },
         });
         let text = render(&Document(&status));
         for part in [
             "############............",
+            "forecast    full; the backlog does not shrink",
             "FULL, on_full = block",
             "POISONED: sync failed",
             "records 3 to 9",

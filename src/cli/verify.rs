@@ -13,7 +13,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{self, Settings, settings},
     control::client::Client,
-    flush::quarantine::{DEAD_LETTER, read_files},
+    flush::quarantine::{DEAD_LETTER, snapshot_of},
     questdb::{Connection, Secrets, Sql, SqlError},
     ring::{Ledger, Seq, history::History, pread::ReadOnlyMedia},
     since::Since,
@@ -103,7 +103,13 @@ fn quarantined(path: &Path, ring_id: u64) -> Result<Quarantined, VerifyError> {
             rows.insert((key.seq.0, received, key.row));
         }
     };
-    read_files(path, &mut |entry| take(entry.key, entry.received.0)).map_err(VerifyError::Quarantine)?;
+    let mut complaints = Vec::new();
+    let read = snapshot_of(path, &mut complaints)
+        .and_then(|snapshot| snapshot.each(&mut |entry| take(entry.key, entry.received.0)));
+    read.map_err(VerifyError::Quarantine)?;
+    for complaint in complaints {
+        eprintln!("forebay: {complaint}");
+    }
     Ok(rows)
 }
 

@@ -1,19 +1,24 @@
 //! What the interface says: the documents of its answers, and what it asks of the daemon.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     flush::{
-        FlushStatus,
+        FlushStatus, Quarantine,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
+        requeue::Requeue,
     },
     ingest::SourceStatus,
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
+    observe::forecast::Forecast,
     point::{Text, Timestamp, Value},
-    ring::{Ledger, RingStatus, Seq, State},
+    ring::{
+        Ledger, RingStatus, Seq, State,
+        inspect::{InspectError, RingInfo},
+    },
 };
 
 /// What the interface asks of the rest of the daemon.
@@ -26,8 +31,34 @@ pub trait Inspect: Send + Sync {
     fn ready(&self) -> Result<(), String>;
     /// Asks the lanes to send what is pending without lingering.
     fn flush_now(&self);
+    /// What the ring holds. Reads the file for up to some seconds: to be called where blocking is allowed.
+    fn ring_info(&self) -> Result<RingInfo, RingInfoError>;
     /// Has stored rows sent again. Blocks while the ring's history is looked through.
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError>;
+    /// The quarantine; none while there is none.
+    fn quarantine(&self) -> Option<QuarantineAccess> {
+        None
+    }
+}
+
+/// Why nothing can be said of what the ring holds.
+#[derive(Debug, thiserror::Error)]
+pub enum RingInfoError {
+    /// One at a time.
+    #[error("the ring is being read for another request")]
+    Busy,
+    /// The file cannot be read.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+}
+
+/// The quarantine, and what puts its entries back. Both block.
+#[derive(Clone)]
+pub struct QuarantineAccess {
+    /// The entries.
+    pub quarantine: Arc<Quarantine>,
+    /// What puts them back.
+    pub requeue: Arc<Requeue>,
 }
 
 /// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.
@@ -57,6 +88,8 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// Recent rates.
     pub rates: Rates,
+    /// When the ring is full, when its backlog is drained, how long an outage it would cover.
+    pub forecast: Forecast,
     /// What an operator should look at, in sentences.
     pub warnings: Vec<String>,
 }

@@ -46,10 +46,12 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No answer in time.
-    #[error("the daemon on {} took the connection and did not answer within {} s; see its log", path.display(), ANSWER_TIMEOUT.as_secs())]
+    #[error("the daemon on {} took the connection and did not answer within {} s; see its log", path.display(), within.as_secs())]
     Silent {
         /// The socket.
         path: PathBuf,
+        /// How long it was waited for.
+        within: Duration,
     },
     /// The connection broke.
     #[error("the connection to the daemon on {} broke", path.display())]
@@ -79,12 +81,13 @@ impl ClientError {
 pub struct Client {
     path: PathBuf,
     sender: SendRequest<Empty<Bytes>>,
+    patience: Duration,
 }
 
 impl Client {
     /// Connects to the daemon's socket.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let silent = || ClientError::Silent { path: path.into() };
+        let silent = || ClientError::Silent { path: path.into(), within: ANSWER_TIMEOUT };
         let connected = timeout(ANSWER_TIMEOUT, UnixStream::connect(path)).await.map_err(|_| silent())?;
         let stream = connected.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ClientError::Missing(path.into()),
@@ -95,7 +98,13 @@ impl Client {
         let shaken = handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|why| broken(path, why))?;
         tokio::spawn(connection);
-        Ok(Self { path: path.into(), sender })
+        Ok(Self { path: path.into(), sender, patience: ANSWER_TIMEOUT })
+    }
+
+    /// Lets the daemon take so long for an answer, for requests that are work.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The body of a `GET`, which must be a success.
@@ -106,6 +115,12 @@ impl Client {
     /// The body of a `POST` without a body of its own.
     pub async fn post(&mut self, path_and_query: &str) -> Result<Vec<u8>, ClientError> {
         self.fetch(Method::POST, path_and_query).await
+    }
+
+    /// The JSON document that answers a `POST` without a body of its own.
+    pub async fn post_json<T: serde::de::DeserializeOwned>(&mut self, path_and_query: &str) -> Result<T, ClientError> {
+        let body = self.post(path_and_query).await?;
+        serde_json::from_slice(&body).map_err(|why| ClientError::Strange(why.to_string(), self.path.clone()))
     }
 
     /// The same for what takes the daemon a while.
@@ -151,13 +166,13 @@ impl Client {
     where
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let whole = timeout(ANSWER_TIMEOUT, Limited::new(body, MAX_ANSWER_BYTES).collect()).await;
+        let whole = timeout(self.patience, Limited::new(body, MAX_ANSWER_BYTES).collect()).await;
         let whole = whole.map_err(|_| self.silent())?.map_err(|why| broken(&self.path, why))?;
         Ok(whole.to_bytes().into())
     }
 
     fn silent(&self) -> ClientError {
-        ClientError::Silent { path: self.path.clone() }
+        ClientError::Silent { path: self.path.clone(), within: self.patience }
     }
 }
 

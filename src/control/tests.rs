@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    api::{Inspect, LatestAnswer, Status},
+    api::{Inspect, LatestAnswer, RingInfoError, Status},
     client::{Client, ClientError},
     *,
 };
@@ -28,7 +28,7 @@ use crate::{
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError, ReplayLane},
     latest::Latest,
     point::{Received, Row, Timestamp, Value},
-    ring::{Seq, State},
+    ring::{Seq, State, inspect::RingInfo},
     since::Since,
 };
 
@@ -55,6 +55,13 @@ impl Inspect for Fake {
 
     fn flush_now(&self) {
         self.flushes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
+        match self.durable.load(Ordering::SeqCst) {
+            0 => Err(RingInfoError::Busy),
+            records => Ok(RingInfo { records, ..RingInfo::default() }),
+        }
     }
 
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {
@@ -325,4 +332,15 @@ async fn tcp_reads_only_and_by_a_loopback_name_only() {
     assert!(ask(request("GET", "/healthz", "localhost")).await.starts_with("HTTP/1.1 200"));
     assert!(ask(request("GET", "/healthz", "evil.example")).await.starts_with("HTTP/1.1 403"));
     assert!(ask(request("POST", "/v1/flush", "localhost")).await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn the_ring_is_told_or_busy() {
+    let served = served(Limits::default());
+    let mut client = served.client().await;
+    let busy = client.get("/v1/ring").await.unwrap_err();
+    assert_eq!(detail(&busy), (503, "the ring is being read for another request".into()));
+    served.fake.durable.store(7, Ordering::SeqCst);
+    let info: RingInfo = client.get_json("/v1/ring").await.unwrap();
+    assert_eq!(info.records, 7);
 }

@@ -5,22 +5,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::outlook::Outlook;
 use crate::{
-    clock::boot_id,
-    control::api::{Inspect, Rates, Status},
+    clock::{Clock, SystemClock, boot_id},
+    control::api::{Inspect, QuarantineAccess, Rates, RingInfoError, Status},
     flush::{
         Flusher,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
+        requeue::Requeue,
     },
     ingest::Ingest,
     latest::Latest,
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
-    ring::{Ledger, Ring, Seq, State},
+    ring::{
+        Ledger, Ring, Seq, State,
+        inspect::{RingInfo, live_info},
+    },
 };
 
 /// Rates are measured over at least this long.
 const RATE_SPAN: Duration = Duration::from_secs(2);
+/// How long a request may read the ring; `forebay ring info` waits 10 s for the answer.
+const RING_INFO_SPAN: Duration = Duration::from_secs(5);
 
 /// Looks into every part of the daemon.
 pub struct Inspector {
@@ -29,10 +36,14 @@ pub struct Inspector {
     broker: Arc<SharedBroker>,
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
+    requeue: Arc<Requeue>,
     heartbeats: Heartbeats,
+    outlook: Arc<Outlook>,
     started: Instant,
     boot_id: String,
     rates: Mutex<Sample>,
+    /// Held while the ring file is read for a request.
+    reading_ring: Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +62,7 @@ impl Inspector {
         flusher: &Arc<Flusher>,
         ingest: &Arc<Ingest>,
         heartbeats: &Heartbeats,
+        outlook: &Arc<Outlook>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -60,8 +72,11 @@ impl Inspector {
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
+            requeue: Arc::new(flusher.requeue(ingest)),
             heartbeats: heartbeats.clone(),
+            outlook: Arc::clone(outlook),
             started: now,
+            reading_ring: Mutex::new(()),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -117,6 +132,7 @@ impl Inspect for Inspector {
             ledger,
             sources: self.ingest.status(),
             rates: self.rates(&ledger),
+            forecast: self.outlook.forecast(),
             ring: Some(ring),
             warnings: Vec::new(),
         };
@@ -137,6 +153,17 @@ impl Inspect for Inspector {
 
     fn flush_now(&self) {
         self.flusher.flush_now();
+    }
+
+    fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
+        let Ok(_turn) = self.reading_ring.try_lock() else { return Err(RingInfoError::Busy) };
+        let began = Instant::now();
+        let now = SystemClock.now().wall;
+        Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)
+    }
+
+    fn quarantine(&self) -> Option<QuarantineAccess> {
+        Some(QuarantineAccess { quarantine: Arc::clone(self.flusher.quarantine()), requeue: Arc::clone(&self.requeue) })
     }
 
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {

@@ -1,6 +1,8 @@
 //! The daemon: start-up order, wiring, shutdown. docs/ARCHITECTURE.md draws it and lists every thread and what it waits on.
 
 mod inspect;
+mod outlook;
+mod progress;
 mod reload;
 mod signals;
 mod watchdog;
@@ -14,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{inspect::Inspector, reload::Reload, signals::Signal};
+use self::{inspect::Inspector, outlook::Outlook, progress::Progress, reload::Reload, signals::Signal};
 use crate::{
     clock::{ClockTrust, SharedClock, SystemClock},
     config::{
@@ -37,7 +39,7 @@ use crate::{
         systemd::ServiceManager,
     },
     point::Timestamp,
-    ring::{OpenError, Opened, RecoveryReport, Ring},
+    ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
 };
 
 /// Worker threads of the async part: the MQTT session on one, everything else on the other.
@@ -111,6 +113,7 @@ struct Daemon {
     stop_session: watch::Sender<bool>,
     stop_control: watch::Sender<bool>,
     reload: Reload,
+    outlook: Arc<Outlook>,
     _socket: SocketFile,
     heartbeats: Heartbeats,
 }
@@ -135,7 +138,8 @@ impl Daemon {
             .build()
             .map_err(|source| DaemonError::Start { what: "start the async workers", source })?;
         let broker = Arc::new(SharedBroker::default());
-        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats);
+        let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
+        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
         let app = App::new(
             Arc::clone(&latest),
             Arc::new(inspector),
@@ -172,6 +176,7 @@ impl Daemon {
             stop_session,
             stop_control,
             reload,
+            outlook,
             _socket: socket,
             heartbeats,
         })
@@ -192,20 +197,22 @@ impl Daemon {
         result
     }
 
-    /// Waits for the end; returns why the ring failed, if that is the reason.
+    /// Waits for the end, keeping the forecast's history meanwhile; returns why the ring failed, if that is the reason.
     fn wait(&mut self, mut signals: signals::Signals) -> Option<String> {
         let mut failed = self.ring.failed();
         loop {
             let event = self.runtime.block_on(async {
                 tokio::select! {
                     reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),
-                    signal = signals.next() => Ok(signal),
+                    signal = signals.next() => Ok(Some(signal)),
+                    () = tokio::time::sleep(outlook::PERIOD) => Ok(None),
                 }
             });
             match event {
+                Ok(None) => self.outlook.note(),
                 Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
-                Ok(Signal::Reload) => self.reload.now(),
-                Ok(Signal::Stop(name)) => {
+                Ok(Some(Signal::Reload)) => self.reload.now(),
+                Ok(Some(Signal::Stop(name))) => {
                     tracing::info!(signal = name, "stopping");
                     return None;
                 }
@@ -277,9 +284,11 @@ fn open_ring(
         newest = newest.max(record.received.wall);
         ingest::restore(latest, record);
     };
+    let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
+    let mut told = Progress::new(existing, settings.ring.size.0);
     let mut progress = |bytes: u64| {
         ServiceManager.extend_timeout(EXTENSION);
-        ServiceManager.status(&format!("preparing the ring: {} MiB done", bytes >> 20));
+        ServiceManager.status(&told.tell(bytes));
     };
     let opened = Ring::open(
         &settings.ring,
@@ -306,8 +315,19 @@ fn log_recovery(settings: &Settings, report: &RecoveryReport) {
     if let Some(bytes) = report.other_size {
         tracing::warn!(%path, bytes, configured = %settings.ring.size, "the ring keeps the size it was created with; to change it, let it drain, stop forebay and remove the file");
     }
-    for (first, last) in &report.gaps {
-        tracing::error!(%path, %first, %last, "damage in the ring: these records are lost");
+    match report.header {
+        HeaderSource::Slots => {}
+        HeaderSource::OneSlot => {
+            tracing::warn!(%path, "one of the ring's two header slots is damaged; the other and the commits told what it said");
+        }
+        HeaderSource::Commits => {
+            tracing::error!(%path, "both header slots of the ring are damaged; its newest commit told what they said");
+        }
+    }
+    for gap in &report.gaps {
+        let ring::Gap { first, last, from, bytes, tables, unknown } = gap;
+        let tables = tables.join(", ");
+        tracing::error!(%path, %first, %last, position = %from, bytes, %tables, unknown, "damage in the ring: these records are lost");
     }
     if report.lost_rows > 0 {
         tracing::error!(%path, rows = report.lost_rows, "rows lost to damage; the ledger counts them as dropped");

@@ -64,8 +64,7 @@ impl Lane {
                 self.stored(span.rows, took);
                 self.settle(span)
             }
-            Err(WriteError::BadRow { line, message }) => self.isolate(span, Some(line), &message),
-            Err(WriteError::Refused { message }) => self.isolate(span, None, &message),
+            Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => self.isolate(span, &message),
             Err(error) => {
                 self.note_unanswered(span, &error);
                 self.encoder.ring.lane_failed(self.number);
@@ -191,10 +190,23 @@ impl Lane {
         marks.safe < marks.settled || self.replay.is_some()
     }
 
-    /// Whether [`Self::refresh`], [`Self::follow_rewind`] or [`Self::follow_replay`] has something to send again.
+    /// Forgets what is known of tables and opens a new connection, when that was asked for. To be called with nothing in flight.
+    pub(super) fn look_afresh(&mut self) {
+        let asked = self.shared.fresh_looks_asked();
+        if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
+            self.encoder.schema.forget_all();
+            if let Some(writer) = &mut self.writer {
+                writer.disconnect();
+            }
+            self.unusual = true;
+        }
+    }
+
+    /// Whether [`Self::refresh`], [`Self::look_afresh`], [`Self::follow_rewind`] or [`Self::follow_replay`] has something to do.
     pub(super) fn rewind_is_due(&self) -> bool {
         self.late.as_ref().is_some_and(|late| late.is_due(Instant::now()))
             || self.shared.rewinds_asked() > self.rewinds_seen
+            || self.shared.fresh_looks_asked() != self.fresh_looks_seen
             || self.replay_is_due()
     }
 

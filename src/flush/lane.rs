@@ -91,6 +91,8 @@ pub(super) struct Lane {
     pub ask_started_every: Duration,
     /// Rewinds asked of all lanes that this one has followed.
     pub rewinds_seen: u64,
+    /// Fresh looks asked of all lanes that this one has taken.
+    pub fresh_looks_seen: u64,
     /// Whether this lane has the memory that one lane at a time may borrow.
     pub borrows: bool,
     /// Whether the next request is no measure of what requests cost.
@@ -197,6 +199,7 @@ impl Lane {
             if !self.await_rows(&mut decision) {
                 return Ok(());
             }
+            self.look_afresh();
         } else if !self.is_enough(&decision) {
             return self.receive();
         }

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod quarantine;
 mod refusal;
 pub mod replay;
+pub mod requeue;
 mod sender;
 mod shared;
 pub mod status;
@@ -43,6 +44,7 @@ use self::{
     lane::Lane,
     late::Late,
     model::Model,
+    requeue::Requeue,
     sender::Sender,
     shared::Shared,
 };
@@ -54,6 +56,7 @@ pub use self::{
 use crate::{
     clock::SharedClock,
     config::settings,
+    ingest::Ingest,
     observe::heartbeat::Heartbeats,
     questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
     ring::{Mark, Ring},
@@ -114,6 +117,7 @@ pub struct Flusher {
     ring: Ring,
     quarantine: Arc<Quarantine>,
     exceptions: Arc<Exceptions>,
+    sql: Sql,
     clock: SharedClock,
     /// Where this run's records begin.
     run_began: Mark,
@@ -142,16 +146,9 @@ impl Flusher {
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
         }
-        Ok(Self {
-            shared,
-            ring: context.ring,
-            quarantine,
-            exceptions,
-            clock: context.clock,
-            run_began,
-            looking: Mutex::new(()),
-            threads: Mutex::new(threads),
-        })
+        let FlushContext { ring, clock, .. } = context;
+        let (looking, threads) = (Mutex::new(()), Mutex::new(threads));
+        Ok(Self { shared, ring, quarantine, exceptions, sql, clock, run_began, looking, threads })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
@@ -188,6 +185,20 @@ impl Flusher {
     /// The quarantine.
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// What puts entries of the quarantine back, through this way in.
+    pub fn requeue(&self, ingest: &Arc<Ingest>) -> Requeue {
+        Requeue {
+            ring: self.ring.clone(),
+            ingest: Arc::clone(ingest),
+            quarantine: Arc::clone(&self.quarantine),
+            exceptions: Arc::clone(&self.exceptions),
+            sql: self.sql.clone(),
+            clock: Arc::clone(&self.clock),
+            shared: Arc::clone(&self.shared),
+            busy: Mutex::new(()),
+        }
     }
 
     /// How it goes.
@@ -296,6 +307,7 @@ fn lane(
         row_bytes: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
+        fresh_looks_seen: 0,
         unusual: true,
         borrows: false,
     })

@@ -25,8 +25,8 @@ type Blamed = BTreeMap<usize, Arc<str>>;
 
 impl Lane {
     /// Works off a refused batch, request by request. On trouble nothing of it counts as done: it is sent again later.
-    pub(super) fn isolate(&mut self, span: Span, line: Option<usize>, message: &str) -> Result<(), Trouble> {
-        let isolated = self.send_all_but_the_bad(span, line, message);
+    pub(super) fn isolate(&mut self, span: Span, message: &str) -> Result<(), Trouble> {
+        let isolated = self.send_all_but_the_bad(span, message);
         if let Err(Trouble::Write(error)) = &isolated {
             self.note_unanswered(span, error);
         }
@@ -35,18 +35,16 @@ impl Lane {
         self.settle(span)
     }
 
-    fn send_all_but_the_bad(&mut self, span: Span, line: Option<usize>, message: &str) -> Result<(), Trouble> {
+    fn send_all_but_the_bad(&mut self, span: Span, message: &str) -> Result<(), Trouble> {
         let (places, tables) = self.index(span)?;
         tracing::warn!(
             lane = self.number,
             rows = places.len(),
             "QuestDB refuses a batch, looking for the row: {message}"
         );
+        self.reconnect()?;
         let mut isolation = Isolation::new(tables);
         let mut blamed = Blamed::new();
-        if places.len() == span.rows && isolation.step() != Step::Done {
-            note(&mut blamed, isolation.answer(Answer::Refused { line }), message);
-        }
         let mut buffer = self.take_spare();
         while let Step::Send(range) = isolation.step() {
             if self.shared.stopping().is_some_and(|left| left.is_zero()) {
@@ -65,6 +63,14 @@ impl Lane {
         }
         self.spare = Some(buffer);
         self.set_blamed_aside(span, &places, &blamed)
+    }
+
+    /// Opens a new connection. QuestDB (9.3.4) goes on judging what an old one sends by the columns a table had when that connection
+    /// first wrote to it, so after an `ALTER` only the refusals of a new one count.
+    fn reconnect(&mut self) -> Result<(), Trouble> {
+        let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
+        writer.disconnect();
+        writer.connect().map_err(Trouble::Write)
     }
 
     fn take_spare(&mut self) -> RowBuffer {

@@ -281,10 +281,12 @@ impl Flusher {
         // From now on no lane forgets them.
         self.shared.replays().announced = Some(seq);
         let ring_id = self.ring.id();
-        let read = self.quarantine.read(&mut |entry| {
-            if entry.key.ring_id == ring_id && entry.key.seq >= seq {
-                self.exceptions.insert(Id { seq: entry.key.seq, received: entry.received }, entry.key.row);
-            }
+        let read = self.quarantine.snapshot().and_then(|snapshot| {
+            snapshot.each(&mut |entry| {
+                if entry.key.ring_id == ring_id && entry.key.seq >= seq {
+                    self.exceptions.insert(Id { seq: entry.key.seq, received: entry.received }, entry.key.row);
+                }
+            })
         });
         if let Err(error) = read {
             // Rows that are refused a second time are set aside a second time: a nuisance, and no loss.

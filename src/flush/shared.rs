@@ -74,6 +74,7 @@ pub struct Shared {
     /// Stop deadline in nanoseconds after `started`; 0 while running.
     stop_ns: AtomicU64,
     flushes_asked: AtomicU64,
+    fresh_looks_asked: AtomicU64,
     /// Whether some lane has the memory that one lane at a time may borrow.
     memory_lent: AtomicBool,
     rest: Mutex<()>,
@@ -103,6 +104,7 @@ impl Shared {
             started: Instant::now(),
             stop_ns: AtomicU64::new(0),
             flushes_asked: AtomicU64::new(0),
+            fresh_looks_asked: AtomicU64::new(0),
             memory_lent: AtomicBool::new(false),
             rest: Mutex::new(()),
             rest_over: Condvar::new(),
@@ -139,6 +141,16 @@ impl Shared {
     pub fn ask_for_flush(&self) {
         self.flushes_asked.fetch_add(1, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Asks the lanes to take tables for what they are now, whatever is known of them.
+    pub fn ask_for_fresh_look(&self) {
+        self.fresh_looks_asked.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many times that was asked for.
+    pub fn fresh_looks_asked(&self) -> u64 {
+        self.fresh_looks_asked.load(Ordering::Acquire)
     }
 
     /// Lends a lane the memory that one at a time may have; false while another has it.

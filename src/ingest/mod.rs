@@ -1,6 +1,7 @@
 //! The one way in, for MQTT and whatever else brings messages: route, decode, append, latest.
 
 pub mod ack_queue;
+pub mod again;
 mod message;
 mod routes;
 mod status;
@@ -72,6 +73,8 @@ pub struct Ingest {
 struct Work {
     routes: Routes,
     bench: Workbench,
+    /// Moments of rows that are about to be put back, see [`again`].
+    watched: Option<again::Watched>,
 }
 
 impl Ingest {
@@ -87,6 +90,7 @@ impl Ingest {
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?),
                 bench: Workbench::default(),
+                watched: None,
             }),
         })
     }
@@ -98,7 +102,7 @@ impl Ingest {
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
-        let Work { routes, bench } = work;
+        let Work { routes, bench, watched } = work;
         bench.clear();
         let route = match routes.find(message.topic) {
             Ok(route) => route,
@@ -106,7 +110,7 @@ impl Ingest {
         };
         if message.payload.len() > self.max_payload {
             // MQTT 5 brokers are told the limit and keep such messages to themselves; MQTT 3.1.1 has no way to say it.
-            let reason = format!("{} bytes are more than [mqtt] max_payload", message.payload.len());
+            let reason = format!("{} {}", message.payload.len(), again::TOO_LONG);
             let message = Incoming { payload: &message.payload[..self.max_payload], ..message };
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }
@@ -134,6 +138,7 @@ impl Ingest {
                 for row in &bench.rows {
                     self.latest.update(table, row, appended.first, message.received);
                 }
+                again::note(watched, table, &bench.rows);
                 routes.count(&route, message.received, rows as u64);
                 Offer::Accepted(self.ring.ack_position(&appended))
             }

@@ -34,6 +34,7 @@ impl Collector for Snapshot {
         ledger(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
         ring(&mut page, &self.0)?;
+        forecast(&mut page, &self.0)?;
         flush(&mut page, &self.0)?;
         lanes(&mut page, &self.0)?;
         latest(&mut page, &self.0)
@@ -103,6 +104,49 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let commit = ring.commit_us;
     let measured = [commit.p50, commit.p99, commit.max, commit.count];
     page.latency("commit_latency", "Time from sealing a commit to the end of its sync, since start", measured)
+}
+
+/// What is not known, or never comes at the present rates, has no sample.
+fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let forecast = &status.forecast;
+    if forecast.sentence.is_empty() {
+        return Ok(());
+    }
+    page.gauge(
+        "ring_free",
+        "Bytes the ring takes in before it is full, if nothing more is stored",
+        Some(&Unit::Bytes),
+        forecast.free_bytes as f64,
+    )?;
+    let speed = Unit::Other("bytes_per_second".into());
+    let known = [
+        ("ring_intake", "Bytes the ring takes in a second, mean of five minutes", &speed, forecast.intake_bytes_per_s),
+        (
+            "ring_settling",
+            "Bytes a second that are stored, quarantined or dropped, mean of ten seconds",
+            &speed,
+            forecast.settling_bytes_per_s,
+        ),
+        ("ring_full_in", "Time until the ring is full at the present rates", &Unit::Seconds, forecast.full_in_s),
+        (
+            "ring_drained_in",
+            "Time until the backlog is drained at the present rates",
+            &Unit::Seconds,
+            forecast.drained_in_s,
+        ),
+        (
+            "ring_outage_covered",
+            "How long QuestDB could be away from now on before the ring is full",
+            &Unit::Seconds,
+            forecast.outage_covered_s,
+        ),
+    ];
+    for (name, help, unit, value) in known {
+        if let Some(value) = value {
+            page.gauge(name, help, Some(unit), value)?;
+        }
+    }
+    Ok(())
 }
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -223,8 +267,13 @@ mod tests {
         status.ledger = Ledger { rows: 10, stored: 7, pending: 3, ..Ledger::default() };
         status.flush.lanes = vec![LaneStatus { lane: 1, batch_rows: 500, flushes: 3, ..LaneStatus::default() }];
         status.broker.ack_latency_us.p99 = 900;
+        status.forecast.sentence = "full in 5 min".into();
+        status.forecast.full_in_s = Some(300.0);
         let page = encode(status);
+        assert!(!page.contains("drained_in"), "what is not known has no sample");
         for line in [
+            "forebay_ring_full_in_seconds 300.0",
+            "# UNIT forebay_ring_full_in_seconds seconds",
             "forebay_build_info{version=\"1.2.3\"} 1.0",
             "forebay_uptime_seconds 1.5",
             "forebay_rows_total 10",

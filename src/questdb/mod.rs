@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod plan;
+pub mod present;
 pub mod schema;
 pub mod sql;
 pub mod statement;

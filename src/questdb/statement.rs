@@ -1,6 +1,6 @@
 //! The SQL forebay sends, as text (pure).
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use crate::config::settings::PartitionBy;
 
@@ -98,11 +98,34 @@ pub fn apply_lag(table: &str) -> String {
 }
 
 /// Applied and committed transaction of a WAL table, and whether it is suspended.
-pub fn apply_state(table: &str) -> String {
+pub fn wal_state(table: &str) -> String {
     format!(
         "SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE lower(name) = {}",
         literal(&table.to_lowercase())
     )
+}
+
+/// Time and symbols of a table's rows at certain times (literals, each a moment to the microsecond), where symbols have one of the
+/// values listed (literals).
+pub fn rows_at(
+    table: &str,
+    timestamp: &str,
+    times: &BTreeSet<String>,
+    symbols: &[&str],
+    narrow: &[(&str, BTreeSet<String>)],
+    limit: usize,
+) -> String {
+    let list = |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let mut sql = format!("SELECT DISTINCT {}", identifier(timestamp));
+    for symbol in symbols {
+        let _ = write!(sql, ", {}", identifier(symbol));
+    }
+    let _ = write!(sql, " FROM {} WHERE {} IN ({})", identifier(table), identifier(timestamp), list(times));
+    for (symbol, values) in narrow {
+        let _ = write!(sql, " AND {} IN ({})", identifier(symbol), list(values));
+    }
+    let _ = write!(sql, " LIMIT {limit}");
+    sql
 }
 
 /// Time to live of a table's rows as number and unit, and its newest time.

@@ -164,13 +164,12 @@ impl Committer {
     fn commit(&mut self) -> std::io::Result<()> {
         let Shared { log, settings, commit_micros, ackable, .. } = &*self.shared;
         let started = Instant::now();
-        let Some(sealed) = log.seal()? else { return Ok(()) };
+        let sync = settings.durability != Durability::Memory;
+        let Some(sealed) = log.commit(sync)? else { return Ok(()) };
         self.last_commit = Some(started);
-        if settings.durability != Durability::Memory {
-            log.sync(&sealed)?;
+        if sync {
             commit_micros.record(started.elapsed().as_micros() as u64);
         }
-        log.publish(&sealed);
         ackable.send_replace(sealed.to.pos);
         Ok(())
     }

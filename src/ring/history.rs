@@ -6,14 +6,11 @@
 use std::io;
 
 use super::{
-    layout::{
-        COMMIT_BODY_BYTES, Checksum, Commit, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES,
-        SlotError,
-    },
+    headers::find_header,
+    layout::{Checksum, Commit, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES, SlotError},
     marks::{Mark, Pos, Seq},
     media::Media,
     reader::Record,
-    recover::read_header,
 };
 
 /// Bytes read at a time.
@@ -61,7 +58,7 @@ pub struct History<M> {
 impl<M: Media> History<M> {
     /// The history from its tail on.
     pub fn new(media: M) -> Result<Self, HistoryError> {
-        let header = read_header(&media)?.map_err(HistoryError::Header)?;
+        let header = find_header(&media)?.map(|found| found.header).map_err(HistoryError::Header)?;
         Ok(Self {
             geometry: Geometry { capacity: header.capacity },
             sum: Checksum::of_ring(header.ring_id),
@@ -103,8 +100,8 @@ impl<M: Media> History<M> {
             match header.kind {
                 Kind::Pad => {}
                 Kind::Commit => {
-                    let body = self.bytes(mark.pos.0, RECORD_HEADER_BYTES + COMMIT_BODY_BYTES)?;
-                    if let Some(commit) = body.get(RECORD_HEADER_BYTES..).and_then(Commit::decode) {
+                    let body = &self.bytes(mark.pos.0, header.needed())?[RECORD_HEADER_BYTES..];
+                    if let Some(commit) = Commit::decode(header.rows, body) {
                         self.vouched = self.vouched.max(commit.durable.pos);
                         return Ok(Step::Commit(commit, self.at));
                     }
@@ -130,7 +127,7 @@ impl<M: Media> History<M> {
             }
             if !again {
                 self.window.clear();
-                if let Ok(header) = read_header(&self.media)? {
+                if let Ok(header) = find_header(&self.media)?.map(|found| found.header) {
                     self.vouched = self.vouched.max(header.durable.pos);
                     self.header = header;
                 }

@@ -10,60 +10,22 @@ use std::{
 };
 
 use super::{
-    layout::{self, Checksum, Commit, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
+    append::{AppendError, Appended, Part},
+    layout::{
+        self, COMMIT_BODY_VERSION, Checksum, Commit, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader,
+        RingFacts,
+    },
     ledger::{Intake, Outcome},
     marks::{Mark, Pos, Seq},
     media::Media,
     recover::Recovered,
+    seeded::{Bug, is_on},
     tail::TailIndex,
 };
 use crate::point::Received;
 
 /// Space kept back at each append, so that a commit trailer always fits behind it.
 const COMMIT_RESERVE_BYTES: u64 = 2048;
-
-/// One record of a message about to be appended.
-#[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
-    /// What it is: rows, a dead letter or a clear.
-    pub kind: Kind,
-    /// [`super::table_hash`] of its table; 0 where there is none.
-    pub table_hash: u32,
-    /// Rows in the body.
-    pub rows: u16,
-    /// The body, encoded by [`crate::entry`].
-    pub body: &'a [u8],
-}
-
-/// Where a message went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// Its first record.
-    pub first: Seq,
-    /// Its last record.
-    pub last: Seq,
-    /// The position behind it.
-    pub end: Pos,
-}
-
-/// Why a message was not appended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// No room until the tail moves.
-    #[error("the ring is full")]
-    Full,
-    /// It would never fit.
-    #[error("the message needs {bytes} bytes in the ring; {limit} are allowed (an eighth of [ring] size)")]
-    TooLarge {
-        /// Bytes of its largest record, header included.
-        bytes: u64,
-        /// Largest record.
-        limit: u64,
-    },
-    /// The ring has failed; nothing more may be acknowledged.
-    #[error("the ring is poisoned: {0}")]
-    Poisoned(String),
-}
 
 struct Head {
     at: Mark,
@@ -94,6 +56,7 @@ pub struct Sealed {
 pub struct Log {
     media: Box<dyn Media>,
     geometry: Geometry,
+    ring_id: u64,
     sum: Checksum,
     generation: u32,
     boot_id: [u8; 16],
@@ -127,6 +90,7 @@ impl Log {
         let head = recovered.head;
         Self {
             geometry,
+            ring_id: header.ring_id,
             sum: Checksum::of_ring(header.ring_id),
             generation: header.generation,
             boot_id,
@@ -161,14 +125,15 @@ impl Log {
         }
         let mut head = lock(&self.head);
         let end = self.place_all(head.at.pos.0, parts)?;
-        if end + COMMIT_RESERVE_BYTES > self.limit.load(Ordering::Acquire) {
+        let over = if is_on(Bug::WrapOffByOne) { COMMIT_RESERVE_BYTES + layout::SECTOR_BYTES } else { 0 };
+        if end + COMMIT_RESERVE_BYTES > self.limit.load(Ordering::Acquire) + over {
             self.starved.store(true, Ordering::Release);
             return Err(AppendError::Full);
         }
         let first = head.at.seq;
         for (number, part) in parts.iter().enumerate() {
             let last = number + 1 == parts.len();
-            if let Err(error) = self.write_part(&mut head, part, last, received) {
+            if let Err(error) = self.write_part(&mut head, part, (number > 0, last), received) {
                 let reason = self.poison(&format!("a store failed: {error}"));
                 return Err(AppendError::Poisoned(reason));
             }
@@ -188,13 +153,20 @@ impl Log {
         Ok(pos)
     }
 
-    fn write_part(&self, head: &mut Head, part: &Part<'_>, last: bool, received: Received) -> io::Result<()> {
+    fn write_part(
+        &self,
+        head: &mut Head,
+        part: &Part<'_>,
+        (continues, last): (bool, bool),
+        received: Received,
+    ) -> io::Result<()> {
         let header = RecordHeader {
             len: part.body.len() as u32,
             seq: head.at.seq,
             generation: self.generation,
             kind: part.kind,
             last,
+            continues,
             rows: part.rows,
             table_hash: part.table_hash,
             received,
@@ -212,21 +184,24 @@ impl Log {
         }
         head.scratch.clear();
         header.write(self.sum, place, body, &mut head.scratch);
+        // What fills a commit's sector is written too: no leftover of an earlier life may show between intact records.
+        head.scratch.resize(bytes as usize, 0);
         self.media.store(self.geometry.offset(place), &head.scratch)?;
         head.at.pos = Pos(place + bytes);
         Ok(())
     }
 
+    /// Fills the lap to its end; all of it is written, as a commit's sector is.
     fn write_pad(&self, head: &mut Head, lap_end: u64) -> io::Result<()> {
         let pos = head.at.pos.0;
         let left = (lap_end - pos) as usize;
+        head.scratch.clear();
         if left >= RECORD_HEADER_BYTES {
             let pad = self.frame(Kind::Pad, head.at.seq, left - RECORD_HEADER_BYTES);
-            head.scratch.clear();
             pad.write(self.sum, pos, &[], &mut head.scratch);
-            head.scratch.truncate(left);
-            self.media.store(self.geometry.offset(pos), &head.scratch)?;
         }
+        head.scratch.resize(left, 0);
+        self.media.store(self.geometry.offset(pos), &head.scratch)?;
         head.at.pos = Pos(lap_end);
         Ok(())
     }
@@ -238,6 +213,7 @@ impl Log {
             generation: self.generation,
             kind,
             last: true,
+            continues: false,
             rows: 0,
             table_hash: 0,
             received: Received::default(),
@@ -248,16 +224,25 @@ impl Log {
     pub fn seal(&self) -> io::Result<Option<Sealed>> {
         let durable = self.durable();
         let (outcome, safe) = *lock(&self.outcome);
+        let facts = RingFacts { ring_id: self.ring_id, capacity: self.geometry.capacity, tail: self.tail() };
         let mut head = lock(&self.head);
-        if head.at == head.sealed {
+        if head.at == head.sealed || !self.has_room_to_seal(&head) {
             return Ok(None);
         }
-        let commit =
-            Commit { durable, safe, intake: head.intake, outcome, boot_id: self.boot_id, from: head.sealed.pos };
+        let commit = Commit {
+            durable: if is_on(Bug::DurableAhead) { head.at } else { durable },
+            safe,
+            intake: head.intake,
+            outcome,
+            boot_id: self.boot_id,
+            from: head.sealed.pos,
+            ring: Some(facts),
+        };
         // The commit ends a sector, so that no sector holding acknowledged bytes is ever written again.
         let place = self.geometry.place(head.at.pos.0, layout::commit_bytes(head.at.pos.0));
         let bytes = layout::commit_bytes(place);
         let frame = self.frame(Kind::Commit, head.at.seq, bytes as usize - RECORD_HEADER_BYTES);
+        let frame = RecordHeader { rows: COMMIT_BODY_VERSION, ..frame };
         if place != head.at.pos.0 {
             self.write_pad(&mut head, place)?;
         }
@@ -266,6 +251,22 @@ impl Log {
         head.sealed_intake = head.intake;
         lock(&self.index).note(head.at);
         Ok(Some(Sealed { from: durable.pos, to: head.at, intake: head.intake }))
+    }
+
+    /// Seals what was appended, makes it durable (unless `sync` is false: `memory` mode) and publishes it; none when there is nothing.
+    pub fn commit(&self, sync: bool) -> io::Result<Option<Sealed>> {
+        let Some(sealed) = self.seal()? else { return Ok(None) };
+        if is_on(Bug::AckBeforeSync) {
+            self.publish(&sealed);
+        }
+        if sync {
+            match self.sync(&sealed) {
+                Err(_) if is_on(Bug::IgnoreFailedSync) => {}
+                synced => synced?,
+            }
+        }
+        self.publish(&sealed);
+        Ok(Some(sealed))
     }
 
     /// Syncs a sealed commit.
@@ -315,8 +316,8 @@ impl Log {
         let (outcome, safe) = *lock(&self.outcome);
         let mut current = lock(&self.header);
         let mut next = Header {
-            counter: current.counter + 1,
-            durable,
+            counter: current.counter + if is_on(Bug::OneSlot) { 2 } else { 1 },
+            durable: if is_on(Bug::HeaderBeforeData) { self.appended() } else { durable },
             outcome,
             safe: safe.max(current.safe),
             intake: Intake { refused_messages: refused.refused_messages, refused_rows: refused.refused_rows, ..intake },
@@ -324,6 +325,10 @@ impl Log {
         };
         change(&mut next);
         self.media.store(next.slot_offset(), &next.encode())?;
+        if is_on(Bug::FreeBeforeTail) && next.tail != current.tail {
+            *current = next;
+            return Ok(next);
+        }
         self.media.sync(next.slot_offset()..next.slot_offset() + layout::SECTOR_BYTES)?;
         *current = next;
         Ok(next)
@@ -353,6 +358,14 @@ impl Log {
         let mut head = lock(&self.head);
         head.intake.refused_messages += 1;
         head.intake.refused_rows += rows;
+    }
+
+    /// Takes note that so many rows were taken in, at least: what counted them may be lost with a header and a commit.
+    pub(super) fn count_at_least(&self, rows: u64) {
+        let (mut head, mut durable) = (lock(&self.head), lock(&self.durable));
+        for intake in [&mut head.intake, &mut durable.intake] {
+            intake.rows = intake.rows.max(rows);
+        }
     }
 
     /// Publishes the fate of the rows before the settled watermark, and where resending begins.
@@ -387,10 +400,18 @@ impl Log {
         lock(&self.head).at
     }
 
-    /// Whether something was appended and not yet sealed.
+    /// Whether there is something to be sealed, and room to do it.
     pub fn unsealed(&self) -> bool {
         let head = lock(&self.head);
-        head.at != head.sealed
+        head.at != head.sealed && self.has_room_to_seal(&head)
+    }
+
+    /// Always true of what was appended here, whose room was kept. What recovery found behind a lost commit may fill the ring up to a tail
+    /// that is older than the one it was appended by; it is durable and waits for the tail.
+    fn has_room_to_seal(&self, head: &Head) -> bool {
+        let pos = head.at.pos.0;
+        let place = self.geometry.place(pos, layout::commit_bytes(pos));
+        place + layout::commit_bytes(place) <= self.limit.load(Ordering::Acquire) || is_on(Bug::WrapOffByOne)
     }
 
     /// The place up to which everything is durable.
@@ -425,7 +446,7 @@ impl Log {
 
     /// The ring's id.
     pub fn ring_id(&self) -> u64 {
-        lock(&self.header).ring_id
+        self.ring_id
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, TailIndex> {

@@ -27,6 +27,12 @@ pub trait Media: Send + Sync {
 
     /// Returns once everything stored in the range before the call is durable.
     fn sync(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Reads what is on the disk, past every cache of the system's; false where it cannot be told.
+    ///
+    /// After a sync that failed this is another thing than what `load` reads, and no sync makes them equal: the system takes what it could
+    /// not write for written.
+    fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool>;
 }
 
 impl<M: Media + ?Sized> Media for std::sync::Arc<M> {
@@ -44,6 +50,10 @@ impl<M: Media + ?Sized> Media for std::sync::Arc<M> {
 
     fn sync(&self, range: Range<u64>) -> io::Result<()> {
         (**self).sync(range)
+    }
+
+    fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool> {
+        (**self).load_from_disk(at, into)
     }
 }
 
@@ -126,5 +136,12 @@ impl Media for MemoryMedia {
         let Memory { stored, synced, .. } = &mut *memory;
         synced[start..end].copy_from_slice(&stored[start..end]);
         Ok(())
+    }
+
+    fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool> {
+        let memory = self.lock();
+        let range = range_of(&memory.synced, at, into.len())?;
+        into.copy_from_slice(&memory.synced[range]);
+        Ok(true)
     }
 }

@@ -5,12 +5,16 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Write},
     ops::Range,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::{Mode, OFlags};
 
 use super::media::Media;
 
@@ -192,5 +196,31 @@ impl Media for MmapMedia {
         }
         let start = range.start / PAGE_BYTES * PAGE_BYTES;
         self.map.flush_range(start as usize, (range.end - start) as usize)
+    }
+
+    /// By `O_DIRECT` (open(2)), which reads the device, after writing out what is dirty in the range. Some file systems know no such reads.
+    fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool> {
+        let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+        let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let Ok(direct) = rustix::fs::open(name, flags, Mode::empty()) else { return Ok(false) };
+        let direct = File::from(direct);
+        let start = at / PAGE_BYTES * PAGE_BYTES;
+        let end = (at + into.len() as u64).next_multiple_of(PAGE_BYTES);
+        // Such a read asks for aligned memory.
+        let mut memory = vec![0; (end - start + PAGE_BYTES) as usize];
+        let aligned = memory.as_ptr().align_offset(PAGE_BYTES as usize);
+        let Some(memory) = memory.get_mut(aligned..aligned + (end - start) as usize) else { return Ok(false) };
+        let mut filled = 0;
+        while start + (filled as u64) < at + into.len() as u64 {
+            match direct.read_at(&mut memory[filled..], start + filled as u64) {
+                Ok(0) => return Ok(false),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        into.copy_from_slice(&memory[(at - start) as usize..][..into.len()]);
+        Ok(true)
     }
 }

@@ -3,11 +3,17 @@
 //! [`Ring`] is the handle the rest of the program holds. Behind it: `layout` (bytes, pure), `media` and `mmap` (what it is written on),
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
+mod append;
 mod committer;
+#[cfg(test)]
+mod crash;
+pub mod headers;
 pub mod history;
+pub mod inspect;
 pub mod layout;
 pub mod ledger;
 pub mod log;
+pub mod losses;
 pub mod marks;
 pub mod media;
 mod mmap;
@@ -15,7 +21,9 @@ mod open;
 pub mod pread;
 pub mod reader;
 pub mod recover;
+mod seeded;
 mod settle;
+mod space;
 mod status;
 mod tail;
 #[cfg(test)]
@@ -30,16 +38,19 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{committer::Shared, log::lock};
 pub use self::{
+    append::{AppendError, Appended, Part},
+    headers::HeaderSource,
     layout::Kind,
     ledger::Ledger,
-    log::{AppendError, Appended, Part},
+    losses::Gap,
     marks::{Mark, Marks, Pos, Seq},
+    mmap::{FileError, MmapMedia},
     open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     status::RingStatus,
 };
+use self::{committer::Shared, log::lock};
 use crate::{
     config::settings::{Durability, OnFull},
     point::Received,
@@ -135,6 +146,11 @@ impl Ring {
         let (outcome, safe) = log.outcome();
         let durable = log.durable();
         Marks { tail, safe: safe.max(tail), settled: outcome.settled, durable, appended: log.appended() }
+    }
+
+    /// Bytes of data in a lap.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.shared.log.geometry().capacity
     }
 
     /// A reader of durable records.

@@ -11,14 +11,17 @@ use tokio::sync::{Notify, watch};
 use super::{
     Ring,
     committer::{self, Bell, Shared},
+    headers::{FoundHeader, HeaderSource, find_header},
     layout::{Geometry, Header, Kind, SECTOR_BYTES, SlotError},
     ledger::{Intake, Outcome},
     log::Log,
+    losses::{self, Gap},
     marks::{Mark, Pos, Seq},
     media::Media,
     mmap::{FileError, MmapMedia},
     reader::{ReadError, Reader, Record},
     recover::{self, PROGRESS_BYTES, Recovered},
+    seeded::{Bug, is_on},
     settle::Settlement,
 };
 use crate::{
@@ -29,6 +32,8 @@ use crate::{
 
 /// Sectors behind the head that recovery overwrites, so that nothing left there can pass as new.
 const CLEARED_SECTORS: u64 = 4;
+/// By how much more the open generation is raised after the loss of a header, which may have told of later ones.
+const GENERATIONS_UNKNOWN: u32 = 1024;
 /// Bytes copied at a time when recovered records are written again.
 const REWRITE_BYTES: usize = 1 << 16;
 
@@ -70,8 +75,10 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Rows not yet settled.
     pub pending_rows: u64,
-    /// Damaged stretches: first and last lost record of each.
-    pub gaps: Vec<(Seq, Seq)>,
+    /// Where the header was found.
+    pub header: HeaderSource,
+    /// Damaged stretches that lay between intact ones.
+    pub gaps: Vec<Gap>,
     /// Rows lost to damage.
     pub lost_rows: u64,
     /// Where a file without a usable header was moved.
@@ -138,23 +145,22 @@ pub(super) fn recover_log(
     visit: &mut dyn FnMut(&Record<'_>),
     progress: &mut dyn FnMut(u64),
 ) -> std::io::Result<(Arc<Log>, Outcome, Mark)> {
-    let header = recover::read_header(&*media)?
-        .map_err(|error| std::io::Error::other(format!("no usable header: {error:?}")))?;
-    report.clean = header.clean;
-    let mut records = 0;
-    let mut counted = |record: &Record<'_>| {
-        records += 1;
-        visit(record);
-    };
-    let recovered = recover::scan(&*media, header, &mut counted, progress)?;
-    report.records = records;
+    let found = find_header(&*media)?.map_err(|error| std::io::Error::other(format!("no usable header: {error:?}")))?;
+    (report.clean, report.header) = (found.header.clean, found.source);
+    let mut recovered = recover::scan(&*media, found, visit, progress)?;
+    if found.source != HeaderSource::Slots {
+        recovered.header.generation += GENERATIONS_UNKNOWN;
+    }
     let (log, mut outcome, safe) = resume(media, recovered, clock)?;
     let log = Arc::new(log);
+    report.gaps = losses::describe(&log)?;
+    let missing: u64 = report.gaps.iter().map(|gap| gap.last.0 + 1 - gap.first.0).sum();
+    report.records = (log.appended().seq.0 - log.tail().seq.0).saturating_sub(missing);
     let pending = count_rows(&log, outcome.settled, progress)?;
+    log.count_at_least(outcome.rows() + pending);
     // Rows that were taken in, have no fate and are not in the log any more were lost to damage.
     report.lost_rows = log.intake().rows.saturating_sub(outcome.rows() + pending);
     report.pending_rows = pending;
-    report.gaps = log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect();
     outcome.dropped += report.lost_rows;
     log.set_outcome(outcome, safe);
     log.write_header(|_| {})?;
@@ -194,9 +200,9 @@ fn open_file(
     let path = &settings.path;
     if path.exists() {
         let media = MmapMedia::open(path)?;
-        let header = recover::read_header(&media);
-        match header.map_err(|source| OpenError::Recovery { path: path.clone(), source })? {
-            Ok(header) => {
+        let found = find_header(&media);
+        match found.map_err(|source| OpenError::Recovery { path: path.clone(), source })? {
+            Ok(FoundHeader { header, .. }) => {
                 let file_bytes = super::layout::DATA_START + header.capacity;
                 let wanted = Geometry::of_file(settings.size.0).map(|g| g.capacity);
                 report.other_size = (wanted != Some(header.capacity)).then_some(file_bytes);
@@ -258,7 +264,9 @@ fn resume(
     let (outcome, safe, unsealed) = (recovered.outcome, recovered.safe, recovered.unsealed);
     let header = &mut recovered.header;
     header.counter += 1;
-    header.generation += 1;
+    if !is_on(Bug::NoGeneration) {
+        header.generation += 1;
+    }
     header.clean = false;
     header.boot_id = boot;
     header.opened = clock.now();
@@ -266,33 +274,43 @@ fn resume(
     media.sync(header.slot_offset()..header.slot_offset() + SECTOR_BYTES)?;
     let geometry = Geometry { capacity: header.capacity };
     let (vouched, head) = (recovered.vouched, recovered.head);
-    rewrite(&*media, geometry, vouched, head.pos)?;
-    let end = clear_behind(&*media, geometry, head.pos.0, header.tail.pos.0 + header.capacity)?;
-    for range in geometry.ranges(vouched.0, end) {
-        media.sync(range)?;
+    if !is_on(Bug::TrustUnsyncedEnd) {
+        make_durable(&*media, geometry, vouched, head.pos)?;
+        let end = clear_behind(&*media, geometry, head.pos.0, header.tail.pos.0 + header.capacity)?;
+        for range in geometry.ranges(vouched.0, end) {
+            media.sync(range)?;
+        }
     }
     let log = Log::new(media, boot, recovered);
     if unsealed {
         log.mark_unsealed(vouched);
-        if let Some(sealed) = log.seal()? {
-            log.sync(&sealed)?;
-            log.publish(&sealed);
-        }
+        log.commit(true)?;
     }
     Ok((log, outcome, safe))
 }
 
-/// Stores the bytes from `from` to `to` again, so that a sync writes them: after kill -9 they may only be dirty, and after a failed
-/// sync they are clean in the cache and absent on the disk.
-fn rewrite(media: &dyn Media, geometry: Geometry, from: Pos, to: Pos) -> std::io::Result<()> {
-    let mut buffer = vec![0; REWRITE_BYTES];
+/// Makes what was read from `from` to `to` be on the disk.
+///
+/// After kill -9 its pages may only be dirty, and a sync writes them. After a failed sync they are clean in the cache and absent on the
+/// disk: those sectors are stored again, so that a sync writes them. No other sector is: one that holds acknowledged bytes is on the disk
+/// already, and a power cut might turn a sector that is being written into garbage.
+fn make_durable(media: &dyn Media, geometry: Geometry, from: Pos, to: Pos) -> std::io::Result<()> {
+    const SECTOR: usize = SECTOR_BYTES as usize;
+    let (mut cached, mut on_disk) = (vec![0; REWRITE_BYTES], vec![0; REWRITE_BYTES]);
     for range in geometry.ranges(from.0, to.0) {
-        let mut at = range.start;
+        media.sync(range.clone())?;
+        let mut at = range.start / SECTOR_BYTES * SECTOR_BYTES;
         while at < range.end {
-            let chunk = &mut buffer[..REWRITE_BYTES.min((range.end - at) as usize)];
-            media.load(at, chunk)?;
-            media.store(at, chunk)?;
-            at += chunk.len() as u64;
+            let length = REWRITE_BYTES.min((range.end.next_multiple_of(SECTOR_BYTES) - at) as usize);
+            let (cached, on_disk) = (&mut cached[..length], &mut on_disk[..length]);
+            media.load(at, cached)?;
+            let can_tell = media.load_from_disk(at, on_disk)?;
+            for (number, (sector, stored)) in cached.chunks(SECTOR).zip(on_disk.chunks(SECTOR)).enumerate() {
+                if !can_tell || sector != stored {
+                    media.store(at + (number * SECTOR) as u64, sector)?;
+                }
+            }
+            at += length as u64;
         }
     }
     Ok(())

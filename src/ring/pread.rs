@@ -36,4 +36,9 @@ impl Media for ReadOnlyMedia {
     fn sync(&self, _range: Range<u64>) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the ring was opened to be read"))
     }
+
+    /// Nobody asks who only reads.
+    fn load_from_disk(&self, _at: u64, _into: &mut [u8]) -> io::Result<bool> {
+        Ok(false)
+    }
 }

@@ -3,14 +3,13 @@
 use std::io;
 
 use super::{
-    layout::{
-        COMMIT_BODY_BYTES, Checksum, Commit, DATA_START, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader,
-        SECTOR_BYTES, SLOT_BYTES, SlotError,
-    },
+    headers::FoundHeader,
+    layout::{Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES},
     ledger::{Intake, Outcome},
     marks::{Mark, Pos, Seq},
     media::Media,
     reader::Record,
+    seeded::{Bug, is_on},
     tail::TailIndex,
 };
 
@@ -44,36 +43,18 @@ pub struct Recovered {
     pub index: TailIndex,
 }
 
-/// Reads both header slots; the valid one with the higher counter, or why there is none.
-pub fn read_header(media: &dyn Media) -> io::Result<Result<Header, SlotError>> {
-    if media.len() < DATA_START {
-        return Ok(Err(SlotError::Damaged));
-    }
-    let mut best: Result<Header, SlotError> = Err(SlotError::Damaged);
-    for slot in [0, SLOT_BYTES] {
-        let mut sector = [0; SECTOR_BYTES as usize];
-        media.load(slot, &mut sector)?;
-        best = match (best, Header::decode(&sector)) {
-            (Ok(a), Ok(b)) if b.counter > a.counter => Ok(b),
-            (Ok(a), _) => Ok(a),
-            (Err(_), Ok(b)) => Ok(b),
-            (Err(SlotError::Version(v)), Err(_)) | (Err(_), Err(SlotError::Version(v))) => Err(SlotError::Version(v)),
-            (Err(SlotError::Damaged), Err(SlotError::Damaged)) => Err(SlotError::Damaged),
-        };
-    }
-    Ok(best)
-}
-
 /// Scans from the tail to the first record that does not check out, over damage that a later commit vouches for.
 ///
 /// `visit` sees every intact data record in order; `progress` is told how many bytes are scanned.
 pub fn scan(
     media: &dyn Media,
-    header: Header,
+    found: impl Into<FoundHeader>,
     visit: &mut dyn FnMut(&Record<'_>),
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Recovered> {
-    let mut scan = Scan::new(media, &header);
+    let found = found.into();
+    let header = found.header;
+    let mut scan = Scan::new(media, &found);
     let mut message = Message { parts: Vec::new(), whole_upto: header.tail };
     loop {
         match scan.step()? {
@@ -85,11 +66,12 @@ pub fn scan(
             }
             // Nothing can lie behind the head of a ring that was closed in order.
             Step::Stop if header.clean && scan.at == header.durable => break,
+            Step::Stop if is_on(Bug::EndAtDamage) => break,
             Step::Stop => match scan.beyond_damage(progress)? {
                 Some(to) if scan.gaps.len() < MAX_GAPS => {
                     // What there is of a message that the damage cuts is no message, and goes with it.
                     message.parts.clear();
-                    scan.gaps.push((message.whole_upto, to));
+                    scan.pass_over(message.whole_upto, to);
                     scan.at = to;
                     message.whole_upto = to;
                 }
@@ -120,6 +102,7 @@ struct Scan<'a> {
     generation: u32,
     window: Vec<u8>,
     window_start: u64,
+    /// Behind the last commit.
     sealed: Pos,
     /// Everything before it is counted in `intake`.
     counted: Pos,
@@ -132,7 +115,8 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(media: &'a dyn Media, header: &Header) -> Self {
+    fn new(media: &'a dyn Media, found: &FoundHeader) -> Self {
+        let header = &found.header;
         Self {
             media,
             geometry: Geometry { capacity: header.capacity },
@@ -143,7 +127,7 @@ impl<'a> Scan<'a> {
             window: Vec::new(),
             window_start: 0,
             sealed: header.tail.pos,
-            counted: header.tail.pos,
+            counted: found.counted,
             intake: header.intake,
             outcome: header.outcome,
             safe: header.safe,
@@ -155,8 +139,16 @@ impl<'a> Scan<'a> {
 
     /// Counts a record that no commit read so far has counted.
     fn count(&mut self, found: &Found) {
-        if found.at.pos >= self.header.durable.pos.max(self.counted) {
+        if found.at.pos >= self.counted {
             self.intake.count(found.header.kind, found.header.rows, found.header.last);
+        }
+    }
+
+    /// Notes a stretch that cannot be read; one that follows another at once is part of it.
+    fn pass_over(&mut self, from: Mark, to: Mark) {
+        match self.gaps.last_mut() {
+            Some((_, end)) if *end == from => *end = to,
+            _ => self.gaps.push((from, to)),
         }
     }
 
@@ -181,12 +173,11 @@ impl<'a> Scan<'a> {
     /// The record at a position, if one checks out there.
     fn record_at(&mut self, pos: u64) -> io::Result<Option<RecordHeader>> {
         let (sum, generation, limit) = (self.sum, self.generation, self.limit());
-        let newest = self.header.generation;
         let left = self.geometry.to_lap_end(pos);
         let Some(header) = RecordHeader::parse(self.bytes(pos, RECORD_HEADER_BYTES)?) else { return Ok(None) };
         let plausible = header.total() <= left
             && pos + header.total() <= limit
-            && (generation..=newest).contains(&header.generation)
+            && (header.generation >= generation || is_on(Bug::NoGeneration))
             && header.seq >= self.at.seq;
         if !plausible {
             return Ok(None);
@@ -207,7 +198,7 @@ impl<'a> Scan<'a> {
                 if header.kind.is_data() {
                     self.at.seq.0 += 1;
                 } else if header.kind == Kind::Commit {
-                    self.commit(found.at.pos.0)?;
+                    self.commit(&found)?;
                 }
                 Ok(Step::Record(found))
             }
@@ -215,40 +206,60 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn commit(&mut self, pos: u64) -> io::Result<()> {
-        let body = &self.bytes(pos, RECORD_HEADER_BYTES + COMMIT_BODY_BYTES)?[RECORD_HEADER_BYTES..];
-        let Some(commit) = Commit::decode(body) else { return Ok(()) };
-        self.intake = commit.intake.latest(Intake {
-            refused_messages: self.header.intake.refused_messages,
-            refused_rows: self.header.intake.refused_rows,
-            ..Intake::default()
-        });
+    /// The body of a commit that checks out.
+    fn commit_body(&mut self, pos: Pos, header: &RecordHeader) -> io::Result<Option<Commit>> {
+        let bytes = self.bytes(pos.0, header.needed())?;
+        Ok(Commit::decode(header.rows, &bytes[RECORD_HEADER_BYTES..]))
+    }
+
+    fn commit(&mut self, found: &Found) -> io::Result<()> {
+        let Some(commit) = self.commit_body(found.at.pos, &found.header)? else { return Ok(()) };
+        if let Some(facts) = commit.ring {
+            // The header is an older one: the newer was lost, and with it how far the tail had come.
+            self.header.tail = self.header.tail.max(facts.tail);
+        }
+        // Counts only grow; what a header or a record by itself has counted already is in the larger one.
+        self.intake = self.intake.latest(commit.intake);
         if (commit.outcome.settled, commit.outcome.rows()) > (self.outcome.settled, self.outcome.rows()) {
             self.outcome = commit.outcome;
         }
         self.safe = self.safe.max(commit.safe);
         self.vouched = self.vouched.max(commit.durable.pos);
-        (self.sealed, self.counted) = (self.at.pos, self.at.pos);
+        self.sealed = self.at.pos;
+        self.counted = self.counted.max(self.at.pos);
         self.index.note(self.at);
         Ok(())
     }
 
-    /// Looks behind a bad record for proof that this place had been durable; returns where reading goes on.
-    ///
-    /// Commits end on a sector, so whatever follows the damage begins on one; and a commit is sealed only after the sync of the one
-    /// before it, so its word about what was durable is never ahead of the truth.
+    /// Looks behind a bad record for proof that this place had been durable; returns where reading goes on: at the first record that
+    /// is intact.
     fn beyond_damage(&mut self, progress: &mut dyn FnMut(u64)) -> io::Result<Option<Mark>> {
-        let bad = self.at;
-        let generation = self.generation;
+        let (bad, generation) = (self.at, self.generation);
+        let far = if bad.pos < self.header.durable.pos {
+            // Proven; what cannot be read ends there at the latest.
+            Some(self.header.durable)
+        } else {
+            self.vouched_place(bad, progress)?
+        };
+        let near = match far {
+            Some(far) => self.first_intact(bad.pos, far)?,
+            None => None,
+        };
+        (self.at, self.generation) = (bad, generation);
+        Ok(near.or(far))
+    }
+
+    /// The first intact record on a sector boundary behind `bad` that a commit vouches for.
+    ///
+    /// Commits end on a sector, so what follows the damage has a record that begins on one; and a commit is sealed only after the sync
+    /// of the one before it, so its word about what was durable is never ahead of the truth.
+    fn vouched_place(&mut self, bad: Mark, progress: &mut dyn FnMut(u64)) -> io::Result<Option<Mark>> {
         let mut pos = (bad.pos.0 + 1).next_multiple_of(SECTOR_BYTES);
-        let mut found = None;
-        while found.is_none() && pos + SECTOR_BYTES <= self.limit() {
+        while pos + SECTOR_BYTES <= self.limit() {
             if let Some(header) = self.record_at(pos)? {
                 let candidate = Mark { pos: Pos(pos), seq: header.seq };
-                if self.header.durable.pos > bad.pos && candidate.pos < self.header.durable.pos
-                    || self.chain_vouches(candidate, bad.pos)?
-                {
-                    found = Some(candidate);
+                if self.chain_vouches(candidate, bad.pos)? {
+                    return Ok(Some(candidate));
                 }
             }
             pos += SECTOR_BYTES;
@@ -256,8 +267,17 @@ impl<'a> Scan<'a> {
                 progress(pos - self.header.tail.pos.0);
             }
         }
-        (self.at, self.generation) = (bad, generation);
-        Ok(found)
+        Ok(None)
+    }
+
+    /// The first intact record between two places, wherever it begins.
+    fn first_intact(&mut self, behind: Pos, before: Mark) -> io::Result<Option<Mark>> {
+        for pos in (behind.0 + RECORD_ALIGN..before.pos.0).step_by(RECORD_ALIGN as usize) {
+            if let Some(header) = self.record_at(pos)?.filter(|header| header.seq <= before.seq) {
+                return Ok(Some(Mark { pos: Pos(pos), seq: header.seq }));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a commit in the unbroken chain of records from `start` says that `bad` had been durable.
@@ -271,12 +291,11 @@ impl<'a> Scan<'a> {
                 pos += left;
             }
             let Some(header) = self.record_at(pos)? else { break };
-            if header.kind == Kind::Commit {
-                let body = &self.bytes(pos, RECORD_HEADER_BYTES + COMMIT_BODY_BYTES)?[RECORD_HEADER_BYTES..];
-                if Commit::decode(body).is_some_and(|commit| commit.durable.pos > bad) {
-                    vouches = true;
-                    break;
-                }
+            if header.kind == Kind::Commit
+                && self.commit_body(Pos(pos), &header)?.is_some_and(|commit| commit.durable.pos > bad)
+            {
+                vouches = true;
+                break;
             }
             pos += header.total();
             self.at.seq = header.seq;
@@ -285,8 +304,16 @@ impl<'a> Scan<'a> {
         Ok(vouches)
     }
 
-    fn finish(self, head: Mark) -> Recovered {
+    fn finish(mut self, head: Mark) -> Recovered {
+        // The header vouches for what a lost commit had sealed.
+        let sealed = self.sealed.max(self.header.durable.pos);
         let mut outcome = self.outcome;
+        self.header.generation = self.header.generation.max(self.generation);
+        // What an older header took for the ring's and a later tail had given up is no loss.
+        let tail = self.header.tail;
+        self.gaps.retain(|(_, to)| to.pos > tail.pos);
+        self.gaps.iter_mut().for_each(|(from, _)| *from = (*from).max(tail));
+        self.index.forget_before(tail.pos);
         outcome.settled = outcome.settled.max(self.header.tail).min(head);
         if let Some((_, to)) = self.gaps.iter().find(|(from, to)| (from.pos..to.pos).contains(&outcome.settled.pos)) {
             outcome.settled = *to;
@@ -294,7 +321,7 @@ impl<'a> Scan<'a> {
         Recovered {
             header: self.header,
             head,
-            unsealed: head.pos > self.sealed,
+            unsealed: head.pos > sealed,
             vouched: self.vouched.min(head.pos),
             intake: self.intake.latest(self.header.intake),
             outcome,
@@ -316,15 +343,24 @@ impl Message {
     fn take(&mut self, scan: &mut Scan<'_>, found: Found, visit: &mut dyn FnMut(&Record<'_>)) {
         let header = found.header;
         if header.kind.is_data() {
+            if header.continues && self.parts.is_empty() && !is_on(Bug::KeepCutMessage) {
+                // Its message began in a damaged stretch, and goes with it.
+                if let Some((_, to)) = scan.gaps.last_mut() {
+                    *to = scan.at;
+                }
+                self.whole_upto = scan.at;
+                return;
+            }
             let body_at = (found.at.pos.0 - scan.window_start) as usize + RECORD_HEADER_BYTES;
             let body = &scan.window[body_at..body_at + header.len as usize];
-            if !header.last || !self.parts.is_empty() {
+            let open = (!header.last || !self.parts.is_empty()) && !is_on(Bug::KeepCutMessage);
+            if open {
                 self.parts.push((found, body.to_vec()));
             } else {
                 found.show(body, visit);
                 scan.count(&found);
             }
-            if !header.last {
+            if !header.last && open {
                 return;
             }
             for (part, body) in self.parts.drain(..) {

@@ -1,15 +1,16 @@
-//! The ring against a plain model, through power cuts and several lives.
+//! The ring's cases one by one. `crash` runs it against a model at random.
 
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 
 use super::{
+    append::{AppendError, Part},
     layout::{DATA_START, Kind, MIN_CAPACITY, SECTOR_BYTES},
-    log::{AppendError, Log, Part},
+    log::Log,
     marks::{Mark, Seq},
     media::{Media, MemoryMedia},
-    open::{RecoveryReport, format, recover_log},
+    open::{Opened, RecoveryReport, format, recover_log},
     reader::{ReadError, Reader},
     settle::Settlement,
 };
@@ -20,13 +21,15 @@ use crate::{
 
 const FILE_BYTES: u64 = DATA_START + MIN_CAPACITY;
 
+/// Bodies and rows by number: index 0 is record 1.
+type Bodies = Vec<Option<(Vec<u8>, u16)>>;
+
 /// One life of a ring: between an opening and a power cut.
 struct Life {
     media: Arc<MemoryMedia>,
     log: Arc<Log>,
     settlement: Settlement,
-    /// Bodies by number: index 0 is record 1.
-    bodies: Vec<Option<(Vec<u8>, u16)>>,
+    bodies: Bodies,
     acked: Seq,
     found: Vec<(Seq, Vec<u8>)>,
     report: RecoveryReport,
@@ -43,7 +46,7 @@ fn empty() -> Vec<u8> {
 }
 
 impl Life {
-    fn begin(image: Vec<u8>, bodies: Vec<Option<(Vec<u8>, u16)>>, acked: Seq) -> Self {
+    fn begin(image: Vec<u8>, bodies: Bodies, acked: Seq) -> Self {
         let media = Arc::new(MemoryMedia::with(image));
         let mut found = Vec::new();
         let mut report = RecoveryReport::default();
@@ -80,16 +83,6 @@ impl Life {
         }
     }
 
-    fn settle_some(&mut self, rng: &mut Rng) {
-        let mut reader = Reader::new(Arc::clone(&self.log), self.settlement.settled());
-        for _ in 0..rng.usize(0..60) {
-            if reader.next().unwrap().is_none() {
-                break;
-            }
-        }
-        self.settlement.lane_done(0, reader.mark(), Duration::ZERO).unwrap();
-    }
-
     fn free_some(&mut self) {
         let safe = self.settlement.publish(Duration::ZERO);
         let target = self.log.index().target(self.log.appended().pos, safe.pos);
@@ -122,42 +115,6 @@ impl Life {
 }
 
 #[test]
-fn what_was_acknowledged_survives_power_cuts_in_many_lives() {
-    for seed in 0..150 {
-        let mut rng = Rng::with_seed(seed);
-        let mut life = Life::begin(empty(), Vec::new(), Seq(0));
-        for number in 0..8 {
-            for _ in 0..rng.usize(0..400) {
-                match rng.u8(0..10) {
-                    0..=5 => {
-                        if !life.append(&mut rng) {
-                            life.free_some();
-                        }
-                    }
-                    6 | 7 => life.commit(),
-                    8 => life.settle_some(&mut rng),
-                    _ => life.free_some(),
-                }
-            }
-            if rng.bool()
-                && let Some(sealed) = life.log.seal().unwrap()
-            {
-                // The power goes while this commit is being synced.
-                assert!(sealed.to.pos > sealed.from);
-            }
-            let likelihood = rng.u8(0..=100);
-            let image = life.media.after_power_cut(|| rng.u8(0..100) < likelihood);
-            let (mut bodies, acked) = (std::mem::take(&mut life.bodies), life.acked);
-            life = Life::begin(image, Vec::new(), acked);
-            bodies.truncate(life.log.appended().seq.0 as usize - 1);
-            life.bodies = bodies;
-            life.check_recovery(&format!("seed {seed}, life {number}"));
-            life.acked = Seq(life.log.appended().seq.0 - 1);
-        }
-    }
-}
-
-#[test]
 fn damage_in_the_middle_is_a_gap_and_the_rest_is_kept() {
     let mut rng = Rng::with_seed(5);
     let mut life = Life::begin(empty(), Vec::new(), Seq(0));
@@ -173,7 +130,7 @@ fn damage_in_the_middle_is_a_gap_and_the_rest_is_kept() {
     let bodies = std::mem::take(&mut life.bodies);
     let damaged = Life::begin(image, bodies, Seq(0));
     assert_eq!(damaged.report.gaps.len(), 1, "{:?}", damaged.report);
-    let (first, last) = damaged.report.gaps[0];
+    let (first, last) = (damaged.report.gaps[0].first, damaged.report.gaps[0].last);
     let missing: Vec<Seq> =
         (1..head.0).map(Seq).filter(|seq| !damaged.found.iter().any(|(found, _)| found == seq)).collect();
     assert_eq!(missing, (first.0..=last.0).map(Seq).collect::<Vec<_>>());
@@ -303,4 +260,121 @@ fn intact_records_of_an_earlier_life_do_not_pass_as_new() {
     let third = Life::begin(second.media.after_power_cut(|| false), Vec::new(), Seq(0));
     let found: Vec<(u64, u8)> = third.found.iter().map(|(seq, body)| (seq.0, body[0])).collect();
     assert_eq!(found, (1..=5).map(|seq| (seq, 2)).collect::<Vec<_>>());
+}
+
+/// A ring with 40 records, each in a commit of its own, closed or not; its image, and the records' bodies.
+fn forty_records(close: bool) -> (Vec<u8>, Bodies) {
+    let mut rng = Rng::with_seed(11);
+    let mut life = Life::begin(empty(), Vec::new(), Seq(0));
+    while life.bodies.len() < 40 {
+        assert!(life.append(&mut rng));
+        life.commit();
+    }
+    if close {
+        life.log.write_header(|header| header.clean = true).unwrap();
+    }
+    (life.media.after_power_cut(|| true), std::mem::take(&mut life.bodies))
+}
+
+#[test]
+fn a_header_lost_from_both_slots_is_made_again_from_the_commits() {
+    for close in [true, false] {
+        let (mut image, bodies) = forty_records(close);
+        let whole = Life::begin(image.clone(), bodies.clone(), Seq(0));
+        image[..DATA_START as usize].fill(0x5A);
+        let life = Life::begin(image, bodies, Seq(0));
+        assert_eq!(life.report.header, super::HeaderSource::Commits);
+        assert_eq!((life.found.len(), life.report.lost_rows), (whole.found.len(), 0));
+        assert_eq!((life.log.intake().rows, life.log.ring_id()), (whole.log.intake().rows, 77));
+        life.check_recovery("without headers");
+    }
+}
+
+#[test]
+fn a_slot_lost_costs_nothing_even_where_the_other_tells_of_an_older_tail() {
+    let mut rng = Rng::with_seed(12);
+    let mut life = Life::begin(empty(), Vec::new(), Seq(0));
+    while life.log.tail().pos.0 < MIN_CAPACITY / 2 {
+        if !life.append(&mut rng) {
+            life.settlement.lane_done(0, life.log.durable(), Duration::ZERO).unwrap();
+            life.free_some();
+        }
+        life.commit();
+    }
+    let image = life.media.after_power_cut(|| true);
+    let (head, bodies) = (life.log.durable().seq, std::mem::take(&mut life.bodies));
+    for slot in [0, super::layout::SLOT_BYTES as usize] {
+        let mut damaged = image.clone();
+        damaged[slot + 100] ^= 1;
+        let life = Life::begin(damaged, bodies.clone(), Seq(head.0 - 1));
+        assert_eq!((life.report.header, life.log.appended().seq), (super::HeaderSource::OneSlot, head));
+        life.check_recovery("with one slot");
+    }
+}
+
+#[test]
+fn a_file_of_format_version_1_is_taken_over() {
+    let mut image = include_bytes!("../../tests/data/ring-format-1.bin").to_vec();
+    image.resize(1 << 20, 0);
+    let life = Life::begin(image, Vec::new(), Seq(0));
+    assert_eq!((life.found.len(), life.report.records, life.report.pending_rows), (21, 21, 21));
+    assert_eq!((life.report.header, life.report.gaps.len()), (super::HeaderSource::Slots, 0));
+    let rows = crate::entry::Rows::decode(&life.found[20].1).unwrap();
+    assert_eq!(rows.table, "sensors");
+    // It is of the present version now, and goes on as such.
+    let image = life.media.after_power_cut(|| true);
+    assert_eq!(image[8], super::layout::FORMAT_VERSION as u8);
+    let again = Life::begin(image, Vec::new(), Seq(0));
+    assert_eq!((again.found.len(), again.log.intake().rows), (21, 21));
+}
+
+#[test]
+fn what_a_damaged_stretch_held_is_told_as_far_as_it_can_be() {
+    let table = |name: &str, rows: u16| {
+        let row = crate::point::Row { time: Some(crate::point::Timestamp(1)), ..Default::default() };
+        let mut body = Vec::new();
+        crate::entry::encode_rows(name, &vec![row; usize::from(rows)], &mut body).unwrap();
+        body
+    };
+    let life = Life::begin(empty(), Vec::new(), Seq(0));
+    let mut places = Vec::new();
+    for (number, name) in ["one", "two", "one", "one", "two"].into_iter().enumerate() {
+        let body = table(name, number as u16 + 1);
+        let part = Part { kind: Kind::Rows, table_hash: super::table_hash(name), rows: number as u16 + 1, body: &body };
+        places.push(life.log.appended());
+        life.log.append(&[part], Received::default()).unwrap();
+        life.log.commit(true).unwrap();
+    }
+    let mut image = life.media.after_power_cut(|| true);
+    // A byte of the second record's body, and one of the fourth's header.
+    image[(DATA_START + places[1].pos.0) as usize + 60] ^= 1;
+    image[(DATA_START + places[3].pos.0) as usize + 20] = 99;
+    let life = Life::begin(image, Vec::new(), Seq(0));
+    let [second, fourth] = &life.report.gaps[..] else { panic!("{:?}", life.report) };
+    assert_eq!((second.first, second.last, second.from), (Seq(2), Seq(2), places[1].pos));
+    assert!(second.bytes > 0 && second.bytes < SECTOR_BYTES, "the commit behind it is intact: {second:?}");
+    assert_eq!((&second.tables[..], second.unknown), (&["two".to_owned()][..], 0));
+    assert_eq!((fourth.first, &fourth.tables[..], fourth.unknown), (Seq(4), &[][..], 1));
+    assert_eq!(life.report.lost_rows, 2 + 4);
+}
+
+#[test]
+fn another_size_in_the_configuration_is_refused_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |size: u64| {
+        let path = directory.path().join("ring");
+        let settings = crate::config::settings::Ring { path, size: crate::config::Bytes(size), ..Default::default() };
+        let heartbeat = crate::observe::heartbeat::Heartbeats::new(clock()).register("test");
+        super::Ring::open(&settings, Duration::ZERO, clock(), heartbeat, &mut |_| {}, &mut |_| {}).unwrap()
+    };
+    let closed = |size: u64| {
+        let Opened { ring, report } = open(size);
+        ring.close().unwrap();
+        (report.created, report.other_size, ring.status().size_bytes)
+    };
+    assert_eq!(closed(1 << 20), (true, None, 1 << 20));
+    for size in [1 << 19, 1 << 21] {
+        assert_eq!(closed(size), (false, Some(1 << 20), 1 << 20));
+    }
+    assert_eq!(open(1 << 20).report.other_size, None);
 }

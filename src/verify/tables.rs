@@ -74,7 +74,7 @@ fn await_apply(sql: &Sql, table: &str) -> Result<Option<String>, SqlError> {
     let deadline = Instant::now() + APPLY_WAIT;
     let mut target = None;
     loop {
-        let answer = sql.query(&statement::apply_state(table))?;
+        let answer = sql.query(&statement::wal_state(table))?;
         let Some(row) = answer.rows.first() else { return Ok(None) };
         if row.get(2).and_then(Json::as_bool) == Some(true) {
             return Ok(Some(format!(

@@ -18,7 +18,7 @@ pub(super) fn routes() -> Router<Context> {
     Router::new().route("/v1/flush", post(flush)).merge(super::replay::routes()).route_layer(from_fn(admin_only))
 }
 
-async fn admin_only(Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+pub(super) async fn admin_only(Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
     if peer.is_admin() {
         return next.run(request).await;
     }

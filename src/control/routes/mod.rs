@@ -1,7 +1,9 @@
 //! The routes and their answers.
 
 mod admin;
+mod quarantine;
 mod replay;
+mod ring;
 
 use std::sync::Arc;
 
@@ -39,7 +41,8 @@ type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// Every route.
 pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    complete(reading().merge(admin::routes()), app, stop)
+    let routes = reading().merge(admin::routes()).merge(quarantine::reading()).merge(quarantine::administering());
+    complete(routes, app, stop)
 }
 
 /// The routes that change nothing, for browsers on this machine too: a request must name the machine by a loopback name, so
@@ -53,6 +56,7 @@ fn reading() -> Router<Context> {
         .route("/v1/latest", get(latest))
         .route("/v1/watch", get(watch_series))
         .route("/v1/status", get(status))
+        .route("/v1/ring", get(ring::info))
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
@@ -114,13 +118,13 @@ async fn unknown(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         detail,
-        "routes: /v1/latest, /v1/watch, /v1/status, /metrics, /healthz, /readyz, POST /v1/flush, /v1/replay",
+        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /v1/flush, /v1/replay",
     )
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
     let detail = format!("{} does not take {}", request.uri().path(), request.method());
-    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read; only /v1/flush and /v1/replay take POST")
+    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read, POST to change something")
 }
 
 async fn loopback_only(headers: HeaderMap, request: Request, next: Next) -> Response {

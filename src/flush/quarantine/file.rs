@@ -1,9 +1,9 @@
-//! One quarantine file: reading it past damage, and appending at a known place.
+//! One quarantine file as it is written: appending at a known place, and keeping what is damaged.
 
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, BufReader, Read, Seek},
+    io::{self, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -13,14 +13,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::format::{self, Entry, HEADER, MAX_ENTRY_BYTES, PREFIX_BYTES};
+use super::format::{HEADER_BYTES, STATE_AT, TAKEN_OUT, encode_header};
 
 /// Unwritten bytes are written out beyond this.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Files and ends of files that are kept for being damaged.
 const MAX_DAMAGED: usize = 16;
-/// Places looked at closely behind a damaged entry.
-const MAX_TRIES: usize = 4_096;
 
 /// `path` with more at the end of its name.
 pub fn beside(path: &Path, end: &str) -> PathBuf {
@@ -51,18 +49,20 @@ pub struct Appender {
 
 impl Appender {
     /// An empty file, with whatever was there gone.
-    pub fn create(path: &Path, reserve: u64) -> io::Result<Self> {
+    pub fn create(path: &Path, reserve: u64, number: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        file.write_all_at(&HEADER, 0)?;
-        Self::new(file, HEADER.len() as u64, reserve, path)
+        file.write_all_at(&encode_header(number), 0)?;
+        Self::new(file, HEADER_BYTES as u64, reserve, path)
     }
 
-    /// Goes on at `end` of an existing file; what follows is cut off.
-    pub fn resume(path: &Path, end: u64, reserve: u64) -> io::Result<Self> {
+    /// Goes on at `end` of an existing file; what follows is cut off. Its header is made one of the present version.
+    pub fn resume(path: &Path, end: u64, reserve: u64, number: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         if file.metadata()?.len() != end {
             file.set_len(end)?;
         }
+        // It lies within a sector, and where it is the same nothing changes.
+        file.write_all_at(&encode_header(number), 0)?;
         Self::new(file, end, reserve, path)
     }
 
@@ -108,6 +108,28 @@ impl Appender {
         Ok(())
     }
 
+    /// Where the bytes that are written out end.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Another handle on the file, for reading at places.
+    pub fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Takes the entry out that begins at a place; durable after the next [`Self::sync`].
+    pub fn take_out(&mut self, at: u64) -> io::Result<()> {
+        take_out(&self.file, at)?;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Ends appending; everything has to be written. The handle that is left can still take entries out.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
     /// Makes everything pushed durable.
     pub fn sync(&mut self) -> io::Result<()> {
         if self.unsynced {
@@ -125,6 +147,11 @@ impl Appender {
     }
 }
 
+/// Takes the entry out that begins at a place of a file: one byte, so that a crash leaves it in or out.
+pub fn take_out(file: &File, at: u64) -> io::Result<()> {
+    file.write_all_at(&[TAKEN_OUT], at + STATE_AT)
+}
+
 /// Sets space aside without changing the file's length, so that a disk that fills up later does not stop the quarantine.
 fn reserve_space(file: &File, bytes: u64, path: &Path) {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
@@ -133,98 +160,6 @@ fn reserve_space(file: &File, bytes: u64, path: &Path) {
             tracing::error!(path = %path.display(), bytes, "cannot set space aside for the quarantine: {error}; free some space");
         }
     }
-}
-
-/// What a file looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// There is none, or one whose creation a crash cut short.
-    Nothing,
-    /// Something that is no quarantine file.
-    Foreign,
-    /// A quarantine file.
-    Entries {
-        /// Where its last intact entry ends.
-        end: u64,
-        /// Its length.
-        length: u64,
-    },
-}
-
-/// Calls `each` with every intact entry of a file and its length in bytes. A damaged one is passed over where the next
-/// can be found.
-pub fn scan(path: &Path, each: &mut dyn FnMut(&Entry<'_>, u64)) -> io::Result<Found> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(error),
-    };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let length = metadata.len();
-    let mut reader = BufReader::new(&file);
-    let mut header = Vec::new();
-    reader.by_ref().take(HEADER.len() as u64).read_to_end(&mut header)?;
-    if header != HEADER {
-        let unborn = length <= HEADER.len() as u64 && (HEADER.starts_with(&header) || header.iter().all(|b| *b == 0));
-        return Ok(if unborn { Found::Nothing } else { Found::Foreign });
-    }
-    let (mut at, mut end, mut bytes) = (HEADER.len() as u64, HEADER.len() as u64, Vec::new());
-    while at < length {
-        if let Some((entry, size)) = read_entry(&mut reader, &mut bytes)? {
-            each(&entry, size);
-            at += size;
-            end = at;
-            continue;
-        }
-        let Some(next) = next_entry(&file, at, length)? else { break };
-        tracing::error!(path = %path.display(), at, bytes = next - at, "a damaged stretch in the quarantine is passed over");
-        reader.seek(io::SeekFrom::Start(next))?;
-        at = next;
-    }
-    Ok(Found::Entries { end, length })
-}
-
-/// The entry at the reader's place and its size; none when it is damaged or cut short.
-fn read_entry<'b>(reader: &mut impl Read, bytes: &'b mut Vec<u8>) -> io::Result<Option<(Entry<'b>, u64)>> {
-    let mut prefix = [0; PREFIX_BYTES];
-    if !filled(reader, &mut prefix)? {
-        return Ok(None);
-    }
-    let Some((len, crc)) = format::decode_prefix(prefix) else { return Ok(None) };
-    bytes.resize(len, 0);
-    if !filled(reader, bytes)? {
-        return Ok(None);
-    }
-    Ok(format::decode(bytes, crc).map(|entry| (entry, (PREFIX_BYTES + len) as u64)))
-}
-
-/// Reads a buffer full; false at the file's end.
-fn filled(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
-    match reader.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Where the next intact entry begins behind a damaged one at `at`, looked for as far as an entry can reach.
-fn next_entry(file: &File, at: u64, length: u64) -> io::Result<Option<u64>> {
-    let reach = 2 * (PREFIX_BYTES + MAX_ENTRY_BYTES) as u64;
-    let mut window = vec![0; (length - at).min(reach) as usize];
-    file.read_exact_at(&mut window, at)?;
-    let entry_at = |place: usize| -> Option<Option<usize>> {
-        let (prefix, rest) = window.get(place..)?.split_first_chunk()?;
-        let (len, crc) = format::decode_prefix(*prefix)?;
-        let body = rest.get(..len)?;
-        Some(format::decode(body, crc).map(|_| place))
-    };
-    // Where only what the checksum covers is damaged, the length tells; so nothing inside the entry is taken for another.
-    let by_length = window.split_first_chunk().and_then(|(prefix, _)| format::decode_prefix(*prefix));
-    let places = by_length.map(|(len, _)| PREFIX_BYTES + len).into_iter().chain(1..=PREFIX_BYTES + MAX_ENTRY_BYTES);
-    Ok(places.filter_map(entry_at).take(MAX_TRIES).flatten().next().map(|place| at + place as u64))
 }
 
 /// Moves a file that is none of the quarantine's out of the way; it is never written to.

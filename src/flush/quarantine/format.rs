@@ -1,10 +1,12 @@
 //! Bytes of a quarantine file (pure). Integers are little-endian.
 //!
-//! A file begins with `forebayQ`, a version (u32) and 4 zero bytes; entries follow without gaps:
+//! A file begins with `forebayQ`, a version (u32) and its number (u32), which is one more than the file's before it; entries follow
+//! without gaps:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 | length of what follows the checksum |
+//! | 3 | length of what follows the checksum |
+//! | 1 | 0, or `0xA5` once the entry has been taken out |
 //! | 4 | crc32c of what follows |
 //! | 8 | ring id |
 //! | 8 | seq |
@@ -14,11 +16,24 @@
 //! | 2 + n | reason |
 //! | 2 + n | table, or topic of a dead letter |
 //! | rest | body: one row as in a rows record, or a dead letter's payload |
+//!
+//! An entry is taken out by that one byte alone, written in its place: a crash leaves the old byte or the new one. What has been taken
+//! out still says that it was set aside, so that its record, when it is read again, is neither sent nor set aside a second time.
+//!
+//! Version 1 has zeros for the number and knows no entries taken out; it is made version 2 by writing its header anew.
 
 use crate::{point::Timestamp, ring::Seq};
 
-/// First bytes of a file.
-pub const HEADER: [u8; 16] = *b"forebayQ\x01\0\0\0\0\0\0\0";
+/// Bytes of a file's header.
+pub const HEADER_BYTES: usize = 16;
+const MAGIC: [u8; 8] = *b"forebayQ";
+const VERSION: u32 = 2;
+/// A version that is still read.
+const NUMBERLESS_VERSION: u32 = 1;
+/// Where in an entry the byte lies that says whether it has been taken out.
+pub const STATE_AT: u64 = 3;
+/// Its value once it has been. Bits that flip by themselves are unlikely to make it.
+pub const TAKEN_OUT: u8 = 0xA5;
 /// Bytes before an entry's checksummed part.
 pub const PREFIX_BYTES: usize = 8;
 /// Largest entry, prefix left out; what is longer has its body cut.
@@ -28,6 +43,38 @@ pub const MAX_REASON_BYTES: usize = 1024;
 /// Row number of an entry that is a dead letter.
 pub const DEAD_LETTER: u16 = u16::MAX;
 const FIXED_BYTES: usize = 8 + 8 + 2 + 8 + 8 + 2 + 2;
+
+/// What a file's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The file's number; none in version 1.
+    pub number: Option<u32>,
+}
+
+/// The first bytes of a file.
+pub fn encode_header(number: u32) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..].copy_from_slice(&number.to_le_bytes());
+    header
+}
+
+/// Reads the first bytes of a file; none when it is no quarantine file, or one of a version that is not known.
+pub fn decode_header(bytes: [u8; HEADER_BYTES]) -> Option<Header> {
+    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    match (bytes[..8] == MAGIC, word(8), word(12)) {
+        (true, VERSION, number) => Some(Header { number: Some(number) }),
+        (true, NUMBERLESS_VERSION, 0) => Some(Header { number: None }),
+        _ => None,
+    }
+}
+
+/// Whether a crash while a file was created may have left it like this: it is no longer than a header.
+pub fn is_unborn(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(12);
+    encode_header(0)[..known] == bytes[..known] || bytes.iter().all(|byte| *byte == 0)
+}
 
 /// What an entry is of; an entry is set aside once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,11 +125,30 @@ pub fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
     prefix[4..].copy_from_slice(&crc32c::crc32c(rest).to_le_bytes());
 }
 
-/// Length of the checksummed part and its checksum, when the length is one an entry can have.
-pub fn decode_prefix(prefix: [u8; PREFIX_BYTES]) -> Option<(usize, u32)> {
-    let [l0, l1, l2, l3, c0, c1, c2, c3] = prefix;
-    let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    (FIXED_BYTES..=MAX_ENTRY_BYTES).contains(&len).then_some((len, u32::from_le_bytes([c0, c1, c2, c3])))
+/// The bytes before an entry's checksummed part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// Bytes of the checksummed part.
+    pub len: usize,
+    /// Its checksum.
+    pub crc: u32,
+    /// Whether the entry has been taken out.
+    pub taken_out: bool,
+}
+
+impl Prefix {
+    /// Reads a prefix; none when it is not one an entry can have.
+    pub fn decode(bytes: [u8; PREFIX_BYTES]) -> Option<Self> {
+        let [l0, l1, l2, state, c0, c1, c2, c3] = bytes;
+        let len = u32::from_le_bytes([l0, l1, l2, 0]) as usize;
+        let known = (FIXED_BYTES..=MAX_ENTRY_BYTES).contains(&len) && matches!(state, 0 | TAKEN_OUT);
+        known.then_some(Self { len, crc: u32::from_le_bytes([c0, c1, c2, c3]), taken_out: state == TAKEN_OUT })
+    }
+
+    /// Bytes of the whole entry.
+    pub fn entry_bytes(&self) -> u64 {
+        (PREFIX_BYTES + self.len) as u64
+    }
 }
 
 /// Reads the checksummed part of an entry; none when it is damaged.
@@ -120,8 +186,31 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Option<Entry<'_>> {
         let (prefix, rest) = bytes.split_first_chunk()?;
-        let (len, crc) = decode_prefix(*prefix)?;
-        decode(rest.get(..len)?, crc)
+        let prefix = Prefix::decode(*prefix)?;
+        decode(rest.get(..prefix.len)?, prefix.crc)
+    }
+
+    #[test]
+    fn headers_tell_version_and_number() {
+        assert_eq!(decode_header(encode_header(7)), Some(Header { number: Some(7) }));
+        assert_eq!(decode_header(*b"forebayQ\x01\0\0\0\0\0\0\0"), Some(Header { number: None }));
+        assert_eq!(decode_header(*b"forebayQ\x03\0\0\0\0\0\0\0"), None);
+        let header = encode_header(7);
+        assert!(
+            (0..HEADER_BYTES).all(|cut| is_unborn(&header[..cut])) && is_unborn(&[0; 16]) && !is_unborn(b"rubbish")
+        );
+    }
+
+    #[test]
+    fn no_single_bit_takes_an_entry_out() {
+        let mut bytes = [64, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(Prefix::decode(bytes), Some(Prefix { len: 64, crc: 0x0403_0201, taken_out: false }));
+        for bit in 0..8 {
+            bytes[STATE_AT as usize] = 1 << bit;
+            assert_eq!(Prefix::decode(bytes), None);
+        }
+        bytes[STATE_AT as usize] = TAKEN_OUT;
+        assert!(Prefix::decode(bytes).unwrap().taken_out);
     }
 
     proptest! {

@@ -4,23 +4,43 @@
 //! out, so the newest are always kept. Both halves have their space on the disk from the start. Damage never stops a
 //! start, and nothing is thrown away for being damaged: what cannot be read is moved or copied to `path.damaged-N`.
 
+mod discard;
 mod file;
 pub mod format;
+mod id;
+mod scan;
+mod select;
+mod snapshot;
+pub mod view;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    fs::{self, File},
+    io,
+    ops::ControlFlow,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use self::file::{Appender, Found, beside, copy_aside, move_aside, scan, sync_directory};
-pub use self::format::{DEAD_LETTER, Entry, Key};
+pub use self::{
+    discard::{Discarded, discard},
+    format::{DEAD_LETTER, Entry, Key},
+    id::{Id, IdError},
+    select::{Kind, Selection},
+    snapshot::{Cursor, Newest, Owned, Place, PlaceError, Snapshot, Summary},
+};
+use self::{
+    file::{Appender, beside, copy_aside, move_aside, sync_directory},
+    scan::{FIRST_ENTRY_AT, Found, Item},
+};
 use super::status::QuarantineStatus;
 use crate::{config::settings, point::Timestamp};
 
 /// Reasons told apart in the status; entries with others are counted together.
 const MAX_REASONS: usize = 200;
+/// Under which they are counted.
+const OTHER_REASONS: &str = "other reasons";
 /// Reasons shown in the status.
 const SHOWN_REASONS: usize = 10;
 /// Bytes of a reason that tell it from others in the status.
@@ -46,8 +66,21 @@ impl Tally {
         if let Some(count) = self.reasons.get_mut(reason) {
             *count += 1;
         } else {
-            let name = if self.reasons.len() < MAX_REASONS { reason } else { "other reasons" };
+            let name = if self.reasons.len() < MAX_REASONS { reason } else { OTHER_REASONS };
             *self.reasons.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Undoes [`Self::count`] for an entry that has been taken out; its bytes stay until its file goes.
+    fn uncount(&mut self, entry: &Entry<'_>) {
+        self.entries = self.entries.saturating_sub(1);
+        let reason = &entry.reason[..entry.reason.floor_char_boundary(REASON_BYTES)];
+        let name = if self.reasons.contains_key(reason) { reason } else { OTHER_REASONS };
+        if let Some(count) = self.reasons.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.reasons.remove(name);
+            }
         }
     }
 }
@@ -55,6 +88,10 @@ impl Tally {
 #[derive(Debug)]
 struct Inner {
     file: Appender,
+    /// The file's number.
+    number: u32,
+    /// The file before it and its number; none while a change of files has gone half way.
+    old_file: Option<(u32, File)>,
     scratch: Vec<u8>,
     now: Tally,
     old: Tally,
@@ -69,7 +106,7 @@ pub struct Quarantine {
     inner: Mutex<Inner>,
 }
 
-/// What is found to be in quarantine at a start.
+/// What is found to be in quarantine at a start, or to have been taken out of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// The row.
@@ -82,42 +119,82 @@ fn old_path(path: &Path) -> PathBuf {
     beside(path, ".old")
 }
 
-/// Reads a file's entries and opens it for appending, created where there is none.
-fn open_file(path: &Path, reserve: u64, held: &mut Vec<Held>) -> io::Result<(Appender, Tally)> {
+/// Number of a file that has none written down.
+const FIRST_NUMBER: u32 = 1;
+
+/// A file that is open, with what is in it.
+struct Opened {
+    file: Appender,
+    number: u32,
+    tally: Tally,
+}
+
+/// Reads a file's entries and opens it for appending, created where there is none. It gets at least the number `least`.
+fn open_file(path: &Path, reserve: u64, least: u32, held: &mut Vec<Held>) -> io::Result<Opened> {
+    let found = match File::open(path) {
+        Ok(file) => Some((scan::look(&file)?, file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
     let mut tally = Tally::default();
-    let found = scan(path, &mut |entry, bytes| {
-        tally.count(entry, bytes);
-        held.push(Held { key: entry.key, received: entry.received });
-    })?;
+    let mut number = least;
     let file = match found {
-        Found::Entries { end, length } => {
+        Some((Found::Entries { number: own, length }, file)) => {
+            number = own.map_or(least, |own| own.max(least));
+            let end = read_all(path, &file, length, &mut tally, held)?;
             if end < length {
                 copy_aside(path, end)?;
             }
-            Appender::resume(path, end, reserve)?
+            Appender::resume(path, end, reserve, number)?
         }
-        Found::Foreign => {
+        Some((Found::Foreign, _)) => {
             move_aside(path)?;
-            Appender::create(path, reserve)?
+            Appender::create(path, reserve, number)?
         }
-        Found::Nothing => Appender::create(path, reserve)?,
+        Some((Found::Unborn, _)) | None => Appender::create(path, reserve, number)?,
     };
     tally.bytes = file.len();
-    Ok((file, tally))
+    Ok(Opened { file, number, tally })
+}
+
+/// Takes note of everything in a file; returns where its last intact entry ends.
+fn read_all(path: &Path, file: &File, length: u64, tally: &mut Tally, held: &mut Vec<Held>) -> io::Result<u64> {
+    scan::scan(file, FIRST_ENTRY_AT, length, &mut |item| {
+        match item {
+            Item::Entry(found) => {
+                if !found.taken_out {
+                    tally.count(&found.entry, found.bytes);
+                }
+                held.push(Held { key: found.entry.key, received: found.entry.received });
+            }
+            Item::Damage { at, bytes } => {
+                tracing::error!(path = %path.display(), at, bytes, "a damaged stretch in the quarantine is passed over");
+            }
+        }
+        ControlFlow::Continue(())
+    })
 }
 
 impl Quarantine {
-    /// Opens the files, creates what is missing, and returns what is in them.
+    /// Opens the files, creates what is missing, and returns what is in them or was taken out of them.
     ///
     /// Damage and whatever is no quarantine file are kept beside them and reported in the log.
     pub fn open(settings: &settings::Quarantine) -> io::Result<(Self, Vec<Held>)> {
         let path = settings.path.clone();
         let half_bytes = settings.size.0.max(LEAST_SIZE_BYTES) / 2;
         let mut held = Vec::new();
-        let (_, old) = open_file(&old_path(&path), half_bytes, &mut held)?;
-        let (file, now) = open_file(&path, half_bytes, &mut held)?;
+        let old = open_file(&old_path(&path), half_bytes, FIRST_NUMBER, &mut held)?;
+        let now = open_file(&path, half_bytes, old.number.saturating_add(1), &mut held)?;
         sync_directory(&path)?;
-        let inner = Inner { file, scratch: Vec::new(), now, old, pushed_out: 0 };
+        let inner = Inner {
+            file: now.file,
+            number: now.number,
+            old_file: Some((old.number, old.file.into_file())),
+            scratch: Vec::new(),
+            now: now.tally,
+            old: old.tally,
+            pushed_out: 0,
+        };
         Ok((Self { path, half_bytes, inner: Mutex::new(inner) }, held))
     }
 
@@ -167,13 +244,15 @@ impl Quarantine {
             fs::remove_file(&old)?;
         }
         inner.pushed_out += std::mem::take(&mut inner.old).entries;
-        let file = Appender::create(&next, self.half_bytes)?;
+        inner.old_file = None;
+        let file = Appender::create(&next, self.half_bytes, inner.number.saturating_add(1))?;
         if in_place {
             fs::rename(&self.path, &old)?;
         }
         fs::rename(&next, &self.path)?;
         sync_directory(&self.path)?;
-        inner.file = file;
+        inner.old_file = Some((inner.number, std::mem::replace(&mut inner.file, file).into_file()));
+        inner.number = inner.number.saturating_add(1);
         inner.old = std::mem::take(&mut inner.now);
         inner.now.bytes = inner.file.len();
         tracing::warn!(pushed_out = inner.pushed_out, "the quarantine is full: its older half made room");
@@ -198,21 +277,129 @@ impl Quarantine {
         }
     }
 
-    /// Calls `each` with every entry, oldest first.
-    pub fn read(&self, each: &mut dyn FnMut(&Entry<'_>)) -> io::Result<()> {
-        self.lock().file.write_out()?;
-        read_files(&self.path, each)
+    /// Most bytes its files may have together.
+    pub fn size_bytes(&self) -> u64 {
+        2 * self.half_bytes
+    }
+
+    /// What is in it now, to be read without holding up who pushes.
+    pub fn snapshot(&self) -> io::Result<Snapshot> {
+        let mut inner = self.lock();
+        if let Err(error) = inner.file.write_out() {
+            tracing::warn!(%error, "the newest entries of the quarantine cannot be written, and so are not read either");
+        }
+        let mut snapshot = Snapshot::default();
+        if let Some((number, file)) = &inner.old_file {
+            snapshot.add(*number, file.try_clone()?, file.metadata()?.len());
+        }
+        snapshot.add(inner.number, inner.file.handle()?, inner.file.end());
+        Ok(snapshot)
+    }
+
+    /// Takes entries out for good; durable on return. Returns how many were in: one that was pushed out or taken out meanwhile is not.
+    ///
+    /// On an error some of them may be out.
+    pub fn take_out(&self, entries: &[(Place, Id)]) -> io::Result<u64> {
+        let mut inner = self.lock();
+        let (mut taken, mut old_touched) = (0, false);
+        for (place, id) in entries {
+            let is_old = match &inner.old_file {
+                Some((number, _)) if *number == place.file => true,
+                _ if inner.number == place.file => false,
+                _ => continue,
+            };
+            let file = match &inner.old_file {
+                Some((_, file)) if is_old => file.try_clone()?,
+                _ => inner.file.handle()?,
+            };
+            let Inner { file: appender, now, old, .. } = &mut *inner;
+            let done = scan::entry_at(&file, place.at, |found| {
+                if found.taken_out || Id::from(&found.entry) != *id {
+                    return Ok(0);
+                }
+                if is_old {
+                    file::take_out(&file, place.at)?;
+                    old.uncount(&found.entry);
+                } else {
+                    appender.take_out(place.at)?;
+                    now.uncount(&found.entry);
+                }
+                Ok::<_, io::Error>(1)
+            })?;
+            taken += done.transpose()?.unwrap_or(0);
+            old_touched |= is_old;
+        }
+        if old_touched && let Some((_, file)) = &inner.old_file {
+            file.sync_data()?;
+        }
+        inner.file.sync()?;
+        Ok(taken)
     }
 }
 
-/// Calls `each` with every entry of a quarantine that no daemon has open, oldest first.
-pub fn read_files(path: &Path, each: &mut dyn FnMut(&Entry<'_>)) -> io::Result<()> {
+/// What is in a quarantine that no daemon has open; what cannot be read of it is said in `complaints`.
+pub fn snapshot_of(path: &Path, complaints: &mut Vec<String>) -> io::Result<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    let mut least = FIRST_NUMBER;
     for path in [old_path(path), path.to_owned()] {
-        if scan(&path, &mut |entry, _| each(entry))? == Found::Foreign {
-            tracing::error!(path = %path.display(), "this is no quarantine file, or one whose start is damaged");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                least = least.saturating_add(1);
+                continue;
+            }
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        };
+        match scan::look(&file)? {
+            Found::Entries { number, length } => {
+                let number = number.map_or(least, |number| number.max(least));
+                snapshot.add(number, file, length);
+                least = number.saturating_add(1);
+            }
+            Found::Unborn => least = least.saturating_add(1),
+            Found::Foreign => {
+                least = least.saturating_add(1);
+                complaints.push(format!(
+                    "{} is no quarantine file, one of another version, or its start is damaged; it is left out",
+                    path.display()
+                ));
+            }
         }
     }
-    Ok(())
+    Ok(snapshot)
+}
+
+/// [`Quarantine::take_out`] for a quarantine that no daemon has open. (Taking out writes single bytes in their places, so even a
+/// daemon that starts meanwhile comes to no harm.)
+pub fn take_out_of(path: &Path, entries: &[(Place, Id)]) -> io::Result<u64> {
+    let mut complaints = Vec::new();
+    let snapshot = snapshot_of(path, &mut complaints)?;
+    let mut taken = 0;
+    for path in [old_path(path), path.to_owned()] {
+        let file = match File::options().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        };
+        let Some(number) = snapshot.number_of(&file)? else { continue };
+        let mut touched = false;
+        for (place, id) in entries.iter().filter(|(place, _)| place.file == number) {
+            let is_in = scan::entry_at(&file, place.at, |found| !found.taken_out && Id::from(&found.entry) == *id)?;
+            if is_in == Some(true) {
+                if !touched {
+                    // Entries taken out are of the present version.
+                    file.write_all_at(&format::encode_header(number), 0)?;
+                    touched = true;
+                }
+                file::take_out(&file, place.at)?;
+                taken += 1;
+            }
+        }
+        if touched {
+            file.sync_data()?;
+        }
+    }
+    Ok(taken)
 }
 
 #[cfg(test)]
@@ -230,161 +417,4 @@ impl Quarantine {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{FileExt, MetadataExt};
-
-    use super::*;
-    use crate::{config::Bytes, ring::Seq};
-
-    fn push(quarantine: &Quarantine, seq: u64, body: &[u8]) -> io::Result<()> {
-        let key = Key { ring_id: 9, seq: Seq(seq), row: 0 };
-        let entry = Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "bad", origin: "t", body };
-        quarantine.push(&entry)
-    }
-
-    fn settings(directory: &Path) -> settings::Quarantine {
-        settings::Quarantine { path: directory.join("q"), size: Bytes::kib(256) }
-    }
-
-    fn seqs(settings: &settings::Quarantine) -> Vec<u64> {
-        Quarantine::open(settings).unwrap().1.iter().map(|held| held.key.seq.0).collect()
-    }
-
-    /// A quarantine of entries 1 to `count`, closed.
-    fn filled(settings: &settings::Quarantine, count: u64) {
-        let (quarantine, _) = Quarantine::open(settings).unwrap();
-        (1..=count).for_each(|seq| push(&quarantine, seq, b"x").unwrap());
-        quarantine.sync().unwrap();
-    }
-
-    #[test]
-    fn entries_outlive_a_start() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        filled(&settings, 3);
-        let (quarantine, held) = Quarantine::open(&settings).unwrap();
-        assert_eq!(held.len(), 3);
-        assert!(held.iter().all(|held| held.received == Timestamp(3)));
-        let status = quarantine.status();
-        assert_eq!((status.entries, status.reasons), (3, vec![("bad".to_owned(), 3)]));
-        push(&quarantine, 4, b"y").unwrap();
-        let mut seqs = Vec::new();
-        quarantine.read(&mut |entry| seqs.push(entry.key.seq.0)).unwrap();
-        assert_eq!(seqs, [1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn the_oldest_are_pushed_out_and_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        let (quarantine, _) = Quarantine::open(&settings).unwrap();
-        (1..=1_000).for_each(|seq| push(&quarantine, seq, &[7; 1_000]).unwrap());
-        quarantine.sync().unwrap();
-        let status = quarantine.status();
-        assert_eq!(status.entries + status.pushed_out, 1_000);
-        assert!(status.bytes <= 256 << 10 && status.entries > 100, "{status:?}");
-        let on_disk =
-            fs::metadata(&settings.path).unwrap().len() + fs::metadata(old_path(&settings.path)).unwrap().len();
-        assert!(on_disk <= status.bytes, "{on_disk}");
-        let seqs = seqs(&settings);
-        assert_eq!((seqs.last(), seqs.len() as u64), (Some(&1_000), status.entries));
-    }
-
-    #[test]
-    fn both_halves_have_their_space_from_the_start() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        let _quarantine = Quarantine::open(&settings).unwrap();
-        for path in [settings.path.clone(), old_path(&settings.path)] {
-            let metadata = fs::metadata(path).unwrap();
-            assert!(metadata.blocks() * 512 >= 128 << 10, "{metadata:?}");
-        }
-    }
-
-    #[test]
-    fn a_full_disk_takes_nothing_and_loses_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        let (quarantine, _) = Quarantine::open(&settings).unwrap();
-        push(&quarantine, 1, b"x").unwrap();
-        quarantine.sync().unwrap();
-        push(&quarantine, 2, b"y").unwrap();
-        let file = quarantine.fill_disk();
-        assert!(quarantine.sync().is_err());
-        // Beyond the buffer each push has to write; tried again and again it is neither kept nor counted.
-        for _ in 0..100 {
-            assert!(push(&quarantine, 3, &vec![7; 70 << 10]).is_err());
-        }
-        assert_eq!(quarantine.status().entries, 2);
-        // As a write that got half way leaves it.
-        let end = file.metadata().unwrap().len();
-        file.write_all_at(&[9; 30], end).unwrap();
-        quarantine.free_disk(file);
-        push(&quarantine, 3, b"z").unwrap();
-        quarantine.sync().unwrap();
-        drop(quarantine);
-        assert_eq!(seqs(&settings), [1, 2, 3]);
-        assert!(!beside(&settings.path, ".damaged-1").exists());
-    }
-
-    #[test]
-    fn a_change_of_files_that_fails_can_be_made_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        let (quarantine, _) = Quarantine::open(&settings).unwrap();
-        (1..=200).for_each(|seq| push(&quarantine, seq, &[7; 1_000]).unwrap());
-        // The new file cannot be created while a directory has its name.
-        let blocked = beside(&settings.path, ".new");
-        fs::create_dir(&blocked).unwrap();
-        let mut next = 201;
-        while push(&quarantine, next, &[7; 1_000]).is_ok() {
-            next += 1;
-        }
-        assert!(push(&quarantine, next, &[7; 1_000]).is_err());
-        fs::remove_dir(&blocked).unwrap();
-        // As if the second rename had failed the last time.
-        fs::rename(&settings.path, old_path(&settings.path)).unwrap();
-        (next..next + 3).for_each(|seq| push(&quarantine, seq, &[7; 1_000]).unwrap());
-        quarantine.sync().unwrap();
-        assert_eq!(seqs(&settings).last(), Some(&(next + 2)));
-        assert!(seqs(&settings).len() > 100);
-    }
-
-    #[test]
-    fn what_is_no_quarantine_is_moved_and_not_touched() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        for (n, what) in [b"rubbish".as_slice(), &[1; 5_000]].into_iter().enumerate() {
-            fs::write(&settings.path, what).unwrap();
-            assert!(seqs(&settings).is_empty());
-            assert_eq!(fs::read(beside(&settings.path, &format!(".damaged-{}", n + 1))).unwrap(), what);
-        }
-        for n in 3..=16 {
-            fs::write(beside(&settings.path, &format!(".damaged-{n}")), b"").unwrap();
-        }
-        fs::write(&settings.path, b"rubbish").unwrap();
-        assert!(Quarantine::open(&settings).is_err());
-        assert_eq!(fs::read(&settings.path).unwrap(), b"rubbish");
-    }
-
-    #[test]
-    fn a_flipped_bit_costs_one_entry_and_a_torn_end_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(directory.path());
-        filled(&settings, 4);
-        let intact = fs::read(&settings.path).unwrap();
-        let entry = (intact.len() - 16) / 4;
-        for at in [0, 1, 3, 5, 20, entry - 1] {
-            let mut bytes = intact.clone();
-            bytes[16 + entry + at] ^= 0x10;
-            fs::write(&settings.path, &bytes).unwrap();
-            assert_eq!(seqs(&settings), [1, 3, 4], "byte {at}");
-            assert_eq!(fs::read(&settings.path).unwrap(), bytes);
-        }
-        fs::write(&settings.path, &intact[..intact.len() - 5]).unwrap();
-        assert_eq!(seqs(&settings), [1, 2, 3]);
-        assert_eq!(fs::read(beside(&settings.path, ".damaged-1")).unwrap().len(), entry - 5);
-        filled(&settings, 1);
-        assert_eq!(seqs(&settings), [1, 2, 3, 1]);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! The header slots.
 
 use super::{
-    FORMAT_VERSION, MAGIC, SECTOR_BYTES, SLOT_BYTES,
+    FORMAT_VERSION, MAGIC, OLDEST_FORMAT_VERSION, SECTOR_BYTES, SLOT_BYTES,
     words::{Words, u32_at},
 };
 use crate::{
@@ -76,12 +76,12 @@ impl Header {
         if sector[..8] != MAGIC {
             return Err(SlotError::Damaged);
         }
-        let version = u32_at(&sector, 8);
-        if version != FORMAT_VERSION {
-            return Err(SlotError::Version(version));
-        }
         if u32_at(&sector, 12) != Self::checksum(&sector) {
             return Err(SlotError::Damaged);
+        }
+        let version = u32_at(&sector, 8);
+        if !(OLDEST_FORMAT_VERSION..=FORMAT_VERSION).contains(&version) {
+            return Err(SlotError::Version(version));
         }
         let mut r = Words { bytes: &mut sector, at: 16 };
         let (counter, ring_id, capacity, packed) = (r.get_u64(), r.get_u64(), r.get_u64(), r.get_u64());
@@ -122,7 +122,10 @@ pub enum SlotError {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Commit, *};
+    use super::{
+        super::{COMMIT_BODY_VERSION, Commit, RingFacts},
+        *,
+    };
     use crate::ring::marks::{Pos, Seq};
 
     fn mark(n: u64) -> Mark {
@@ -158,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn another_version_is_told_from_damage() {
+        let mut bytes = header().encode();
+        bytes[8] = 9;
+        assert_eq!(Header::decode(&bytes), Err(SlotError::Damaged));
+        let crc = Header::checksum(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Header::decode(&bytes), Err(SlotError::Version(9)));
+    }
+
+    #[test]
     fn a_commit_reads_back() {
         let h = header();
         let commit = Commit {
@@ -167,7 +180,9 @@ mod tests {
             outcome: h.outcome,
             boot_id: [9; 16],
             from: Pos(77),
+            ring: Some(RingFacts { ring_id: 4, capacity: 1 << 20, tail: mark(8) }),
         };
-        assert_eq!(Commit::decode(&commit.encode()), Some(commit));
+        assert_eq!(Commit::decode(COMMIT_BODY_VERSION, &commit.encode()), Some(commit));
+        assert_eq!(Commit::decode(0, &commit.encode()[..144]), Some(Commit { ring: None, ..commit }));
     }
 }

@@ -6,15 +6,18 @@ mod record;
 mod words;
 
 pub use self::{
-    commit::Commit,
+    commit::{COMMIT_BODY_BYTES, COMMIT_BODY_VERSION, Commit, RingFacts, commit_body_bytes},
     header::{Header, SlotError},
-    record::{Checksum, RecordHeader},
+    record::{Checksum, RecordHeader, looks_like_commit},
 };
+use super::seeded::{Bug, is_on};
 
 /// First bytes of a header slot.
 pub const MAGIC: [u8; 8] = *b"FOREBAY\0";
-/// Version of the format described here.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the format described here. Every version begins a header slot with the magic, the version and a checksum of the sector.
+pub const FORMAT_VERSION: u32 = 2;
+/// Oldest version that is read; opening such a file makes it one of [`FORMAT_VERSION`].
+pub const OLDEST_FORMAT_VERSION: u32 = 1;
 /// Smallest unit a device writes whole.
 pub const SECTOR_BYTES: u64 = 512;
 /// Distance between the two header slots; each slot is one sector at the start of its page.
@@ -25,8 +28,8 @@ pub const DATA_START: u64 = 2 * SLOT_BYTES;
 pub const RECORD_HEADER_BYTES: usize = 44;
 /// Records start on multiples of this.
 pub const RECORD_ALIGN: u64 = 8;
-/// Bytes of a commit's body that mean something; the rest fills its sector.
-pub const COMMIT_BODY_BYTES: usize = 144;
+/// No commit is longer: it ends the sector that has room for it, or the next one.
+pub const MAX_COMMIT_BYTES: u64 = 2 * SECTOR_BYTES;
 /// Smallest ring: room for its parts of 1/64 to be whole pages.
 pub const MIN_CAPACITY: u64 = 64 * 4096;
 
@@ -135,6 +138,9 @@ pub fn record_bytes(body: usize) -> u64 {
 /// Bytes a commit trailer takes at `pos`: to the end of the sector that has room for it.
 pub fn commit_bytes(pos: u64) -> u64 {
     let least = record_bytes(COMMIT_BODY_BYTES);
+    if is_on(Bug::UnalignedCommit) {
+        return least;
+    }
     let left = SECTOR_BYTES - pos % SECTOR_BYTES;
     if left >= least { left } else { left + SECTOR_BYTES }
 }

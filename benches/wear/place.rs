@@ -1,0 +1,105 @@
+//! Where the ring is written: a file system of its own on a loop device, whose counters count nothing else, or a directory
+//! of the build on whatever device that is.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::device::Device;
+
+const IMAGE_BYTES: u64 = 512 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A directory and the device below it.
+pub struct Place {
+    /// Where to put files.
+    pub directory: PathBuf,
+    /// What is below.
+    pub device: Device,
+    /// Whether nobody else writes to the device.
+    pub own: bool,
+    image: Option<PathBuf>,
+}
+
+impl Place {
+    /// A file system of its own if that can be had (as root), else the build directory.
+    pub fn take() -> io::Result<Self> {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+        fs::create_dir_all(&root)?;
+        let (image, mount) = (root.join("wear.img"), root.join("wear"));
+        match Self::mounted(&image, &mount) {
+            Ok(place) => Ok(place),
+            Err(why) => {
+                let _ = fs::remove_file(&image);
+                eprintln!(
+                    "no file system of its own ({why}): the host's device is measured, other writers' bytes included"
+                );
+                Ok(Self { device: Device::below(&root)?, directory: root, own: false, image: None })
+            }
+        }
+    }
+
+    fn mounted(image: &Path, mount: &Path) -> io::Result<Self> {
+        // What an earlier run that was killed has left.
+        let _ = Command::new("umount").arg(mount).output();
+        fs::create_dir_all(mount)?;
+        fill(image)?;
+        let blocks = ["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"];
+        run(Command::new("mkfs.ext4").args(blocks).arg(image))?;
+        let mut place = Self {
+            directory: mount.to_owned(),
+            device: Device::below(image.parent().unwrap_or(mount))?,
+            own: true,
+            image: Some(image.to_owned()),
+        };
+        place.mount()?;
+        Ok(place)
+    }
+
+    fn mount(&mut self) -> io::Result<()> {
+        let Some(image) = &self.image else { return Ok(()) };
+        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(&self.directory))?;
+        self.device = Device::below(&self.directory)?;
+        Ok(())
+    }
+
+    /// Empties the page cache of what is here, as a reboot does. Nothing may be open; on the host's device it does nothing.
+    pub fn remount(&mut self) -> io::Result<()> {
+        if self.image.is_some() {
+            run(Command::new("umount").arg(&self.directory))?;
+            self.mount()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(image) = &self.image {
+            let _ = Command::new("umount").arg(&self.directory).output();
+            let _ = fs::remove_file(image);
+        }
+    }
+}
+
+/// Written in full, so that a write to the image later changes nothing but data below it.
+fn fill(image: &Path) -> io::Result<()> {
+    let mut file = File::create(image)?;
+    let zeros = vec![0; CHUNK_BYTES];
+    for _ in 0..IMAGE_BYTES / CHUNK_BYTES as u64 {
+        file.write_all(&zeros)?;
+    }
+    file.sync_all()
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}

@@ -1,0 +1,51 @@
+//! The forecast's history, kept by the main thread while it waits for the end.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    clock::SharedClock,
+    observe::forecast::{Forecast, Forecaster},
+    ring::Ring,
+};
+
+/// How often the levels are noted, so that the first answer is as good as any later one.
+pub const PERIOD: Duration = Duration::from_secs(2);
+
+/// Where the ring stands and where it is going.
+pub struct Outlook {
+    ring: Ring,
+    clock: SharedClock,
+    forecaster: Mutex<Forecaster>,
+}
+
+impl Outlook {
+    /// An outlook whose history begins now.
+    pub fn new(ring: &Ring, resend_window: Duration, clock: &SharedClock) -> Self {
+        let outlook = Self {
+            forecaster: Mutex::new(ring.forecaster(resend_window)),
+            ring: ring.clone(),
+            clock: SharedClock::clone(clock),
+        };
+        outlook.note();
+        outlook
+    }
+
+    /// Takes note of where the ring stands. May wait for a store into it, so a thread that others rely on must not call it.
+    pub fn note(&self) {
+        let levels = self.ring.levels();
+        self.lock().note(self.clock.since_boot(), levels);
+    }
+
+    /// The forecast as of now.
+    pub fn forecast(&self) -> Forecast {
+        let levels = self.ring.levels();
+        self.lock().look(self.clock.since_boot(), levels)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Forecaster> {
+        self.forecaster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

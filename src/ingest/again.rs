@@ -1,0 +1,303 @@
+//! What has been set aside comes in anew: dead letters decoded by the present configuration, and rows as they are.
+//!
+//! A row that is put back must not take the place of one that was recorded after it. Whoever puts rows back names their moments first
+//! ([`Ingest::watch`]); every row that comes in from then on is looked up among them, under the same lock as its append, so nothing
+//! slips in between the question whether something newer exists and the append that depends on the answer.
+
+use std::{collections::HashMap, sync::PoisonError};
+
+use super::{Ingest, Work};
+use crate::{
+    entry,
+    moment::moment,
+    point::{Received, Row, Text, Timestamp},
+    ring::{AppendError, Kind, Marks, Part, Pos, Seq, table_hash},
+};
+
+/// End of the reason of a dead letter that is kept without its end; the number of its bytes comes before.
+pub(super) const TOO_LONG: &str = "bytes are more than [mqtt] max_payload";
+
+/// Moments that are watched, and whether a row newer than the one set aside is known.
+pub(super) type Watched = HashMap<u64, bool, foldhash::fast::RandomState>;
+
+/// Notes rows that came in.
+pub(super) fn note(watched: &mut Option<Watched>, table: &str, rows: &[Row]) {
+    let Some(watched) = watched else { return };
+    for row in rows {
+        if let Some(newer) = watched.get_mut(&moment_of(table, row)) {
+            *newer = true;
+        }
+    }
+}
+
+/// The moment of a row with a time.
+pub fn moment_of(table: &str, row: &Row) -> u64 {
+    let symbols = row.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    moment(table, row.time.unwrap_or_default(), symbols)
+}
+
+/// A message that was set aside.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// Its record's number.
+    pub seq: Seq,
+    /// When it was received.
+    pub received: Timestamp,
+    /// Its topic.
+    pub topic: &'a str,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Why it was set aside.
+    pub reason: &'a str,
+}
+
+/// The rows of a dead letter that decodes by now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Again {
+    /// Their table.
+    pub table: Text,
+    /// The rows, each with its time; never none.
+    pub rows: Vec<Row>,
+}
+
+/// What became of rows that were to be put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entered {
+    /// They are in the ring, but for those a newer row is known of.
+    Appended {
+        /// The position behind them.
+        end: Pos,
+        /// How many have entered.
+        rows: usize,
+    },
+    /// A newer row is known of each.
+    Superseded,
+    /// The ring has no room for them.
+    Full,
+    /// They cannot be a record.
+    Unfit(String),
+    /// The ring takes nothing any more.
+    Failed(String),
+}
+
+impl Ingest {
+    /// Decodes a message that was set aside, as its source is configured now. Readings without a time get one shortly before the message's
+    /// receipt. The error says why it is still no reading.
+    pub fn decode_again(&self, letter: &Letter<'_>, now: Received) -> Result<Again, String> {
+        let Letter { topic, payload, reason, .. } = *letter;
+        if reason.ends_with(TOO_LONG) {
+            return Err("its payload was cut to [mqtt] max_payload; the rest is gone".to_owned());
+        }
+        if payload.is_empty() {
+            return Err("an empty payload clears a series; by now that would forget newer values".to_owned());
+        }
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Work { routes, bench, .. } = &mut *work;
+        bench.clear();
+        let route = routes.find(topic)?;
+        bench.decode(routes.decoder(&route), &route.resolved, payload)?;
+        if let Some(reason) = bench.too_far_ahead(now.wall, self.max_future_ns)
+            && self.trust.is_trusted(now)
+        {
+            return Err(reason);
+        }
+        let mut rows = std::mem::take(&mut bench.rows);
+        if rows.is_empty() {
+            return Err("it holds no reading".to_owned());
+        }
+        time_by_receipt(&mut rows, letter.received, letter.seq);
+        let table = route.resolved.table.clone();
+        self.latest.prepare_rows(&table, &mut rows, now);
+        Ok(Again { table, rows })
+    }
+
+    /// Watches moments from now on. There is one watch at a time; a second one ends the first.
+    pub fn watch(&self, moments: impl Iterator<Item = u64>) -> Watch<'_> {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.watched = Some(moments.map(|moment| (moment, false)).collect());
+        Watch { ingest: self, marks: self.ring.marks() }
+    }
+}
+
+/// Spacing of the times that readings of one series in one message get, and how far before the receipt the last of them lies at most.
+const RECEIPT_SLOTS_US: i64 = 1_000;
+
+/// Gives rows without a time one shortly before their receipt: within a millisecond, and each row of a series a millisecond before the
+/// next.
+///
+/// The microseconds from the receipt on belong to readings that came with the message and were accepted. Which one before it is taken
+/// depends on the record's number, so that messages that came together keep their order and do not meet, and one that is put back
+/// twice meets itself.
+fn time_by_receipt(rows: &mut [Row], received: Timestamp, seq: Seq) {
+    let slot = (seq.0 % RECEIPT_SLOTS_US as u64) as i64;
+    let mut next: HashMap<Vec<(Text, Text)>, i64> = HashMap::new();
+    for row in rows.iter_mut().rev().filter(|row| row.time.is_none()) {
+        let micros = next.entry(row.symbols.clone()).or_insert(received.to_micros() - RECEIPT_SLOTS_US + slot);
+        row.time = Some(Timestamp(micros.saturating_mul(1_000)));
+        row.device_time = false;
+        *micros -= RECEIPT_SLOTS_US;
+    }
+}
+
+/// Moments being watched; the watch ends when this is dropped.
+pub struct Watch<'a> {
+    ingest: &'a Ingest,
+    marks: Marks,
+}
+
+impl Watch<'_> {
+    /// The ring's watermarks when the watch began: whatever is appended later is noticed.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// Takes note that a newer row of the moment is known.
+    pub fn note(&self, moment: u64) {
+        let mut work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = work.watched.as_mut().and_then(|watched| watched.get_mut(&moment)) {
+            *newer = true;
+        }
+    }
+
+    /// Whether a newer row of the moment is known; of a moment that is not watched, it may be.
+    pub fn is_superseded(&self, moment: u64) -> bool {
+        let work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.watched.as_ref().and_then(|watched| watched.get(&moment)).is_none_or(|newer| *newer)
+    }
+
+    /// Puts rows of one table into the ring together, but for those a newer row is known of.
+    pub fn enter(&self, table: &str, rows: &[Row], received: Received) -> Entered {
+        let ingest = self.ingest;
+        let mut work = ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Work { bench, watched, .. } = &mut *work;
+        bench.clear();
+        let newer = |row: &Row| watched.as_ref().and_then(|w| w.get(&moment_of(table, row))).is_none_or(|newer| *newer);
+        bench.rows.extend(rows.iter().filter(|row| !newer(row)).cloned());
+        if bench.rows.is_empty() {
+            return Entered::Superseded;
+        }
+        if let Err(error) = entry::encode_rows(table, &bench.rows, &mut bench.body) {
+            return Entered::Unfit(error.to_string());
+        }
+        let rows = bench.rows.len();
+        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: rows as u16, body: &bench.body };
+        match ingest.ring.append(&[part], received) {
+            Ok(appended) => {
+                for row in &bench.rows {
+                    ingest.latest.update(table, row, appended.first, received);
+                }
+                Entered::Appended { end: appended.end, rows }
+            }
+            Err(AppendError::Full) => Entered::Full,
+            Err(error @ AppendError::TooLarge { .. }) => Entered::Unfit(error.to_string()),
+            Err(error @ AppendError::Poisoned(_)) => Entered::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner).watched = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        clock::{ClockTrust, SharedClock, SystemClock},
+        config::settings::{Latest as LatestSettings, Settings, Source},
+        ingest::{Incoming, Intake, Offer},
+        latest::Latest,
+        observe::heartbeat::Heartbeats,
+        ring::{RecoveryReport, Ring, media::MemoryMedia},
+    };
+
+    fn ingest() -> Ingest {
+        let media = MemoryMedia::with(vec![0; 1 << 20]);
+        crate::ring::format(&media, 1).unwrap();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let heartbeat = Heartbeats::new(Arc::clone(&clock)).register("committer");
+        let (window, report) = (Duration::from_mins(1), RecoveryReport::default());
+        let mut settings = Settings::default();
+        let opened = Ring::from_media(
+            Box::new(media),
+            &settings.ring,
+            window,
+            clock,
+            heartbeat,
+            report,
+            &mut |_| {},
+            &mut |_| {},
+        );
+        let source: Source =
+            toml::from_str("topic = \"t/{d}\"\ntable = \"t\"\ntimestamp = { field = \"ts\", unit = \"us\" }").unwrap();
+        settings.source.insert("t".into(), source);
+        let latest = Arc::new(Latest::new(&LatestSettings::default()));
+        Ingest::new(&settings, opened.unwrap().ring, latest, ClockTrust::always()).unwrap()
+    }
+
+    fn row(micros: i64) -> Row {
+        Row {
+            time: Some(Timestamp(micros * 1_000)),
+            device_time: true,
+            symbols: vec![("d".into(), "a".into())],
+            fields: vec![("x".into(), crate::point::Value::Long(micros))],
+        }
+    }
+
+    #[test]
+    fn a_row_that_comes_in_while_an_older_one_is_put_back_stops_it() {
+        let ingest = ingest();
+        let offer = |payload: &str| {
+            let message =
+                Incoming { topic: "t/a", payload: payload.as_bytes(), retain: false, received: Received::default() };
+            assert!(matches!(ingest.offer(message), Offer::Accepted(_)));
+        };
+        let rows = [row(1), row(2), row(3)];
+        offer(r#"{"ts":1,"x":5}"#);
+        let watch = ingest.watch(rows.iter().map(|row| moment_of("t", row)));
+        assert!(matches!(watch.enter("t", &rows[..1], Received::default()), Entered::Appended { rows: 1, .. }));
+        offer(r#"{"ts":2,"x":5}"#);
+        watch.note(moment_of("t", &rows[2]));
+        assert_eq!(watch.enter("t", &rows[1..], Received::default()), Entered::Superseded);
+        assert!(matches!(watch.enter("t", &rows, Received::default()), Entered::Appended { rows: 1, .. }));
+        assert_eq!(watch.enter("t", &[row(4)], Received::default()), Entered::Superseded, "it is not watched");
+        drop(watch);
+        assert_eq!(ingest.ring.ledger().rows, 4);
+    }
+
+    #[test]
+    fn letters_whose_payload_is_not_whole_or_means_nothing_stay() {
+        let ingest = ingest();
+        let letter = Letter { seq: Seq(1), received: Timestamp(0), topic: "t/a", payload: b"", reason: "no" };
+        let again = |letter: &Letter<'_>| ingest.decode_again(letter, Received::default());
+        assert!(again(&letter).unwrap_err().contains("empty payload"));
+        assert!(again(&Letter { payload: b"[]", ..letter }).is_err());
+        assert!(again(&Letter { topic: "u/a", payload: b"{\"x\":1}", ..letter }).unwrap_err().contains("no [source]"));
+        let cut = Letter { payload: b"{\"x\":1}", reason: "9 bytes are more than [mqtt] max_payload", ..letter };
+        assert!(again(&cut).unwrap_err().contains("was cut"));
+        let good = again(&Letter { payload: b"{\"x\":1,\"ts\":7}", ..letter }).unwrap();
+        assert_eq!((good.table.as_str(), good.rows[0].time), ("t", Some(Timestamp(7_000))));
+        let ahead = Received { wall: Timestamp(0), since_boot_ns: 0 };
+        let future = Letter { payload: br#"{"x":1,"ts":9000000000000000}"#, ..letter };
+        assert!(ingest.decode_again(&future, ahead).unwrap_err().contains("max_future"));
+    }
+
+    #[test]
+    fn readings_without_a_time_get_one_of_their_own_shortly_before_their_receipt() {
+        let row = |device: &str| Row { symbols: vec![("device".into(), device.into())], ..Row::default() };
+        let timed = Row { time: Some(Timestamp(7)), device_time: true, ..row("a") };
+        let times = |seq: u64| {
+            let mut rows = [row("a"), row("b"), timed.clone(), row("a")];
+            time_by_receipt(&mut rows, Timestamp(5_000_999), Seq(seq));
+            assert_eq!(rows.each_ref().map(|row| row.device_time), [false, false, true, false]);
+            rows.each_ref().map(|row| row.time.unwrap().0)
+        };
+        assert_eq!(times(3), [3_003_000, 4_003_000, 7, 4_003_000]);
+        assert_eq!(times(4)[1], 4_004_000, "the next message's come after it");
+        assert_eq!(times(999)[1], 4_999_000, "and before their receipt");
+    }
+}

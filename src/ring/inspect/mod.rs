@@ -1,0 +1,122 @@
+//! Seeing into a ring file without being its owner: what it holds, whether it is intact, and what can be had out of a damaged one.
+//!
+//! Nothing here locks, maps or writes the file. `file` is the medium, `window` finds records, `walk` follows the log from tail to
+//! head, `salvage` looks for records everywhere; `info` and `verify` are the documents.
+
+mod accounts;
+mod file;
+mod headers;
+mod info;
+mod salvage;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod walk;
+mod window;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use self::{
+    file::FileMedia,
+    headers::{Slot, SlotState, slots},
+    info::{MarkView, RingInfo, TableRows, live_info},
+    salvage::Salvage,
+    verify::{StretchView, VerifyReport},
+    walk::{Seen, Stretch, Walk},
+};
+use super::layout::{DATA_START, FORMAT_VERSION, Header, SlotError};
+
+/// Why a file cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}{}", hint(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Neither header slot can be read.
+    #[error(
+        "{path} is no ring, or nothing is left of it that names its id: neither header slot and no commit is intact; \
+         a daemon that finds it moves it aside and begins a new one"
+    )]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is of another format version.
+    #[error(
+        "{path} is of format version {version}; this forebay reads version {FORMAT_VERSION}: use the forebay that wrote it to look \
+         into it or to let it drain (this one's daemon would move it aside and begin a new ring)"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; name the ring file with --file, or the configuration with --config",
+        io::ErrorKind::PermissionDenied => "; use sudo, or become a member of the daemon's group",
+        _ => "",
+    }
+}
+
+/// A ring file open for reading.
+#[derive(Debug)]
+pub struct RingFile {
+    path: PathBuf,
+    media: FileMedia,
+    header: Header,
+}
+
+impl RingFile {
+    /// Opens a file and finds its header.
+    pub fn open(path: &Path) -> Result<Self, InspectError> {
+        let failed = |source| InspectError::Io { path: path.to_owned(), source };
+        let media = FileMedia::open(path).map_err(failed)?;
+        match headers::find(&media).map_err(failed)? {
+            Ok(header) => Ok(Self { path: path.to_owned(), media, header }),
+            Err(SlotError::Damaged) => Err(InspectError::NoHeader { path: path.to_owned() }),
+            Err(SlotError::Version(version)) => Err(InspectError::Version { path: path.to_owned(), version }),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is read through.
+    pub fn media(&self) -> &FileMedia {
+        &self.media
+    }
+
+    /// The header when it was opened.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Bytes the header says the file has.
+    pub fn expected_bytes(&self) -> u64 {
+        DATA_START + self.header.capacity
+    }
+
+    /// A walk from the tail to the head.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk::new(&self.media, &self.header)
+    }
+
+    /// Says which file an error comes from.
+    pub fn failed(&self, source: io::Error) -> InspectError {
+        InspectError::Io { path: self.path.clone(), source }
+    }
+}
