@@ -203,7 +203,88 @@ impl Drop for Watch<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
     use super::*;
+    use crate::{
+        clock::{ClockTrust, SharedClock, SystemClock},
+        config::settings::{Latest as LatestSettings, Settings, Source},
+        ingest::{Incoming, Intake, Offer},
+        latest::Latest,
+        observe::heartbeat::Heartbeats,
+        ring::{RecoveryReport, Ring, media::MemoryMedia},
+    };
+
+    fn ingest() -> Ingest {
+        let media = MemoryMedia::with(vec![0; 1 << 20]);
+        crate::ring::format(&media, 1).unwrap();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let heartbeat = Heartbeats::new(Arc::clone(&clock)).register("committer");
+        let (window, report) = (Duration::from_mins(1), RecoveryReport::default());
+        let mut settings = Settings::default();
+        let opened = Ring::from_media(
+            Box::new(media),
+            &settings.ring,
+            window,
+            clock,
+            heartbeat,
+            report,
+            &mut |_| {},
+            &mut |_| {},
+        );
+        let source: Source =
+            toml::from_str("topic = \"t/{d}\"\ntable = \"t\"\ntimestamp = { field = \"ts\", unit = \"us\" }").unwrap();
+        settings.source.insert("t".into(), source);
+        let latest = Arc::new(Latest::new(&LatestSettings::default()));
+        Ingest::new(&settings, opened.unwrap().ring, latest, ClockTrust::always()).unwrap()
+    }
+
+    fn row(micros: i64) -> Row {
+        Row {
+            time: Some(Timestamp(micros * 1_000)),
+            device_time: true,
+            symbols: vec![("d".into(), "a".into())],
+            fields: vec![("x".into(), crate::point::Value::Long(micros))],
+        }
+    }
+
+    #[test]
+    fn a_row_that_comes_in_while_an_older_one_is_put_back_stops_it() {
+        let ingest = ingest();
+        let offer = |payload: &str| {
+            let message =
+                Incoming { topic: "t/a", payload: payload.as_bytes(), retain: false, received: Received::default() };
+            assert!(matches!(ingest.offer(message), Offer::Accepted(_)));
+        };
+        let rows = [row(1), row(2), row(3)];
+        offer(r#"{"ts":1,"x":5}"#);
+        let watch = ingest.watch(rows.iter().map(|row| moment_of("t", row)));
+        assert!(matches!(watch.enter("t", &rows[..1], Received::default()), Entered::Appended { rows: 1, .. }));
+        offer(r#"{"ts":2,"x":5}"#);
+        watch.note(moment_of("t", &rows[2]));
+        assert_eq!(watch.enter("t", &rows[1..], Received::default()), Entered::Superseded);
+        assert!(matches!(watch.enter("t", &rows, Received::default()), Entered::Appended { rows: 1, .. }));
+        assert_eq!(watch.enter("t", &[row(4)], Received::default()), Entered::Superseded, "it is not watched");
+        drop(watch);
+        assert_eq!(ingest.ring.ledger().rows, 4);
+    }
+
+    #[test]
+    fn letters_whose_payload_is_not_whole_or_means_nothing_stay() {
+        let ingest = ingest();
+        let letter = Letter { seq: Seq(1), received: Timestamp(0), topic: "t/a", payload: b"", reason: "no" };
+        let again = |letter: &Letter<'_>| ingest.decode_again(letter, Received::default());
+        assert!(again(&letter).unwrap_err().contains("empty payload"));
+        assert!(again(&Letter { payload: b"[]", ..letter }).is_err());
+        assert!(again(&Letter { topic: "u/a", payload: b"{\"x\":1}", ..letter }).unwrap_err().contains("no [source]"));
+        let cut = Letter { payload: b"{\"x\":1}", reason: "9 bytes are more than [mqtt] max_payload", ..letter };
+        assert!(again(&cut).unwrap_err().contains("was cut"));
+        let good = again(&Letter { payload: b"{\"x\":1,\"ts\":7}", ..letter }).unwrap();
+        assert_eq!((good.table.as_str(), good.rows[0].time), ("t", Some(Timestamp(7_000))));
+        let ahead = Received { wall: Timestamp(0), since_boot_ns: 0 };
+        let future = Letter { payload: br#"{"x":1,"ts":9000000000000000}"#, ..letter };
+        assert!(ingest.decode_again(&future, ahead).unwrap_err().contains("max_future"));
+    }
 
     #[test]
     fn readings_without_a_time_get_one_of_their_own_shortly_before_their_receipt() {

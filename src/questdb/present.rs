@@ -136,7 +136,7 @@ fn statement(table: &str, time: &str, columns: &[&ColumnInfo], wanted: &[Wanted<
         };
         let values: BTreeSet<String> = wanted.iter().map(value).collect::<Option<_>>()?;
         let fits = values.iter().map(String::len).sum::<usize>() <= MAX_LIST_BYTES;
-        fits.then(|| (column.name.as_str(), values))
+        fits.then_some((column.name.as_str(), values))
     });
     statement::rows_at(table, time, &times, &names, &narrow.collect::<Vec<_>>(), MAX_ROWS + 1)
 }

@@ -303,39 +303,83 @@ fn a_correction_is_never_overwritten() {
 }
 
 #[test]
-fn a_correction_that_still_waits_in_the_ring_counts_and_without_the_database_nothing_is_put_back() {
+fn a_correction_that_waits_in_the_ring_counts_too() {
+    let stage = stage("waiting", |builder, _| {
+        // Nothing is sent before that is asked for.
+        builder.set("batch.strategy", "hybrid").set("batch.max_linger", "5m")
+    });
+    let flush = || stage.daemon.request("POST", "/v1/flush", "").expect("answers").code;
+    stage.create_table();
+    let ts = now_ms() - 60_000;
+    stage.say("dev-0", &refused(ts, 0..2));
+    eventually(LIMIT, "both are set aside", || flush() == 202 && stage.daemon.ledger("quarantined") == 2);
+    stage.mend_table();
+    stage.say("dev-0", &[format!(r#"{{"ts":{ts},"seq":100}}"#)]);
+    eventually_eq(LIMIT, "the correction waits", 1, || stage.daemon.ledger("pending"));
+    let (code, answer) = stage.quarantine(&["requeue", "--all"]);
+    assert_eq!((code, &answer["requeued"], &answer["superseded"]), (1, &1.into(), &1.into()), "{answer}");
+    assert_eq!(stage.daemon.ledger("pending"), 2, "nothing was sent meanwhile");
+    eventually(LIMIT, "both are stored", || flush() == 202 && stage.daemon.ledger("stored") == 2);
+    stage.questdb.settle(stage.table());
+    let rows = stage.questdb.sql(&format!("SELECT seq FROM '{}' ORDER BY timestamp", stage.table()));
+    assert_eq!(serde_json::json!(rows), serde_json::json!([[100], [1]]));
+    stage.assert_ledger(4, 2, 2);
+}
+
+#[test]
+fn without_the_database_nothing_is_put_back_that_needs_its_answer() {
     let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
-    let readings = Readings::new(unique("waiting"), 3);
+    let readings = Readings::new(unique("unasked"), 3);
     let daemon = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).start();
     daemon.wait_subscribed();
-    let table = readings.name.clone();
-    create_table(&questdb, &table);
-    let (ts, topic) = (now_ms() - 60_000, format!("{table}/site-0/dev-0"));
+    create_table(&questdb, &readings.name);
+    let topic = format!("{}/site-0/dev-0", readings.name);
     let mut publisher = broker.publisher().expect("connects");
-    for payload in refused(ts, 0..2) {
+    for payload in refused(now_ms() - 60_000, 0..2).iter().map(String::as_str).chain(["no json"]) {
         publisher.publish(&topic, payload.as_bytes()).expect("publishes");
     }
     publisher.drain(LIMIT).expect("the broker acknowledges");
-    eventually_eq(LIMIT, "both are set aside", 2, || daemon.ledger("quarantined"));
-    mend_table(&questdb, &table);
-
+    let entries = || daemon.database()["quarantine"]["entries"].as_u64();
+    eventually_eq(LIMIT, "all are set aside", (2, Some(3)), || (daemon.ledger("quarantined"), entries()));
     questdb.stop();
-    let correction = format!(r#"{{"ts":{ts},"seq":100}}"#);
-    publisher.publish(&topic, correction.as_bytes()).expect("publishes");
-    publisher.drain(LIMIT).expect("the broker acknowledges");
-    eventually_eq(LIMIT, "the correction waits", 1, || daemon.ledger("pending"));
     let (code, out, error) = told(&daemon.cli(&["quarantine", "requeue", "--all"]));
     assert!(code == 1 && out.contains("stopped: ") && out.contains("not reachable"), "{out}{error}");
-    assert_eq!((daemon.ledger("rows"), daemon.database()["quarantine"]["entries"].as_u64()), (3, Some(2)));
-
+    assert!(out.contains("1 stay: they still cannot become rows") && out.contains("2 not worked on"), "{out}");
+    assert_eq!((daemon.ledger("rows"), entries()), (2, Some(3)));
     questdb.restart();
-    eventually_eq(LIMIT, "the correction is stored", 1, || daemon.ledger("stored"));
-    let (code, out, error) = told(&daemon.cli(&["quarantine", "requeue", "--all"]));
-    assert!(code == 1 && out.contains("1 entries requeued") && out.contains("1 stay: newer rows"), "{out}{error}");
-    eventually_eq(LIMIT, "the other one is stored", 2, || daemon.ledger("stored"));
-    questdb.settle(&table);
-    let rows = questdb.sql(&format!("SELECT seq FROM '{table}' ORDER BY timestamp"));
-    assert_eq!(serde_json::json!(rows), serde_json::json!([[100], [1]]));
+    mend_table(&questdb, &readings.name);
+    let (code, out, error) = told(&daemon.cli(&["quarantine", "requeue", "--kind", "row"]));
+    assert!(code == 0 && out.starts_with("2 entries requeued: 2 rows"), "{out}{error}");
+    eventually_eq(LIMIT, "both are stored", (2, Some(1)), || (daemon.ledger("stored"), entries()));
+}
+
+#[test]
+fn a_full_ring_stops_the_requeue_and_loses_nothing() {
+    const ROWS: u64 = 200;
+    let stage = stage("requeuefull", |builder, _| {
+        // What is stored stays protected for an hour, so the ring fills though the database is there.
+        let builder = builder.set("ring.size", "1MiB").set("mqtt.max_payload", "16KiB");
+        builder.set("questdb.resend_window", "1h").set("ring.on_full", "drop-oldest")
+    });
+    stage.create_table();
+    let ts = now_ms() - 60_000;
+    stage.say("dev-0", &refused(ts, 0..ROWS));
+    stage.assert_ledger(ROWS, 0, ROWS);
+    stage.mend_table();
+    let fill = || stage.daemon.status()["ring"]["fill"].as_f64().unwrap_or(0.0);
+    let mut said = 0;
+    while fill() < 0.9 {
+        let fillers = (said..said + 50).map(|n| format!(r#"{{"ts":{},"seq":{n}}}"#, ts + n));
+        stage.say("dev-1", &fillers.collect::<Vec<_>>());
+        said += 50;
+        eventually_eq(LIMIT, "all are in", ROWS + said, || stage.daemon.ledger("rows"));
+    }
+    stage.assert_ledger(ROWS + said, said, ROWS);
+    let (code, answer) = stage.quarantine(&["requeue", "--all"]);
+    assert_eq!((code, &answer["requeued"], &answer["not_reached"]), (1, &0.into(), &ROWS.into()), "{answer}");
+    assert!(answer["stopped"].as_str().is_some_and(|why| why.contains("too full")), "{answer}");
+    assert_eq!((stage.entries(), stage.daemon.ledger("dropped")), (ROWS, 0));
+    stage.assert_ledger(ROWS + said, said, ROWS);
 }
 
 #[test]

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn ids_are_asked_for_once_in_parts_and_the_newest_first() {
-        let ids: Vec<String> = (0..IDS_PER_REQUEST + 1).map(|seq| format!("{seq}-0-00000000")).collect();
+        let ids: Vec<String> = (0..=IDS_PER_REQUEST).map(|seq| format!("{seq}-0-00000000")).collect();
         let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         ids.push(ids[3]);
         let requests = targets(&ids).requests().unwrap();

@@ -15,6 +15,9 @@ pub const MAX_DISCARDED: usize = 10_000;
 /// Entries taken out between two chances for others to push.
 const PER_HOLD: usize = 1_000;
 
+/// Takes named entries out of where they are; how many were in.
+pub type TakeOut<'a> = &'a mut dyn FnMut(&[(Place, Id)]) -> io::Result<u64>;
+
 /// What was taken out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discarded {
@@ -33,7 +36,7 @@ pub fn discard(
     snapshot: &Snapshot,
     selection: &Selection,
     before: Option<Cursor>,
-    take_out: &mut dyn FnMut(&[(Place, Id)]) -> io::Result<u64>,
+    take_out: TakeOut<'_>,
 ) -> io::Result<Discarded> {
     let newest = snapshot.newest(selection, before, MAX_DISCARDED)?;
     let mut dropped = 0;

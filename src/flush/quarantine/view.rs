@@ -149,14 +149,12 @@ pub fn show(entry: &Entry<'_>, form: Form) -> Map<String, Json> {
     let kind = Kind::from(entry);
     let origin = Origin { seq: entry.key.seq.0, received: entry.received };
     let mut object = match (form, kind) {
-        (Form::Whole, Kind::Row) => match row_of(entry, |row| row_object(origin, entry.key.row, entry.origin, row)) {
-            Some(object) => object,
-            None => {
+        (Form::Whole, Kind::Row) => row_of(entry, |row| row_object(origin, entry.key.row, entry.origin, row))
+            .unwrap_or_else(|| {
                 let mut object = Map::new();
                 put_bytes(&mut object, "unreadable", entry.body);
                 object
-            }
-        },
+            }),
         (Form::Whole, Kind::DeadLetter) => {
             let letter = DeadLetter { reason: entry.reason, topic: entry.origin, payload: entry.body };
             dead_letter_object(origin, &letter)
