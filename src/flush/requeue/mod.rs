@@ -204,13 +204,9 @@ impl Requeue {
     fn rows_of(&self, entry: &Entry<'_>) -> Result<Again, String> {
         match Kind::from(entry) {
             Kind::Row => {
-                #[expect(
-                    clippy::redundant_closure_for_method_calls,
-                    reason = "the method as such is of one lifetime of its row"
-                )]
-                let row = row_of(entry, |row| row.to_row());
-                let row = row.ok_or("what it holds does not read as a row")?;
-                Ok(Again { table: entry.origin.into(), rows: vec![row] })
+                let rows = row_of(entry, |row| vec![row.to_row()]);
+                let rows = rows.ok_or("what it holds does not read as a row")?;
+                Ok(Again { table: entry.origin.into(), rows })
             }
             Kind::DeadLetter => {
                 let letter = Letter {
