@@ -91,7 +91,9 @@ fn header_slots_cost_nothing_one_or_both() {
     for slots in [&[0][..], &[SLOT_B], &[0, SLOT_B]] {
         let mut stage = Stage::killed("slots");
         let ring = stage.ring();
-        slots.iter().for_each(|slot| flip(&ring, slot + 70));
+        for slot in slots {
+            flip(&ring, slot + 70);
+        }
         stage.goes_on(|held| held == HELD);
         assert_eq!(stage.daemon.ledger("dropped"), 0);
         let told = if slots.len() == 2 { "both header slots" } else { "one of the ring's two header slots" };
