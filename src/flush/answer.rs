@@ -194,7 +194,7 @@ impl Lane {
     pub(super) fn look_afresh(&mut self) {
         let asked = self.shared.fresh_looks_asked();
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
-            self.encoder.schema.forget_all();
+            self.encoder.schema.forget();
             if let Some(writer) = &mut self.writer {
                 writer.disconnect();
             }
@@ -213,7 +213,7 @@ impl Lane {
     /// Rewinds when another lane or this one has found the database restarted; true when that was asked.
     pub(super) fn follow_rewind(&mut self) -> bool {
         let Some(mark) = self.shared.rewind_asked(&mut self.rewinds_seen) else { return false };
-        self.encoder.schema.forget_all();
+        self.encoder.schema.forget_after_restart();
         self.rewind_to(mark.max(self.encoder.ring.marks().tail));
         self.begin_replay_anew();
         true

@@ -141,7 +141,7 @@ impl Schema {
     }
 
     /// The same after a restart of the server, which may have lost changes of tables, too.
-    pub fn forget_all(&mut self) {
+    pub fn forget_after_restart(&mut self) {
         self.forget();
         for known in self.tables.values_mut() {
             let set = std::mem::take(&mut known.set);
