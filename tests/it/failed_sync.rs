@@ -37,6 +37,8 @@ impl Stage {
             .set("questdb.conf", format!("http::addr=127.0.0.1:{};", database.port))
             .set("ring.path", disk.at().join("ring").display().to_string())
             .set("ring.size", "16MiB")
+            // Commits of several pages: one of a part of a page is written again with whatever comes next into that page.
+            .set("ring.commit_spacing", "50ms")
             .start();
         daemon.wait_subscribed();
         disk.forget_zeros();

@@ -155,7 +155,8 @@ fn of_the_quarantine_rubbish_is_moved_and_only_what_cannot_be_written_stops_a_st
     let mut stage = Stage::prepared("quarantine", |builder| builder);
     let quarantine = stage.daemon.ring().with_file_name("quarantine");
     let name = quarantine.display().to_string();
-    for place in [quarantine.clone(), beside(&quarantine, ".old")] {
+    // The older file is opened first, and made where there is none.
+    for place in [beside(&quarantine, ".old"), quarantine.clone()] {
         fs::create_dir(&place).expect("a directory");
         stage.assert_refused(&[&name, "not a file", "move it away"]);
         fs::remove_dir(&place).expect("gone");
