@@ -114,7 +114,9 @@ pub enum StartError {
 /// What to do about a quarantine that cannot be opened.
 fn quarantine_hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull => "free some space, lower [quarantine] size, or set [quarantine] path to another disk",
+        io::ErrorKind::StorageFull => {
+            "free some space, lower [quarantine] size, or set [quarantine] path to another disk"
+        }
         _ => "let the daemon's user write there, or set [quarantine] path",
     }
 }

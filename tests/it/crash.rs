@@ -37,7 +37,8 @@ const RECOVERY_MILLIS: std::ops::Range<u64> = 0..250;
 /// tenth with the database too.
 fn for_each_kill(durability: &str) {
     let _alone = heavy();
-    let seed = std::env::var("FOREBAY_KILL_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    let seed =
+        std::env::var("FOREBAY_KILL_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     println!("the moments are those of FOREBAY_KILL_SEED={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut broker = Mosquitto::with(&Options { persistence: true, autosave: true, ..Default::default() });

@@ -55,7 +55,8 @@ impl Stage {
         let status = self.daemon.wait_end(LIMIT);
         let log = self.daemon.log();
         assert_eq!(status.code(), Some(5), "{log}");
-        let line = log.lines().rfind(|line| line.contains("ending with exit code 5")).unwrap_or_else(|| panic!("{log}"));
+        let line =
+            log.lines().rfind(|line| line.contains("ending with exit code 5")).unwrap_or_else(|| panic!("{log}"));
         let ring = self.daemon.ring().display().to_string();
         for word in [&ring, "the sync of a commit failed", "nothing more is acknowledged", "the next start recovers"] {
             assert!(line.contains(word), "{word:?} is missing in: {line}");
@@ -88,7 +89,14 @@ impl Stage {
         QuestDb::shared().settle(&self.readings.name);
         let present = self.readings.present(QuestDb::shared());
         let missing = acknowledged.difference(&present).count();
-        assert_eq!(missing, 0, "of {} acknowledged, {} are there\n{}", acknowledged.len(), present.len(), self.daemon.log());
+        assert_eq!(
+            missing,
+            0,
+            "of {} acknowledged, {} are there\n{}",
+            acknowledged.len(),
+            present.len(),
+            self.daemon.log()
+        );
         let ledger = self.daemon.status()["ledger"].clone();
         assert_eq!((&ledger["dropped"], &ledger["rows"]), (&0.into(), &ledger["stored"]), "{ledger}");
     }

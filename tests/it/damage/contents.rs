@@ -153,7 +153,11 @@ fn a_ring_whose_data_is_no_multiple_of_larger_pages_goes_round_and_survives_kill
     // It never holds more than these.
     let most = DATA_BYTES / 100;
     let tail = stage.daemon.status()["ring"]["tail"].as_u64();
-    assert!(tail < Some(stage.published) && tail > Some(most / 2), "more than a lap: {}", stage.daemon.status()["ring"]);
+    assert!(
+        tail < Some(stage.published) && tail > Some(most / 2),
+        "more than a lap: {}",
+        stage.daemon.status()["ring"]
+    );
     stage.assert_balanced(stage.published, &BTreeSet::new());
 }
 

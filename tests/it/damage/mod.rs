@@ -13,7 +13,8 @@ use std::{
 };
 
 use crate::support::{
-    Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, daemon::pending, eventually, eventually_eq, relay::Relay, unique,
+    Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, daemon::pending, eventually, eventually_eq, relay::Relay,
+    unique,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);

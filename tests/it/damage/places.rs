@@ -39,9 +39,8 @@ fn a_full_disk_is_told_before_anything_is_written_and_nothing_stays_behind() {
 #[test]
 fn a_ring_goes_on_when_its_disk_fills_up_and_starts_there_too() {
     let volume = Volume::ext4(16);
-    let mut stage = Stage::prepared("fills", |builder| {
-        on(&volume, "ring")(builder).set("questdb.resend_window", "100ms")
-    });
+    let mut stage =
+        Stage::prepared("fills", |builder| on(&volume, "ring")(builder).set("questdb.resend_window", "100ms"));
     stage.connect();
     stage.start();
     volume.fill();
@@ -129,7 +128,11 @@ fn something_else_in_the_rings_place_is_named_and_left_alone() {
     // A socket's own path is limited to 107 bytes; a link leads to it.
     let socket = std::env::temp_dir().join(crate::support::unique("not_a_ring"));
     let listener = UnixListener::bind(&socket).expect("a socket");
-    let others = [(socket.display().to_string(), "a socket"), ("/dev/null".into(), "a device"), ("/dev/zero".into(), "a device")];
+    let others = [
+        (socket.display().to_string(), "a socket"),
+        ("/dev/null".into(), "a device"),
+        ("/dev/zero".into(), "a device"),
+    ];
     for (place, kind) in &others {
         std::os::unix::fs::symlink(place, &ring).expect("a link");
         stage.assert_refused(&[place, &format!("{kind}, not a ring file")]);

@@ -156,7 +156,13 @@ impl Daemon {
         let mut program = self.wrapper.clone();
         program.push(FOREBAY.to_owned());
         self.running = Some(Guarded::spawn(Path::new(&program[0]), &self.log_file(), |command| {
-            command.args(&program[1..]).arg("--config").arg(config).arg("run").envs(environment).env("RUST_BACKTRACE", "1");
+            command
+                .args(&program[1..])
+                .arg("--config")
+                .arg(config)
+                .arg("run")
+                .envs(environment)
+                .env("RUST_BACKTRACE", "1");
         }));
     }
 

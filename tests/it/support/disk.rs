@@ -144,7 +144,6 @@ impl FailingDisk {
         Self { front, back, request_kib }
     }
 
-
     /// Where it is mounted.
     pub fn at(&self) -> &Path {
         self.front.at()
@@ -221,5 +220,7 @@ fn as_root(command: &Command) {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
-    panic!("{command:?}: {told}\nThis test mounts ext4 and tmpfs: it needs root (or sudo without a password) and loop devices");
+    panic!(
+        "{command:?}: {told}\nThis test mounts ext4 and tmpfs: it needs root (or sudo without a password) and loop devices"
+    );
 }

@@ -163,13 +163,7 @@ impl Drop for Load {
     }
 }
 
-fn run(
-    readings: &Readings,
-    port: u16,
-    (per_second, again): (u64, u64),
-    stop: &AtomicBool,
-    acked: &AtomicU64,
-) -> u64 {
+fn run(readings: &Readings, port: u16, (per_second, again): (u64, u64), stop: &AtomicBool, acked: &AtomicU64) -> u64 {
     const TICK: Duration = Duration::from_millis(5);
     const GIVE_UP: Duration = Duration::from_mins(2);
     let mut confirmed: u64 = 0;
