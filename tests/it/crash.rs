@@ -30,7 +30,9 @@ fn kills_in_memory_mode_lose_and_double_nothing() {
 
 /// Readings that devices send once more after the broker was killed, which may have acknowledged them without having saved them.
 const AGAIN: u64 = 1_000;
-/// A kill of all this time after a start finds recovery, the session's beginning, or resending under way.
+/// Readings of a device that may be under way while everything keeps up.
+const SLACK: u64 = 40;
+/// A kill so long after a start finds recovery, the session's beginning, or resending under way.
 const RECOVERY_MILLIS: std::ops::Range<u64> = 0..250;
 
 /// Devices, broker, daemon and database under load: the daemon is killed at random moments, each fifth time together with the broker, each
@@ -44,11 +46,11 @@ fn for_each_kill(durability: &str) {
     let mut broker = Mosquitto::with(&Options { persistence: true, autosave: true, ..Default::default() });
     let mut questdb = QuestDb::start();
     let readings = Readings::new(unique("crash"), 50);
-    let mut daemon =
-        DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("ring.durability", durability).start();
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("ring.size", "16MiB");
+    let mut daemon = builder.set("ring.durability", durability).start();
     daemon.wait_subscribed();
 
-    let load = Load::start_repeating(&readings, broker.port, 3_000, AGAIN);
+    let load = Load::start_repeating(&readings, broker.port, 1_500, AGAIN);
     for round in 1..=rounds() {
         let enough = load.acked() + rng.u64(50..1_500);
         eventually(Duration::from_secs(60), "the load goes on", || load.acked() >= enough);
@@ -70,8 +72,13 @@ fn for_each_kill(durability: &str) {
         }
         daemon.restart();
         if round % 5 == 0 {
-            // What the broker saved knows of the daemon's session; the next kill is not to come before that is so again.
+            // What the broker saved knows of the daemon's session; the next kill is not to come before that is so again. And the
+            // broker's queue is not to grow from round to round.
             daemon.wait_subscribed();
+            let newest = format!("SELECT max(seq::long) FROM '{}'", readings.name);
+            let reached =
+                || questdb.answers() && (questdb.number(&newest) as u64 + SLACK) * readings.devices >= load.acked();
+            eventually(Duration::from_secs(90), "QuestDB has what is new", reached);
         }
     }
     let published = load.finish();

@@ -32,7 +32,8 @@ pub struct Mosquitto {
 pub struct Options {
     /// Keep sessions and queued messages across a clean restart.
     pub persistence: bool,
-    /// Save them after every 100 changes too, so that a kill costs no more than the messages of a moment.
+    /// Save them after every 500 changes too, so that a kill costs no more than the messages of a moment. Each time all of the queue is
+    /// written: with a long one the broker does nothing else.
     pub autosave: bool,
     /// The only user, with its password; anyone may connect when absent.
     pub login: Option<(String, String)>,
@@ -58,7 +59,7 @@ impl Mosquitto {
             dir.display()
         );
         if options.autosave {
-            text.push_str("autosave_on_changes true\nautosave_interval 100\n");
+            text.push_str("autosave_on_changes true\nautosave_interval 500\n");
         }
         if let Some((user, password)) = &options.login {
             let passwords = dir.join("passwords");
