@@ -188,6 +188,8 @@ impl Daemon {
         let failed = self.wait(signals);
         let result = match failed {
             Some(reason) => {
+                let path = self.reload.settings().ring.path.display();
+                tracing::error!(%path, %reason, "ending with exit code 5: nothing more is acknowledged, and the next start recovers what was");
                 ServiceManager.stopping(STOP_MARGIN, "the ring is poisoned");
                 Err(DaemonError::Poisoned(reason))
             }
@@ -305,15 +307,15 @@ fn open_ring(
 
 fn log_recovery(settings: &Settings, report: &RecoveryReport) {
     let path = settings.ring.path.display();
-    if let Some(aside) = &report.moved_aside {
-        tracing::error!(%path, moved_to = %aside.display(), "the ring had no usable header and was moved aside; a new one was created");
-    }
     if report.created {
         tracing::info!(%path, size = %settings.ring.size, "created the ring");
         return;
     }
     if let Some(bytes) = report.other_size {
         tracing::warn!(%path, bytes, configured = %settings.ring.size, "the ring keeps the size it was created with; to change it, let it drain, stop forebay and remove the file");
+    }
+    if let Some(bytes) = report.cut_to {
+        tracing::error!(%path, bytes, "the ring file had been cut short to so many bytes; it has its full length again, and what was behind them is lost");
     }
     match report.header {
         HeaderSource::Slots => {}

@@ -99,7 +99,7 @@ pub enum StartError {
     #[error(transparent)]
     Sql(#[from] SqlError),
     /// The quarantine cannot be opened.
-    #[error("quarantine {path}: {source}; check [quarantine] path and its directory's owner")]
+    #[error("cannot open the quarantine {path}: {source}; {}", quarantine_hint(source))]
     Quarantine {
         /// The file.
         path: String,
@@ -109,6 +109,16 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+/// What to do about a quarantine that cannot be opened.
+fn quarantine_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            "free some space, lower [quarantine] size, or set [quarantine] path to another disk"
+        }
+        _ => "let the daemon's user write there, or set [quarantine] path",
+    }
 }
 
 /// The running lanes.

@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     os::{
         fd::AsRawFd,
-        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -21,6 +21,8 @@ use super::media::Media;
 /// Bytes written at a time when a file is filled with zeros. Larger writes make the kernel keep the file in large folios,
 /// and then each commit of 100 bytes writes up to a megabyte.
 const ZERO_CHUNK_BYTES: usize = 4096;
+/// Unit in which a file system addresses a file and reads past the cache. It is not the machine's page, which may be larger: nothing
+/// in the file depends on that, and msync's addresses are rounded by the system's own answer.
 const PAGE_BYTES: u64 = 4096;
 
 /// A file mapped into memory for stores; loads go through `pread`, so no reference into the mapping ever exists.
@@ -109,6 +111,11 @@ fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Resul
 
 /// Opens the file and takes its lock, making sure that the locked file is the one the path names.
 fn open_locked(path: &Path, options: &OpenOptions) -> Result<File, FileError> {
+    // Opening a pipe or a device may have effects of its own.
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => return Err(FileError::NotAFile(path.to_owned(), kind_of(&found))),
+        _ => {}
+    }
     loop {
         let file = options.open(path).map_err(|e| FileError::io("open", path, e))?;
         match file.try_lock() {
@@ -134,6 +141,12 @@ pub enum FileError {
         "{0} is locked: another forebay is running on it; stop that one, or give this one a [ring] path of its own"
     )]
     Locked(PathBuf),
+    /// Something else has its name.
+    #[error("{0} is {1}, not a ring file; move it away, or set [ring] path to the name of a file")]
+    NotAFile(PathBuf, &'static str),
+    /// A link that leads nowhere.
+    #[error("{0} is a link to a file that does not exist; mount the disk it leads to, or remove the link")]
+    DeadLink(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}{}", hint(source))]
     Io {
@@ -146,21 +159,37 @@ pub enum FileError {
     },
 }
 
+fn kind_of(found: &std::fs::Metadata) -> &'static str {
+    let kind = found.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
 /// What to do about it, where that can be told.
-fn hint(error: &io::Error) -> &'static str {
+pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull => "; free some space, or lower [ring] size",
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "; create its directory, or set [ring] path",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; let the daemon's user write there, or set [ring] path"
         }
-        io::ErrorKind::IsADirectory => "; remove what stands there, or set [ring] path",
+        // EIO, which has no kind of its own.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            "; the disk fails: `dmesg` says more; mend or replace it, or set [ring] path to another one"
+        }
         _ => "",
     }
 }
 
 impl FileError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
     }
 }
@@ -195,8 +224,8 @@ impl Media for MmapMedia {
         if range.is_empty() {
             return Ok(());
         }
-        let start = range.start / PAGE_BYTES * PAGE_BYTES;
-        self.map.flush_range(start as usize, (range.end - start) as usize)
+        // msync(2) asks for an address at the start of one of the machine's pages, whatever their size; `flush_range` sees to that.
+        self.map.flush_range(range.start as usize, (range.end - range.start) as usize)
     }
 
     /// By `O_DIRECT` (open(2)), which reads the device, after writing out what is dirty in the range. Some file systems know no such reads.

@@ -18,6 +18,7 @@ pub mod marks;
 pub mod media;
 mod mmap;
 mod open;
+mod place;
 pub mod pread;
 pub mod reader;
 pub mod recover;

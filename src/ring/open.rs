@@ -1,7 +1,7 @@
 //! Opening a ring: create or recover, sync before trusting, start the committer.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,13 +12,14 @@ use super::{
     Ring,
     committer::{self, Bell, Shared},
     headers::{FoundHeader, HeaderSource, find_header},
-    layout::{Geometry, Header, Kind, SECTOR_BYTES, SlotError},
+    layout::{Geometry, Header, Kind, SECTOR_BYTES},
     ledger::{Intake, Outcome},
     log::Log,
     losses::{self, Gap},
     marks::{Mark, Pos, Seq},
     media::Media,
-    mmap::{FileError, MmapMedia},
+    mmap::{FileError, MmapMedia, hint},
+    place,
     reader::{ReadError, Reader, Record},
     recover::{self, PROGRESS_BYTES, Recovered},
     seeded::{Bug, is_on},
@@ -47,7 +48,7 @@ pub enum OpenError {
     #[error("[ring] size = {0} bytes is too small for a ring; 1MiB is the least that makes sense")]
     Size(u64),
     /// Reading, writing or syncing failed during recovery.
-    #[error("recovery of {path} failed: {source}")]
+    #[error("recovery of {path} failed: {source}{}", hint(source))]
     Recovery {
         /// The file.
         path: PathBuf,
@@ -83,6 +84,8 @@ pub struct RecoveryReport {
     pub lost_rows: u64,
     /// Where a file without a usable header was moved.
     pub moved_aside: Option<PathBuf>,
+    /// Length in bytes of a file that had been cut short; it has its full length again.
+    pub cut_to: Option<u64>,
     /// Size of the file, where it differs from the configured one.
     pub other_size: Option<u64>,
 }
@@ -197,11 +200,12 @@ fn open_file(
     report: &mut RecoveryReport,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Box<dyn Media>, OpenError> {
-    let path = &settings.path;
-    if path.exists() {
+    let (path, exists) = place::resolve(&settings.path)?;
+    let path = path.as_path();
+    if exists {
         let media = MmapMedia::open(path)?;
         let found = find_header(&media);
-        match found.map_err(|source| OpenError::Recovery { path: path.clone(), source })? {
+        match found.map_err(|source| OpenError::Recovery { path: path.to_owned(), source })? {
             Ok(FoundHeader { header, .. }) => {
                 let file_bytes = super::layout::DATA_START + header.capacity;
                 let wanted = Geometry::of_file(settings.size.0).map(|g| g.capacity);
@@ -210,48 +214,30 @@ fn open_file(
                     return Ok(Box::new(media));
                 }
                 // A file cut short gets its length back; what is missing then shows as damage.
+                report.cut_to = Some(media.len());
                 drop(media);
                 return Ok(Box::new(MmapMedia::lengthen(path, file_bytes)?));
             }
             Err(why) => {
                 drop(media);
-                report.moved_aside = Some(move_aside(path, why)?);
+                report.moved_aside = Some(place::move_aside(path, why)?);
             }
         }
     }
-    report.created = true;
     let size = settings.size.0;
     if Geometry::of_file(size).is_none() {
         return Err(OpenError::Size(size));
     }
     let Some(media) = MmapMedia::create(path, size, progress)? else {
         // Another daemon made it meanwhile; it holds the lock, or has ended and left a ring to open.
-        return open_file(settings, clock, &mut RecoveryReport::default(), progress);
+        return open_file(settings, clock, report, progress);
     };
+    report.created = true;
     let now = clock.now();
     let mut random =
         fastrand::Rng::with_seed(now.wall.0 as u64 ^ now.since_boot_ns.rotate_left(32) ^ fastrand::u64(..));
     format(&media, random.u64(..))?;
     Ok(Box::new(media))
-}
-
-fn move_aside(path: &Path, why: SlotError) -> Result<PathBuf, OpenError> {
-    let suffix = match why {
-        SlotError::Damaged => "damaged".to_owned(),
-        SlotError::Version(version) => format!("version-{version}"),
-    };
-    let mut number = 1;
-    let aside = loop {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{suffix}-{number}"));
-        if !Path::new(&name).exists() {
-            break PathBuf::from(name);
-        }
-        number += 1;
-    };
-    let moved = std::fs::rename(path, &aside);
-    moved.map_err(|source| OpenError::Recovery { path: path.to_owned(), source })?;
-    Ok(aside)
 }
 
 /// Raises the open generation, then syncs what recovery trusts before anything builds on it.

@@ -28,39 +28,74 @@ fn kills_in_memory_mode_lose_and_double_nothing() {
     for_each_kill("memory");
 }
 
+/// Readings that devices send once more after the broker was killed, which may have acknowledged them without having saved them.
+const AGAIN: u64 = 1_000;
+/// Readings of a device that may be under way while everything keeps up.
+const SLACK: u64 = 40;
+/// A kill so long after a start finds recovery, the session's beginning, or resending under way.
+const RECOVERY_MILLIS: std::ops::Range<u64> = 0..250;
+
+/// Devices, broker, daemon and database under load: the daemon is killed at random moments, each fifth time together with the broker, each
+/// tenth with the database too.
 fn for_each_kill(durability: &str) {
     let _alone = heavy();
-    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    let seed =
+        std::env::var("FOREBAY_KILL_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    println!("the moments are those of FOREBAY_KILL_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut broker = Mosquitto::with(&Options { persistence: true, autosave: true, ..Default::default() });
+    let mut questdb = QuestDb::start();
     let readings = Readings::new(unique("crash"), 50);
-    let mut daemon =
-        DaemonBuilder::new().servers(&broker, questdb).source(&readings).set("ring.durability", durability).start();
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("ring.size", "16MiB");
+    let mut daemon = builder.set("ring.durability", durability).start();
     daemon.wait_subscribed();
 
-    let load = Load::start(&readings, broker.port, 3_000);
-    for round in 0..rounds() {
-        // A different moment each time: right after the start, within recovery's resending, in the middle of batches.
-        let enough = load.acked() + 100 + (round * 379) % 1_500;
-        eventually(Duration::from_secs(30), "the load goes on", || load.acked() >= enough);
+    let load = Load::start_repeating(&readings, broker.port, 1_500, AGAIN);
+    for round in 1..=rounds() {
+        let enough = load.acked() + rng.u64(50..1_500);
+        eventually(Duration::from_secs(60), "the load goes on", || load.acked() >= enough);
         daemon.kill9();
-        if round % 3 == 2 {
-            // Killed while it recovers.
+        if rng.u64(..3) == 0 {
             daemon.launch();
-            let enough = load.acked() + round * 20;
-            eventually(Duration::from_secs(30), "the load goes on", || load.acked() >= enough);
+            pause(Duration::from_millis(rng.u64(RECOVERY_MILLIS)));
             daemon.kill9();
         }
+        if round % 5 == 0 {
+            broker.kill9();
+        }
+        if round % 10 == 0 {
+            questdb.kill9();
+            questdb.launch();
+        }
+        if round % 5 == 0 {
+            broker.restart();
+        }
         daemon.restart();
+        if round % 5 == 0 {
+            // What the broker saved knows of the daemon's session; the next kill is not to come before that is so again. And the
+            // broker's queue is not to grow from round to round.
+            daemon.wait_subscribed();
+            let newest = format!("SELECT max(seq::long) FROM '{}'", readings.name);
+            let reached =
+                || questdb.answers() && (questdb.number(&newest) as u64 + SLACK) * readings.devices >= load.acked();
+            eventually(Duration::from_secs(90), "QuestDB has what is new", reached);
+        }
     }
     let published = load.finish();
 
-    readings.assert_exactly_once(questdb, published, Duration::from_mins(1));
-    eventually(Duration::from_secs(30), "the ledger closes", || {
+    eventually(Duration::from_secs(90), "the ledger closes", || {
         let ledger = daemon.status()["ledger"].clone();
         ledger["messages"].as_u64() >= Some(published) && pending(&ledger) == 0
     });
+    readings.assert_exactly_once(&questdb, published, Duration::from_mins(1));
     let ledger = daemon.status()["ledger"].clone();
     assert_eq!((&ledger["quarantined"], &ledger["dropped"]), (&0.into(), &0.into()), "{ledger}");
     assert_eq!(ledger["rows"], ledger["stored"], "{ledger}");
+}
+
+/// Lets a moment pass, not for anything to be done by then but to strike at a time of no meaning.
+fn pause(moment: Duration) {
+    std::thread::sleep(moment);
 }
 
 #[test]

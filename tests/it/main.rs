@@ -9,6 +9,7 @@ mod crash;
 mod cut_requests;
 mod damage;
 mod database_outage;
+mod failed_sync;
 mod forecast;
 mod harness;
 mod latest_values;

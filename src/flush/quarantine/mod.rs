@@ -131,7 +131,7 @@ struct Opened {
 
 /// Reads a file's entries and opens it for appending, created where there is none. It gets at least the number `least`.
 fn open_file(path: &Path, reserve: u64, least: u32, held: &mut Vec<Held>) -> io::Result<Opened> {
-    let found = match File::open(path) {
+    let found = match scan::open_to_read(path) {
         Ok(file) => Some((scan::look(&file)?, file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -342,7 +342,7 @@ pub fn snapshot_of(path: &Path, complaints: &mut Vec<String>) -> io::Result<Snap
     let mut snapshot = Snapshot::default();
     let mut least = FIRST_NUMBER;
     for path in [old_path(path), path.to_owned()] {
-        let file = match File::open(&path) {
+        let file = match scan::open_to_read(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 least = least.saturating_add(1);

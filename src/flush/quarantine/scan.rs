@@ -1,10 +1,11 @@
 //! Reading a quarantine file, past damage. All reading is at places, so that handles can be shared.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, Read},
     ops::ControlFlow,
     os::unix::fs::FileExt,
+    path::Path,
 };
 
 use super::format::{self, Entry, HEADER_BYTES, MAX_ENTRY_BYTES, PREFIX_BYTES, Prefix};
@@ -59,13 +60,18 @@ pub enum Found {
     },
 }
 
+/// Opens a file to read it. What is no file is an error, and found to be so first: opening a pipe waits for one who writes into it.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        let message = "it is a directory, a pipe or a device, not a file; move it away";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    File::open(path)
+}
+
 /// Looks at a file's header.
 pub fn look(file: &File) -> io::Result<Found> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let length = metadata.len();
+    let length = file.metadata()?.len();
     let mut bytes = Vec::new();
     At { file, at: 0 }.take(FIRST_ENTRY_AT).read_to_end(&mut bytes)?;
     let header = bytes.first_chunk().and_then(|bytes| format::decode_header(*bytes));

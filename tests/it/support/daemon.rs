@@ -99,7 +99,8 @@ impl DaemonBuilder {
     pub fn write(self) -> Daemon {
         let text = toml::to_string(&self.settings).expect("TOML");
         std::fs::write(self.dir.join("forebay.toml"), text).expect("forebay.toml");
-        Daemon { dir: self.dir, settings: self.settings, running: None, environment: Vec::new() }
+        let (environment, wrapper) = (Vec::new(), Vec::new());
+        Daemon { dir: self.dir, settings: self.settings, running: None, environment, wrapper }
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -117,6 +118,8 @@ pub struct Daemon {
     running: Option<Guarded>,
     /// Added to the environment of the next start.
     pub environment: Vec<(String, String)>,
+    /// A program, with its arguments, that starts the daemon in place of the test.
+    pub wrapper: Vec<String>,
 }
 
 impl Daemon {
@@ -150,8 +153,16 @@ impl Daemon {
     pub fn launch(&mut self) {
         assert!(self.running.is_none(), "forebay runs already");
         let (config, environment) = (self.config(), self.environment.clone());
-        self.running = Some(Guarded::spawn(Path::new(FOREBAY), &self.log_file(), |command| {
-            command.arg("--config").arg(config).arg("run").envs(environment).env("RUST_BACKTRACE", "1");
+        let mut program = self.wrapper.clone();
+        program.push(FOREBAY.to_owned());
+        self.running = Some(Guarded::spawn(Path::new(&program[0]), &self.log_file(), |command| {
+            command
+                .args(&program[1..])
+                .arg("--config")
+                .arg(config)
+                .arg("run")
+                .envs(environment)
+                .env("RUST_BACKTRACE", "1");
         }));
     }
 

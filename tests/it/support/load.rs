@@ -1,7 +1,7 @@
 //! Readings that can be told apart, and the check that each is in QuestDB exactly once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -46,6 +46,26 @@ impl Readings {
             seq.is_multiple_of(7),
         );
         (topic, payload)
+    }
+
+    /// The number of the reading with this topic and payload.
+    pub fn number_of(&self, topic: &str, payload: &[u8]) -> Option<u64> {
+        let device: u64 = topic.rsplit_once("/dev-")?.1.parse().ok()?;
+        let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
+        Some(payload["seq"].as_u64()? * self.devices + device)
+    }
+
+    /// The numbers of the readings that are in QuestDB.
+    pub fn present(&self, questdb: &QuestDb) -> BTreeSet<u64> {
+        if questdb.count(&self.name) == 0 {
+            return BTreeSet::new();
+        }
+        let rows = questdb.sql(&format!("SELECT DISTINCT device, seq FROM '{}' LIMIT 1000000", self.name));
+        let number = |row: &Vec<serde_json::Value>| {
+            let device: u64 = row[0].as_str()?.trim_start_matches("dev-").parse().ok()?;
+            Some(row[1].as_u64()? * self.devices + device)
+        };
+        rows.iter().map(|row| number(row).expect("a device and a number")).collect()
     }
 
     /// Publishes readings `range` at QoS 1 and waits until the broker has acknowledged them all.
@@ -111,10 +131,16 @@ pub struct Load {
 impl Load {
     /// Publishes `per_second` readings a second, from number 0 on, to the broker on `port`.
     pub fn start(readings: &Readings, port: u16, per_second: u64) -> Self {
+        Self::start_repeating(readings, port, per_second, 0)
+    }
+
+    /// The same for a broker that may be killed: what it acknowledged in its last moments may be gone with it, so after a lost
+    /// connection the devices send the last `again` readings once more.
+    pub fn start_repeating(readings: &Readings, port: u16, per_second: u64, again: u64) -> Self {
         let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let thread = {
             let (readings, stop, acked) = (readings.clone(), Arc::clone(&stop), Arc::clone(&acked));
-            thread::spawn(move || run(&readings, port, per_second, &stop, &acked))
+            thread::spawn(move || run(&readings, port, (per_second, again), &stop, &acked))
         };
         Self { stop, acked, thread: Some(thread) }
     }
@@ -137,27 +163,29 @@ impl Drop for Load {
     }
 }
 
-fn run(readings: &Readings, port: u16, per_second: u64, stop: &AtomicBool, acked: &AtomicU64) -> u64 {
+fn run(readings: &Readings, port: u16, (per_second, again): (u64, u64), stop: &AtomicBool, acked: &AtomicU64) -> u64 {
     const TICK: Duration = Duration::from_millis(5);
     const GIVE_UP: Duration = Duration::from_mins(2);
-    let mut confirmed = 0;
+    let mut confirmed: u64 = 0;
     let mut last_connected = Instant::now();
     loop {
         if let Ok(mut publisher) = Publisher::connect(port, None) {
-            let first = confirmed;
+            let first = confirmed.saturating_sub(again);
             let start = Instant::now();
             let mut step = || -> std::io::Result<bool> {
+                let ending = stop.load(Ordering::Relaxed);
                 let due = first + (start.elapsed().as_micros() as u64 * per_second) / 1_000_000;
+                // What is sent once more is sent whole.
+                let due = if ending { due.max(confirmed) } else { due };
                 while first + publisher.sent() < due {
                     let (topic, payload) = readings.reading(first + publisher.sent());
                     publisher.publish(&topic, payload.as_bytes())?;
                 }
                 publisher.flush()?;
-                let ending = stop.load(Ordering::Relaxed);
                 if ending {
                     publisher.drain(Duration::from_secs(20))?;
                 }
-                confirmed = first + publisher.acked();
+                confirmed = confirmed.max(first + publisher.acked());
                 acked.store(confirmed, Ordering::Relaxed);
                 // A connection that is gone shows when it is written to or waited on; an idle one shows here.
                 publisher.check()?;
@@ -170,7 +198,7 @@ fn run(readings: &Readings, port: u16, per_second: u64, stop: &AtomicBool, acked
                     Err(_) => break,
                 }
             }
-            confirmed = first + publisher.acked();
+            confirmed = confirmed.max(first + publisher.acked());
             last_connected = Instant::now();
         }
         assert!(last_connected.elapsed() < GIVE_UP, "no broker for {GIVE_UP:?}");

@@ -3,12 +3,14 @@
 #![allow(dead_code, reason = "the benchmark uses a part of this, the tests another")]
 
 pub mod daemon;
+pub mod disk;
 pub mod http;
 pub mod load;
 pub mod mosquitto;
 pub mod process;
 pub mod proxy;
 pub mod questdb;
+pub mod relay;
 pub mod wire;
 
 use std::{
@@ -105,6 +107,7 @@ fn remove_leftovers(root: &std::path::Path) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name.rsplit('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_none_or(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
+            disk::unmount_below(&entry.path());
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

@@ -32,6 +32,9 @@ pub struct Mosquitto {
 pub struct Options {
     /// Keep sessions and queued messages across a clean restart.
     pub persistence: bool,
+    /// Save them after every 500 changes too, so that a kill costs no more than the messages of a moment. Each time all of the queue is
+    /// written: with a long one the broker does nothing else.
+    pub autosave: bool,
     /// The only user, with its password; anyone may connect when absent.
     pub login: Option<(String, String)>,
     /// Listen for WebSockets too.
@@ -55,6 +58,9 @@ impl Mosquitto {
             options.persistence,
             dir.display()
         );
+        if options.autosave {
+            text.push_str("autosave_on_changes true\nautosave_interval 500\n");
+        }
         if let Some((user, password)) = &options.login {
             let passwords = dir.join("passwords");
             write_password(&passwords, user, password);
