@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io};
 
 use super::{
     layout::{
-        Checksum, Commit, DATA_START, Header, Kind, MAX_COMMIT_BYTES, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader,
-        RingFacts, SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
+        COMMIT_PROOF_BYTES, Checksum, Commit, DATA_START, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES,
+        RecordHeader, RingFacts, SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
     },
     ledger::{Intake, Outcome},
     marks::Pos,
@@ -173,8 +173,8 @@ fn each_commit(media: &dyn Media, each: &mut dyn FnMut(Pos, &RecordHeader, RingF
     let mut window = Vec::new();
     let mut start = DATA_START;
     while start < media.len() {
-        // So much more than the chunk that a commit that begins in it is whole.
-        let bytes = (media.len() - start).min(CHUNK_BYTES + MAX_COMMIT_BYTES);
+        // So much more than the chunk that a commit that begins in it can be checked.
+        let bytes = (media.len() - start).min(CHUNK_BYTES + COMMIT_PROOF_BYTES);
         window.resize(bytes as usize, 0);
         media.load(start, &mut window)?;
         for at in (0..bytes.min(CHUNK_BYTES)).step_by(RECORD_ALIGN as usize) {

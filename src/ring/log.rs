@@ -241,6 +241,10 @@ impl Log {
         // The commit ends a sector, so that no sector holding acknowledged bytes is ever written again.
         let place = self.geometry.place(head.at.pos.0, layout::commit_bytes(head.at.pos.0));
         let bytes = layout::commit_bytes(place);
+        let rest = layout::page_rest(place + bytes, place + bytes - head.sealed.pos.0);
+        // The room that is kept for commits is not for this.
+        let fits = place + bytes + rest + COMMIT_RESERVE_BYTES <= self.limit.load(Ordering::Acquire);
+        let bytes = if fits && !is_on(Bug::UnalignedCommit) { bytes + rest } else { bytes };
         let frame = self.frame(Kind::Commit, head.at.seq, bytes as usize - RECORD_HEADER_BYTES);
         let frame = RecordHeader { rows: COMMIT_BODY_VERSION, ..frame };
         if place != head.at.pos.0 {

@@ -85,6 +85,10 @@ impl MmapMedia {
         let map = MmapOptions::new().map_raw(&file).map_err(|e| FileError::io("map", path, e))?;
         // Readahead around faulting stores would only read what is about to be overwritten.
         map.advise(Advice::Random).map_err(|e| FileError::io("advise on", path, e))?;
+        // Nor through reads: what readahead brings in comes in large folios, and the kernel writes a folio back whole. A ring that
+        // recovery has read with a cold cache would write up to a megabyte a commit for a lap.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)
+            .map_err(|e| FileError::io("advise on", path, e.into()))?;
         Ok(Self { file, map, len, storing: Mutex::new(()) })
     }
 }

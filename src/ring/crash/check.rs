@@ -165,6 +165,8 @@ impl Opened {
             // Where both slots and the newest commit are damaged, the tail that is left to go by may be an older one, and the log ends a lap
             // behind it.
             let limit = self.log.tail().pos.0 + self.header.capacity;
+            // From an older tail on there is no unbroken way to what nothing vouches for: space behind it is used again.
+            let limit = if self.header.tail.seq < model.tail { limit.min(vouched) } else { limit };
             if !harm.unsynced && !model.lied.contains(&seq) && harm.spares(model, seq, vouched, limit) {
                 let there = self.found.contains_key(&seq);
                 holds(there, || {

@@ -28,8 +28,8 @@ pub const DATA_START: u64 = 2 * SLOT_BYTES;
 pub const RECORD_HEADER_BYTES: usize = 44;
 /// Records start on multiples of this.
 pub const RECORD_ALIGN: u64 = 8;
-/// No commit is longer: it ends the sector that has room for it, or the next one.
-pub const MAX_COMMIT_BYTES: u64 = 2 * SECTOR_BYTES;
+/// Bytes that hold a commit's header and all that its checksum covers.
+pub const COMMIT_PROOF_BYTES: u64 = SECTOR_BYTES;
 /// Smallest ring: room for its parts of 1/64 to be whole pages.
 pub const MIN_CAPACITY: u64 = 64 * 4096;
 
@@ -133,6 +133,15 @@ impl Geometry {
 /// Bytes a record with this body takes in the file.
 pub fn record_bytes(body: usize) -> u64 {
     (RECORD_HEADER_BYTES as u64 + body as u64).next_multiple_of(RECORD_ALIGN)
+}
+
+/// Bytes by which a commit that seals `bytes` and ends at `pos` is lengthened to end its page; 0 where that is not worth it.
+///
+/// The system writes whole pages: one that two commits share is written twice. Ending the page spares that, and costs the ring what it
+/// fills: up to a third of what is sealed.
+pub fn page_rest(pos: u64, bytes: u64) -> u64 {
+    let rest = pos.next_multiple_of(SLOT_BYTES) - pos;
+    if rest <= bytes / 3 { rest } else { 0 }
 }
 
 /// Bytes a commit trailer takes at `pos`: to the end of the sector that has room for it.
