@@ -7,8 +7,6 @@ mod commit;
 #[allow(dead_code, reason = "the speed benchmark uses the rest")]
 #[path = "speed/full.rs"]
 mod full;
-#[path = "speed/warm.rs"]
-mod warm;
 
 use std::{hint::black_box, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,6 +18,7 @@ use forebay::{
     point::Received,
     ring::{
         Kind, Part, RecoveryReport, Ring, format, headers,
+        inspect::FileMedia,
         media::{Media, MemoryMedia},
         recover,
     },
@@ -82,12 +81,12 @@ fn append(c: &mut Criterion) {
 }
 
 /// The medium's bytes in a file that has just been written.
-fn warm_file(media: &MemoryMedia) -> warm::Warm {
+fn warm_file(media: &MemoryMedia) -> FileMedia {
     let mut bytes = vec![0; RING_BYTES];
     media.load(0, &mut bytes).expect("all of it");
     let path = directory().join("ring");
     std::fs::File::create(&path).and_then(|mut file| file.write_all(&bytes)).expect("room on the disk");
-    warm::Warm(std::fs::File::open(path).expect("the file"))
+    FileMedia::open(&path).expect("the file")
 }
 
 fn directory() -> PathBuf {

@@ -31,6 +31,15 @@ impl Since {
         Ok(Self::At(Timestamp(nanos)))
     }
 
+    /// The moment by the wall clock, which shows `now`; the end of time where it lies beyond.
+    #[must_use]
+    pub fn by_wall(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(ago) => Timestamp(now.0.saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX))),
+            Self::At(time) => time,
+        }
+    }
+
     /// The moment on both clocks, which show `now`.
     #[must_use]
     pub fn on(self, now: Received) -> Cutoff {
@@ -79,6 +88,8 @@ mod tests {
     fn spans_and_times_are_read() {
         assert_eq!(Since::parse("10m"), Ok(Since::Ago(Duration::from_mins(10))));
         assert_eq!(Since::parse("1970-01-01T00:00:02Z"), Ok(Since::At(Timestamp(2 * S))));
+        assert_eq!(Since::Ago(Duration::from_secs(3)).by_wall(Timestamp(5 * S)), Timestamp(2 * S));
+        assert_eq!(Since::Ago(Duration::MAX).by_wall(Timestamp(0)), Timestamp(-i64::MAX));
         for bad in ["", "10", "yesterday", "1970-01-01", "9999-01-01T00:00:00Z"] {
             assert!(Since::parse(bad).is_err(), "{bad}");
         }

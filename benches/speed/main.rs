@@ -4,7 +4,6 @@
 mod commit;
 mod full;
 mod start;
-mod warm;
 
 #[allow(unused_imports, reason = "the tests use all of it, this a part")]
 #[path = "../../tests/it/support/mod.rs"]

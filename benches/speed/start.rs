@@ -1,7 +1,6 @@
 //! Opening a full ring whose file is in the page cache: the scan alone, with the map of latest values, and the daemon.
 
 use std::{
-    fs::File,
     os::unix::net::UnixDatagram,
     path::Path,
     time::{Duration, Instant},
@@ -11,14 +10,13 @@ use forebay::{
     config::settings::Latest as LatestSettings,
     ingest::restore,
     latest::Latest,
-    ring::{headers, recover},
+    ring::{headers, inspect::FileMedia, recover},
 };
 use serde::Serialize;
 
 use crate::{
     full::{self, Contents, SERIES},
     support::{DaemonBuilder, Readings},
-    warm::Warm,
 };
 
 /// Each is measured so often; the median counts.
@@ -76,7 +74,7 @@ pub fn measure(directory: &Path, contents: Contents, mib: u64) -> Start {
     let (mut scans, mut opens, mut restores, mut records) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut bytes = 0;
     for _ in 0..ROUNDS {
-        let media = Warm(File::open(&path).expect("the ring file"));
+        let media = FileMedia::open(&path).expect("the ring file");
         let header = headers::read_header(&media).expect("readable").expect("valid");
         let start = Instant::now();
         let found = recover::scan(&media, header, &mut |_| {}, &mut |_| {}).expect("scans");

@@ -5,7 +5,6 @@ mod completions;
 mod connect;
 mod exit;
 mod get;
-mod moment;
 mod out;
 mod quarantine;
 mod query;

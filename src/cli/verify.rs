@@ -15,7 +15,7 @@ use crate::{
     control::client::Client,
     flush::quarantine::{DEAD_LETTER, snapshot_of},
     questdb::{Connection, Secrets, Sql, SqlError},
-    ring::{Ledger, Seq, history::History, pread::ReadOnlyMedia},
+    ring::{Ledger, Seq, inspect::RingFile},
     since::Since,
     verify::{Ask, Finding, Quarantined, Report, Running, VerifyError, verify},
 };
@@ -54,17 +54,14 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
     let loaded = config::load(global.config_file()).map_err(|why| Failure::new(Exit::Usage, why))?;
     let settings = loaded.settings;
     let path = &settings.ring.path;
-    let ring_fails = |why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Ring, format!("{}: {why}; is it the daemon's, and may you read it?", path.display()))
-    };
-    let media = ReadOnlyMedia::open(path).map_err(|why| ring_fails(&why))?;
+    let unreadable = |why| Failure::new(Exit::Ring, why);
     // What the daemon says is settled now is a part of what is read later.
     let running = ask_daemon(&settings, global);
-    let history = History::new(media).map_err(|why| ring_fails(&why))?;
+    let file = RingFile::open(path).map_err(unreadable)?;
     let sql = connect(&settings.questdb)?;
-    let quarantined = quarantined(&settings.quarantine.path, history.header().ring_id).map_err(|why| fail(&why))?;
+    let quarantined = quarantined(&settings.quarantine.path, file.header().ring_id).map_err(|why| fail(&why))?;
     let ask = Ask { tables: args.tables.clone(), since: args.since, most: args.most };
-    let report = verify(history, &sql, &quarantined, SystemClock.now(), &ask, running).map_err(|why| fail(&why))?;
+    let report = verify(&file, &sql, &quarantined, SystemClock.now(), &ask, running).map_err(|why| fail(&why))?;
     if global.json {
         let text = serde_json::to_string(&report).map_err(|why| Failure::new(Exit::Failed, why))?;
         emit(&(text + "\n"))?;

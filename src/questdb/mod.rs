@@ -1,5 +1,6 @@
 //! QuestDB: writing rows, asking questions, and keeping tables such that a resent row is no second row.
 
+pub mod applied;
 pub mod connection;
 pub mod plan;
 pub mod present;

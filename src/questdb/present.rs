@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use thiserror::Error;
 
 use super::{
     Sql, SqlError,
+    applied::Applied,
     sql::{ColumnInfo, TableInfo},
     statement,
 };
@@ -24,7 +24,6 @@ const MAX_LIST_BYTES: usize = 2 << 10;
 const MAX_ROWS: usize = 20_000;
 /// How long what QuestDB has accepted may take to become visible.
 const APPLY_WAIT: Duration = Duration::from_secs(5);
-const APPLY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why it is not known what is there.
 #[derive(Debug, Error)]
@@ -93,23 +92,10 @@ pub fn look(
 
 /// Waits until what the table's write-ahead log holds now is visible to queries.
 fn await_applied(sql: &Sql, table: &str) -> Result<(), PresentError> {
-    let deadline = Instant::now() + APPLY_WAIT;
-    let mut accepted = None;
-    loop {
-        let answer = sql.query(&statement::wal_state(table))?;
-        let Some(row) = answer.rows.first() else { return Ok(()) };
-        let number = |at: usize| row.get(at).and_then(Value::as_i64).unwrap_or(0);
-        let (applied, now) = (number(0), number(1));
-        if applied >= *accepted.get_or_insert(now) {
-            return Ok(());
-        }
-        if row.get(2).and_then(Value::as_bool) == Some(true) {
-            return Err(PresentError::Suspended(table.to_owned()));
-        }
-        if Instant::now() >= deadline {
-            return Err(PresentError::Behind(table.to_owned()));
-        }
-        thread::sleep(APPLY_PAUSE);
+    match sql.await_applied(table, APPLY_WAIT)? {
+        Applied::Yes => Ok(()),
+        Applied::Suspended => Err(PresentError::Suspended(table.to_owned())),
+        Applied::Behind => Err(PresentError::Behind(table.to_owned())),
     }
 }
 

@@ -253,13 +253,6 @@ impl Sql {
         });
         Ok(Some(TableInfo { name, wal: flag(row, 1), dedup: flag(row, 2), columns: columns.collect() }))
     }
-
-    /// Whether the table still has committed transactions to apply, so that its description may be behind.
-    pub fn is_applying(&self, table: &str) -> Result<bool, SqlError> {
-        let answer = self.query(&statement::apply_lag(table))?;
-        let number = |at: usize| answer.rows.first().and_then(|row| row.get(at)).and_then(Value::as_i64).unwrap_or(0);
-        Ok(number(0) < number(1))
-    }
 }
 
 fn unsent(error: &ureq::Error) -> SqlError {

@@ -89,14 +89,6 @@ pub fn first_value(table: &str, column: &str) -> String {
     format!("SELECT {column} FROM {} WHERE {column} IS NOT NULL LIMIT 1", identifier(table))
 }
 
-/// Applied and committed transaction of a WAL table.
-pub fn apply_lag(table: &str) -> String {
-    format!(
-        "SELECT writerTxn, sequencerTxn FROM wal_tables() WHERE suspended = false AND lower(name) = {}",
-        literal(&table.to_lowercase())
-    )
-}
-
 /// Applied and committed transaction of a WAL table, and whether it is suspended.
 pub fn wal_state(table: &str) -> String {
     format!(

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io};
 
 use super::{
     layout::{
-        COMMIT_PROOF_BYTES, Checksum, Commit, DATA_START, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES,
-        RecordHeader, RingFacts, SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
+        COMMIT_PROOF_BYTES, Checksum, Commit, DATA_START, FORMAT_VERSION, Header, Kind, RECORD_ALIGN,
+        RECORD_HEADER_BYTES, RecordHeader, RingFacts, SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
     },
     ledger::{Intake, Outcome},
     marks::Pos,
@@ -142,6 +142,7 @@ fn from_commits(media: &dyn Media, only: Option<u64>) -> io::Result<Option<Found
         (Intake { refused_messages, refused_rows, ..Intake::default() }, Pos(0), commit.outcome, commit.safe)
     };
     let header = Header {
+        version: FORMAT_VERSION,
         counter: 1,
         ring_id,
         capacity,

@@ -8,7 +8,6 @@ mod committer;
 #[cfg(test)]
 mod crash;
 pub mod headers;
-pub mod history;
 pub mod inspect;
 pub mod layout;
 pub mod ledger;
@@ -19,7 +18,6 @@ pub mod media;
 mod mmap;
 mod open;
 mod place;
-pub mod pread;
 pub mod reader;
 pub mod recover;
 mod seeded;

@@ -12,7 +12,7 @@ use super::{
     Ring,
     committer::{self, Bell, Shared},
     headers::{FoundHeader, HeaderSource, find_header},
-    layout::{Geometry, Header, Kind, SECTOR_BYTES},
+    layout::{FORMAT_VERSION, Geometry, Header, Kind, SECTOR_BYTES},
     ledger::{Intake, Outcome},
     log::Log,
     losses::{self, Gap},
@@ -175,6 +175,7 @@ pub fn format(media: &dyn Media, ring_id: u64) -> Result<(), OpenError> {
     let geometry = Geometry::of_file(media.len()).ok_or(OpenError::Size(media.len()))?;
     let start = Mark { pos: Pos(0), seq: Seq(1) };
     let header = Header {
+        version: FORMAT_VERSION,
         counter: 1,
         ring_id,
         capacity: geometry.capacity,
@@ -249,6 +250,7 @@ fn resume(
     let boot = boot_id();
     let (outcome, safe, unsealed) = (recovered.outcome, recovered.safe, recovered.unsealed);
     let header = &mut recovered.header;
+    header.version = FORMAT_VERSION;
     header.counter += 1;
     if !is_on(Bug::NoGeneration) {
         header.generation += 1;

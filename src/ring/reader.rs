@@ -35,6 +35,15 @@ pub struct Record<'a> {
     pub body: &'a [u8],
 }
 
+impl<'a> Record<'a> {
+    /// The data record with this header at a place, and its body.
+    pub(super) fn of(header: &RecordHeader, mark: Mark, body: &'a [u8]) -> Self {
+        let RecordHeader { kind, last, table_hash, rows, received, .. } = *header;
+        let end = Mark { pos: Pos(mark.pos.0 + header.total()), seq: Seq(mark.seq.0 + 1) };
+        Self { seq: mark.seq, mark, end, kind, last, table_hash, rows, received, body }
+    }
+}
+
 /// Why the next record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -127,17 +136,8 @@ impl Reader {
                 self.at = self.log.over_gap(self.at);
                 let body = start + RECORD_HEADER_BYTES;
                 let body_end = if wanted { body + header.len as usize } else { body };
-                return Ok(Some(Record {
-                    seq: mark.seq,
-                    mark,
-                    end: self.at,
-                    kind: header.kind,
-                    last: header.last,
-                    table_hash: header.table_hash,
-                    rows: header.rows,
-                    received: header.received,
-                    body: &self.window[body..body_end],
-                }));
+                // A gap behind it is passed over with it.
+                return Ok(Some(Record { end: self.at, ..Record::of(&header, mark, &self.window[body..body_end]) }));
             }
             self.at = self.log.over_gap(self.at);
         }

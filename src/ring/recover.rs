@@ -6,7 +6,7 @@ use super::{
     headers::FoundHeader,
     layout::{Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES},
     ledger::{Intake, Outcome},
-    marks::{Mark, Pos, Seq},
+    marks::{Mark, Pos},
     media::Media,
     reader::Record,
     seeded::{Bug, is_on},
@@ -376,17 +376,6 @@ impl Message {
 
 impl Found {
     fn show(&self, body: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
-        let h = self.header;
-        visit(&Record {
-            seq: h.seq,
-            mark: self.at,
-            end: Mark { pos: Pos(self.at.pos.0 + h.total()), seq: Seq(h.seq.0 + 1) },
-            kind: h.kind,
-            last: h.last,
-            table_hash: h.table_hash,
-            rows: h.rows,
-            received: h.received,
-            body,
-        });
+        visit(&Record::of(&self.header, self.at, body));
     }
 }

@@ -30,8 +30,7 @@ use crate::{
     questdb::{Sql, SqlError},
     ring::{
         Kind, Ledger, Mark, Record, Seq,
-        history::{History, HistoryError, Step},
-        media::Media,
+        inspect::{RingFile, Seen, Walk},
     },
     since::Since,
 };
@@ -67,8 +66,8 @@ pub struct Running {
 #[derive(Debug, Error)]
 pub enum VerifyError {
     /// The ring cannot be read.
-    #[error(transparent)]
-    Ring(#[from] HistoryError),
+    #[error("cannot read the ring: {0}")]
+    Ring(#[from] std::io::Error),
     /// QuestDB cannot be asked.
     #[error(transparent)]
     Sql(#[from] SqlError),
@@ -116,8 +115,9 @@ impl Item {
 pub type Quarantined = HashSet<(u64, i64, u16)>;
 
 /// The comparison under way.
-struct Verifier<'a, M> {
-    history: History<M>,
+struct Verifier<'a> {
+    file: &'a RingFile,
+    walk: Walk<'a>,
     sql: &'a Sql,
     now: Timestamp,
     quarantined: &'a Quarantined,
@@ -131,21 +131,20 @@ struct Verifier<'a, M> {
 }
 
 /// Compares. `now` is the time on both clocks; `running` is what the daemon says, none where none can be asked.
-pub fn verify<M: Media>(
-    history: History<M>,
+pub fn verify(
+    file: &RingFile,
     sql: &Sql,
     quarantined: &Quarantined,
     now: Received,
     ask: &Ask,
     running: Option<Running>,
 ) -> Result<Report, VerifyError> {
-    let mut history = history;
-    let Survey { start, settled, ledger, fault } = survey(&mut history, ask.since.map(|since| since.on(now)))?;
+    let Survey { start, settled, ledger, fault } = survey(file, ask.since.map(|since| since.on(now)))?;
     let start = start.ok_or(VerifyError::Nothing)?;
     let settled = running.map_or(settled, |running| Seq(running.settled.0 + 1).max(settled));
-    history.seek(start);
     let mut verifier = Verifier {
-        history,
+        file,
+        walk: Walk::from(file.media(), file.header(), start),
         sql,
         now: now.wall,
         quarantined,
@@ -179,19 +178,18 @@ fn unbalanced(ledger: &Ledger) -> Option<String> {
     (sum != ledger.rows).then(|| format!("{} rows were taken in, and {sum} are accounted for", ledger.rows))
 }
 
-impl<M: Media> Verifier<'_, M> {
+impl Verifier<'_> {
     fn run(&mut self) -> Result<(), VerifyError> {
         let mut chunk = Chunk::default();
-        loop {
+        while let Some(seen) = self.walk.next()? {
             let excused = &mut self.report.excused;
-            match self.history.step()? {
-                Step::End => break,
-                Step::Damaged(from, to) => excused.damaged_records += to.0 - from.0,
-                Step::Overtaken(from, to) => excused.overtaken_records += to.0 - from.0,
-                Step::Record(record, _) if record.kind == Kind::Rows => {
+            match seen {
+                Seen::Damaged(stretch) => excused.damaged_records += stretch.records(),
+                Seen::Overtaken { from, to } => excused.overtaken_records += to.seq.0 - from.seq.0,
+                Seen::Data(_, record) if record.kind == Kind::Rows => {
                     chunk.take(&record, &self.tables, self.settled, self.quarantined, excused);
                 }
-                Step::Record(..) | Step::Commit(..) => {}
+                Seen::Data(..) | Seen::Frame { .. } => {}
             }
             if chunk.items.len() >= CHUNK_ROWS || chunk.bytes >= CHUNK_BYTES {
                 self.compare_chunk(std::mem::take(&mut chunk))?;
@@ -290,20 +288,16 @@ impl<M: Media> Verifier<'_, M> {
     fn clear(&mut self) -> Result<(), VerifyError> {
         let suspects = std::mem::take(&mut self.suspects);
         let Some(from) = suspects.from() else { return Ok(()) };
-        let here = self.history.mark();
         let mut explanation = suspects.into_explanation(&self.views);
-        self.history.seek(from);
-        loop {
-            match self.history.step()? {
-                Step::End => break,
-                Step::Record(record, _) if record.kind == Kind::Rows => {
-                    self.report.excused.superseded += explanation.take(&record);
-                }
-                _ => {}
+        let mut again = Walk::from(self.file.media(), self.walk.header(), from);
+        while let Some(seen) = again.next()? {
+            if let Seen::Data(_, record) = seen
+                && record.kind == Kind::Rows
+            {
+                self.report.excused.superseded += explanation.take(&record);
             }
         }
         let left = explanation.left();
-        self.history.seek(here);
         for (table, mut items) in left {
             for look in 0..self.looks {
                 if look > 0 {

@@ -1,13 +1,13 @@
 //! A first walk through the ring: where to begin, what is settled, and whether the ledger counts what is there.
 
+use std::io;
+
 use crate::{
     clock::boot_id,
     ring::{
         Kind, Ledger, Mark, Seq,
-        history::{History, HistoryError, Step},
-        layout::Commit,
-        ledger::Intake,
-        media::Media,
+        inspect::{RingFile, Seen, Walk},
+        layout::{Commit, Header},
     },
     since::Cutoff,
 };
@@ -25,16 +25,16 @@ pub struct Survey {
 }
 
 /// Walks from the tail to the head.
-pub fn survey<M: Media>(history: &mut History<M>, since: Option<Cutoff>) -> Result<Survey, HistoryError> {
-    let header = *history.header();
+pub fn survey(file: &RingFile, since: Option<Cutoff>) -> io::Result<Survey> {
+    let header = *file.header();
+    let mut walk = file.walk();
     let in_this_boot = header.boot_id == boot_id();
     let (mut start, mut last): (Option<Mark>, Option<(Commit, Mark)>) = (None, None);
-    loop {
-        match history.step()? {
-            Step::End => break,
-            Step::Commit(commit, end) => last = Some((commit, end)),
-            Step::Record(record, generation) if start.is_none() => {
-                let this_run = in_this_boot && generation == header.generation;
+    while let Some(seen) = walk.next()? {
+        match seen {
+            Seen::Frame { commit: Some(commit), end, .. } => last = Some((commit, end)),
+            Seen::Data(head, record) if start.is_none() => {
+                let this_run = in_this_boot && head.generation == header.generation;
                 if since.is_none_or(|since| since.is_before(record.received, this_run)) {
                     start = Some(record.mark);
                 }
@@ -43,16 +43,11 @@ pub fn survey<M: Media>(history: &mut History<M>, since: Option<Cutoff>) -> Resu
         }
     }
     // The header may have been written later, as by a clean stop.
-    let header = *history.header();
+    let header = *walk.header();
     let (mut intake, mut outcome, mut counted) = (header.intake, header.outcome, None);
     if let Some((commit, end)) = last {
-        let refused = Intake {
-            refused_messages: header.intake.refused_messages,
-            refused_rows: header.intake.refused_rows,
-            ..Intake::default()
-        };
-        intake = commit.intake.latest(refused);
-        counted = count(history, commit.outcome.settled, end)?.map(|rows| (rows, commit));
+        intake = intake.latest(commit.intake);
+        counted = count(file, walk.header(), commit.outcome.settled, end)?.map(|rows| (rows, commit));
         let newest = (outcome.settled, outcome.rows());
         if (commit.outcome.settled, commit.outcome.rows()) > newest {
             outcome = commit.outcome;
@@ -72,18 +67,18 @@ pub fn survey<M: Media>(history: &mut History<M>, since: Option<Cutoff>) -> Resu
 }
 
 /// Rows from one place to another; none where some of it cannot be read.
-fn count<M: Media>(history: &mut History<M>, from: Mark, to: Mark) -> Result<Option<u64>, HistoryError> {
-    if from < history.header().tail {
+fn count(file: &RingFile, header: &Header, from: Mark, to: Mark) -> io::Result<Option<u64>> {
+    if from < header.tail {
         return Ok(None);
     }
-    history.seek(from);
+    let mut walk = Walk::from(file.media(), header, from).upto(to.pos);
     let mut rows = 0;
-    while history.mark().pos < to.pos {
-        match history.step()? {
-            Step::Record(record, _) if record.kind == Kind::Rows => rows += u64::from(record.rows),
-            Step::Record(..) | Step::Commit(..) => {}
-            Step::Damaged(..) | Step::Overtaken(..) | Step::End => return Ok(None),
+    while let Some(seen) = walk.next()? {
+        match seen {
+            Seen::Data(_, record) if record.kind == Kind::Rows => rows += u64::from(record.rows),
+            Seen::Data(..) | Seen::Frame { .. } => {}
+            Seen::Damaged(_) | Seen::Overtaken { .. } => return Ok(None),
         }
     }
-    Ok(Some(rows))
+    Ok((walk.place().pos >= to.pos).then_some(rows))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value as Json;
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::compare::{Columns, Key, micros};
 use crate::{
     point::Timestamp,
-    questdb::{Sql, SqlError, sql::TableInfo, statement},
+    questdb::{Sql, SqlError, applied::Applied, sql::TableInfo, statement},
 };
 
 /// Rows asked for at once beyond twice those that are looked for.
@@ -21,7 +21,6 @@ const MOMENTS_A_STATEMENT: usize = 256;
 const PAGE_ROWS: usize = 5_000;
 /// How long a table's committed transactions may take to be applied.
 const APPLY_WAIT: Duration = Duration::from_mins(1);
-const APPLY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A table as it is compared.
 #[derive(Debug, Default)]
@@ -71,28 +70,16 @@ pub fn describe(sql: &Sql, table: &str, now: Timestamp) -> Result<View, SqlError
 
 /// Waits until what is committed by now is applied; otherwise says why it may not be.
 fn await_apply(sql: &Sql, table: &str) -> Result<Option<String>, SqlError> {
-    let deadline = Instant::now() + APPLY_WAIT;
-    let mut target = None;
-    loop {
-        let answer = sql.query(&statement::wal_state(table))?;
-        let Some(row) = answer.rows.first() else { return Ok(None) };
-        if row.get(2).and_then(Json::as_bool) == Some(true) {
-            return Ok(Some(format!(
-                "table {table:?} is suspended: QuestDB no longer applies what is committed to it; see its log"
-            )));
-        }
-        let number = |at: usize| row.get(at).and_then(Json::as_i64).unwrap_or(0);
-        if number(0) >= *target.get_or_insert(number(1)) {
-            return Ok(None);
-        }
-        if Instant::now() >= deadline {
+    Ok(match sql.await_applied(table, APPLY_WAIT)? {
+        Applied::Yes => None,
+        Applied::Suspended => Some(format!(
+            "table {table:?} is suspended: QuestDB no longer applies what is committed to it; see its log"
+        )),
+        Applied::Behind => {
             let seconds = APPLY_WAIT.as_secs();
-            return Ok(Some(format!(
-                "table {table:?}: QuestDB has not applied within {seconds} s what is committed to it"
-            )));
+            Some(format!("table {table:?}: QuestDB has not applied within {seconds} s what is committed to it"))
         }
-        std::thread::sleep(APPLY_PAUSE);
-    }
+    })
 }
 
 /// The time before which rows may have been dropped for their age.

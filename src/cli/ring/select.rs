@@ -2,13 +2,14 @@
 
 use super::{Exit, Failure, now, remark};
 use crate::{
-    cli::{moment, out},
+    cli::out,
     entry::{Clear, Rows},
     point::Timestamp,
     ring::{
         Kind, Record,
         inspect::{Seen, Stretch},
     },
+    since::Since,
 };
 
 /// Damaged stretches told one by one.
@@ -26,7 +27,10 @@ impl Span {
     pub fn parse(since: Option<&str>, until: Option<&str>) -> Result<Self, Failure> {
         let now = now();
         let end = |name: &str, text: Option<&str>, open: i64| match text {
-            Some(text) => moment::parse(text, now).map_err(|why| Failure::new(Exit::Usage, format!("{name}: {why}"))),
+            Some(text) => match Since::parse(text) {
+                Ok(since) => Ok(since.by_wall(now)),
+                Err(why) => Err(Failure::new(Exit::Usage, format!("{name}: {why}"))),
+            },
             None => Ok(Timestamp(open)),
         };
         let (since, until) = (end("--since", since, i64::MIN)?, end("--until", until, i64::MAX)?);

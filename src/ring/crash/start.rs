@@ -7,7 +7,7 @@ use fastrand::Rng;
 use super::{
     super::{
         append::Part,
-        layout::{DATA_START, Header, Kind},
+        layout::{DATA_START, FORMAT_VERSION, Header, Kind},
         ledger::{Intake, Outcome},
         marks::{Mark, Pos, Seq},
     },
@@ -30,6 +30,7 @@ pub fn new_ring(rng: &mut Rng, leaves_leftovers: bool) -> Vec<u8> {
 fn put_header(image: &mut [u8], ring_id: u64, capacity: u64) {
     let start = Mark { pos: Pos(0), seq: Seq(1) };
     let header = Header {
+        version: FORMAT_VERSION,
         counter: 1,
         ring_id,
         capacity,

@@ -1,6 +1,7 @@
 //! What header, commits and records together say of watermarks and ledger: the same sums as recovery's. Pure.
 
 use crate::ring::{
+    headers::FoundHeader,
     layout::{Commit, Header, RecordHeader},
     ledger::{Intake, Ledger, Outcome},
     marks::{Mark, Marks, Pos},
@@ -25,14 +26,15 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    pub fn new(header: &Header) -> Self {
+    pub fn new(found: &FoundHeader) -> Self {
+        let header = &found.header;
         Self {
             header: *header,
             intake: header.intake,
             outcome: header.outcome,
             safe: header.safe,
             durable: header.durable,
-            counted: header.durable.pos,
+            counted: found.counted,
             open: Intake::default(),
             unfinished: false,
             whole_upto: header.tail,
@@ -54,11 +56,7 @@ impl Accounts {
     /// Takes note of an intact pad or commit.
     pub fn frame(&mut self, end: Mark, commit: Option<&Commit>) {
         if let Some(commit) = commit {
-            self.intake = commit.intake.latest(Intake {
-                refused_messages: self.header.intake.refused_messages,
-                refused_rows: self.header.intake.refused_rows,
-                ..Intake::default()
-            });
+            self.intake = self.intake.latest(commit.intake);
             self.settle(commit.outcome);
             self.safe = self.safe.max(commit.safe);
             self.durable = self.durable.max(commit.durable);

@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::ring::{
-    headers,
+    headers::{self, FoundHeader},
     layout::{Header, SECTOR_BYTES, SLOT_BYTES, SlotError},
     media::Media,
 };
@@ -14,8 +14,8 @@ use crate::ring::{
 const LOOKS: usize = 3;
 
 /// The header that counts, from the slots or, where both are lost, from the commits; or why there is none.
-pub(super) fn find(media: &dyn Media) -> io::Result<Result<Header, SlotError>> {
-    Ok(headers::find_header(media)?.map(|found| found.header))
+pub(super) fn find(media: &dyn Media) -> io::Result<Result<FoundHeader, SlotError>> {
+    headers::find_header(media)
 }
 
 /// The state of a header slot.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     entry::Rows,
     point::Timestamp,
-    ring::{Kind, Ledger, Mark, Marks, Pos, Record, Ring, Seq, layout::FORMAT_VERSION},
+    ring::{Kind, Ledger, Mark, Marks, Pos, Record, Ring, Seq},
 };
 
 /// Tables whose rows are counted apart; the rest is counted together.
@@ -176,7 +176,7 @@ impl RingFile {
     }
 
     fn count(&self, mut walk: Walk<'_>, now: Timestamp, keep_on: &mut dyn FnMut() -> bool) -> io::Result<RingInfo> {
-        let (mut contents, mut accounts) = (Contents::default(), Accounts::new(&self.header));
+        let (mut contents, mut accounts) = (Contents::default(), Accounts::new(&self.found));
         let (mut complete, mut damaged_stretches) = (true, 0);
         while let Some(seen) = walk.next()? {
             accounts.take(&seen);
@@ -196,7 +196,7 @@ impl RingFile {
             source: "file".into(),
             path: self.path.display().to_string(),
             size_bytes: self.expected_bytes(),
-            format_version: FORMAT_VERSION,
+            format_version: header.version,
             ring_id: format!("{:016x}", header.ring_id),
             capacity_bytes: header.capacity,
             generation: header.generation,

@@ -27,6 +27,7 @@ pub use self::{
     verify::{StretchView, VerifyReport},
     walk::{Seen, Stretch, Walk},
 };
+use super::headers::FoundHeader;
 use super::layout::{DATA_START, FORMAT_VERSION, Header, SlotError};
 
 /// Why a file cannot be looked into.
@@ -75,7 +76,7 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct RingFile {
     path: PathBuf,
     media: FileMedia,
-    header: Header,
+    found: FoundHeader,
 }
 
 impl RingFile {
@@ -84,7 +85,7 @@ impl RingFile {
         let failed = |source| InspectError::Io { path: path.to_owned(), source };
         let media = FileMedia::open(path).map_err(failed)?;
         match headers::find(&media).map_err(failed)? {
-            Ok(header) => Ok(Self { path: path.to_owned(), media, header }),
+            Ok(found) => Ok(Self { path: path.to_owned(), media, found }),
             Err(SlotError::Damaged) => Err(InspectError::NoHeader { path: path.to_owned() }),
             Err(SlotError::Version(version)) => Err(InspectError::Version { path: path.to_owned(), version }),
         }
@@ -102,17 +103,17 @@ impl RingFile {
 
     /// The header when it was opened.
     pub fn header(&self) -> &Header {
-        &self.header
+        &self.found.header
     }
 
     /// Bytes the header says the file has.
     pub fn expected_bytes(&self) -> u64 {
-        DATA_START + self.header.capacity
+        DATA_START + self.found.header.capacity
     }
 
     /// A walk from the tail to the head.
     pub fn walk(&self) -> Walk<'_> {
-        Walk::new(&self.media, &self.header)
+        Walk::new(&self.media, &self.found.header)
     }
 
     /// Says which file an error comes from.

@@ -14,7 +14,7 @@ use super::{
     info::{Contents, MarkView},
     walk::{Seen, Stretch, Walk, last_before},
 };
-use crate::ring::{Kind, Mark, Pos, layout::FORMAT_VERSION, table_hash};
+use crate::ring::{Kind, Mark, Pos, table_hash};
 
 /// Damaged stretches that are listed; all are counted.
 const MAX_LISTED: usize = 1_000;
@@ -117,16 +117,16 @@ impl RingFile {
         let mut check = Check {
             report: VerifyReport {
                 path: self.path.display().to_string(),
-                format_version: FORMAT_VERSION,
-                ring_id: format!("{:016x}", self.header.ring_id),
+                format_version: self.found.header.version,
+                ring_id: format!("{:016x}", self.found.header.ring_id),
                 file_bytes: self.media.file_bytes(),
                 expected_bytes: self.expected_bytes(),
                 slots: headers::slots(&self.media)?.to_vec(),
-                tail: self.header.tail.into(),
+                tail: self.found.header.tail.into(),
                 ..VerifyReport::default()
             },
             contents: Contents::default(),
-            accounts: Accounts::new(&self.header),
+            accounts: Accounts::new(&self.found),
             stretches: Vec::new(),
         };
         let mut walk = self.walk();
@@ -149,7 +149,7 @@ impl RingFile {
 
     /// Rows of the intact records between two places; none when the tail has passed the first one meanwhile.
     fn rows_between(&self, from: Mark, upto: Pos) -> io::Result<Option<u64>> {
-        let mut walk = Walk::from(&self.media, &self.header, from);
+        let mut walk = Walk::from(&self.media, &self.found.header, from);
         let mut rows = 0;
         while walk.place().pos < upto
             && let Some(seen) = walk.next()?

@@ -6,11 +6,9 @@
 
 use std::{collections::BTreeSet, io};
 
-use super::{
-    headers,
-    window::{Reach, Window, occupied},
-};
+use super::window::{Reach, Window, occupied};
 use crate::ring::{
+    headers::read_header,
     layout::{Commit, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
     marks::{Mark, Pos, Seq},
     media::Media,
@@ -243,7 +241,10 @@ impl<'a> Walk<'a> {
 
     /// Whether the place was overtaken by the tail, or has been written since it was read.
     fn look_again(&mut self) -> io::Result<Option<Verdict>> {
-        if let Ok(header) = headers::find(self.media)? {
+        // Only a header that was written meanwhile says more than the one at hand, which commits may have completed.
+        if let Ok(header) = read_header(self.media)?
+            && header.counter > self.header.counter
+        {
             self.header = header;
             self.window.newest = header.generation;
         }

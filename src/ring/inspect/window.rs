@@ -7,7 +7,7 @@ use crate::ring::{
         Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES,
         commit_body_bytes,
     },
-    marks::{Mark, Pos, Seq},
+    marks::{Mark, Pos},
     media::Media,
     reader::Record,
 };
@@ -136,19 +136,8 @@ impl<'a> Window<'a> {
 
     /// The data record found at a position.
     pub fn record(&mut self, pos: u64, header: &RecordHeader) -> io::Result<Record<'_>> {
-        let h = *header;
-        let body = self.body(pos, header)?;
-        Ok(Record {
-            seq: h.seq,
-            mark: Mark { pos: Pos(pos), seq: h.seq },
-            end: Mark { pos: Pos(pos + h.total()), seq: Seq(h.seq.0 + 1) },
-            kind: h.kind,
-            last: h.last,
-            table_hash: h.table_hash,
-            rows: h.rows,
-            received: h.received,
-            body,
-        })
+        let mark = Mark { pos: Pos(pos), seq: header.seq };
+        Ok(Record::of(header, mark, self.body(pos, header)?))
     }
 
     /// The first record between two places in the lap that checks out at one of the positions in reach; the position and its

@@ -17,6 +17,8 @@ const FLAG_CLEAN: u32 = 1;
 /// A header slot. Two of them take turns; the valid one with the higher counter is the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
+    /// Version of the format it was written in; it is written in the present one.
+    pub version: u32,
     /// Counts header writes; its parity tells the slot.
     pub counter: u64,
     /// The ring's id, random at creation.
@@ -86,6 +88,7 @@ impl Header {
         let mut r = Words { bytes: &mut sector, at: 16 };
         let (counter, ring_id, capacity, packed) = (r.get_u64(), r.get_u64(), r.get_u64(), r.get_u64());
         Ok(Self {
+            version,
             counter,
             ring_id,
             capacity,
@@ -134,6 +137,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
+            version: FORMAT_VERSION,
             counter: 7,
             ring_id: 99,
             capacity: 1 << 20,

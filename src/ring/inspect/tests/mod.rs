@@ -239,5 +239,5 @@ fn damage(rng: &mut Rng, image: &mut [u8]) {
 }
 
 fn header_of(image: &[u8]) -> Header {
-    headers::find(&MemoryMedia::with(image.to_vec())).unwrap().expect("a header")
+    headers::find(&MemoryMedia::with(image.to_vec())).unwrap().expect("a header").header
 }

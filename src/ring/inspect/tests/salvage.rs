@@ -98,7 +98,7 @@ fn a_record_larger_than_a_chunk_is_found_and_a_false_length_is_not_believed() {
     let mut image = story.stored();
     image[DATA_START as usize + 1_000_000] ^= 1;
     let media = MemoryMedia::with(image);
-    let header = headers::find(&media).unwrap().unwrap();
+    let header = headers::find(&media).unwrap().unwrap().header;
     let mut search = Salvage::survey(&media, &header, true).unwrap();
     let record = search.next().unwrap().expect("the second record");
     assert_eq!((record.seq, record.body), (Seq(2), &*body));

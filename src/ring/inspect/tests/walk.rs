@@ -10,9 +10,9 @@ struct Walked {
 }
 
 fn walk(media: &dyn Media) -> Walked {
-    let header = headers::find(media).unwrap().unwrap();
-    let (mut seqs, mut damaged, mut accounts) = (Vec::new(), Vec::new(), Accounts::new(&header));
-    let mut walk = Walk::new(media, &header);
+    let found = headers::find(media).unwrap().unwrap();
+    let (mut seqs, mut damaged, mut accounts) = (Vec::new(), Vec::new(), Accounts::new(&found));
+    let mut walk = Walk::new(media, &found.header);
     while let Some(seen) = walk.next().unwrap() {
         accounts.take(&seen);
         match seen {
@@ -97,7 +97,7 @@ fn a_walk_is_not_led_astray_by_a_log_that_moves_under_it() {
         story.run(&mut rng, 600);
         story.commit();
         let media = Arc::clone(&story.media);
-        let header = headers::find(&*media).unwrap().unwrap();
+        let header = headers::find(&*media).unwrap().unwrap().header;
         let mut walk = Walk::new(&*media, &header);
         let mut seqs = Vec::new();
         let mut steps = 0;
@@ -145,7 +145,7 @@ fn damage_is_told_with_its_records_and_places() {
     let at = (DATA_START + ends[11].pos.0) as usize;
     image[at..at + RECORD_HEADER_BYTES].fill(0xEE);
     let media = MemoryMedia::with(image);
-    let header = headers::find(&media).unwrap().unwrap();
+    let header = headers::find(&media).unwrap().unwrap().header;
     let mut walk = Walk::new(&media, &header);
     let (mut stretches, mut read) = (Vec::new(), 0);
     while let Some(seen) = walk.next().unwrap() {
@@ -239,4 +239,18 @@ fn slots_are_told_apart() {
     let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..12]), &slot[16..]);
     slot[12..16].copy_from_slice(&crc.to_le_bytes());
     assert_eq!(states(&image)[1], SlotState::Version(9));
+}
+
+#[test]
+fn a_file_of_an_older_format_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ring");
+    let mut image = include_bytes!("../../../../tests/data/ring-format-1.bin").to_vec();
+    image.resize(1 << 20, 0);
+    std::fs::write(&path, image).unwrap();
+    let file = crate::ring::inspect::RingFile::open(&path).unwrap();
+    let info = file.info(Timestamp(0), &mut || true).unwrap();
+    assert_eq!((info.format_version, info.records, info.rows), (1, 21, 21));
+    let report = file.verify().unwrap();
+    assert_eq!((report.format_version, report.records, report.damaged_stretches), (1, 21, 0));
 }
