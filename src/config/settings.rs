@@ -372,6 +372,9 @@ pub struct Batch {
     /// Longest a row waits for company.
     #[serde(with = "duration")]
     pub max_linger: Duration,
+    /// Least a row waits for company with the dynamic strategy: spares the database transactions at the price of freshness.
+    #[serde(with = "duration")]
+    pub min_linger: Duration,
     /// Flush latency the dynamic strategy holds where it can.
     #[serde(with = "duration")]
     pub target_latency: Duration,
@@ -402,6 +405,7 @@ impl Default for Batch {
             max_rows: 50_000,
             max_bytes: Bytes::mib(3),
             max_linger: Duration::from_secs(1),
+            min_linger: Duration::ZERO,
             target_latency: Duration::from_millis(100),
             max_lanes: 2,
         }

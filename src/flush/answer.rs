@@ -11,6 +11,7 @@ use super::{
     encode::EncodeError,
     lane::{Lane, SLACK},
     late::Late,
+    model::Flushed,
     policy::Outcome,
     sender::Done,
     shared::Health,
@@ -57,11 +58,12 @@ impl Lane {
         };
         self.flight = None;
         let Done { writer, buffer, result, took } = done;
+        let flushed = Flushed { rows: span.rows, bytes: buffer.bytes(), took };
         self.writer = Some(writer);
         self.give_back(buffer);
         match result {
             Ok(()) => {
-                self.stored(span.rows, took);
+                self.stored(flushed);
                 self.settle(span)
             }
             Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => self.isolate(span, &message),
@@ -95,12 +97,15 @@ impl Lane {
     }
 
     /// Takes note of a stored flush.
-    pub(super) fn stored(&mut self, rows: usize, took: Duration) {
+    pub(super) fn stored(&mut self, flush: Flushed) {
         // The first request of a connection or to a changed table pays for more than its rows.
-        if !std::mem::take(&mut self.unusual) {
-            self.model.observe(rows, took);
+        if std::mem::take(&mut self.unusual) {
+            self.model.observe_unusual(flush);
+        } else {
+            self.model.observe(flush);
         }
-        self.policy.observe(Outcome::Stored);
+        let Flushed { rows, took, .. } = flush;
+        self.policy.observe(Outcome::Stored { rows });
         self.breaker.succeeded();
         if let Some(late) = &mut self.late {
             late.answered(Instant::now(), self.grace);
@@ -263,7 +268,7 @@ impl Lane {
                 writer.disconnect();
             }
         }
-        self.policy.observe(if strained { Outcome::Strained } else { Outcome::Failed });
+        self.policy.observe(if strained { Outcome::Strained { rows: self.sent_rows } } else { Outcome::Failed });
         let first = self.breaker.failures() == 0;
         let wait = self.breaker.failed(self.encoder.clock.since_boot(), self.random.f64());
         let text = match trouble {

@@ -190,6 +190,7 @@ impl Lane {
             return Ok(());
         }
         self.row_bytes = (buffer.bytes() / span.rows).max(1);
+        self.sent_rows = span.rows;
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
         if !self.sender.send(writer, buffer) {

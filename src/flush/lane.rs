@@ -87,6 +87,8 @@ pub(super) struct Lane {
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
     pub row_bytes: usize,
+    /// Rows of the last request.
+    pub sent_rows: usize,
     /// How often the server is asked when it was started.
     pub ask_started_every: Duration,
     /// Rewinds asked of all lanes that this one has followed.
@@ -200,7 +202,7 @@ impl Lane {
                 return Ok(());
             }
             self.look_afresh();
-        } else if !self.is_enough(&decision) {
+        } else if decision.tentative || !self.is_enough(&decision) {
             return self.receive();
         }
         let mut buffer = self.take_buffer();
@@ -278,7 +280,7 @@ impl Lane {
             let status = &mut report.status;
             status.batch_rows = decision.rows;
             status.linger_ms = decision.linger.as_secs_f64() * 1e3;
-            status.reason.clone_from(&decision.reason);
+            status.reason = decision.reason.to_string();
         });
         decision
     }

@@ -21,6 +21,7 @@ pub mod replay;
 pub mod requeue;
 mod sender;
 mod shared;
+pub mod simulator;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -315,6 +316,7 @@ fn lane(
         flushes_seen: 0,
         largest_bytes: 0,
         row_bytes: 0,
+        sent_rows: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,

@@ -7,6 +7,7 @@ use super::{
     batching::Span,
     isolate::{Answer, Isolation, Step},
     lane::Lane,
+    model::Flushed,
 };
 use crate::{
     questdb::{RowBuffer, WriteError},
@@ -131,11 +132,13 @@ impl Lane {
             return Ok(());
         }
         self.heartbeat.waiting("QuestDB's answer", Some(patience));
+        self.sent_rows = buffer.rows();
         let started = Instant::now();
         writer.send(buffer).map_err(Trouble::Write)?;
-        let (rows, took) = (buffer.rows(), started.elapsed());
+        let flushed = Flushed { rows: buffer.rows(), bytes: buffer.bytes(), took: started.elapsed() };
+        let rows = flushed.rows;
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
-        self.stored(rows, took);
+        self.stored(flushed);
         Ok(())
     }
 

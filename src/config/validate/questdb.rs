@@ -123,8 +123,12 @@ pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
             findings.range("batch.max_rows", batch.max_rows, 1, 1_000_000);
             findings.range("batch.max_bytes", batch.max_bytes, Bytes::kib(64), Bytes::mib(64));
             findings.span("batch.max_linger", batch.max_linger, Duration::from_millis(1), Duration::from_mins(10));
+            findings.span("batch.min_linger", batch.min_linger, Duration::ZERO, batch.max_linger);
         }
         Strategy::Hybrid => {
+            if !batch.min_linger.is_zero() {
+                findings.warn("batch.min_linger", "has no effect with strategy \"hybrid\"; max_linger is its linger");
+            }
             findings.range("batch.max_rows", batch.max_rows, 0, 1_000_000);
             findings.range("batch.max_bytes", batch.max_bytes, Bytes(0), Bytes::mib(64));
             findings.span("batch.max_linger", batch.max_linger, Duration::ZERO, Duration::from_mins(10));
