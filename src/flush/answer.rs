@@ -125,6 +125,7 @@ impl Lane {
     pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
         // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
         self.high = self.high.max(span.end);
+        self.sent_ages.record(self.encoder.clock.now(), &self.shared.ages);
         self.shared.report(self.number, |report| report.sent_upto = self.high.pos);
         if let Err(error) = self.encoder.count_set_aside() {
             self.reader.seek(span.start);

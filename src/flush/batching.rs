@@ -99,6 +99,8 @@ impl Lane {
         let max_bytes = self.max_bytes();
         let mut start = self.reader.mark();
         let once_below = self.high.pos;
+        let first_sent_from = once_below.max(self.run_began);
+        self.ages.clear();
         let (mut all_rows, mut filled) = (0, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
             let (lanes, number) = (self.lanes, self.number);
@@ -139,6 +141,9 @@ impl Lane {
                 self.barrier = Some(barrier);
                 filled = Filled::Barrier;
                 break;
+            }
+            if record.mark.pos >= first_sent_from {
+                self.ages.add(record.received, record.rows);
             }
             if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
                 break;
@@ -196,6 +201,7 @@ impl Lane {
         if !self.sender.send(writer, buffer) {
             return Err(Trouble::Stopped);
         }
+        std::mem::swap(&mut self.ages, &mut self.sent_ages);
         self.flight = Some(span);
         self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);
         Ok(())

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    ages::Ages,
     answer::Trouble,
     batching::{Filled, MAX_SPAN_BYTES, Span},
     breaker::{Breaker, Gate},
@@ -87,6 +88,12 @@ pub(super) struct Lane {
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
     pub row_bytes: usize,
+    /// Where this run's records begin.
+    pub run_began: Pos,
+    /// Ages of the batch being filled.
+    pub ages: Ages,
+    /// Ages of the batch in flight.
+    pub sent_ages: Ages,
     /// Rows of the last request.
     pub sent_rows: usize,
     /// How often the server is asked when it was started.
@@ -335,6 +342,8 @@ impl Lane {
             report.status.lane = self.number;
             report.status.fixed_ms = self.model.fixed_s() * 1e3;
             report.status.per_row_us = self.model.per_row_s() * 1e6;
+            report.status.spread = self.model.spread();
+            report.status.last_error = self.model.last_error();
             self.breaker.word().clone_into(&mut report.status.breaker);
             report.warnings = schema.warnings().map(str::to_owned).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();

@@ -3,6 +3,7 @@
 //! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`, `course`, `late`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
+mod ages;
 mod answer;
 mod batching;
 pub mod breaker;
@@ -37,6 +38,7 @@ use std::{
 use thiserror::Error;
 
 use self::{
+    ages::Ages,
     breaker::Breaker,
     course::Course,
     encode::Encoder,
@@ -227,6 +229,7 @@ impl Flusher {
             database: health.word().to_owned(),
             error: reports.iter().find_map(|report| report.error.clone()),
             delivery,
+            stored_latency_us: self.shared.ages.quantiles(),
             warnings: reports.iter().flat_map(|report| report.warnings.iter().cloned()).collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),
@@ -316,6 +319,9 @@ fn lane(
         flushes_seen: 0,
         largest_bytes: 0,
         row_bytes: 0,
+        run_began: marks.appended.pos,
+        ages: Ages::default(),
+        sent_ages: Ages::default(),
         sent_rows: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,

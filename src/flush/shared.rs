@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::settings,
+    observe::histogram::Histogram,
     ring::{Mark, Pos, Seq},
 };
 
@@ -91,6 +92,8 @@ pub struct Shared {
     kept_ns: AtomicU64,
     replays: Mutex<Requests>,
     vigil: Mutex<Vigil>,
+    /// Time from a row's arrival to its being stored, of rows of this run.
+    pub ages: Histogram,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +119,7 @@ impl Shared {
             kept_ns: AtomicU64::new(0),
             replays: Mutex::new(Requests::new(lanes)),
             vigil: Mutex::default(),
+            ages: Histogram::new(),
         }
     }
 

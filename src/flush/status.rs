@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ring::Seq;
+use crate::{observe::histogram::Quantiles, ring::Seq};
 
 /// State of the way into QuestDB, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -15,6 +15,8 @@ pub struct FlushStatus {
     pub delivery: String,
     /// Tables that make it `at-least-once`, and rows refused for narrow keys, each with the statement that mends it.
     pub warnings: Vec<String>,
+    /// Time from a row's arrival to its being stored, in microseconds, of rows that arrived since start.
+    pub stored_latency_us: Quantiles,
     /// One entry a lane.
     pub lanes: Vec<LaneStatus>,
     /// Quarantine's fill.
@@ -38,6 +40,10 @@ pub struct LaneStatus {
     pub per_row_us: f64,
     /// `closed`, `open` or `half-open`.
     pub breaker: String,
+    /// The model: spread of the times about it, as a fraction (one standard deviation).
+    pub spread: f64,
+    /// The model: how far the last flush was off, as a fraction of what was expected.
+    pub last_error: f64,
     /// Rows in the last flush and how long it took, in milliseconds.
     pub last_rows: usize,
     /// See `last_rows`.

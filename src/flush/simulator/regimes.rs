@@ -69,7 +69,7 @@ fn databases() -> [(&'static str, Database, f64); 8] {
         ("near", near, 120.0),
         ("50 ms away", distant(0.05), 120.0),
         ("300 ms away", distant(0.3), 240.0),
-        ("300 ms, lossy", lossy, 300.0),
+        ("300 ms, lossy", lossy, 2_000.0),
         ("throttled", throttled, 240.0),
         ("stalls", Database { stalls: Some((10.0, 0.5)), ..near }, 240.0),
         ("10× slower for minutes", Database { slow: Some((spell(60.0, 240.0), 10.0)), ..near }, 400.0),
