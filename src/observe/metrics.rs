@@ -1,5 +1,7 @@
 //! The metrics page: a snapshot of the status as `OpenMetrics` text (openmetrics.io, version 1.0.0), which Prometheus reads.
 
+mod trouble;
+
 use std::fmt;
 
 use prometheus_client::{
@@ -37,6 +39,7 @@ impl Collector for Snapshot {
         forecast(&mut page, &self.0)?;
         flush(&mut page, &self.0)?;
         lanes(&mut page, &self.0)?;
+        trouble::trouble(&mut page, &self.0)?;
         latest(&mut page, &self.0)
     }
 }
@@ -150,7 +153,7 @@ fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let up = matches!(status.flush.database.as_str(), "ok" | "slow");
+    let up = matches!(status.flush.database.as_str(), "ok" | "slow" | "lagging" | "suspended");
     page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
     let quarantine = &status.flush.quarantine;
     page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;
