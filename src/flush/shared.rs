@@ -11,7 +11,9 @@ use std::{
 use super::{
     replay::{Asked, Requests},
     status::LaneStatus,
+    trouble,
     vigil::Vigil,
+    wal_watch::Board,
 };
 use crate::{
     config::settings,
@@ -26,15 +28,23 @@ pub enum Health {
     Ok,
     /// The last flush was stored, and took long.
     Slow,
+    /// QuestDB accepts rows faster than it applies them, and is written more slowly for it.
+    Lagging,
+    /// QuestDB accepts rows of a table and no longer applies them.
+    Suspended,
     /// Nothing has been tried yet.
     #[default]
     Connecting,
+    /// A table cannot be described or changed, or the quarantine cannot be written.
+    Blocked,
     /// QuestDB answers that it cannot now.
     Overloaded,
     /// No connection, or no answer.
     Unreachable,
     /// The credentials are refused.
     Refused,
+    /// The configuration cannot work with this server.
+    Misconfigured,
 }
 
 impl Health {
@@ -43,10 +53,14 @@ impl Health {
         match self {
             Self::Ok => "ok",
             Self::Slow => "slow",
+            Self::Lagging => "lagging",
+            Self::Suspended => "suspended",
             Self::Connecting => "connecting",
+            Self::Blocked => "blocked",
             Self::Overloaded => "overloaded",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
+            Self::Misconfigured => "misconfigured",
         }
     }
 }
@@ -60,6 +74,10 @@ pub struct Report {
     pub health: Health,
     /// The last error; none after a success.
     pub error: Option<String>,
+    /// Its kind.
+    pub trouble: Option<trouble::Kind>,
+    /// Failures since start, by their kind's number.
+    pub failures: [u64; trouble::KINDS],
     /// What the operator should know, with statements that mend it.
     pub warnings: Vec<String>,
     /// Tables without deduplication.
@@ -94,6 +112,8 @@ pub struct Shared {
     vigil: Mutex<Vigil>,
     /// Time from a row's arrival to its being stored, of rows of this run.
     pub ages: Histogram,
+    /// What is known of QuestDB's write-ahead logs.
+    pub wal: Board,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,6 +140,7 @@ impl Shared {
             replays: Mutex::new(Requests::new(lanes)),
             vigil: Mutex::default(),
             ages: Histogram::new(),
+            wal: Board::new(lanes),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The metrics page: a snapshot of the status as `OpenMetrics` text (openmetrics.io, version 1.0.0), which Prometheus reads.
 
+mod trouble;
+
 use std::fmt;
 
 use prometheus_client::{
@@ -37,6 +39,7 @@ impl Collector for Snapshot {
         forecast(&mut page, &self.0)?;
         flush(&mut page, &self.0)?;
         lanes(&mut page, &self.0)?;
+        trouble::trouble(&mut page, &self.0)?;
         latest(&mut page, &self.0)
     }
 }
@@ -150,7 +153,7 @@ fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let up = matches!(status.flush.database.as_str(), "ok" | "slow");
+    let up = matches!(status.flush.database.as_str(), "ok" | "slow" | "lagging" | "suspended");
     let ages = status.flush.stored_latency_us;
     let measured = [ages.p50, ages.p99, ages.max, ages.count];
     page.latency("stored_latency", "Time from a row's arrival to its being stored in QuestDB, since start", measured)?;
@@ -170,10 +173,18 @@ fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled("batch_rows", "Rows a batch, as decided now", &of(|lane| lane.batch_rows as f64))?;
     page.labelled("batch_linger_seconds", "Longest a row waits for company now", &of(|lane| lane.linger_ms / 1e3))?;
     page.labelled("flush_latency_seconds", "Time the last flush took", &of(|lane| lane.last_ms / 1e3))?;
-    page.labelled("model_fixed_seconds", "Fitted cost of a flush apart from its rows", &of(|lane| lane.fixed_ms / 1e3))?;
+    page.labelled(
+        "model_fixed_seconds",
+        "Fitted cost of a flush apart from its rows",
+        &of(|lane| lane.fixed_ms / 1e3),
+    )?;
     page.labelled("model_row_seconds", "Fitted cost of each row of a flush", &of(|lane| lane.per_row_us / 1e6))?;
     page.labelled("model_spread_ratio", "Spread of flush times about the model, relative", &of(|lane| lane.spread))?;
-    page.labelled("model_error_ratio", "How far the last flush was off the model, relative", &of(|lane| lane.last_error))?;
+    page.labelled(
+        "model_error_ratio",
+        "How far the last flush was off the model, relative",
+        &of(|lane| lane.last_error),
+    )?;
     page.labelled(
         "flush_breaker_open",
         "1 while the lane has stopped sending",

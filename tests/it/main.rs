@@ -20,4 +20,5 @@ mod ring_tools;
 mod rubbish;
 mod systemd;
 mod throughput;
+mod trouble;
 mod verify;

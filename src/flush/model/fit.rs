@@ -56,11 +56,6 @@ impl Belief {
         }
         Self { costs, deviations }
     }
-
-    /// The costs believed in.
-    pub fn costs(&self) -> Costs {
-        self.costs
-    }
 }
 
 type Matrix = [[f64; 3]; 3];
@@ -154,8 +149,11 @@ fn solve(matrix: Matrix, right: [f64; 3], used: [bool; 3]) -> Option<[f64; 3]> {
     for row in 0..3 {
         for column in 0..3 {
             let both = used[row] && used[column];
-            rows[row][column] =
-                if both { matrix[row][column] * scale[row] * scale[column] } else { f64::from(u8::from(row == column)) };
+            rows[row][column] = if both {
+                matrix[row][column] * scale[row] * scale[column]
+            } else {
+                f64::from(u8::from(row == column))
+            };
         }
         rows[row][3] = if used[row] { right[row] * scale[row] } else { 0.0 };
     }

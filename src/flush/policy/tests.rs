@@ -37,7 +37,10 @@ const NEAR: (f64, f64) = (1.0, 0.7);
 #[test]
 fn quiet_and_near_is_sent_at_once() {
     let quiet = decide(grown(), NEAR, 1.0, 1.0);
-    assert!(quiet.linger.is_zero() && quiet.reason.to_string().starts_with("quiet (1.0 rows/s): fresh, at once;"), "{quiet:?}");
+    assert!(
+        quiet.linger.is_zero() && quiet.reason.to_string().starts_with("quiet (1.0 rows/s): fresh, at once;"),
+        "{quiet:?}"
+    );
     let flow = decide(grown(), NEAR, 100.0, 10_000.0);
     assert!(flow.linger < Duration::from_millis(1) && flow.reason.to_string().starts_with("10000 rows/s"), "{flow:?}");
 }
@@ -53,7 +56,10 @@ fn distance_waits_for_company_a_tenth_of_its_time() {
 #[test]
 fn a_backlog_is_sent_as_large_as_pays() {
     let near = decide(grown(), NEAR, 1e6, 0.0);
-    assert!((40_000..=50_000).contains(&near.rows) && near.reason.to_string().starts_with("backlog of 1000000 rows"), "{near:?}");
+    assert!(
+        (40_000..=50_000).contains(&near.rows) && near.reason.to_string().starts_with("backlog of 1000000 rows"),
+        "{near:?}"
+    );
     assert!(near.reason.to_string().contains("larger would not pay"), "{near:?}");
     let far = decide(grown(), (200.0, 0.7), 1e6, 1_000.0);
     assert!(far.rows == 50_000 && far.reason.to_string().contains("max_rows"), "{far:?}");
@@ -133,8 +139,7 @@ fn transactions_can_be_spared_at_the_price_of_freshness() {
 fn hybrid_limits_can_be_turned_off() {
     let settings = settings::Batch { max_rows: 0, max_linger: Duration::ZERO, ..settings::Batch::default() };
     let model = Model::default();
-    let view =
-        View { backlog_rows: 1.0, arrival_rows_per_s: 1.0, fitting_rows: 1, model: &model, settings: &settings };
+    let view = View { backlog_rows: 1.0, arrival_rows_per_s: 1.0, fitting_rows: 1, model: &model, settings: &settings };
     let decision = Hybrid.decide(&view);
     assert_eq!((decision.rows, decision.linger), (usize::MAX, ENDLESS_LINGER));
 }
