@@ -6,6 +6,7 @@
 mod answer;
 mod batching;
 pub mod breaker;
+mod buffers;
 mod course;
 mod encode;
 mod exceptions;
@@ -222,6 +223,7 @@ impl Flusher {
         } else {
             format!("at-least-once ({})", tables.join(", "))
         };
+        let (buffer_bytes, buffer_peak_bytes) = self.shared.buffers.now_and_peak();
         FlushStatus {
             database: health.word().to_owned(),
             error: reports.iter().find_map(|report| report.error.clone()),
@@ -229,6 +231,8 @@ impl Flusher {
             warnings: reports.iter().flat_map(|report| report.warnings.iter().cloned()).collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),
+            buffer_bytes,
+            buffer_peak_bytes,
         }
     }
 }
@@ -318,6 +322,7 @@ fn lane(
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,
+        to_count: None,
         unusual: true,
         borrows: false,
     })

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    buffers::Buffers,
     replay::{Asked, Requests},
     status::LaneStatus,
     vigil::Vigil,
@@ -91,6 +92,8 @@ pub struct Shared {
     kept_ns: AtomicU64,
     replays: Mutex<Requests>,
     vigil: Mutex<Vigil>,
+    /// Memory of the lanes' buffers.
+    pub buffers: Buffers,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +119,7 @@ impl Shared {
             kept_ns: AtomicU64::new(0),
             replays: Mutex::new(Requests::new(lanes)),
             vigil: Mutex::default(),
+            buffers: Buffers::default(),
         }
     }
 
