@@ -43,7 +43,7 @@ pub fn run(arguments: &[String]) {
 
 fn print(answers: &[Answer]) {
     let (now, unix) = (Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970"));
-    let at = |(time, _): &Answer| (unix - (now - *time)).as_micros();
+    let at = |(time, _): &Answer| unix.saturating_sub(now - *time).as_micros();
     let (first, last) = (answers.first().expect("an answer"), answers.last().expect("an answer"));
     println!(r#"{{"first_us":{},"first_rows":{},"last_us":{}}}"#, at(first), first.1, at(last));
 }
