@@ -130,7 +130,9 @@ impl Lane {
             self.reader.seek(span.start);
             return Err(error.into());
         }
-        self.encoder.ring.lane_done(self.number, span.end);
+        // Counting waits until the next request is on its way ([`Lane::cycle`]).
+        self.encoder.ring.note_done(self.number, span.end);
+        self.to_count = Some(span.end);
         self.note_replayed(span.end);
         Ok(())
     }

@@ -119,6 +119,8 @@ pub(super) struct Lane {
     pub fresh_looks_seen: u64,
     /// Whether this lane has the memory that one lane at a time may borrow.
     pub borrows: bool,
+    /// How far this lane has settled what the ring has yet to count.
+    pub to_count: Option<Mark>,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
 }
@@ -174,7 +176,9 @@ impl Lane {
         if self.reader.mark().pos < self.durable() {
             self.cycle(Some(PROBE_ROWS))?;
             while self.flight.is_some() {
-                self.receive()?;
+                let received = self.receive();
+                self.count();
+                received?;
             }
         }
         // The change of a table that comes next is part of the probe: it fails with a growing backoff, not afresh each time.
@@ -193,8 +197,22 @@ impl Lane {
         Ok(())
     }
 
-    /// One round: wait for enough rows, encode them, take the answer of the request before, send.
+    /// One round, and the counting of what it brought to its end: while the next request is under way.
     pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
+        let result = self.round(rows);
+        self.count();
+        result
+    }
+
+    /// Has the ring count what was settled since the last time.
+    fn count(&mut self) {
+        if self.to_count.take().is_some() {
+            self.encoder.ring.settle();
+        }
+    }
+
+    /// One round: wait for enough rows, encode them, take the answer of the request before, send.
+    fn round(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
         if self.flight.is_some() && self.rewind_is_due() {
             // While a backlog lasts something is always in flight; what is due comes before the next request.
             return self.receive();

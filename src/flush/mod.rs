@@ -10,6 +10,7 @@ pub mod apply_lag;
 mod batching;
 mod brake;
 pub mod breaker;
+mod buffers;
 mod course;
 mod encode;
 mod exceptions;
@@ -246,6 +247,7 @@ impl Flusher {
         } else {
             format!("at-least-once ({})", tables.join(", "))
         };
+        let (buffer_bytes, buffer_peak_bytes) = self.shared.buffers.now_and_peak();
         FlushStatus {
             database: health.word().to_owned(),
             error: worst
@@ -263,6 +265,8 @@ impl Flusher {
                 .collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),
+            buffer_bytes,
+            buffer_peak_bytes,
         }
     }
 }
@@ -364,6 +368,7 @@ fn lane(
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,
+        to_count: None,
         unusual: true,
         borrows: false,
     })

@@ -46,7 +46,7 @@ impl Lane {
         self.reconnect()?;
         let mut isolation = Isolation::new(tables);
         let mut blamed = Blamed::new();
-        let mut buffer = self.take_spare();
+        let mut buffer = self.take_buffer();
         while let Step::Send(range) = isolation.step() {
             if self.shared.stopping().is_some_and(|left| left.is_zero()) {
                 return Err(Trouble::Stopped);
@@ -72,16 +72,6 @@ impl Lane {
         let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
         writer.disconnect();
         writer.connect().map_err(Trouble::Write)
-    }
-
-    fn take_spare(&mut self) -> RowBuffer {
-        let mut buffer = self.spare.take().unwrap_or_default();
-        if let Some(writer) = &self.writer
-            && !writer.speaks(&buffer)
-        {
-            buffer = writer.buffer();
-        }
-        buffer
     }
 
     /// The rows that make up the batch, and the table of each.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    buffers::Buffers,
     replay::{Asked, Requests},
     status::LaneStatus,
     trouble,
@@ -114,6 +115,8 @@ pub struct Shared {
     pub ages: Histogram,
     /// What is known of QuestDB's write-ahead logs.
     pub wal: Board,
+    /// Memory of the lanes' buffers.
+    pub buffers: Buffers,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -141,6 +144,7 @@ impl Shared {
             vigil: Mutex::default(),
             ages: Histogram::new(),
             wal: Board::new(lanes),
+            buffers: Buffers::default(),
         }
     }
 

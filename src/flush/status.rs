@@ -29,6 +29,10 @@ pub struct FlushStatus {
     pub lanes: Vec<LaneStatus>,
     /// Quarantine's fill.
     pub quarantine: QuarantineStatus,
+    /// Memory of all lanes' buffers (`batch.max_buffered`), in bytes: now, and at most since the start.
+    pub buffer_bytes: usize,
+    /// See `buffer_bytes`.
+    pub buffer_peak_bytes: usize,
 }
 
 /// State of one lane.

@@ -186,13 +186,26 @@ impl Ring {
     /// Takes note that a lane has a fate for each of its records before `upto`.
     pub fn lane_done(&self, lane: usize, upto: Mark) {
         let now = self.shared.clock.since_boot();
-        let done = lock(&self.shared.settlement).lane_done(lane, upto, now);
-        match done {
-            Ok(_) => {
-                if self.shared.log.starved() {
-                    self.shared.bell.ring();
-                }
-            }
+        let settled = lock(&self.shared.settlement).lane_done(lane, upto, now);
+        self.after_settling(settled);
+    }
+
+    /// The same, but nothing is counted before [`Ring::settle`].
+    pub fn note_done(&self, lane: usize, upto: Mark) {
+        lock(&self.shared.settlement).note_done(lane, upto);
+    }
+
+    /// Counts the rows that all lanes have a fate for by now, and moves the settled watermark. This reads what it counts.
+    pub fn settle(&self) {
+        let now = self.shared.clock.since_boot();
+        let settled = lock(&self.shared.settlement).catch_up(now);
+        self.after_settling(settled);
+    }
+
+    fn after_settling(&self, settled: Result<Mark, ReadError>) {
+        match settled {
+            Ok(_) if self.shared.log.starved() => self.shared.bell.ring(),
+            Ok(_) => {}
             Err(error) => self.poison(&format!("settling failed: {error}")),
         }
     }
