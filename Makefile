@@ -9,6 +9,8 @@ ROUNDS     ?= 5
 MESSAGES   ?= 200000
 BACKLOG    ?= 5000000
 DRAINS     ?= 2
+# make bench-batcher: seconds of each strategy over each line to a real QuestDB.
+REAL_SECONDS ?= 20
 # make bench-wear: seconds a measurement.
 WEAR_SECONDS ?= 20
 
@@ -16,7 +18,7 @@ SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release demo test test-long unit it bench bench-wear fmt fmt-check lint deny deps install uninstall clean
+.PHONY: help build release demo test test-long unit it bench bench-batcher bench-wear fmt fmt-check lint deny deps install uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +58,11 @@ bench:               ## Measures against a bare reader and a naive program; ROUN
 	$(CARGO) bench --locked --bench speed
 	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES)
 	$(CARGO) bench --locked --bench drain -- --backlog $(BACKLOG) --rounds $(DRAINS)
+
+bench-batcher:       ## Dynamic batches against fixed ones, simulated and on a real QuestDB; REAL_SECONDS (0: none) adjusts it.
+	@$(TOOLS)/install-deps demo
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench batcher -- --real $(REAL_SECONDS)
 
 bench-wear:          ## Measures what reaches the disk, by the device's counters (as root: on a loop device of its own); WEAR_SECONDS adjusts it.
 	@$(TOOLS)/install-deps demo

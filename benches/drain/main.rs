@@ -6,11 +6,12 @@
 mod backlog;
 mod bare;
 mod contenders;
-mod delay;
 mod report;
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/line.rs"]
+mod line;
 #[allow(unused_imports, reason = "the tests use all of it, this a part")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
         results.print();
     }
     for ms in &plan.distances {
-        let port = delay::line_to(questdb.port, Duration::from_millis(*ms as u64));
+        let port = line::line_to(questdb.port, Duration::from_millis(*ms as u64));
         let far = Stage { conf: format!("http::addr=127.0.0.1:{port};"), ..near };
         let mut results = report::Results::new(plan.backlog);
         for round in 0..plan.rounds {

@@ -74,8 +74,8 @@ impl Line {
     /// What is believed, as a line.
     pub fn believed(belief: &Belief, usual: f64) -> Self {
         let mut normal = [[0.0; 3]; 3];
-        for at in 0..3 {
-            normal[at][at] = (NOISE / belief.deviations[at]).powi(2);
+        for (at, (row, deviation)) in normal.iter_mut().zip(belief.deviations).enumerate() {
+            row[at] = (NOISE / deviation).powi(2);
         }
         Self { costs: belief.costs, normal, usual }
     }
@@ -92,7 +92,7 @@ impl Line {
 /// Draws the line through measurements, each with its weight, beginning at `from`. `usual` is the usual relative error.
 pub fn fit<'a>(
     belief: &Belief,
-    measured: impl Iterator<Item = (&'a Point, f64)> + Clone,
+    measured: &(impl Iterator<Item = (&'a Point, f64)> + Clone),
     from: Costs,
     usual: f64,
     rounds: usize,
@@ -112,8 +112,8 @@ pub fn fit<'a>(
             let weight = weight / (scale * scale) / off.max(1.0);
             for row in 0..3 {
                 right[row] += weight * point.x[row] * point.took_s;
-                for column in 0..3 {
-                    matrix[row][column] += weight * point.x[row] * point.x[column];
+                for (cell, x) in matrix[row].iter_mut().zip(point.x) {
+                    *cell += weight * point.x[row] * x;
                 }
             }
         }
@@ -166,8 +166,9 @@ fn solve(matrix: Matrix, right: [f64; 3], used: [bool; 3]) -> Option<[f64; 3]> {
         rows[pivot] = rows[pivot].map(|value| value / by);
         for row in (0..3).filter(|row| *row != pivot) {
             let times = rows[row][pivot];
-            for column in 0..4 {
-                rows[row][column] -= times * rows[pivot][column];
+            let from = rows[pivot];
+            for (cell, other) in rows[row].iter_mut().zip(from) {
+                *cell -= times * other;
             }
         }
     }

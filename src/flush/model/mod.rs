@@ -127,7 +127,7 @@ impl Model {
         } else {
             self.note_error(error);
         }
-        self.line = fit(&self.belief, self.weighed(), self.line.costs, self.usual_error * DEVIATION, rounds);
+        self.draw(rounds);
     }
 
     /// Takes in a flush that paid for more than its rows (a new connection, a changed table): it counts little, and says nothing
@@ -143,7 +143,7 @@ impl Model {
         if is_first {
             self.begin_anew(1);
         }
-        self.line = fit(&self.belief, self.weighed(), self.line.costs, self.usual_error * DEVIATION, ROUNDS);
+        self.draw(ROUNDS);
     }
 
     fn take(&mut self, flush: Flushed) -> Point {
@@ -161,6 +161,11 @@ impl Model {
             class.pop_front();
         }
         class.push_back(Memory { point, at: self.measurements, weight });
+    }
+
+    fn draw(&mut self, rounds: usize) {
+        let line = fit(&self.belief, &self.weighed(), self.line.costs, self.usual_error * DEVIATION, rounds);
+        self.line = line;
     }
 
     fn weighed(&self) -> impl Iterator<Item = (&Point, f64)> + Clone {

@@ -250,9 +250,9 @@ impl fmt::Display for Reason {
             write!(f, "backlog of {waiting:.0} rows, ")?;
             let left_s = waiting / (costs.rate(rows as f64) - arriving).max(1e-3);
             if left_s < 1e6 {
-                write!(f, "{left_s:.1} s to go")?
+                write!(f, "{left_s:.1} s to go")?;
             } else {
-                f.write_str("not shrinking")?
+                f.write_str("not shrinking")?;
             }
             f.write_str(if self.over_target { ", before target_latency" } else { "" })?;
             write!(f, ": {rows} rows a flush ({bound})")?;

@@ -153,7 +153,9 @@ proptest! {
         let settings = settings::Batch { max_rows, ..settings::Batch::default() };
         let model = model(fixed_ms, row_us);
         let mut policy = Dynamic::default();
-        failed.iter().for_each(|rows| policy.observe(Outcome::Strained { rows: *rows }));
+        for rows in failed {
+            policy.observe(Outcome::Strained { rows });
+        }
         let decision = policy.decide(&View {
             backlog_rows: backlog,
             arrival_rows_per_s: arrival,

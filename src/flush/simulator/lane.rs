@@ -20,8 +20,6 @@ use crate::{
 
 /// Least time between two commits of the ring, in microseconds.
 const COMMIT_SPACING_US: u64 = 5_000;
-/// Time of a commit.
-const SYNC_US: u64 = 2_000;
 /// Arrivals are drawn for spans of this.
 const TICK_US: u64 = 1_000;
 /// Encoding a row.
@@ -96,7 +94,7 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
         }
         if syncing.is_none() && commit_due.take_if(|at| *at <= now_us).is_some() {
             committed_us = now_us;
-            syncing = Some((now_us + SYNC_US, lane.queue.arrived()));
+            syncing = Some((now_us + (scenario.sync_s * 1e6) as u64, lane.queue.arrived()));
         }
         lane.turn();
     }

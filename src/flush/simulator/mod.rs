@@ -20,6 +20,8 @@ pub use self::{
 };
 use crate::config::{settings, units::Bytes};
 
+/// Time of a commit on an ordinary disk, in seconds.
+pub const SYNC_S: f64 = 2e-3;
 /// Bytes of a row, as encoded: what a reading of two symbols and four fields needs.
 pub const ROW_BYTES: usize = 100;
 
@@ -30,6 +32,8 @@ pub struct Scenario {
     pub arrivals: Arrivals,
     /// Where it goes.
     pub database: Database,
+    /// Time of one of the ring's commits, in seconds.
+    pub sync_s: f64,
     /// Time simulated, in seconds.
     pub seconds: f64,
     /// Seed of arrivals and of the database's noise.

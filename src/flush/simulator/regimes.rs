@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Arrivals, Database, Scenario, Spell, fixed, run};
+use super::{Arrivals, Database, SYNC_S, Scenario, Spell, fixed, run};
 use crate::config::settings;
 
 /// Batch sizes of the fixed strategies.
@@ -82,7 +82,7 @@ pub fn all(seed: u64) -> Vec<Regime> {
     let mut regimes = Vec::new();
     for (arrivals, arriving) in ARRIVALS {
         for (database, meets, seconds) in databases() {
-            let scenario = Scenario { arrivals: arriving, database: meets, seconds, seed };
+            let scenario = Scenario { arrivals: arriving, database: meets, sync_s: SYNC_S, seconds, seed };
             regimes.push(Regime { arrivals, database, scenario });
         }
     }

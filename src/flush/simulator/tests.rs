@@ -10,6 +10,7 @@ fn a_run_is_told_by_its_seed() {
     let scenario = Scenario {
         arrivals: Arrivals::Steady { rows_per_s: 1_000.0 },
         database: Database { loses: (0.1, 0.1), breaks: 0.01, ..Database::default() },
+        sync_s: SYNC_S,
         seconds: 20.0,
         seed: 7,
     };
@@ -68,6 +69,7 @@ fn sparing_transactions_costs_freshness_and_nothing_else() {
     let scenario = Scenario {
         arrivals: Arrivals::Steady { rows_per_s: 2_000.0 },
         database: Database::default(),
+        sync_s: SYNC_S,
         seconds: 60.0,
         seed: 3,
     };

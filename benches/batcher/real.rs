@@ -1,0 +1,223 @@
+//! The same strategies on a real daemon, mosquitto and QuestDB, through lines of several kinds, beside what the simulator
+//! foretells for them.
+
+use std::time::{Duration, Instant};
+
+use forebay::flush::simulator::{Arrivals, Database, Scenario, run};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    line::Line,
+    simulated::seconds as shown,
+    support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, eventually, unique},
+};
+
+const DEVICES: u64 = 100;
+const ROWS_PER_S: u64 = 1_000;
+const WARM_UP_ROWS: u64 = 20;
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// A line and what the simulator is told of it.
+struct Way {
+    name: &'static str,
+    line: Line,
+}
+
+fn ways() -> [Way; 5] {
+    let ms = Duration::from_millis;
+    let line = Line::default();
+    [
+        Way { name: "direct", line },
+        Way { name: "20 ms each way", line: Line { one_way: ms(20), ..line } },
+        Way { name: "100 ms each way", line: Line { one_way: ms(100), ..line } },
+        Way { name: "0.5 MB/s", line: Line { bytes_per_s: Some(5e5), ..line } },
+        Way { name: "stalls of 300 ms every 3 s", line: Line { stalls: Some((ms(3_000), ms(300))), ..line } },
+    ]
+}
+
+/// A strategy: rows and linger in milliseconds; dynamic where none.
+const STRATEGIES: [(&str, Option<(i64, u64)>); 6] = [
+    ("dynamic", None),
+    ("10 rows", Some((10, 1_000))),
+    ("100 rows", Some((100, 1_000))),
+    ("1,000 rows", Some((1_000, 1_000))),
+    ("1,000 rows / 10 s", Some((1_000, 10_000))),
+    ("10,000 rows / 1 s", Some((10_000, 1_000))),
+];
+
+/// What was measured, and what was foretold.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    way: String,
+    strategy: String,
+    /// 99th percentile and median of the time from arrival to stored, in seconds.
+    p99_s: f64,
+    p50_s: f64,
+    flushes: u64,
+    foretold_p99_s: f64,
+    foretold_p50_s: f64,
+}
+
+/// What one row and one flush cost without a line in between.
+struct Base {
+    fixed_s: f64,
+    per_row_s: f64,
+    row_bytes: f64,
+    sync_s: f64,
+}
+
+/// Runs every strategy over every line.
+pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    // The server's code is compiled while it runs, and the costs are told by the strategy that varies its sizes most.
+    let base = measure(&Line::default(), None, seconds, &broker, &questdb).base();
+    let mut measured = Vec::new();
+    for way in ways() {
+        for (strategy, fixed) in STRATEGIES {
+            let run = measure(&way.line, fixed, seconds, &broker, &questdb);
+            let foretold = foretell(&way.line, fixed, &base, seconds, seed);
+            let figure =
+                |name: &str| run.status["flush"]["stored_latency_us"][name].as_f64().unwrap_or(f64::NAN) * 1e-6;
+            measured.push(Measured {
+                way: way.name.to_owned(),
+                strategy: strategy.to_owned(),
+                p99_s: figure("p99"),
+                p50_s: figure("p50"),
+                flushes: run.flushes(),
+                foretold_p99_s: foretold.p99_s,
+                foretold_p50_s: foretold.p50_s,
+            });
+            eprintln!("{}, {strategy}: {:?}", way.name, measured.last());
+        }
+    }
+    measured
+}
+
+struct Run {
+    status: Value,
+    carried: u64,
+    rows: u64,
+}
+
+impl Run {
+    fn flushes(&self) -> u64 {
+        let lanes = self.status["flush"]["lanes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        lanes.iter().filter_map(|lane| lane["flushes"].as_u64()).sum()
+    }
+
+    fn base(&self) -> Base {
+        let lanes = self.status["flush"]["lanes"].as_array().expect("lanes");
+        let lane = lanes.iter().max_by_key(|lane| lane["flushes"].as_u64()).expect("a lane");
+        let figure = |name: &str| lane[name].as_f64().expect("a figure");
+        Base {
+            fixed_s: figure("fixed_ms") * 1e-3,
+            per_row_s: figure("per_row_us") * 1e-6,
+            row_bytes: self.carried as f64 / self.rows as f64,
+            sync_s: self.status["ring"]["commit_us"]["p50"].as_f64().expect("commits") * 1e-6,
+        }
+    }
+}
+
+fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosquitto, questdb: &QuestDb) -> Run {
+    let readings = Readings::new(unique("line"), DEVICES);
+    let open = line.open(questdb.port);
+    let mut builder = DaemonBuilder::new()
+        .servers(broker, questdb)
+        .source(&readings)
+        .set("questdb.conf", format!("http::addr=127.0.0.1:{};", open.port))
+        .set("questdb.resend_window", "0s");
+    if let Some((rows, linger_ms)) = fixed {
+        builder = builder
+            .set("batch.strategy", "hybrid")
+            .set("batch.max_rows", rows)
+            .set("batch.max_linger", format!("{linger_ms}ms"));
+    }
+    let mut daemon = builder.start();
+    daemon.wait_subscribed();
+    warm_up(&readings, broker, &daemon);
+    let load = Load::start(&readings, broker.port, ROWS_PER_S);
+    let began = Instant::now();
+    eventually(LIMIT, "the load", || began.elapsed() >= Duration::from_secs(seconds));
+    let rows = load.finish();
+    eventually(LIMIT, "all is stored", || daemon.ledger("stored") >= rows + WARM_UP_ROWS);
+    let run = Run { status: daemon.status(), carried: open.carried(), rows };
+    assert_eq!(daemon.stop().code(), Some(0), "forebay stops in order");
+    questdb.sql(&format!("DROP TABLE '{}'", readings.name));
+    run
+}
+
+/// The table and the connection are there before anything is measured: their cost is that of the first rows alone, too few to
+/// move a 99th percentile.
+fn warm_up(readings: &Readings, broker: &Mosquitto, daemon: &Daemon) {
+    let mut publisher = broker.publisher().expect("the broker is there");
+    for n in 0..WARM_UP_ROWS {
+        let (topic, payload) = readings.reading(n);
+        publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+    }
+    publisher.drain(LIMIT).expect("the broker acknowledges");
+    eventually(LIMIT, "the first rows are stored", || daemon.ledger("stored") >= WARM_UP_ROWS);
+}
+
+fn foretell(
+    line: &Line,
+    fixed: Option<(i64, u64)>,
+    base: &Base,
+    seconds: u64,
+    seed: u64,
+) -> forebay::flush::simulator::Outcome {
+    let database = Database {
+        fixed_s: base.fixed_s + 2.0 * line.one_way.as_secs_f64(),
+        per_row_s: base.per_row_s + line.bytes_per_s.map_or(0.0, |rate| base.row_bytes / rate),
+        stalls: line.stalls.map(|(every, span)| (every.as_secs_f64(), span.as_secs_f64())),
+        ..Database::default()
+    };
+    let scenario = Scenario {
+        arrivals: Arrivals::Steady { rows_per_s: ROWS_PER_S as f64 },
+        database,
+        sync_s: base.sync_s,
+        seconds: seconds as f64,
+        seed,
+    };
+    let batch = match fixed {
+        None => forebay::config::settings::Batch::default(),
+        Some((rows, linger_ms)) => forebay::flush::simulator::fixed(rows as usize, Duration::from_millis(linger_ms)),
+    };
+    run(&scenario, &batch)
+}
+
+/// Prints it as Markdown.
+pub fn print(all: &[Measured]) {
+    println!(
+        "| line | strategy | p50 | foretold | p99 | foretold | off by | flushes |\n|---|---|---|---|---|---|---|---|"
+    );
+    for one in all {
+        println!(
+            "| {} | {} | {} | {} | {} | {} | {:+.0} % | {} |",
+            one.way,
+            one.strategy,
+            shown(one.p50_s),
+            shown(one.foretold_p50_s),
+            shown(one.p99_s),
+            shown(one.foretold_p99_s),
+            (one.foretold_p99_s / one.p99_s - 1.0) * 100.0,
+            one.flushes,
+        );
+    }
+    println!();
+    for way in ways() {
+        let of: Vec<_> = all.iter().filter(|one| one.way == way.name).collect();
+        let by = |figure: fn(&Measured) -> f64| {
+            let mut order = of.clone();
+            order.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
+            order.iter().map(|one| one.strategy.as_str()).collect::<Vec<_>>().join(" < ")
+        };
+        println!(
+            "{}: measured {}\n{}: foretold {}\n",
+            way.name,
+            by(|one| one.p99_s),
+            way.name,
+            by(|one| one.foretold_p99_s)
+        );
+    }
+}
