@@ -5,12 +5,13 @@ pub mod again;
 mod message;
 mod routes;
 mod status;
+pub mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-pub use self::status::SourceStatus;
+pub use self::{status::SourceStatus, write::WriteStatus};
 use self::{message::Workbench, routes::Routes};
 use crate::{
     clock::ClockTrust,
@@ -68,6 +69,7 @@ pub struct Ingest {
     max_payload: usize,
     /// Held from the look at the latest values to their update, so that two rows of one moment always meet.
     work: Mutex<Work>,
+    writes: write::WriteCounts,
 }
 
 struct Work {
@@ -75,6 +77,8 @@ struct Work {
     bench: Workbench,
     /// Moments of rows that are about to be put back, see [`again`].
     watched: Option<again::Watched>,
+    /// Once the daemon stops, lines are refused, see [`write`].
+    writes_closed: bool,
 }
 
 impl Ingest {
@@ -91,7 +95,9 @@ impl Ingest {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?),
                 bench: Workbench::default(),
                 watched: None,
+                writes_closed: false,
             }),
+            writes: write::WriteCounts::default(),
         })
     }
 
@@ -102,7 +108,7 @@ impl Ingest {
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
-        let Work { routes, bench, watched } = work;
+        let Work { routes, bench, watched, .. } = work;
         bench.clear();
         let route = match routes.find(message.topic) {
             Ok(route) => route,

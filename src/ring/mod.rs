@@ -132,6 +132,15 @@ impl Ring {
         self.shared.bell.ring();
     }
 
+    /// The same for a message with rows of several tables.
+    pub fn count_refused_message<'a>(&self, tables: impl Iterator<Item = (&'a str, u64)> + Clone) {
+        self.shared.log.count_refused(tables.clone().map(|(_, rows)| rows).sum());
+        let mut settlement = lock(&self.shared.settlement);
+        tables.for_each(|(table, rows)| settlement.count_refused(table, rows));
+        drop(settlement);
+        self.shared.bell.ring();
+    }
+
     /// Notified whenever room has been made after [`AppendError::Full`].
     pub fn room(&self) -> &tokio::sync::Notify {
         &self.shared.room
