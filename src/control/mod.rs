@@ -6,10 +6,12 @@ mod routes;
 pub mod server;
 pub mod socket;
 mod stall;
+pub mod token;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use api::{Inspect, Status};
+pub use routes::write::Writes;
 pub use server::{App, Limits, serve, serve_tcp};
 pub use socket::{SocketError, SocketFile, bind_tcp};

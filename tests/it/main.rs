@@ -21,3 +21,5 @@ mod rubbish;
 mod systemd;
 mod throughput;
 mod verify;
+mod write;
+mod write_clients;

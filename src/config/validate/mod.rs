@@ -82,7 +82,7 @@ fn check_control(control: &Control, findings: &mut Findings) {
         Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => {
             if mode & 0o002 != 0 {
                 findings
-                    .warn("control.mode", "every user of the machine may read over the socket, and ask for flushes");
+                    .warn("control.mode", "every user of the machine may read and write over the socket");
             }
         }
         _ => {
@@ -105,8 +105,11 @@ fn check_control(control: &Control, findings: &mut Findings) {
             ),
         );
     }
-    if control.token_file.is_some() {
-        findings.warn("control.token_file", "it has no effect: over control.listen one can only read; remove it");
+    if let Some(path) = &control.token_file {
+        findings.absolute("control.token_file", path);
+        if control.listen.is_none() {
+            findings.warn("control.token_file", "it has no effect without control.listen; the socket takes no token");
+        }
     }
 }
 

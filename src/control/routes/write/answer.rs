@@ -25,7 +25,16 @@ const RETRY_AFTER: &str = "1";
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
+    kind: Kind,
     body: Body,
+}
+
+/// What it is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Malformed,
+    Full,
+    Other,
 }
 
 /// QuestDB's form of it, which holds `InfluxDB`'s two: `code` and `message` (v2), `error` (v1).
@@ -45,12 +54,12 @@ impl Refusal {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let error_id = format!("forebay-{}", NUMBER.fetch_add(1, Relaxed));
         let message = message.into();
-        Self { status, body: Body { code, error: message.clone(), message, line: None, error_id } }
+        Self { status, kind: Kind::Other, body: Body { code, error: message.clone(), message, line: None, error_id } }
     }
 
     /// A mistake in the request.
     pub fn bad(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+        Self { kind: Kind::Malformed, ..Self::new(StatusCode::BAD_REQUEST, "invalid", message) }
     }
 
     /// A mistake in a line.
@@ -100,7 +109,8 @@ impl Refusal {
 
     /// The ring has no room.
     pub fn full() -> Self {
-        Self::unavailable("the ring is full until QuestDB has taken rows; nothing was taken, send it again later")
+        let message = "the ring is full until QuestDB has taken rows; nothing was taken, send it again later";
+        Self { kind: Kind::Full, ..Self::unavailable(message) }
     }
 
     /// Bodies of other requests take the memory.
@@ -120,12 +130,13 @@ impl Refusal {
 
     /// Counts it, and logs what somebody has to mend.
     pub fn count(&self, counts: &WriteCounts) {
-        if self.status != StatusCode::BAD_REQUEST {
-            counts.refused.fetch_add(1, Relaxed);
-            return;
-        }
-        let before = counts.malformed.fetch_add(1, Relaxed);
-        if before < LOGGED || (before + 1).is_power_of_two() {
+        let count = match self.kind {
+            Kind::Malformed => &counts.malformed,
+            Kind::Full => &counts.full,
+            Kind::Other => &counts.refused,
+        };
+        let number = count.fetch_add(1, Relaxed) + 1;
+        if self.kind == Kind::Malformed && (number <= LOGGED || number.is_power_of_two()) {
             let (error_id, message) = (&self.body.error_id, clip(&self.body.message));
             tracing::warn!(%error_id, %message, "a request to write was refused");
         }
