@@ -322,3 +322,105 @@ impl LineIntake for Ingest {
         &self.writes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::again::tests::ingest, *};
+    use crate::latest::Filter;
+
+    const NOW: Received = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 1 };
+
+    fn write(ingest: &Ingest, text: &str) -> Written {
+        ingest.write(Writing { body: text.as_bytes(), precision: Precision::Seconds, received: NOW })
+    }
+
+    fn series(ingest: &Ingest, table: &str) -> Vec<crate::latest::Series> {
+        ingest.latest.list(&Filter::new(Some(table), Vec::new()).unwrap(), 100).series
+    }
+
+    #[test]
+    fn a_request_is_one_message_of_records_by_table_and_is_visible_at_once() {
+        let ingest = ingest();
+        let text = "a,d=1 x=1 10\nb,d=1 x=1 10\na,d=2 x=2 10\na,d=1 y=2 10\nb x=1";
+        assert!(matches!(write(&ingest, text), Written::Accepted { rows: 5, end } if end > Pos(0)));
+        let ledger = ingest.ring.ledger();
+        assert_eq!((ledger.messages, ledger.rows), (1, 5));
+        let (a, b) = (series(&ingest, "a"), series(&ingest, "b"));
+        assert_eq!((a.len(), b.len()), (2, 2));
+        assert_eq!(a[0].fields.len(), 2, "two lines of one moment are united");
+        assert_eq!((a[0].seq(), b[1].seq()), (Seq(1), Seq(2)), "each table has its record");
+        assert_eq!(b[0].fields[0].time, NOW.wall, "a row without a time has that of its receipt");
+        assert!(matches!(write(&ingest, "# nothing\n"), Written::Accepted { rows: 0, end: Pos(0) }));
+    }
+
+    #[test]
+    fn nothing_is_taken_of_a_request_that_is_wrong_anywhere() {
+        let ingest = ingest();
+        let ahead = NOW.wall.0 / 1_000_000_000 + 3_601;
+        for (text, line) in [
+            ("a x=1\na x=", 2),
+            (&*format!("a x=1\n\na x=1 {ahead}"), 3),
+            (&*format!("a x=1\na x=1\na x=\"{}\"", "v".repeat(ingest.max_payload)), 3),
+        ] {
+            assert!(matches!(write(&ingest, text), Written::Malformed(error) if error.line == line), "line {line}");
+        }
+        assert!(matches!(write(&ingest, &format!("a x=1 {}", ahead - 1)), Written::Accepted { .. }), "the limit is exact");
+        let limit = ingest.ring.capacity_bytes() / RING_PART;
+        let rows: String = (0..limit / 40).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect();
+        assert!(matches!(write(&ingest, &rows), Written::TooLarge(why) if why.contains("a 32nd of [ring] size")));
+        ingest.close_writes();
+        assert!(matches!(write(&ingest, "a x=1"), Written::Failed(why) if why.contains("stopping")));
+        assert_eq!(ingest.ring.ledger().rows, 1);
+        assert_eq!(series(&ingest, "a").len(), 1);
+    }
+
+    #[test]
+    fn too_many_rows_and_a_full_ring_are_told() {
+        let ingest = ingest();
+        let many = "a x=1\n".repeat(MAX_ROWS + 1);
+        assert!(matches!(write(&ingest, &many), Written::Malformed(error) if error.line == MAX_ROWS as u64 + 1));
+        let rows: String = (0..400).map(|n| format!("a,d=1 x={n} {n}\n")).collect();
+        let mut taken = 0;
+        let full = loop {
+            match write(&ingest, &rows) {
+                Written::Accepted { rows, .. } => taken += rows,
+                other => break other,
+            }
+        };
+        assert_eq!(full, Written::Full { soon: false }, "nothing is stored, so nothing can be given up");
+        assert_eq!((ingest.ring.ledger().rows, ingest.ring.ledger().messages), (taken, taken / 400));
+    }
+
+    #[test]
+    fn a_row_that_is_written_stops_an_older_one_from_being_put_back() {
+        let ingest = ingest();
+        let row = Row {
+            time: Some(Timestamp(7_000_000_000)),
+            symbols: vec![("d".into(), "1".into())],
+            fields: vec![("x".into(), crate::point::Value::Double(1.0))],
+            ..Row::default()
+        };
+        let watch = ingest.watch(std::iter::once(again::moment_of("a", &row)));
+        assert!(matches!(write(&ingest, "a,d=1 x=2 7"), Written::Accepted { .. }));
+        assert_eq!(watch.enter("a", &[row], NOW), again::Entered::Superseded);
+    }
+
+    #[test]
+    fn records_stay_small() {
+        let row = |n: i64| Row {
+            time: Some(Timestamp(n)),
+            fields: vec![("x".into(), crate::point::Value::Text("v".repeat(if n % 2 == 0 { 1 } else { 100 }).into()))],
+            ..Row::default()
+        };
+        let tables = [("a", 2_500), ("b", 1)].map(|(name, rows)| Table { name: name.into(), rows: (0..rows).map(row).collect() });
+        let (bytes, records) = encode(&tables).unwrap();
+        let mut back = [Vec::new(), Vec::new()];
+        for record in &records {
+            assert!(record.rows.len() <= RECORD_ROWS && record.body.len() <= RECORD_BYTES + 200);
+            let rows = entry::Rows::decode(&bytes[record.body.clone()]).unwrap();
+            assert_eq!(rows.table, tables[record.table].name);
+            back[record.table].extend(rows.map(|row| row.unwrap().to_row()));
+        }
+        assert!(records.len() >= 4 && back[0] == tables[0].rows && back[1] == tables[1].rows);
+    }
+}

@@ -235,12 +235,12 @@ fn what_was_answered_survives_kills_and_stops() {
     let table = unique("write_kill");
     let socket = daemon.socket();
     for round in 0..4 {
-        let (socket, table) = (socket.clone(), table.clone());
+        let (to, name) = (socket.clone(), table.clone());
         let writer = std::thread::spawn(move || {
             let mut answered = Vec::new();
             for batch in 0..10_000 {
                 let first = round * 1_000_000 + batch * 20;
-                match http::unix(&socket, "POST", "/write", &lines(&table, first, 20)) {
+                match http::unix(&to, "POST", "/write", &lines(&name, first, 20)) {
                     Ok(response) if response.code == 204 => answered.extend(first..first + 20),
                     _ => break,
                 }

@@ -28,9 +28,10 @@ def questdb_rows(address, token, table, count):
     count = int(count)
     base = time.time_ns() - 3600 * 10**9
     with questdb_sender(address, token) as sender:
+        buffer = sender.new_buffer()
         for start in range(0, count, 10):
             for n in range(start, start + 10):
-                sender.row(
+                buffer.row(
                     table,
                     symbols={"device": f"dev {n % 5}", "site": "a,b=c\\"},
                     columns={"n": n, "x": n / 7, "ok": n % 2 == 0, "note": 'say "hi"\n'},
@@ -39,12 +40,15 @@ def questdb_rows(address, token, table, count):
             deadline = time.monotonic() + 60
             while True:
                 try:
-                    sender.flush()
+                    # Without clear=False a flush that fails forgets its rows.
+                    sender.flush(buffer, clear=False)
+                    buffer.clear()
                     break
                 except QuestDBError as error:
                     if time.monotonic() > deadline:
                         raise
                     say(error=str(error))
+                    time.sleep(0.05)
             say(flushed=start + 10)
 
 
