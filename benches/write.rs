@@ -44,7 +44,9 @@ fn main() {
     let daemon = builder.set("mqtt.url", "mqtt://127.0.0.1:1").set("questdb.conf", questdb.conf()).start();
     println!("rows a second in requests of {ROWS} rows, two symbols and four fields; p50 and p99 of a request");
     for connections in [1, 4] {
-        for (name, to) in [("QuestDB directly", To::QuestDb(questdb.port)), ("forebay's socket", To::Forebay(daemon.socket()))] {
+        for (name, to) in
+            [("QuestDB directly", To::QuestDb(questdb.port)), ("forebay's socket", To::Forebay(daemon.socket()))]
+        {
             let mut rounds: Vec<_> = (0..ROUNDS).map(|round| run(&to, connections, round)).collect();
             rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (rate, p50, p99) = rounds[ROUNDS / 2];

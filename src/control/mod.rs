@@ -6,9 +6,9 @@ mod routes;
 pub mod server;
 pub mod socket;
 mod stall;
-pub mod token;
 #[cfg(test)]
 mod tests;
+pub mod token;
 mod watch;
 
 pub use api::{Inspect, Status};

@@ -106,7 +106,9 @@ mod tests {
     fn a_token_is_long_enough_hidden_and_can_be_changed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
-        for (token, mode) in [(TOKEN, 0o644), (TOKEN, 0o604), (&TOKEN[1..], 0o600), ("0123456789 abcdef", 0o600), ("", 0o600)] {
+        for (token, mode) in
+            [(TOKEN, 0o644), (TOKEN, 0o604), (&TOKEN[1..], 0o600), ("0123456789 abcdef", 0o600), ("", 0o600)]
+        {
             put(&path, token, mode);
             assert!(WriteToken::load(&path).is_err(), "{token:?} {mode:o}");
         }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-pub use self::{status::SourceStatus, write::WriteStatus};
 use self::{message::Workbench, routes::Routes};
+pub use self::{status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::ClockTrust,
     config::settings::{OnFull, Settings, Source},

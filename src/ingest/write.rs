@@ -180,7 +180,8 @@ impl Ingest {
         let text = utf8(writing.body)?;
         let now = writing.received.wall;
         let latest = self.trust.is_trusted(writing.received).then(|| now.0.saturating_add(self.max_future_ns));
-        let (mut tables, mut by_name) = (Vec::<Table>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
+        let (mut tables, mut by_name) =
+            (Vec::<Table>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
         let (mut rows, mut last, mut at) = (0, None::<usize>, 0);
         let mut lines = Lines::new(text, writing.precision);
         while let Some(line) = lines.next() {
@@ -335,7 +336,7 @@ mod tests {
     }
 
     fn series(ingest: &Ingest, table: &str) -> Vec<crate::latest::Series> {
-        ingest.latest.list(&Filter::new(Some(table), Vec::new()).unwrap(), 100).series
+        ingest.latest.list(&Filter::new(Some(table), Vec::<(Text, Text)>::new()).unwrap(), 100).series
     }
 
     #[test]
@@ -364,7 +365,10 @@ mod tests {
         ] {
             assert!(matches!(write(&ingest, text), Written::Malformed(error) if error.line == line), "line {line}");
         }
-        assert!(matches!(write(&ingest, &format!("a x=1 {}", ahead - 1)), Written::Accepted { .. }), "the limit is exact");
+        assert!(
+            matches!(write(&ingest, &format!("a x=1 {}", ahead - 1)), Written::Accepted { .. }),
+            "the limit is exact"
+        );
         let limit = ingest.ring.capacity_bytes() / RING_PART;
         let rows: String = (0..limit / 40).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect();
         assert!(matches!(write(&ingest, &rows), Written::TooLarge(why) if why.contains("a 32nd of [ring] size")));
@@ -412,7 +416,8 @@ mod tests {
             fields: vec![("x".into(), crate::point::Value::Text("v".repeat(if n % 2 == 0 { 1 } else { 100 }).into()))],
             ..Row::default()
         };
-        let tables = [("a", 2_500), ("b", 1)].map(|(name, rows)| Table { name: name.into(), rows: (0..rows).map(row).collect() });
+        let tables = [("a", 2_500), ("b", 1)]
+            .map(|(name, rows)| Table { name: name.into(), rows: (0..rows).map(row).collect() });
         let (bytes, records) = encode(&tables).unwrap();
         let mut back = [Vec::new(), Vec::new()];
         for record in &records {

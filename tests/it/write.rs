@@ -11,8 +11,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::support::{
-    Daemon, DaemonBuilder, QuestDb, Readings, daemon::count, eventually, eventually_eq, heavy, http, process::free_port,
-    unique,
+    Daemon, DaemonBuilder, QuestDb, Readings, daemon::count, eventually, eventually_eq, heavy, http,
+    process::free_port, unique,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -107,11 +107,16 @@ fn times_come_in_any_unit_or_are_the_time_of_receipt() {
     let table = unique("write_times");
     for (n, precision) in ["ns", "us", "ms", "s"].iter().enumerate() {
         let time = now_ns() / 1_000_u64.pow(n as u32);
-        written(&daemon, &format!("/api/v2/write?bucket=b&precision={precision}"), &format!("{table},p={precision} x=1 {time}"));
+        written(
+            &daemon,
+            &format!("/api/v2/write?bucket=b&precision={precision}"),
+            &format!("{table},p={precision} x=1 {time}"),
+        );
     }
     written(&daemon, "/write?precision=h", &format!("{table},p=h x=1 {}", now_ns() / 3_600_000_000_000));
     written(&daemon, "/write", &format!("{table},p=none x=1\n{table},p=none x=2\n"));
-    let recent = format!("SELECT count() FROM '{table}' WHERE timestamp > dateadd('m', -70, now()) AND timestamp <= now()");
+    let recent =
+        format!("SELECT count() FROM '{table}' WHERE timestamp > dateadd('m', -70, now()) AND timestamp <= now()");
     eventually_eq(LIMIT, "every row has its time, also the two of one series", 7, || questdb.number(&recent));
 }
 
@@ -148,11 +153,15 @@ fn the_listener_wants_the_token_and_reads_it_again() {
     let file = daemon.config().with_file_name("token");
     put_token(&file, "another-token-0123456789", 0o600);
     daemon.signal(Signal::HUP);
-    eventually_eq(LIMIT, "the new token is in force", 204, || post("Authorization: Bearer another-token-0123456789\r\n"));
+    eventually_eq(LIMIT, "the new token is in force", 204, || {
+        post("Authorization: Bearer another-token-0123456789\r\n")
+    });
     assert_eq!(post(&format!("Authorization: Bearer {TOKEN}\r\n")), 401);
     put_token(&file, "open-to-everybody-0123456789", 0o644);
     daemon.signal(Signal::HUP);
-    eventually(LIMIT, "it says why it keeps the old one", || daemon.log().contains("every user of the machine may read"));
+    eventually(LIMIT, "it says why it keeps the old one", || {
+        daemon.log().contains("every user of the machine may read")
+    });
     assert_eq!(post("Authorization: Bearer another-token-0123456789\r\n"), 204);
 }
 
@@ -191,9 +200,7 @@ fn a_full_ring_refuses_at_once_and_what_was_accepted_is_stored() {
     assert_eq!(large.code, 413, "a 32nd of the ring is the most: {}", large.body);
 
     questdb.restart();
-    eventually(LIMIT, "there is room again", || {
-        write(&daemon, "/write", &lines(&table, accepted, 200)).code == 204
-    });
+    eventually(LIMIT, "there is room again", || write(&daemon, "/write", &lines(&table, accepted, 200)).code == 204);
     accepted += 200;
     daemon.request("POST", "/v1/flush", "").expect("an answer");
     eventually_eq(LIMIT, "exactly what was accepted is stored", accepted as i64, || {

@@ -48,7 +48,9 @@ fn the_questdb_client_loses_nothing_while_forebay_is_killed_and_comes_back() {
     eventually_eq(LIMIT, "every row is stored once", [5_000, 5_000, 4_999], || {
         ["count()", "count_distinct(n)", "max(n)"].map(|what| sum(&table, what))
     });
-    let whole = format!("SELECT count() FROM '{table}' WHERE site = 'a,b=c\\' AND note = 'say \"hi\"\n' AND device LIKE 'dev %'");
+    let whole = format!(
+        "SELECT count() FROM '{table}' WHERE site = 'a,b=c\\' AND note = 'say \"hi\"\n' AND device LIKE 'dev %'"
+    );
     assert_eq!(QuestDb::shared().number(&whole), 5_000, "names and strings come through as they were written");
 }
 
@@ -76,7 +78,10 @@ fn the_clients_of_both_generations_of_influxdb_write() {
         assert_eq!(said.iter().filter(|line| line["written"] == 500).count(), requests, "{said:?}");
         let errors: Vec<_> = said.iter().filter_map(|line| line["error"].as_str()).collect();
         assert_eq!(errors.len(), requests, "{said:?}");
-        assert!(errors.iter().all(|error| error.contains("failed to parse line protocol") && error.contains("400")), "{errors:?}");
+        assert!(
+            errors.iter().all(|error| error.contains("failed to parse line protocol") && error.contains("400")),
+            "{errors:?}"
+        );
         eventually_eq(LIMIT, "every point is stored", requests as i64 * 500, || sum(&table, "count()"));
         eventually_eq(LIMIT, "with its integer", requests as i64 * 124_750, || sum(&table, "sum(n)"));
     }
@@ -93,14 +98,15 @@ fn telegraf_writes_with_both_of_its_outputs() {
         let table = format!("{table}_{output}");
         let configuration = daemon.config().with_file_name(format!("{output}.conf"));
         let text = format!(
-            "[agent]\nomit_hostname = false\nhostname = \"gateway 7\"\n[[inputs.system]]\nname_override = \"{table}\"\n\
+            "[agent]\nskip_processors_after_aggregators = true\nhostname = \"gateway 7\"\n[[inputs.system]]\nname_override = \"{table}\"\n\
              [[inputs.mem]]\nname_override = \"{table}_mem\"\n[[outputs.{output}]]\nurls = [\"http://{address}\"]\n{settings}\n"
         );
         fs::write(&configuration, text).expect("the configuration");
         let log = clients::telegraf_once(&configuration);
         assert!(!log.contains("E!") && !log.contains("W!"), "{log}");
         // Its input `system` gives three lines of one moment; one row has the fields of all.
-        let whole = format!("SELECT count() FROM '{table}' WHERE load1 >= 0 AND uptime > 0 AND uptime_format IS NOT NULL");
+        let whole =
+            format!("SELECT count() FROM '{table}' WHERE load1 >= 0 AND uptime > 0 AND uptime_format IS NOT NULL");
         eventually_eq(LIMIT, "one row with every field", (1, 1), || {
             QuestDb::shared().settle(&table);
             (QuestDb::shared().count(&table), QuestDb::shared().number(&whole))

@@ -81,8 +81,7 @@ fn check_control(control: &Control, findings: &mut Findings) {
     match u32::from_str_radix(&control.mode, 8) {
         Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => {
             if mode & 0o002 != 0 {
-                findings
-                    .warn("control.mode", "every user of the machine may read and write over the socket");
+                findings.warn("control.mode", "every user of the machine may read and write over the socket");
             }
         }
         _ => {

@@ -158,10 +158,9 @@ impl<'a> Lines<'a> {
             }
             let value = self.scan.name(b",= ");
             if self.scan.peek() == Some(b'=') {
-                return Err(self.scan.fault(format!(
-                    "the value of symbol {:?} holds \"=\"; write it as \"\\=\"",
-                    short(&name)
-                )));
+                return Err(self
+                    .scan
+                    .fault(format!("the value of symbol {:?} holds \"=\"; write it as \"\\=\"", short(&name))));
             }
             if value.len() > MAX_SYMBOL_BYTES {
                 let got = value.len();
@@ -217,7 +216,9 @@ impl<'a> Lines<'a> {
         };
         let count: i64 = digits.parse().map_err(|_| {
             let shown = short(text);
-            self.scan.fault(format!("{shown:?} is no time; a whole number is expected after the fields, or a comma before more of them"))
+            self.scan.fault(format!(
+                "{shown:?} is no time; a whole number is expected after the fields, or a comma before more of them"
+            ))
         })?;
         if count < 0 {
             return Err(self.scan.fault("the time lies before 1970; QuestDB takes none of those"));
@@ -233,8 +234,9 @@ impl<'a> Lines<'a> {
     }
 
     fn check_names(&self, row: &Row) -> Result<(), LineError> {
-        let names =
-            || row.symbols.iter().map(|(name, _)| name.as_str()).chain(row.fields.iter().map(|(name, _)| name.as_str()));
+        let names = || {
+            row.symbols.iter().map(|(name, _)| name.as_str()).chain(row.fields.iter().map(|(name, _)| name.as_str()))
+        };
         if let Some(fault) = names().find_map(column_fault) {
             return Err(self.scan.line_fault(fault));
         }

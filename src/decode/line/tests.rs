@@ -65,7 +65,8 @@ fn values_keep_their_type() {
         assert_eq!(value(text), wanted, "{text}");
     }
     assert!(matches!(value("NaN"), Value::Double(nan) if nan.is_nan()));
-    for text in ["", "1e400", "9223372036854775808i", "-1.5i", "1.5u", "0x1i", "i", "tr", "1_0", "\"a", "\"a\"b", "'a'"] {
+    for text in ["", "1e400", "9223372036854775808i", "-1.5i", "1.5u", "0x1i", "i", "tr", "1_0", "\"a", "\"a\"b", "'a'"]
+    {
         assert!(read(&format!("t x={text}")).is_err(), "{text}");
     }
 }
@@ -102,7 +103,9 @@ fn times_have_the_unit_of_the_request_or_their_own() {
         assert_eq!((at(precision, "7t"), at(precision, "7n")), (Ok(7_000), Ok(7)), "{precision}");
     }
     assert_eq!(Precision::named("minutes"), None);
-    for (precision, time) in [("", "-1"), ("h", "9223372036854775807"), ("", "1.5"), ("", "1 2"), ("", "9223372036854775808")] {
+    for (precision, time) in
+        [("", "-1"), ("h", "9223372036854775807"), ("", "1.5"), ("", "1 2"), ("", "9223372036854775808")]
+    {
         assert!(at(precision, time).is_err(), "{precision} {time}");
     }
 }

@@ -45,7 +45,12 @@ pub fn said_in(text: &str) -> Vec<Value> {
 #[track_caller]
 pub fn telegraf_once(configuration: &Path) -> String {
     let mut telegraf = Command::new(tool("bin/telegraf"));
-    let output = telegraf.arg("--config").arg(configuration).args(["--once", "--strict-env-handling"]).output().expect("telegraf runs");
+    let output = telegraf
+        .arg("--config")
+        .arg(configuration)
+        .args(["--once", "--strict-env-handling"])
+        .output()
+        .expect("telegraf runs");
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{}: {log}", output.status);
     log

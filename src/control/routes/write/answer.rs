@@ -91,8 +91,12 @@ impl Refusal {
 
     /// No credentials, or wrong ones.
     pub fn unauthorized(offered: bool) -> Self {
-        let message = if offered { "this is not the token of control.token_file" } else { "writing over this address takes a token: \
-            Authorization: Bearer …, Token …, or Basic with the token as password" };
+        let message = if offered {
+            "this is not the token of control.token_file"
+        } else {
+            "writing over this address takes a token: \
+            Authorization: Bearer …, Token …, or Basic with the token as password"
+        };
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 

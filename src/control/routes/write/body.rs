@@ -1,6 +1,6 @@
 //! A request's body: read within limits of size, time and memory, and decompressed within the same size.
 
-use std::{io::Read, time::Duration};
+use std::{borrow::Cow, io::Read, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -25,16 +25,13 @@ pub(super) struct Taken {
     bytes: Vec<u8>,
     gzip: bool,
     /// The memory it counts for.
-    _held: Option<OwnedSemaphorePermit>,
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Taken {
-    /// The body, decompressed where need be.
-    pub fn plain(&mut self) -> Result<&[u8], Refusal> {
-        if std::mem::take(&mut self.gzip) {
-            self.bytes = gunzip(&self.bytes)?;
-        }
-        Ok(&self.bytes)
+    /// The body, decompressed where need be. That is done anew each time: what it takes is not counted, and so not kept while others wait.
+    pub fn plain(&self) -> Result<Cow<'_, [u8]>, Refusal> {
+        if self.gzip { gunzip(&self.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&self.bytes)) }
     }
 }
 
@@ -56,7 +53,7 @@ pub(super) async fn take(writes: &Writes, mut body: Body, headers: &HeaderMap, g
         return Err(Refusal::too_large());
     }
     let deadline = Instant::now() + writes.body_timeout;
-    let mut taken = Taken { bytes: Vec::new(), gzip, _held: None };
+    let mut taken = Taken { bytes: Vec::new(), gzip, held: None };
     loop {
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| Refusal::slow())?;
         let Some(frame) = frame else { return Ok(taken) };
@@ -76,9 +73,9 @@ fn hold(writes: &Writes, taken: &mut Taken, data: &Bytes) -> Result<(), Refusal>
     if taken.bytes.len() + data.len() > MAX_BODY_BYTES {
         return Err(Refusal::too_large());
     }
-    let permit = std::sync::Arc::clone(&writes.held).try_acquire_many_owned(data.len() as u32);
+    let permit = Arc::clone(&writes.held).try_acquire_many_owned(data.len() as u32);
     let permit = permit.map_err(|_| Refusal::busy())?;
-    match &mut taken._held {
+    match &mut taken.held {
         Some(held) => held.merge(permit),
         none => *none = Some(permit),
     }

@@ -143,9 +143,7 @@ async fn write(Shared(context): Shared<Context>, request: Request) -> Response {
     let Some(writes) = &context.app.writes else { return Refusal::no_intake().into_response() };
     match take(writes, request).await {
         Ok(0) => StatusCode::NO_CONTENT.into_response(),
-        Ok(dropped) => {
-            (StatusCode::NO_CONTENT, [("forebay-dropped-rows", dropped.to_string())]).into_response()
-        }
+        Ok(dropped) => (StatusCode::NO_CONTENT, [("forebay-dropped-rows", dropped.to_string())]).into_response(),
         Err(refusal) => {
             refusal.count(writes.intake.counts());
             refusal.into_response()
@@ -180,7 +178,8 @@ async fn take(writes: &Writes, request: Request) -> Result<u64, Refusal> {
 
 /// The unit of times, and whether the body is compressed.
 fn asked(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(Precision, bool), Refusal> {
-    let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|why| Refusal::bad(why.body_text()))?;
+    let Query(parameters) =
+        Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|why| Refusal::bad(why.body_text()))?;
     let word = parameters.into_iter().find_map(|(name, value)| (name == "precision").then_some(value));
     let word = word.unwrap_or_default();
     let precision = Precision::named(&word)
@@ -207,8 +206,7 @@ async fn append(
         let done = tokio::task::spawn_blocking(move || {
             // Moved in: a client that goes away frees the next one's way only once this one is done.
             let _permit = permit;
-            let plain = taken.plain();
-            let written = plain.map(|body| intake.write(Writing { body, precision, received }));
+            let written = taken.plain().map(|body| intake.write(Writing { body: &body, precision, received }));
             (taken, written)
         });
         let (back, written) = done.await.map_err(|_| Refusal::unavailable("the request could not be worked on"))?;

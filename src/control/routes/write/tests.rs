@@ -226,7 +226,8 @@ async fn refusals_say_what_to_do_in_the_words_of_the_clients() {
     let served = served(false, |writes| writes).await;
     let answers = |answer: Written| lock(&served.fake.answers).push(answer);
     answers(Written::Malformed(LineError { line: 7, column: 3, reason: "no".into() }));
-    let parts = ["\"code\":\"invalid\"", "\"line\":7", "\"errorId\":\"forebay-", "\"error\":\"failed to parse line protocol"];
+    let parts =
+        ["\"code\":\"invalid\"", "\"line\":7", "\"errorId\":\"forebay-", "\"error\":\"failed to parse line protocol"];
     has(&served.ask("/write", "", b"t x=1").await, 400, &parts);
     answers(Written::Full { soon: false });
     has(&served.ask("/write", "", b"t x=1").await, 503, &["retry-after: 1", "the ring is full"]);
@@ -264,7 +265,8 @@ async fn slow_bodies_and_too_many_of_them_are_refused() {
     has(&answer, 408, &["in time"]);
 
     let writes = served.app.writes.as_ref().unwrap();
-    let held = Arc::clone(&writes.held).try_acquire_many_owned((MAX_HELD_BYTES - 4) as u32).expect("nobody else holds any");
+    let held =
+        Arc::clone(&writes.held).try_acquire_many_owned((MAX_HELD_BYTES - 4) as u32).expect("nobody else holds any");
     has(&served.ask("/write", "", b"t x=1").await, 503, &["too many requests", "retry-after"]);
     drop(held);
     has(&served.ask("/write", "", b"t x=1").await, 204, &[]);
