@@ -370,7 +370,7 @@ mod tests {
             "the limit is exact"
         );
         let limit = ingest.ring.capacity_bytes() / RING_PART;
-        let rows: String = (0..limit / 40).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect();
+        let rows = (0..limit / 40).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect::<Vec<_>>().concat();
         assert!(matches!(write(&ingest, &rows), Written::TooLarge(why) if why.contains("a 32nd of [ring] size")));
         ingest.close_writes();
         assert!(matches!(write(&ingest, "a x=1"), Written::Failed(why) if why.contains("stopping")));
@@ -383,7 +383,7 @@ mod tests {
         let ingest = ingest();
         let many = "a x=1\n".repeat(MAX_ROWS + 1);
         assert!(matches!(write(&ingest, &many), Written::Malformed(error) if error.line == MAX_ROWS as u64 + 1));
-        let rows: String = (0..400).map(|n| format!("a,d=1 x={n} {n}\n")).collect();
+        let rows = (0..400).map(|n| format!("a,d=1 x={n} {n}\n")).collect::<Vec<_>>().concat();
         let mut taken = 0;
         let full = loop {
             match write(&ingest, &rows) {

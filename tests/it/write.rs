@@ -283,7 +283,7 @@ fn a_request_of_many_rows_is_one_message() {
         questdb.count(&table)
     });
     assert_eq!((daemon.ledger("messages"), daemon.ledger("rows"), daemon.ledger("stored")), (1, 75_000, 75_000));
-    let too_many: String = (0..100_001).map(|n| format!("{table} x=1 {n}\n")).collect();
+    let too_many = (0..100_001).map(|n| format!("{table} x=1 {n}\n")).collect::<Vec<_>>().concat();
     let response = write(&daemon, "/write", &too_many);
     assert_eq!((response.code, &response.json()["line"]), (400, &100_001.into()), "{}", response.body);
 }

@@ -97,7 +97,7 @@ pub struct Line<'a> {
 pub fn utf8(bytes: &[u8]) -> Result<&str, LineError> {
     std::str::from_utf8(bytes).map_err(|error| {
         let good = &bytes[..error.valid_up_to()];
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let line = good.split(|byte| *byte == b'\n').count() as u64;
         let column = good.len() - good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) + 1;
         let reason = "this is not UTF-8 (binary values, of QuestDB's protocol versions 2 and 3, are not taken: set protocol_version=1)";
         LineError { line, column, reason: reason.into() }
@@ -129,7 +129,7 @@ impl<'a> Lines<'a> {
         if !self.scan.next_line() {
             return Ok(None);
         }
-        let number = self.scan.line();
+        let number = self.scan.row_line();
         let table = self.scan.name(b", ");
         if let Some(fault) = table_fault(&table) {
             return Err(self.scan.line_fault(fault));

@@ -41,7 +41,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The line the row in hand begins on.
-    pub fn line(&self) -> u64 {
+    pub fn row_line(&self) -> u64 {
         self.row_line
     }
 

@@ -149,7 +149,7 @@ fn a_mistake_is_told_with_its_line_and_column() {
 
 #[test]
 fn limits_are_exact() {
-    let symbols = |n: usize| (0..n).map(|i| format!(",s{i}=v")).collect::<String>();
+    let symbols = |n: usize| (0..n).map(|i| format!(",s{i}=v")).collect::<Vec<_>>().concat();
     let fields = |n: usize| (0..n).map(|i| format!("f{i}=1")).collect::<Vec<_>>().join(",");
     assert!(read(&format!("t{} x=1", symbols(MAX_SYMBOLS))).is_ok());
     assert!(fault(&format!("t{} x=1", symbols(MAX_SYMBOLS + 1))).contains("more than 64 symbols"));
