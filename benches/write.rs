@@ -2,6 +2,7 @@
 //! QuestDB itself, with the same bare client, in one run.
 
 #[path = "../tests/it/support/mod.rs"]
+#[allow(unused_imports, reason = "the benchmark uses a part of this, the tests another")]
 mod support;
 
 use std::{

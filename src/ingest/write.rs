@@ -370,7 +370,7 @@ mod tests {
             "the limit is exact"
         );
         let limit = ingest.ring.capacity_bytes() / RING_PART;
-        let rows = (0..limit / 40).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect::<Vec<_>>().concat();
+        let rows = (0..limit / 20).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect::<Vec<_>>().concat();
         assert!(matches!(write(&ingest, &rows), Written::TooLarge(why) if why.contains("a 32nd of [ring] size")));
         ingest.close_writes();
         assert!(matches!(write(&ingest, "a x=1"), Written::Failed(why) if why.contains("stopping")));
