@@ -271,7 +271,8 @@ impl Ingest {
             OnFull::Block => {
                 let marks = self.ring.marks();
                 let occupied = marks.appended.pos.0.saturating_sub(marks.safe.pos.0);
-                Written::Full { soon: occupied + needed < self.ring.capacity_bytes() }
+                let history = marks.safe > marks.tail;
+                Written::Full { soon: history && occupied + needed < self.ring.capacity_bytes() }
             }
         }
     }
