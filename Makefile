@@ -29,7 +29,7 @@ build:               ## Builds the program for development.
 release:             ## Builds the program for use.
 	$(CARGO) build --locked --release
 
-deps:                ## Installs what demo, test and bench need (mosquitto, a JRE, QuestDB, systemd-container).
+deps:                ## Installs what demo, test and bench need (mosquitto, a JRE, QuestDB, systemd-container, clients, Telegraf).
 	@$(TOOLS)/install-deps demo test
 
 demo:                ## Devices, mosquitto, forebay and QuestDB, live; SECONDS=20 ends by itself, else Ctrl-C.
@@ -56,6 +56,7 @@ bench:               ## Measures against a bare reader and a naive program; ROUN
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ring
 	$(CARGO) bench --locked --bench speed
+	$(CARGO) bench --locked --bench write
 	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES)
 	$(CARGO) bench --locked --bench drain -- --backlog $(BACKLOG) --rounds $(DRAINS)
 

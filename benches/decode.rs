@@ -3,7 +3,14 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use forebay::{config::settings::Source, decode::Decoder, point::Row};
+use forebay::{
+    config::settings::Source,
+    decode::{
+        Decoder,
+        line::{Lines, Precision},
+    },
+    point::Row,
+};
 
 const FIVE: &[u8] = br#"{"temperature":21.53,"humidity":48.2,"pressure":1013.25,"battery":3012,"ok":true}"#;
 const TIMED: &[u8] = br#"{"ts":1700000000123,"temperature":21.53,"humidity":48.2,"battery":3012,"unit":"C"}"#;
@@ -47,5 +54,18 @@ fn topics(c: &mut Criterion) {
     c.bench_function("no match", |b| b.iter(|| decoder.resolve(black_box("actuators/north/device-17"))));
 }
 
-criterion_group!(benches, payloads, topics);
+fn lines(c: &mut Criterion) {
+    let line = |n: u64| {
+        let time = 1_700_000_000_000_000_000 + n * 1_000_000;
+        format!("sensors,site=north,device=dev-{} temperature=21.53,humidity=48.2,battery=3012i,ok=t {time}\n", n % 100)
+    };
+    let text: String = (0..1_000).map(line).collect();
+    let mut group = c.benchmark_group("decode");
+    group.throughput(Throughput::Elements(1_000));
+    group.bench_function("1,000 lines of line protocol", |b| {
+        b.iter(|| Lines::new(black_box(&text), Precision::default()).flatten().count());
+    });
+}
+
+criterion_group!(benches, payloads, topics, lines);
 criterion_main!(benches);

@@ -68,7 +68,8 @@ pub fn encode_rows(table: &str, rows: &[Row], out: &mut Vec<u8>) -> Result<(), L
     Ok(())
 }
 
-fn encode_row(row: &Row, out: &mut Vec<u8>) -> Result<(), LimitError> {
+/// Appends a row to a rows record's body; see [`encode_rows`].
+pub fn encode_row(row: &Row, out: &mut Vec<u8>) -> Result<(), LimitError> {
     check_count("symbols", row.symbols.len(), MAX_SYMBOLS)?;
     check_count("fields", row.fields.len(), MAX_FIELDS)?;
     out.extend_from_slice(&row.time.unwrap_or_default().0.to_le_bytes());

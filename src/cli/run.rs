@@ -23,6 +23,7 @@ fn exit_of(error: &DaemonError) -> Exit {
     match error {
         DaemonError::Ring(OpenError::Size(_))
         | DaemonError::Source(_)
+        | DaemonError::Token(_)
         | DaemonError::Log(_)
         | DaemonError::Flush(flush::StartError::Connection(_)) => Exit::Usage,
         DaemonError::Ring(_) | DaemonError::Poisoned(_) | DaemonError::Flush(flush::StartError::Quarantine { .. }) => {

@@ -87,6 +87,7 @@ fn render(status: &Document<'_>) -> String {
     latest(&mut screen, status);
     ledger(&mut screen, status);
     sources(&mut screen, status);
+    writes(&mut screen, status);
     for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         screen.line("warning", warning.0.as_str().unwrap_or_default());
     }
@@ -175,6 +176,24 @@ fn latest(screen: &mut Screen, status: &Document<'_>) {
         "latest",
         &format!("{series} of {most} series, {evicted} evicted; {late} late readings; {watchers} watchers"),
     );
+}
+
+/// What came as line protocol, if anything did.
+fn writes(screen: &mut Screen, status: &Document<'_>) {
+    let writes = status.at("/writes");
+    let refused: u64 = ["/malformed", "/full", "/unauthorized", "/refused"].iter().map(|of| writes.integer(of)).sum();
+    if refused + writes.integer("/requests") == 0 {
+        return;
+    }
+    let (requests, rows) = (writes.count("/requests"), writes.count("/rows"));
+    screen.line("written", &format!("{requests} requests, {rows} rows: {}", writes.latency("/latency_us")));
+    if refused > 0 {
+        let [malformed, full, unauthorized, other] =
+            ["/malformed", "/full", "/unauthorized", "/refused"].map(|of| writes.count(of));
+        screen.more(&format!(
+            "refused: {malformed} malformed, {full} with the ring full, {unauthorized} without the token, {other} others"
+        ));
+    }
 }
 
 fn ledger(screen: &mut Screen, status: &Document<'_>) {

@@ -424,7 +424,7 @@ pub struct Control {
     /// A loopback address to listen on as well; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Has no effect: what `listen` serves can only be read.
+    /// File holding the token that lets clients of `listen` write; without it they can only read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
 }

@@ -185,7 +185,7 @@ fn what_is_probably_not_meant_is_warned_of() {
         ("[ring]\ndurability = \"memory\"", "ring.durability"),
         ("[questdb]\nresend_window = \"0s\"", "questdb.resend_window"),
         ("[questdb]\nconf = \"https::addr=h:9000;tls_verify=unsafe_off;\"", "questdb.conf: tls_verify"),
-        ("[control]\nlisten = \"127.0.0.1:80\"\ntoken_file = \"/t\"", "control.token_file: it has no effect"),
+        ("[control]\ntoken_file = \"/t\"", "control.token_file: it has no effect without control.listen"),
         (
             "[batch]\nmax_lanes = 8\nmax_bytes = \"4MiB\"",
             "batch.max_bytes: with 8 lanes a batch has at most 2272KiB: they share batch.max_buffered, which is 8MiB",

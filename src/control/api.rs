@@ -10,7 +10,7 @@ use crate::{
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
         requeue::Requeue,
     },
-    ingest::SourceStatus,
+    ingest::{SourceStatus, WriteStatus},
     latest::{LatestStatus, Series},
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
@@ -86,6 +86,8 @@ pub struct Status {
     pub ledger: Ledger,
     /// One entry a source.
     pub sources: Vec<SourceStatus>,
+    /// What comes in as line protocol.
+    pub writes: WriteStatus,
     /// Recent rates.
     pub rates: Rates,
     /// When the ring is full, when its backlog is drained, how long an outage it would cover.

@@ -8,8 +8,10 @@ pub mod socket;
 mod stall;
 #[cfg(test)]
 mod tests;
+pub mod token;
 mod watch;
 
 pub use api::{Inspect, Status};
+pub use routes::write::Writes;
 pub use server::{App, Limits, serve, serve_tcp};
 pub use socket::{SocketError, SocketFile, bind_tcp};

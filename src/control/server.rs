@@ -16,7 +16,11 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{api::Inspect, routes, stall::WriteTimeout};
+use super::{
+    api::Inspect,
+    routes::{self, write::Writes},
+    stall::WriteTimeout,
+};
 use crate::{clock::SharedClock, latest::Latest};
 
 /// Most connections at a time on each listener.
@@ -77,6 +81,7 @@ pub struct App {
     pub(super) stale_after: Duration,
     pub(super) watchers: Arc<Semaphore>,
     pub(super) limits: Limits,
+    pub(super) writes: Option<Writes>,
 }
 
 impl App {
@@ -89,7 +94,13 @@ impl App {
         limits: Limits,
     ) -> Self {
         let watchers = Arc::new(Semaphore::new(limits.watchers));
-        Self { latest, inspect, clock, stale_after, watchers, limits }
+        Self { latest, inspect, clock, stale_after, watchers, limits, writes: None }
+    }
+
+    /// The same, with somewhere to write to.
+    #[must_use]
+    pub fn with_writes(self, writes: Writes) -> Self {
+        Self { writes: Some(writes), ..self }
     }
 }
 
@@ -140,7 +151,7 @@ pub async fn serve(listener: UnixListener, app: Arc<App>, stop: watch::Receiver<
     run(listener, router, &app.limits, stop).await;
 }
 
-/// Serves the routes that only read on a loopback TCP address until `stop` turns true.
+/// Serves the routes that only read, and writing with the token, on a loopback TCP address until `stop` turns true.
 pub async fn serve_tcp(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
     let router = routes::read_only(Arc::clone(&app), stop.clone());
     run(listener, router, &app.limits, stop).await;

@@ -131,6 +131,7 @@ impl Inspect for Inspector {
             latest: self.latest.status(),
             ledger,
             sources: self.ingest.status(),
+            writes: self.ingest.write_status(),
             rates: self.rates(&ledger),
             forecast: self.outlook.forecast(),
             ring: Some(ring),

@@ -24,9 +24,10 @@ use crate::{
         settings::{self, Settings},
     },
     control::{
-        App, Limits,
+        App, Limits, Writes,
         server::{serve, serve_tcp},
         socket::{SocketError, SocketFile, bind_tcp},
+        token::{TokenError, WriteToken},
     },
     decode::{DecoderError, table::TableTemplate},
     flush::{self, FlushContext, Flusher},
@@ -64,6 +65,9 @@ pub enum DaemonError {
     /// The socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The token for writing cannot be had.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// A source cannot be used.
     #[error(transparent)]
     Source(#[from] DecoderError),
@@ -107,6 +111,7 @@ fn abort_on_panic() {
 struct Daemon {
     runtime: Runtime,
     ring: Ring,
+    ingest: Arc<Ingest>,
     flusher: Arc<Flusher>,
     session: JoinHandle<()>,
     control: Vec<JoinHandle<()>>,
@@ -120,6 +125,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(settings: Settings, file: Option<PathBuf>, log: LogHandle) -> Result<Self, DaemonError> {
+        let token = settings.control.token_file.as_deref().map(WriteToken::load).transpose()?.map(Arc::new);
         let clock: SharedClock = Arc::new(SystemClock);
         let heartbeats = Heartbeats::new(Arc::clone(&clock));
         let latest = Arc::new(Latest::new(&settings.latest));
@@ -146,7 +152,8 @@ impl Daemon {
             Arc::clone(&clock),
             settings.latest.stale_after,
             Limits::default(),
-        );
+        )
+        .with_writes(Writes::new(Arc::clone(&ingest) as _, Arc::clone(&clock), token.clone()));
         let (stop_session, session_stopped) = watch::channel(false);
         let (stop_control, control_stopped) = watch::channel(false);
         let inside = runtime.enter();
@@ -157,7 +164,7 @@ impl Daemon {
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
             subscriptions: subscriptions(&settings)?,
-            intake: ingest,
+            intake: Arc::clone(&ingest) as _,
             ackable: ring.ackable(),
             status: broker,
             clock,
@@ -166,10 +173,11 @@ impl Daemon {
             heartbeat: heartbeats.register("mqtt session"),
         }));
         drop(inside);
-        let reload = Reload::new(file, settings, log, Arc::clone(&flusher));
+        let reload = Reload::new(file, settings, log, Arc::clone(&flusher)).with_token(token);
         Ok(Self {
             runtime,
             ring,
+            ingest,
             flusher,
             session,
             control,
@@ -232,6 +240,7 @@ impl Daemon {
         if ended.is_err() {
             tracing::warn!("the MQTT session did not end in time; the broker sends again what is not acknowledged");
         }
+        self.ingest.close_writes();
         // Lanes see durable records only: the last of them become so here.
         self.ring.stop_committing();
         if !self.flusher.stop(stop_timeout) {

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     config::{self, Settings, settings::Batch},
+    control::token::WriteToken,
     flush::Flusher,
     observe::{log::LogHandle, systemd::ServiceManager},
 };
@@ -14,12 +15,19 @@ pub struct Reload {
     settings: Settings,
     log: LogHandle,
     flusher: Arc<Flusher>,
+    token: Option<Arc<WriteToken>>,
 }
 
 impl Reload {
     /// Reloading of `file` into what runs with `settings`.
     pub fn new(file: Option<PathBuf>, settings: Settings, log: LogHandle, flusher: Arc<Flusher>) -> Self {
-        Self { file, settings, log, flusher }
+        Self { file, settings, log, flusher, token: None }
+    }
+
+    /// The same, reading a token's file again as well.
+    #[must_use]
+    pub fn with_token(self, token: Option<Arc<WriteToken>>) -> Self {
+        Self { token, ..self }
     }
 
     /// The settings in force.
@@ -30,6 +38,7 @@ impl Reload {
     /// Reads the configuration again. An invalid one is refused and the old one stays in force.
     pub fn now(&mut self) {
         ServiceManager.reloading();
+        self.token();
         match config::load(self.file.as_deref()) {
             Ok(loaded) => {
                 for warning in &loaded.warnings {
@@ -40,6 +49,14 @@ impl Reload {
             Err(error) => tracing::error!(%error, "the configuration is invalid; the old one stays in force"),
         }
         ServiceManager.ready("running");
+    }
+
+    fn token(&self) {
+        match self.token.as_ref().map(|token| token.reload()) {
+            Some(Ok(true)) => tracing::info!("the token of control.token_file has changed and is in force"),
+            Some(Err(error)) => tracing::error!(%error, "the old token stays in force"),
+            Some(Ok(false)) | None => {}
+        }
     }
 
     fn take(&mut self, new: &Settings) {

@@ -7,6 +7,7 @@
 //! QuestDB's column names ignore case, so two names that differ only in case are taken as the same name, which a row may
 //! not carry twice.
 
+pub mod line;
 pub mod names;
 pub mod pattern;
 pub mod table;

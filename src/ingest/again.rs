@@ -202,7 +202,7 @@ impl Drop for Watch<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
@@ -215,7 +215,8 @@ mod tests {
         ring::{RecoveryReport, Ring, media::MemoryMedia},
     };
 
-    fn ingest() -> Ingest {
+    /// A way in to a ring of 1 MiB in memory, without a committer, with one source into table `t`.
+    pub(in crate::ingest) fn ingest() -> Ingest {
         let media = MemoryMedia::with(vec![0; 1 << 20]);
         crate::ring::format(&media, 1).unwrap();
         let clock: SharedClock = Arc::new(SystemClock);

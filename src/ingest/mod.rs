@@ -5,13 +5,14 @@ pub mod again;
 mod message;
 mod routes;
 mod status;
+pub mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-pub use self::status::SourceStatus;
 use self::{message::Workbench, routes::Routes};
+pub use self::{status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::ClockTrust,
     config::settings::{OnFull, Settings, Source},
@@ -71,6 +72,7 @@ pub struct Ingest {
     max_payload: usize,
     /// Held from the look at the latest values to their update, so that two rows of one moment always meet.
     work: Mutex<Work>,
+    writes: write::WriteCounts,
 }
 
 struct Work {
@@ -78,6 +80,8 @@ struct Work {
     bench: Workbench,
     /// Moments of rows that are about to be put back, see [`again`].
     watched: Option<again::Watched>,
+    /// Once the daemon stops, lines are refused, see [`write`].
+    writes_closed: bool,
 }
 
 impl Ingest {
@@ -94,7 +98,9 @@ impl Ingest {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?),
                 bench: Workbench::default(),
                 watched: None,
+                writes_closed: false,
             }),
+            writes: write::WriteCounts::default(),
         })
     }
 
@@ -105,7 +111,7 @@ impl Ingest {
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
-        let Work { routes, bench, watched } = work;
+        let Work { routes, bench, watched, .. } = work;
         bench.clear();
         let route = match routes.find(message.topic) {
             Ok(route) => route,

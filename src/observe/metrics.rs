@@ -35,6 +35,7 @@ impl Collector for Snapshot {
         process(&mut page, &self.0)?;
         ledger(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
+        writes(&mut page, &self.0)?;
         ring(&mut page, &self.0)?;
         forecast(&mut page, &self.0)?;
         flush(&mut page, &self.0)?;
@@ -78,6 +79,22 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let ack = broker.ack_latency_us;
     let measured = [ack.p50, ack.p99, ack.max, ack.count];
     page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK, since start", measured)
+}
+
+fn writes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let writes = &status.writes;
+    page.counter("write_requests", "Requests with line protocol answered 204 since start", writes.requests)?;
+    page.counter("write_rows", "Rows of these requests", writes.rows)?;
+    let refused: [Sample<'_>; 4] = [
+        (&[("reason", "malformed")], writes.malformed as f64),
+        (&[("reason", "full")], writes.full as f64),
+        (&[("reason", "unauthorized")], writes.unauthorized as f64),
+        (&[("reason", "other")], writes.refused as f64),
+    ];
+    page.labelled_counters("write_refusals", "Requests with line protocol refused since start", &refused)?;
+    let took = writes.latency_us;
+    let measured = [took.p50, took.p99, took.max, took.count];
+    page.latency("write_latency", "Time from a write request's last byte to its answer, since start", measured)
 }
 
 fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {

@@ -128,8 +128,15 @@ impl Ring {
     /// Counts a message that the `drop-newest` policy keeps out, by its table. Says which number of refused messages [`Ring::ackable`] has
     /// to reach before the message may be acknowledged; 0 where acknowledgements do not wait for the disk.
     pub fn count_refused(&self, table: &str, rows: u64) -> u64 {
-        let number = self.shared.log.count_refused(rows);
-        lock(&self.shared.settlement).count_refused(table, rows);
+        self.count_refused_message(std::iter::once((table, rows)))
+    }
+
+    /// The same for a message with rows of several tables.
+    pub fn count_refused_message<'a>(&self, tables: impl Iterator<Item = (&'a str, u64)> + Clone) -> u64 {
+        let number = self.shared.log.count_refused(tables.clone().map(|(_, rows)| rows).sum());
+        let mut settlement = lock(&self.shared.settlement);
+        tables.for_each(|(table, rows)| settlement.count_refused(table, rows));
+        drop(settlement);
         self.shared.bell.ring();
         match self.shared.settings.durability {
             Durability::Commit => number,

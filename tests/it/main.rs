@@ -23,3 +23,5 @@ mod systemd;
 mod throughput;
 mod trouble;
 mod verify;
+mod write;
+mod write_clients;

@@ -81,8 +81,7 @@ fn check_control(control: &Control, findings: &mut Findings) {
     match u32::from_str_radix(&control.mode, 8) {
         Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => {
             if mode & 0o002 != 0 {
-                findings
-                    .warn("control.mode", "every user of the machine may read over the socket, and ask for flushes");
+                findings.warn("control.mode", "every user of the machine may read and write over the socket");
             }
         }
         _ => {
@@ -105,8 +104,11 @@ fn check_control(control: &Control, findings: &mut Findings) {
             ),
         );
     }
-    if control.token_file.is_some() {
-        findings.warn("control.token_file", "it has no effect: over control.listen one can only read; remove it");
+    if let Some(path) = &control.token_file {
+        findings.absolute("control.token_file", path);
+        if control.listen.is_none() {
+            findings.warn("control.token_file", "it has no effect without control.listen; the socket takes no token");
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod admin;
 mod quarantine;
 mod replay;
 mod ring;
+pub mod write;
 
 use std::sync::Arc;
 
@@ -42,13 +43,15 @@ type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 /// Every route.
 pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
     let routes = reading().merge(admin::routes()).merge(quarantine::reading()).merge(quarantine::administering());
+    let routes = routes.merge(write::open());
     complete(routes, app, stop)
 }
 
-/// The routes that change nothing, for browsers on this machine too: a request must name the machine by a loopback name, so
+/// The routes that change nothing, and writing with the token, for browsers on this machine too: a request must name the machine by a loopback name, so
 /// that a web page can't have its own domain resolve to it (DNS rebinding).
 pub(super) fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    complete(reading(), app, stop).layer(from_fn(loopback_only))
+    let guarded = write::guarded(Context { app: Arc::clone(&app), stop: stop.clone() });
+    complete(reading().merge(guarded), app, stop).layer(from_fn(loopback_only))
 }
 
 fn reading() -> Router<Context> {
@@ -118,7 +121,7 @@ async fn unknown(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         detail,
-        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /v1/flush, /v1/replay",
+        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /write, /v1/flush, /v1/replay",
     )
 }
 

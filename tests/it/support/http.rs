@@ -17,6 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Response {
     /// HTTP status code.
     pub code: u16,
+    /// Status line and header lines.
+    pub head: String,
     /// The body.
     pub body: String,
 }
@@ -42,6 +44,13 @@ pub fn get(port: u16, target: &str, login: Option<&str>) -> std::io::Result<Resp
     let header =
         login.map(|login| format!("Authorization: Basic {}\r\n", base64(login.as_bytes()))).unwrap_or_default();
     exchange(stream, "GET", target, &header, "")
+}
+
+/// One POST request over TCP on the loopback, with header lines that each end with a line break.
+pub fn post(port: u16, target: &str, headers: &str, body: &str) -> std::io::Result<Response> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    exchange(stream, "POST", target, headers, body)
 }
 
 fn exchange(
@@ -78,7 +87,7 @@ fn read_response(stream: &mut impl Read) -> std::io::Result<Response> {
     let code =
         head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| bad("no status code"))?;
     let body = if is_chunked(&head) { unchunk(&bytes[end..]) } else { bytes[end..].to_vec() };
-    Ok(Response { code, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Response { code, head, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn head_end(bytes: &[u8]) -> Option<usize> {

@@ -1,0 +1,165 @@
+//! Refusals, in the words of `InfluxDB`'s and QuestDB's clients.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::MAX_BODY_BYTES;
+use crate::{
+    decode::line::LineError,
+    ingest::write::{RING_PART, WriteCounts},
+    observe::log::clip,
+};
+
+/// Malformed requests are logged one by one up to this number, then one in so many.
+const LOGGED: u64 = 10;
+/// When to try again, in seconds.
+const RETRY_AFTER: &str = "1";
+
+/// Why rows were not taken. None of the request's rows is in the ring then, unless the message says that it is not known.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    kind: Kind,
+    body: Body,
+}
+
+/// What it is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Malformed,
+    Full,
+    Other,
+}
+
+/// QuestDB's form of it, which holds `InfluxDB`'s two: `code` and `message` (v2), `error` (v1).
+#[derive(Debug, Serialize)]
+struct Body {
+    code: &'static str,
+    message: String,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(rename = "errorId")]
+    error_id: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let error_id = format!("forebay-{}", NUMBER.fetch_add(1, Relaxed));
+        let message = message.into();
+        Self { status, kind: Kind::Other, body: Body { code, error: message.clone(), message, line: None, error_id } }
+    }
+
+    /// A mistake in the request.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Malformed, ..Self::new(StatusCode::BAD_REQUEST, "invalid", message) }
+    }
+
+    /// A mistake in a line.
+    pub fn malformed(error: &LineError) -> Self {
+        let mut refusal = Self::bad(format!("failed to parse line protocol: {error}; no row of the request was taken"));
+        refusal.body.line = Some(error.line);
+        refusal
+    }
+
+    /// A body beyond the limit.
+    pub fn too_large() -> Self {
+        let message = format!(
+            "a request has at most {MAX_BODY_BYTES} bytes, decompressed; send fewer rows at a time (auto_flush_rows, metric_batch_size)"
+        );
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request too large", message)
+    }
+
+    /// More than the ring takes at once.
+    pub fn too_many_rows(why: &str) -> Self {
+        let message = format!("{why}; send fewer rows at a time, or give the ring more than {RING_PART} times as much");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request too large", message)
+    }
+
+    /// A compression that is not known.
+    pub fn encoding(what: &str) -> Self {
+        let message = format!("Content-Encoding {what:?} is not taken; send plain text or gzip");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type", message)
+    }
+
+    /// No credentials, or wrong ones.
+    pub fn unauthorized(offered: bool) -> Self {
+        let message = if offered {
+            "this is not the token of control.token_file"
+        } else {
+            "writing over this address takes a token: \
+            Authorization: Bearer …, Token …, or Basic with the token as password"
+        };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// There is no token to be had.
+    pub fn no_token_file() -> Self {
+        let message = "over this address one can only read; set control.token_file to let clients with its token write, or write over the socket";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// The client takes too long.
+    pub fn slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request timeout", "the body did not come in time")
+    }
+
+    /// The ring has no room.
+    pub fn full() -> Self {
+        let message = "the ring is full until QuestDB has taken rows; nothing was taken, send it again later";
+        Self { kind: Kind::Full, ..Self::unavailable(message) }
+    }
+
+    /// Bodies of other requests take the memory.
+    pub fn busy() -> Self {
+        Self::unavailable("too many requests are under way; nothing was taken, send it again in a moment")
+    }
+
+    /// There is nothing to write to.
+    pub fn no_intake() -> Self {
+        Self::unavailable("nothing is taken in")
+    }
+
+    /// Nothing can be taken now.
+    pub fn unavailable(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
+    }
+
+    /// Counts it, and logs what somebody has to mend.
+    pub fn count(&self, counts: &WriteCounts) {
+        let count = match self.kind {
+            Kind::Malformed => &counts.malformed,
+            Kind::Full => &counts.full,
+            Kind::Other => &counts.refused,
+        };
+        let number = count.fetch_add(1, Relaxed) + 1;
+        if self.kind == Kind::Malformed && (number <= LOGGED || number.is_power_of_two()) {
+            let (error_id, message) = (&self.body.error_id, clip(&self.body.message));
+            tracing::warn!(%error_id, %message, "a request to write was refused");
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"forebay\""));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,241 @@
+//! `POST /write` and `/api/v2/write`: line protocol in, 204 once the ring has it as an acknowledgement demands; and what clients ask
+//! before they write. docs/write.md describes it.
+
+mod answer;
+mod body;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Query, Request, State as Shared},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
+
+use self::{
+    answer::Refusal,
+    body::{Taken, drain},
+};
+use super::Context;
+use crate::{
+    clock::SharedClock,
+    control::token::{WriteToken, offered},
+    decode::line::Precision,
+    ingest::write::{LineIntake, Writing, Written},
+    point::{MAX_NAME_BYTES, Received},
+    ring::Ackable,
+};
+
+/// Largest body, as sent and as decompressed.
+pub const MAX_BODY_BYTES: usize = 8 << 20;
+/// Most bytes of bodies held for all requests together.
+pub const MAX_HELD_BYTES: usize = 32 << 20;
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request waits for room that is about to be made.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it looks for room meanwhile, whoever was notified of it.
+const ROOM_LOOK: Duration = Duration::from_millis(50);
+/// How long a request waits until it is durable. QuestDB's clients wait for 10 s and more.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the routes that write need.
+pub struct Writes {
+    intake: Arc<dyn LineIntake>,
+    clock: SharedClock,
+    token: Option<Arc<WriteToken>>,
+    held: Arc<Semaphore>,
+    /// One request at a time is decoded: they would only wait for each other at the ring, each with its rows in memory.
+    decoding: Arc<Semaphore>,
+    body_timeout: Duration,
+}
+
+impl Writes {
+    /// Writing into `intake`; over the loopback listener with `token` only, and not at all without one.
+    pub fn new(intake: Arc<dyn LineIntake>, clock: SharedClock, token: Option<Arc<WriteToken>>) -> Self {
+        Self {
+            intake,
+            clock,
+            token,
+            held: Arc::new(Semaphore::new(MAX_HELD_BYTES)),
+            decoding: Arc::new(Semaphore::new(1)),
+            body_timeout: BODY_TIMEOUT,
+        }
+    }
+
+    /// The same with another limit on the time a body may take.
+    #[must_use]
+    pub fn with_body_timeout(self, body_timeout: Duration) -> Self {
+        Self { body_timeout, ..self }
+    }
+}
+
+/// The routes for whoever may use the socket.
+pub(super) fn open() -> Router<Context> {
+    writing().merge(asking())
+}
+
+/// The routes for the loopback listener: writing takes the token.
+pub(super) fn guarded(context: Context) -> Router<Context> {
+    writing().route_layer(from_fn_with_state(context, token_only)).merge(asking())
+}
+
+fn writing() -> Router<Context> {
+    Router::new().route("/write", post(write)).route("/api/v2/write", post(write))
+}
+
+fn asking() -> Router<Context> {
+    Router::new().route("/ping", get(ping)).route("/settings", get(settings))
+}
+
+/// What `InfluxDB`'s and QuestDB's clients take for a sign of life.
+async fn ping() -> Response {
+    let version = concat!("forebay-", env!("CARGO_PKG_VERSION"));
+    (StatusCode::NO_CONTENT, [("x-influxdb-version", version)]).into_response()
+}
+
+/// What QuestDB's clients ask before they write: which versions of the protocol are spoken (1: the one that is text), and how long a
+/// name may be.
+async fn settings() -> Response {
+    Json(json!({ "config": {
+        "line.proto.support.versions": [1],
+        "ilp.proto.transports": ["http"],
+        "cairo.max.file.name.length": MAX_NAME_BYTES,
+    } }))
+    .into_response()
+}
+
+async fn token_only(Shared(context): Shared<Context>, request: Request, next: Next) -> Response {
+    let Some(writes) = &context.app.writes else { return Refusal::no_intake().into_response() };
+    let refusal = match (&writes.token, credentials(&request)) {
+        (None, _) => Refusal::no_token_file(),
+        (Some(token), Some(offer)) if token.is(&offer) => return next.run(request).await,
+        (Some(_), offer) => Refusal::unauthorized(offer.is_some()),
+    };
+    writes.intake.counts().unauthorized.fetch_add(1, Relaxed);
+    let (parts, body) = request.into_parts();
+    drain(body, &parts.headers).await;
+    refusal.into_response()
+}
+
+/// The token a request offers, in its head or, as clients of `InfluxDB` v1 do, as the parameter `p`.
+fn credentials(request: &Request) -> Option<String> {
+    offered(request.headers()).or_else(|| {
+        let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).ok()?;
+        parameters.into_iter().find_map(|(name, value)| (name == "p").then_some(value))
+    })
+}
+
+async fn write(Shared(context): Shared<Context>, request: Request) -> Response {
+    let Some(writes) = &context.app.writes else { return Refusal::no_intake().into_response() };
+    match take(writes, request).await {
+        Ok(0) => StatusCode::NO_CONTENT.into_response(),
+        Ok(dropped) => (StatusCode::NO_CONTENT, [("forebay-dropped-rows", dropped.to_string())]).into_response(),
+        Err(refusal) => {
+            refusal.count(writes.intake.counts());
+            refusal.into_response()
+        }
+    }
+}
+
+/// Takes a request in; how many rows were dropped by policy.
+async fn take(writes: &Writes, request: Request) -> Result<u64, Refusal> {
+    let (parts, body) = request.into_parts();
+    let (precision, gzip) = match asked(&parts.uri, &parts.headers) {
+        Ok(asked) => asked,
+        Err(refusal) => {
+            drain(body, &parts.headers).await;
+            return Err(refusal);
+        }
+    };
+    let taken = body::take(writes, body, &parts.headers, gzip).await?;
+    let (began, received) = (Instant::now(), writes.clock.now());
+    let (end, rows) = match append(writes, taken, precision, received).await? {
+        Written::Accepted { end, rows } => (end, rows),
+        Written::Dropped { rows, due } => {
+            durable(writes, due).await?;
+            return Ok(rows);
+        }
+        Written::Full { .. } => return Err(Refusal::full()),
+        Written::Malformed(error) => return Err(Refusal::malformed(&error)),
+        Written::TooLarge(why) => return Err(Refusal::too_many_rows(&why)),
+        Written::Failed(why) => return Err(Refusal::unavailable(why)),
+    };
+    durable(writes, end.into()).await?;
+    writes.intake.counts().answered(rows, received.wall, began.elapsed().as_micros() as u64);
+    Ok(0)
+}
+
+/// The unit of times, and whether the body is compressed.
+fn asked(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(Precision, bool), Refusal> {
+    let Query(parameters) =
+        Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|why| Refusal::bad(why.body_text()))?;
+    let word = parameters.into_iter().find_map(|(name, value)| (name == "precision").then_some(value));
+    let word = word.unwrap_or_default();
+    let precision = Precision::named(&word)
+        .ok_or_else(|| Refusal::bad(format!("precision={word:?}: there is ns, us, ms, s, m and h")))?;
+    let encoding = headers.get(header::CONTENT_ENCODING).map_or(Ok(""), |value| value.to_str());
+    match encoding.unwrap_or("?").to_ascii_lowercase().as_str() {
+        "" | "identity" => Ok((precision, false)),
+        "gzip" | "x-gzip" => Ok((precision, true)),
+        other => Err(Refusal::encoding(other)),
+    }
+}
+
+/// Appends the lines, waiting a moment for room that is being made.
+async fn append(
+    writes: &Writes,
+    mut taken: Taken,
+    precision: Precision,
+    received: Received,
+) -> Result<Written, Refusal> {
+    let give_up = Instant::now() + ROOM_TIMEOUT;
+    loop {
+        let permit = Arc::clone(&writes.decoding).acquire_owned().await;
+        let intake = Arc::clone(&writes.intake);
+        let done = tokio::task::spawn_blocking(move || {
+            // Moved in: a client that goes away frees the next one's way only once this one is done.
+            let _permit = permit;
+            let written = taken.plain().map(|body| intake.write(Writing { body: &body, precision, received }));
+            (taken, written)
+        });
+        let (back, written) = done.await.map_err(|_| Refusal::unavailable("the request could not be worked on"))?;
+        taken = back;
+        match written? {
+            Written::Full { soon: true } if Instant::now() < give_up => {
+                let _ = timeout(ROOM_LOOK, writes.intake.room().notified()).await;
+            }
+            written => return Ok(written),
+        }
+    }
+}
+
+/// Waits until a writer whose answer is due then may have it.
+async fn durable(writes: &Writes, due: Ackable) -> Result<(), Refusal> {
+    let (mut ackable, mut failed) = (writes.intake.ackable(), writes.intake.failed());
+    let waited = timeout_at(Instant::now() + DURABLE_TIMEOUT, async {
+        tokio::select! {
+            biased;
+            reached = ackable.wait_for(|ackable| ackable.covers(due)) => reached.is_ok(),
+            _ = failed.wait_for(Option::is_some) => false,
+        }
+    });
+    match waited.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Refusal::unavailable("the ring has failed; whether the rows are kept is not known")),
+        Err(_) => Err(Refusal::unavailable("the disk takes too long; whether the rows will be kept is not known")),
+    }
+}

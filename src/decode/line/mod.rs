@@ -1,0 +1,262 @@
+//! Line protocol, as clients of `InfluxDB` and QuestDB write it: `table,symbol=value field=1.5,other=2i 1700000000000000000`.
+//!
+//! Sources: `InfluxDB` v2, "Line protocol"; QuestDB documentation, "`InfluxDB` Line Protocol" (protocol version 1, the one that is text).
+//! [`crate::lines`] writes what is read here. Pure.
+//!
+//! - A backslash takes the meaning off a comma, an equals sign, a space, a quote, a line break or a backslash after it; before
+//!   anything else it is itself.
+//! - A string's quotes may enclose line breaks. Lines are counted as they stand, from 1.
+//! - A symbol without a value is absent. A row may do without fields when it has a symbol, as QuestDB has it.
+//! - Whole numbers carry `i`, or `u`, which must fit 64 signed bits. `123t` (microseconds) and `123n` (nanoseconds), QuestDB's times as
+//!   values, become whole numbers of microseconds; as a row's own time they outrank the request's precision.
+
+mod scan;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use self::scan::Scanner;
+use super::names::{column_fault, duplicate, short, table_fault};
+use crate::point::{MAX_FIELDS, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
+
+/// The unit of rows' times where they carry none of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Nanoseconds, unless the request says otherwise.
+    #[default]
+    Nanoseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Seconds.
+    Seconds,
+    /// Minutes.
+    Minutes,
+    /// Hours.
+    Hours,
+}
+
+impl Precision {
+    /// The unit named as in the `precision` parameter of either generation of the `InfluxDB` API; none for another word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "" | "n" | "ns" => Self::Nanoseconds,
+            "u" | "us" | "µ" | "µs" => Self::Microseconds,
+            "ms" => Self::Milliseconds,
+            "s" => Self::Seconds,
+            "m" => Self::Minutes,
+            "h" => Self::Hours,
+            _ => return None,
+        })
+    }
+
+    /// Nanoseconds in one.
+    #[must_use]
+    pub fn nanos(self) -> i64 {
+        match self {
+            Self::Nanoseconds => 1,
+            Self::Microseconds => 1_000,
+            Self::Milliseconds => 1_000_000,
+            Self::Seconds => 1_000_000_000,
+            Self::Minutes => 60 * 1_000_000_000,
+            Self::Hours => 3_600 * 1_000_000_000,
+        }
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("error in line {line}, column {column}: {reason}")]
+pub struct LineError {
+    /// The line, from 1.
+    pub line: u64,
+    /// The byte in it, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// A line's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line<'a> {
+    /// The line it begins on, from 1.
+    pub number: u64,
+    /// The table.
+    pub table: Cow<'a, str>,
+    /// The row; without a time where the line has none.
+    pub row: Row,
+}
+
+/// Text that is no UTF-8: the error names the line.
+pub fn utf8(bytes: &[u8]) -> Result<&str, LineError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = &bytes[..error.valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count() as u64;
+        let column = good.len() - good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) + 1;
+        let reason = "this is not UTF-8 (binary values, of QuestDB's protocol versions 2 and 3, are not taken: set protocol_version=1)";
+        LineError { line, column, reason: reason.into() }
+    })
+}
+
+/// Reads line after line.
+#[derive(Debug, Clone)]
+pub struct Lines<'a> {
+    scan: Scanner<'a>,
+    precision: Precision,
+    ended: bool,
+}
+
+impl<'a> Lines<'a> {
+    /// The lines of a text, with the unit of their times.
+    #[must_use]
+    pub fn new(text: &'a str, precision: Precision) -> Self {
+        Self { scan: Scanner::new(text), precision, ended: false }
+    }
+
+    /// How many bytes have been read.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.scan.position()
+    }
+
+    fn line(&mut self) -> Result<Option<Line<'a>>, LineError> {
+        if !self.scan.next_line() {
+            return Ok(None);
+        }
+        let number = self.scan.row_line();
+        let table = self.scan.name(b", ");
+        if let Some(fault) = table_fault(&table) {
+            return Err(self.scan.line_fault(fault));
+        }
+        let mut row = Row { symbols: self.symbols()?, ..Row::default() };
+        self.scan.skip_spaces();
+        if !self.scan.at_time() {
+            row.fields = self.fields()?;
+        }
+        row.time = self.time()?;
+        row.device_time = row.time.is_some();
+        if row.fields.is_empty() && row.symbols.is_empty() {
+            return Err(self.scan.line_fault("there is no field; write table,symbol=value field=value"));
+        }
+        self.check_names(&row)?;
+        row.sort_symbols();
+        Ok(Some(Line { number, table, row }))
+    }
+
+    fn symbols(&mut self) -> Result<Vec<(Text, Text)>, LineError> {
+        let mut symbols = Vec::new();
+        while self.scan.take(b',') {
+            let name = self.scan.name(b",= ");
+            if !self.scan.take(b'=') {
+                return Err(self.scan.fault(format!("symbol {:?} has no \"=\"", short(&name))));
+            }
+            let value = self.scan.name(b",= ");
+            if self.scan.peek() == Some(b'=') {
+                return Err(self
+                    .scan
+                    .fault(format!("the value of symbol {:?} holds \"=\"; write it as \"\\=\"", short(&name))));
+            }
+            if value.len() > MAX_SYMBOL_BYTES {
+                let got = value.len();
+                let fault =
+                    format!("symbol {:?} has a value of {got} bytes; {MAX_SYMBOL_BYTES} are allowed", short(&name));
+                return Err(self.scan.fault(fault));
+            }
+            if value.is_empty() {
+                continue;
+            }
+            if symbols.len() == MAX_SYMBOLS {
+                return Err(self.scan.fault(format!("there are more than {MAX_SYMBOLS} symbols")));
+            }
+            symbols.push((Text::from(name), Text::from(value)));
+        }
+        Ok(symbols)
+    }
+
+    fn fields(&mut self) -> Result<Vec<(Text, Value)>, LineError> {
+        let mut fields = Vec::new();
+        if self.scan.at_end_of_line() {
+            return Ok(fields);
+        }
+        loop {
+            let name = self.scan.name(b",= ");
+            if !self.scan.take(b'=') {
+                return Err(self.scan.fault(format!("field {:?} has no \"=\"", short(&name))));
+            }
+            if fields.len() == MAX_FIELDS {
+                return Err(self.scan.fault(format!("there are more than {MAX_FIELDS} fields")));
+            }
+            let value = value::read(&mut self.scan, &name)?;
+            fields.push((Text::from(name), value));
+            if !self.scan.take(b',') {
+                break;
+            }
+        }
+        fields.shrink_to_fit();
+        Ok(fields)
+    }
+
+    /// The time, where there is one, and the end of the line.
+    fn time(&mut self) -> Result<Option<Timestamp>, LineError> {
+        self.scan.skip_spaces();
+        if self.scan.at_end_of_line() {
+            return Ok(None);
+        }
+        let text = self.scan.word();
+        let (digits, unit) = match text.as_bytes().last() {
+            Some(b't') => (&text[..text.len() - 1], Precision::Microseconds),
+            Some(b'n') => (&text[..text.len() - 1], Precision::Nanoseconds),
+            _ => (text, self.precision),
+        };
+        let count: i64 = digits.parse().map_err(|_| {
+            let shown = short(text);
+            self.scan.fault(format!(
+                "{shown:?} is no time; a whole number is expected after the fields, or a comma before more of them"
+            ))
+        })?;
+        if count < 0 {
+            return Err(self.scan.fault("the time lies before 1970; QuestDB takes none of those"));
+        }
+        let nanos = count.checked_mul(unit.nanos()).ok_or_else(|| {
+            self.scan.fault(format!("time {} lies after the year 2262; check the request's precision", short(text)))
+        })?;
+        self.scan.skip_spaces();
+        if !self.scan.at_end_of_line() {
+            return Err(self.scan.fault("the line goes on after its time"));
+        }
+        Ok(Some(Timestamp(nanos)))
+    }
+
+    fn check_names(&self, row: &Row) -> Result<(), LineError> {
+        let names = || {
+            row.symbols.iter().map(|(name, _)| name.as_str()).chain(row.fields.iter().map(|(name, _)| name.as_str()))
+        };
+        if let Some(fault) = names().find_map(column_fault) {
+            return Err(self.scan.line_fault(fault));
+        }
+        match duplicate(names()) {
+            Some(name) => Err(self.scan.line_fault(format!("{:?} is named twice", short(name)))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<Line<'a>, LineError>;
+
+    /// The next line's row. An error is the last item: what comes after a mistake can't be told from it.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let line = self.line();
+        self.ended = !matches!(line, Ok(Some(_)));
+        line.transpose()
+    }
+}

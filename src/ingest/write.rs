@@ -1,0 +1,435 @@
+//! Rows that come as line protocol. A request's rows are one message: they enter the ring together, or none of them does.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    ops::Range,
+    sync::{
+        PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+
+use super::{Ingest, Work, again};
+use crate::{
+    config::settings::OnFull,
+    decode::line::{LineError, Lines, Precision, utf8},
+    entry,
+    observe::histogram::{Histogram, Quantiles},
+    point::{Received, Row, Text, Timestamp},
+    ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::record_bytes, table_hash},
+};
+
+/// Most rows a request may bring. (A row takes some 500 bytes of memory while it is decoded.)
+pub const MAX_ROWS: usize = 100_000;
+/// A request takes at most this part of the ring: room for it is made in one step of the tail (`ring/tail.rs`).
+pub const RING_PART: u64 = 32;
+/// A record takes rows up to this many …
+const RECORD_ROWS: usize = 1_000;
+/// … and up to this many bytes, with the row that passes it; so the lanes' buffers stay small.
+const RECORD_BYTES: usize = 64 << 10;
+
+/// One request's lines.
+#[derive(Debug, Clone, Copy)]
+pub struct Writing<'a> {
+    /// The body.
+    pub body: &'a [u8],
+    /// The unit of its times.
+    pub precision: Precision,
+    /// When it arrived; the time of rows that have none.
+    pub received: Received,
+}
+
+/// What became of a request's lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// In the ring; to be answered once the ring's `ackable` has reached this position.
+    Accepted {
+        /// The position.
+        end: Pos,
+        /// How many rows.
+        rows: u64,
+    },
+    /// The ring is full under `drop-newest`: the rows are counted, and not kept.
+    Dropped {
+        /// How many rows.
+        rows: u64,
+        /// To be answered once the ring's `ackable` covers this.
+        due: Ackable,
+    },
+    /// The ring is full. Nothing was taken.
+    Full {
+        /// Whether room may be made soon: there is something that may be given up.
+        soon: bool,
+    },
+    /// A line is none. Nothing was taken.
+    Malformed(LineError),
+    /// The request would never fit. Nothing was taken.
+    TooLarge(String),
+    /// The ring is poisoned, or the daemon stops. Nothing was taken.
+    Failed(String),
+}
+
+/// Where lines go.
+pub trait LineIntake: Send + Sync {
+    /// Decodes and appends a request's lines. Takes up to some tens of milliseconds: to be called where blocking is allowed.
+    fn write(&self, writing: Writing<'_>) -> Written;
+
+    /// Notified whenever the ring has freed space.
+    fn room(&self) -> &Notify;
+
+    /// How far writers may be answered.
+    fn ackable(&self) -> watch::Receiver<Ackable>;
+
+    /// Why the ring has failed, once it has.
+    fn failed(&self) -> watch::Receiver<Option<String>>;
+
+    /// What is counted of requests.
+    fn counts(&self) -> &WriteCounts;
+}
+
+/// Counts of requests since start.
+#[derive(Debug, Default)]
+pub struct WriteCounts {
+    requests: AtomicU64,
+    rows: AtomicU64,
+    /// Requests with a mistake in a line.
+    pub malformed: AtomicU64,
+    /// Requests for which the ring had no room.
+    pub full: AtomicU64,
+    /// Requests without the token.
+    pub unauthorized: AtomicU64,
+    /// Requests refused for anything else: too large, too slow, too many at a time.
+    pub refused: AtomicU64,
+    last_ns: AtomicI64,
+    latency: Histogram,
+}
+
+impl WriteCounts {
+    /// Counts a request that was answered 204, so long after its last byte had come.
+    pub fn answered(&self, rows: u64, received: Timestamp, micros: u64) {
+        self.requests.fetch_add(1, Relaxed);
+        self.rows.fetch_add(rows, Relaxed);
+        self.last_ns.fetch_max(received.0, Relaxed);
+        self.latency.record(micros);
+    }
+
+    /// The counts as shown.
+    pub fn status(&self) -> WriteStatus {
+        let last = self.last_ns.load(Relaxed);
+        WriteStatus {
+            requests: self.requests.load(Relaxed),
+            rows: self.rows.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
+            full: self.full.load(Relaxed),
+            unauthorized: self.unauthorized.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            last_received: (last > 0).then(|| Timestamp(last).to_string()),
+            latency_us: self.latency.quantiles(),
+        }
+    }
+}
+
+/// What `POST /write` has brought since start.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WriteStatus {
+    /// Requests answered 204.
+    pub requests: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Requests refused for a mistake in a line.
+    pub malformed: u64,
+    /// Requests refused because the ring was full.
+    pub full: u64,
+    /// Requests refused for want of the token.
+    pub unauthorized: u64,
+    /// Requests refused for anything else: too large, too slow, too many at a time, stopping.
+    pub refused: u64,
+    /// When the last one that was answered 204 came (RFC 3339); none before the first.
+    pub last_received: Option<String>,
+    /// Time from a request's last byte to its answer, in microseconds.
+    pub latency_us: Quantiles,
+}
+
+/// The rows of one table, in their order.
+struct Table {
+    name: Text,
+    rows: Vec<Row>,
+}
+
+/// A record in the making: rows of one table, and where its body is.
+struct Record {
+    table: usize,
+    rows: Range<usize>,
+    body: Range<usize>,
+}
+
+impl Ingest {
+    /// What has come in as line protocol.
+    pub fn write_status(&self) -> WriteStatus {
+        self.writes.status()
+    }
+
+    /// Takes no lines any more: what is appended from here on would not be committed.
+    pub fn close_writes(&self) {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).writes_closed = true;
+    }
+
+    fn tables(&self, writing: &Writing<'_>) -> Result<Vec<Table>, LineError> {
+        let text = utf8(writing.body)?;
+        let now = writing.received.wall;
+        let latest = self.trust.is_trusted(writing.received).then(|| now.0.saturating_add(self.max_future_ns));
+        let (mut tables, mut by_name) =
+            (Vec::<Table>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
+        let (mut rows, mut last, mut at) = (0, None::<usize>, 0);
+        let mut lines = Lines::new(text, writing.precision);
+        while let Some(line) = lines.next() {
+            let line = line?;
+            let fault = |reason: String| LineError { line: line.number, column: 1, reason };
+            rows += 1;
+            if rows > MAX_ROWS {
+                return Err(fault(format!("a request may have {MAX_ROWS} rows; send fewer at a time")));
+            }
+            let bytes = lines.position() - std::mem::replace(&mut at, lines.position());
+            if bytes > self.max_payload {
+                return Err(fault(format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload)));
+            }
+            if let (Some(time), Some(latest)) = (line.row.time, latest)
+                && time.0 > latest
+            {
+                let reason = format!("its time {time} is further ahead of the clock ({now}) than [latest] max_future");
+                return Err(fault(reason));
+            }
+            let found = last.filter(|at| tables[*at].name == *line.table).or_else(|| by_name.get(&line.table).copied());
+            let table = found.unwrap_or_else(|| {
+                tables.push(Table { name: Text::from(&*line.table), rows: Vec::new() });
+                by_name.insert(line.table, tables.len() - 1);
+                tables.len() - 1
+            });
+            tables[table].rows.push(line.row);
+            last = Some(table);
+        }
+        Ok(tables)
+    }
+
+    fn append(&self, mut tables: Vec<Table>, received: Received) -> Written {
+        let all: u64 = tables.iter().map(|table| table.rows.len() as u64).sum();
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Work { watched, writes_closed, .. } = &mut *work;
+        if *writes_closed {
+            return Written::Failed("the daemon is stopping".into());
+        }
+        for table in &mut tables {
+            self.latest.prepare_rows(&table.name, &mut table.rows, received);
+        }
+        let (bytes, records) = match encode(&tables) {
+            Ok(encoded) => encoded,
+            Err(error) => return Written::TooLarge(error.to_string()),
+        };
+        let needed: u64 = records.iter().map(|record| record_bytes(record.body.len())).sum();
+        let limit = self.ring.capacity_bytes() / RING_PART;
+        if needed > limit {
+            return Written::TooLarge(format!(
+                "its {all} rows need {needed} bytes in the ring; {limit} are allowed (a {RING_PART}nd of [ring] size)"
+            ));
+        }
+        let parts: Vec<Part<'_>> = records
+            .iter()
+            .map(|record| Part {
+                kind: Kind::Rows,
+                table_hash: table_hash(&tables[record.table].name),
+                rows: record.rows.len() as u16,
+                body: &bytes[record.body.clone()],
+            })
+            .collect();
+        match self.ring.append(&parts, received) {
+            Ok(appended) => {
+                for (record, seq) in records.iter().zip(appended.first.0..) {
+                    let Table { name, rows } = &tables[record.table];
+                    let rows = &rows[record.rows.clone()];
+                    for row in rows {
+                        self.latest.update(name, row, Seq(seq), received);
+                    }
+                    again::note(watched, name, rows);
+                }
+                Written::Accepted { end: self.ring.ack_position(&appended), rows: all }
+            }
+            Err(AppendError::Full) => self.full(&tables, all, needed),
+            Err(error @ AppendError::TooLarge { .. }) => Written::TooLarge(error.to_string()),
+            Err(error @ AppendError::Poisoned(_)) => Written::Failed(error.to_string()),
+        }
+    }
+
+    fn full(&self, tables: &[Table], rows: u64, needed: u64) -> Written {
+        match self.ring.on_full() {
+            OnFull::DropNewest => {
+                let counts = tables.iter().map(|table| (table.name.as_str(), table.rows.len() as u64));
+                let refused = self.ring.count_refused_message(counts);
+                Written::Dropped { rows, due: Ackable { refused, ..Ackable::default() } }
+            }
+            OnFull::DropOldest => Written::Full { soon: true },
+            OnFull::Block => {
+                let marks = self.ring.marks();
+                let occupied = marks.appended.pos.0.saturating_sub(marks.safe.pos.0);
+                let history = marks.safe > marks.tail;
+                Written::Full { soon: history && occupied + needed < self.ring.capacity_bytes() }
+            }
+        }
+    }
+}
+
+/// The rows as records' bodies, one behind the other.
+fn encode(tables: &[Table]) -> Result<(Vec<u8>, Vec<Record>), entry::LimitError> {
+    let (mut bytes, mut records) = (Vec::new(), Vec::<Record>::new());
+    for (table, Table { name, rows }) in tables.iter().enumerate() {
+        let mut full = true;
+        for (at, row) in rows.iter().enumerate() {
+            if full {
+                let start = bytes.len();
+                entry::encode_rows(name, &[], &mut bytes)?;
+                records.push(Record { table, rows: at..at, body: start..start });
+            }
+            entry::encode_row(row, &mut bytes)?;
+            if let Some(record) = records.last_mut() {
+                (record.rows.end, record.body.end) = (at + 1, bytes.len());
+                full = record.rows.len() >= RECORD_ROWS || record.body.len() >= RECORD_BYTES;
+            }
+        }
+    }
+    Ok((bytes, records))
+}
+
+impl LineIntake for Ingest {
+    fn write(&self, writing: Writing<'_>) -> Written {
+        match self.tables(&writing) {
+            Ok(tables) if tables.is_empty() => Written::Accepted { end: Pos(0), rows: 0 },
+            Ok(tables) => self.append(tables, writing.received),
+            Err(error) => Written::Malformed(error),
+        }
+    }
+
+    fn room(&self) -> &Notify {
+        self.ring.room()
+    }
+
+    fn ackable(&self) -> watch::Receiver<Ackable> {
+        self.ring.ackable()
+    }
+
+    fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.ring.failed()
+    }
+
+    fn counts(&self) -> &WriteCounts {
+        &self.writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::again::tests::ingest, *};
+    use crate::latest::Filter;
+
+    const NOW: Received = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 1 };
+
+    fn write(ingest: &Ingest, text: &str) -> Written {
+        ingest.write(Writing { body: text.as_bytes(), precision: Precision::Seconds, received: NOW })
+    }
+
+    fn series(ingest: &Ingest, table: &str) -> Vec<crate::latest::Series> {
+        ingest.latest.list(&Filter::new(Some(table), Vec::<(Text, Text)>::new()).unwrap(), 100).series
+    }
+
+    #[test]
+    fn a_request_is_one_message_of_records_by_table_and_is_visible_at_once() {
+        let ingest = ingest();
+        let text = "a,d=1 x=1 10\nb,d=1 x=1 10\na,d=2 x=2 10\na,d=1 y=2 10\nb x=1";
+        assert!(matches!(write(&ingest, text), Written::Accepted { rows: 5, end } if end > Pos(0)));
+        let ledger = ingest.ring.ledger();
+        assert_eq!((ledger.messages, ledger.rows), (1, 5));
+        let (a, b) = (series(&ingest, "a"), series(&ingest, "b"));
+        assert_eq!((a.len(), b.len()), (2, 2));
+        assert_eq!(a[0].fields.len(), 2, "two lines of one moment are united");
+        assert_eq!((a[0].seq(), b[1].seq()), (Seq(1), Seq(2)), "each table has its record");
+        assert_eq!(b[0].fields[0].time, NOW.wall, "a row without a time has that of its receipt");
+        assert!(matches!(write(&ingest, "# nothing\n"), Written::Accepted { rows: 0, end: Pos(0) }));
+    }
+
+    #[test]
+    fn nothing_is_taken_of_a_request_that_is_wrong_anywhere() {
+        let ingest = ingest();
+        let ahead = NOW.wall.0 / 1_000_000_000 + 3_601;
+        for (text, line) in [
+            ("a x=1\na x=", 2),
+            (&*format!("a x=1\n\na x=1 {ahead}"), 3),
+            (&*format!("a x=1\na x=1\na x=\"{}\"", "v".repeat(ingest.max_payload)), 3),
+        ] {
+            assert!(matches!(write(&ingest, text), Written::Malformed(error) if error.line == line), "line {line}");
+        }
+        assert!(
+            matches!(write(&ingest, &format!("a x=1 {}", ahead - 1)), Written::Accepted { .. }),
+            "the limit is exact"
+        );
+        let limit = ingest.ring.capacity_bytes() / RING_PART;
+        let rows = (0..limit / 20).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect::<Vec<_>>().concat();
+        assert!(matches!(write(&ingest, &rows), Written::TooLarge(why) if why.contains("a 32nd of [ring] size")));
+        ingest.close_writes();
+        assert!(matches!(write(&ingest, "a x=1"), Written::Failed(why) if why.contains("stopping")));
+        assert_eq!(ingest.ring.ledger().rows, 1);
+        assert_eq!(series(&ingest, "a").len(), 1);
+    }
+
+    #[test]
+    fn too_many_rows_and_a_full_ring_are_told() {
+        let ingest = ingest();
+        let many = "a x=1\n".repeat(MAX_ROWS + 1);
+        assert!(matches!(write(&ingest, &many), Written::Malformed(error) if error.line == MAX_ROWS as u64 + 1));
+        let rows = (0..400).map(|n| format!("a,d=1 x={n} {n}\n")).collect::<Vec<_>>().concat();
+        let mut taken = 0;
+        let full = loop {
+            match write(&ingest, &rows) {
+                Written::Accepted { rows, .. } => taken += rows,
+                other => break other,
+            }
+        };
+        assert_eq!(full, Written::Full { soon: false }, "nothing is stored, so nothing can be given up");
+        assert_eq!((ingest.ring.ledger().rows, ingest.ring.ledger().messages), (taken, taken / 400));
+    }
+
+    #[test]
+    fn a_row_that_is_written_stops_an_older_one_from_being_put_back() {
+        let ingest = ingest();
+        let row = Row {
+            time: Some(Timestamp(7_000_000_000)),
+            symbols: vec![("d".into(), "1".into())],
+            fields: vec![("x".into(), crate::point::Value::Double(1.0))],
+            ..Row::default()
+        };
+        let watch = ingest.watch(std::iter::once(again::moment_of("a", &row)));
+        assert!(matches!(write(&ingest, "a,d=1 x=2 7"), Written::Accepted { .. }));
+        assert_eq!(watch.enter("a", &[row], NOW), again::Entered::Superseded);
+    }
+
+    #[test]
+    fn records_stay_small() {
+        let row = |n: i64| Row {
+            time: Some(Timestamp(n)),
+            fields: vec![("x".into(), crate::point::Value::Text("v".repeat(if n % 2 == 0 { 1 } else { 100 }).into()))],
+            ..Row::default()
+        };
+        let tables = [("a", 2_500), ("b", 1)]
+            .map(|(name, rows)| Table { name: name.into(), rows: (0..rows).map(row).collect() });
+        let (bytes, records) = encode(&tables).unwrap();
+        let mut back = [Vec::new(), Vec::new()];
+        for record in &records {
+            assert!(record.rows.len() <= RECORD_ROWS && record.body.len() <= RECORD_BYTES + 200);
+            let rows = entry::Rows::decode(&bytes[record.body.clone()]).unwrap();
+            assert_eq!(rows.table, tables[record.table].name);
+            back[record.table].extend(rows.map(|row| row.unwrap().to_row()));
+        }
+        assert!(records.len() >= 4 && back[0] == tables[0].rows && back[1] == tables[1].rows);
+    }
+}
