@@ -132,6 +132,7 @@ impl Inspect for Inspector {
             ledger,
             sources: self.ingest.status(),
             rates: self.rates(&ledger),
+            lag_s: self.outlook.lag().as_secs_f64(),
             forecast: self.outlook.forecast(),
             ring: Some(ring),
             warnings: Vec::new(),

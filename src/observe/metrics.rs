@@ -1,21 +1,31 @@
-//! The metrics page: a snapshot of the status as `OpenMetrics` text (openmetrics.io, version 1.0.0), which Prometheus reads.
+//! The metrics page: a snapshot of the status, as `OpenMetrics` text (openmetrics.io, version 1.0.0) for those who ask for it, else as
+//! Prometheus' older text format (0.0.4), which everything reads. docs/monitoring.md lists what is on it.
+
+mod classic;
+mod page;
 
 use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, text},
     registry::{Registry, Unit},
 };
 
-use crate::control::api::Status;
+pub use self::classic::Format;
+use self::page::{Page, Sample};
+use crate::{control::api::Status, ingest::NO_SOURCE};
 
-/// The page's media type.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The page in a format.
+pub fn encode(status: Status, format: Format) -> String {
+    let page = open_metrics(status);
+    match format {
+        Format::OpenMetrics => page,
+        Format::Classic => classic::from_open_metrics(&page),
+    }
+}
 
-/// The page.
-pub fn encode(status: Status) -> String {
+fn open_metrics(status: Status) -> String {
     let mut registry = Registry::with_prefix("forebay");
     registry.register_collector(Box::new(Snapshot(status)));
     let mut page = String::new();
@@ -29,9 +39,10 @@ struct Snapshot(Status);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page { encoder: &mut encoder };
+        let mut page = Page::new(&mut encoder);
         process(&mut page, &self.0)?;
         ledger(&mut page, &self.0)?;
+        sources(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
         ring(&mut page, &self.0)?;
         forecast(&mut page, &self.0)?;
@@ -42,7 +53,7 @@ impl Collector for Snapshot {
 }
 
 fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
+    page.labelled("build_info", "Version of the running daemon", &[([("version", status.version.as_str())], 1.0)])?;
     page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)
 }
 
@@ -55,7 +66,44 @@ fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.counter("rows_quarantined", "Rows set aside in quarantine", counts.quarantined)?;
     page.counter("rows_dropped", "Rows dropped by the on_full policy or lost to damage", counts.dropped)?;
     page.counter("rows_coalesced", "Rows merged into others on purpose", counts.coalesced)?;
-    page.gauge("rows_pending", "Rows taken in and not yet stored, quarantined or dropped", None, counts.pending as f64)
+    page.gauge(
+        "rows_pending",
+        "Rows taken in and not yet stored, quarantined or dropped",
+        None,
+        counts.pending as f64,
+    )?;
+    page.gauge(
+        "lag",
+        "Age of the oldest row that waits for QuestDB, to within two seconds, counted from the daemon's start for older ones",
+        Some(&Unit::Seconds),
+        status.lag_s,
+    )
+}
+
+/// Sources are named in the configuration, so these labels have as many values as it has sources.
+fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let of = |value: fn(&crate::ingest::SourceStatus, f64) -> Option<f64>| -> Vec<([(&str, &str); 1], f64)> {
+        let sources = status.sources.iter();
+        sources
+            .filter_map(|source| Some(([("source", source.name.as_str())], value(source, status.uptime_s)?)))
+            .collect()
+    };
+    let messages = of(|source, _| Some(source.messages as f64));
+    page.labelled_counters("source_messages", "Messages of a source since start, dead letters included", &messages)?;
+    let rows = of(|source, _| Some(source.rows as f64));
+    page.labelled_counters("source_rows", "Rows of a source since start", &rows)?;
+    let letters = of(|source, _| Some(source.dead_letters as f64));
+    page.labelled_counters(
+        "source_dead_letters",
+        "Messages of a source that could not be decoded since start",
+        &letters,
+    )?;
+    let age = of(|source, uptime| (source.name != NO_SOURCE).then(|| source.last_received_age_s.unwrap_or(uptime)));
+    page.labelled(
+        "source_last_message_age_seconds",
+        "Time since the last message of a source, since the daemon's start while none came",
+        &age,
+    )
 }
 
 fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -72,9 +120,7 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     )?;
     page.gauge("broker_held", "Messages held back because the ring is full", None, broker.held as f64)?;
     page.counter("broker_qos0_dropped", "QoS 0 messages dropped for want of room since start", broker.qos0_dropped)?;
-    let ack = broker.ack_latency_us;
-    let measured = [ack.p50, ack.p99, ack.max, ack.count];
-    page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK, since start", measured)
+    page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK", &broker.ack_latency)
 }
 
 fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -94,16 +140,14 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
     let mark = |seq: crate::ring::Seq| seq.0 as f64;
     let marks: [Sample<'_>; 5] = [
-        (&[("mark", "tail")], mark(ring.tail)),
-        (&[("mark", "safe")], mark(ring.safe)),
-        (&[("mark", "settled")], mark(ring.settled)),
-        (&[("mark", "durable")], mark(ring.durable)),
-        (&[("mark", "appended")], mark(ring.appended)),
+        ([("mark", "tail")], mark(ring.tail)),
+        ([("mark", "safe")], mark(ring.safe)),
+        ([("mark", "settled")], mark(ring.settled)),
+        ([("mark", "durable")], mark(ring.durable)),
+        ([("mark", "appended")], mark(ring.appended)),
     ];
     page.labelled("ring_watermark", "Record number of each watermark", &marks)?;
-    let commit = ring.commit_us;
-    let measured = [commit.p50, commit.p99, commit.max, commit.count];
-    page.latency("commit_latency", "Time from sealing a commit to the end of its sync, since start", measured)
+    page.latency("commit_latency", "Time from sealing a commit to the end of its sync", &ring.commit)
 }
 
 /// What is not known, or never comes at the present rates, has no sample.
@@ -160,13 +204,23 @@ fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 
 fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let numbers: Vec<String> = status.flush.lanes.iter().map(|lane| lane.lane.to_string()).collect();
-    let labels: Vec<[(&str, &str); 1]> = numbers.iter().map(|number| [("lane", number.as_str())]).collect();
     let of = |value: fn(&crate::flush::LaneStatus) -> f64| -> Vec<Sample<'_>> {
-        labels.iter().zip(&status.flush.lanes).map(|(label, lane)| (label.as_slice(), value(lane))).collect()
+        let lanes = numbers.iter().zip(&status.flush.lanes);
+        lanes.map(|(number, lane)| ([("lane", number.as_str())], value(lane))).collect()
     };
     page.labelled("batch_rows", "Rows a batch, as decided now", &of(|lane| lane.batch_rows as f64))?;
     page.labelled("batch_linger_seconds", "Longest a row waits for company now", &of(|lane| lane.linger_ms / 1e3))?;
     page.labelled("flush_latency_seconds", "Time the last flush took", &of(|lane| lane.last_ms / 1e3))?;
+    page.labelled(
+        "flush_model_fixed_seconds",
+        "The model's cost of a flush, whatever its rows",
+        &of(|lane| lane.fixed_ms / 1e3),
+    )?;
+    page.labelled(
+        "flush_model_row_seconds",
+        "The model's cost of one more row in a flush",
+        &of(|lane| lane.per_row_us / 1e6),
+    )?;
     page.labelled(
         "flush_breaker_open",
         "1 while the lane has stopped sending",
@@ -197,95 +251,5 @@ fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("watchers", "Clients that watch", None, latest.watchers as f64)
 }
 
-/// Labels and value of one sample.
-type Sample<'a> = (&'a [(&'a str, &'a str)], f64);
-
-/// The page being written, one method a kind of metric.
-struct Page<'e, 'p> {
-    encoder: &'e mut DescriptorEncoder<'p>,
-}
-
-impl Page<'_, '_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self.encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(encoder)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
-        let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
-        ConstGauge::new(value).encode(encoder)
-    }
-
-    fn labelled(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
-        self.family(name, help, MetricType::Gauge, samples)
-    }
-
-    fn labelled_counters(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
-        self.family(name, help, MetricType::Counter, samples)
-    }
-
-    fn family(&mut self, name: &str, help: &str, kind: MetricType, samples: &[Sample<'_>]) -> fmt::Result {
-        if samples.is_empty() {
-            return Ok(());
-        }
-        let mut encoder = self.encoder.encode_descriptor(name, &sentence(help), None, kind)?;
-        for (labels, value) in samples {
-            let sample = encoder.encode_family(labels)?;
-            match kind {
-                MetricType::Counter => ConstCounter::new(*value).encode(sample)?,
-                _ => ConstGauge::new(*value).encode(sample)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Median, 99th percentile and maximum in microseconds, and how many were measured.
-    fn latency(&mut self, name: &str, help: &str, [p50, p99, max, count]: [u64; 4]) -> fmt::Result {
-        let seconds = |micros: u64| micros as f64 / 1e6;
-        let samples: [Sample<'_>; 3] = [
-            (&[("quantile", "0.5")], seconds(p50)),
-            (&[("quantile", "0.99")], seconds(p99)),
-            (&[("quantile", "1")], seconds(max)),
-        ];
-        self.labelled(&format!("{name}_seconds"), help, &samples)?;
-        self.counter(&format!("{name}_measurements"), &format!("Measurements behind forebay_{name}_seconds"), count)
-    }
-}
-
-fn sentence(help: &str) -> String {
-    format!("{help}.")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{flush::LaneStatus, ring::Ledger};
-
-    #[test]
-    fn the_page_has_values_units_and_labels() {
-        let mut status = Status { uptime_s: 1.5, version: "1.2.3".into(), ..Status::default() };
-        status.ledger = Ledger { rows: 10, stored: 7, pending: 3, ..Ledger::default() };
-        status.flush.lanes = vec![LaneStatus { lane: 1, batch_rows: 500, flushes: 3, ..LaneStatus::default() }];
-        status.broker.ack_latency_us.p99 = 900;
-        status.forecast.sentence = "full in 5 min".into();
-        status.forecast.full_in_s = Some(300.0);
-        let page = encode(status);
-        assert!(!page.contains("drained_in"), "what is not known has no sample");
-        for line in [
-            "forebay_ring_full_in_seconds 300.0",
-            "# UNIT forebay_ring_full_in_seconds seconds",
-            "forebay_build_info{version=\"1.2.3\"} 1.0",
-            "forebay_uptime_seconds 1.5",
-            "forebay_rows_total 10",
-            "forebay_rows_pending 3.0",
-            "forebay_batch_rows{lane=\"1\"} 500.0",
-            "forebay_flushes_total{lane=\"1\"} 3.0",
-            "forebay_ack_latency_seconds{quantile=\"0.99\"} 0.0009",
-            "# TYPE forebay_ack_latency_measurements counter",
-            "# UNIT forebay_uptime_seconds seconds",
-        ] {
-            assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
-        }
-        assert!(page.ends_with("# EOF\n"));
-    }
-}
+mod tests;

@@ -97,9 +97,11 @@ async fn status(Shared(context): Shared<Context>) -> Response {
     Json(status).into_response()
 }
 
-async fn scrape(Shared(context): Shared<Context>) -> Response {
-    let text = metrics::encode(context.app.inspect.status());
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+async fn scrape(Shared(context): Shared<Context>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::Format::wanted(accept.unwrap_or_default());
+    let text = metrics::encode(context.app.inspect.status(), format);
+    ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response()
 }
 
 async fn health() -> Response {

@@ -1,0 +1,149 @@
+//! The lists: lanes with their batching, and the liveliest series.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Constraint, Layout, Rect},
+    style::{Modifier, Style},
+    text::Line,
+    widgets::{Cell, Paragraph, Row, Table, Widget, Wrap},
+};
+
+use super::{BAD, DIM, POOR, chart, framed, panels::rate};
+use crate::{
+    cli::{
+        document::Document,
+        get::{shown, symbols},
+        out::{span, tame},
+        top::view::{Focus, View},
+    },
+    control::api::SeriesView,
+};
+
+/// Lanes listed at most; the others come into view by moving down.
+const MAX_LISTED: u16 = 6;
+/// Lines below the list: why the batch is as large as it is, and the charts.
+const REASON_LINES: u16 = 2;
+const CHART_LINES: u16 = 2;
+
+/// Lines that the lanes would like: frame, head, lanes, reason, charts.
+pub fn lanes_height(view: &View) -> u16 {
+    let lanes = view.document().each("/flush/lanes").count().min(MAX_LISTED as usize) as u16;
+    3 + lanes.max(1) + REASON_LINES + CHART_LINES
+}
+
+pub fn lanes(view: &View, area: Rect, buffer: &mut Buffer) {
+    let status = view.document();
+    let lanes: Vec<Document<'_>> = status.each("/flush/lanes").collect();
+    let inside = framed("Lanes", view.focus == Focus::Lanes, area, buffer);
+    if inside.height == 0 || lanes.is_empty() {
+        return;
+    }
+    let chosen = view.lane.min(lanes.len() - 1);
+    // The list comes first, then the reason, then the charts.
+    let listed = (lanes.len() as u16).min(MAX_LISTED).min(inside.height.saturating_sub(1));
+    let reason = REASON_LINES.min(inside.height.saturating_sub(1 + listed));
+    let parts = [Constraint::Length(1 + listed), Constraint::Length(reason), Constraint::Min(0)];
+    let [list, reason, charts] = Layout::vertical(parts).areas(inside);
+    let first = (chosen + 1).saturating_sub(listed.max(1) as usize);
+    let rows = lanes.iter().enumerate().skip(first).take(listed as usize);
+    lane_table(rows.map(|(place, lane)| lane_row(*lane, place == chosen))).render(list, buffer);
+    why(lanes[chosen]).render(reason, buffer);
+    if charts.height > 0 {
+        lane_charts(view, lanes[chosen].integer("/lane"), charts, buffer);
+    }
+}
+
+fn lane_table<'a>(rows: impl Iterator<Item = Row<'a>>) -> Table<'a> {
+    let head = ["LANE", "BATCH", "LINGER", "LAST", "TOOK", "FIXED", "1,000 ROWS", "FLUSHES", "FAILED", "BREAKER"];
+    let widths = [4, 9, 9, 9, 10, 9, 10, 11, 7, 9].map(Constraint::Length);
+    Table::new(rows, widths).header(Row::new(head).style(DIM)).column_spacing(1)
+}
+
+fn lane_row(lane: Document<'_>, chosen: bool) -> Row<'static> {
+    let millis = |path| span(lane.number(path));
+    let breaker = lane.text("/breaker").unwrap_or_default();
+    let style = if breaker == "closed" || breaker.is_empty() { Style::new() } else { BAD };
+    let cells = [
+        lane.integer("/lane").to_string(),
+        lane.count("/batch_rows"),
+        millis("/linger_ms"),
+        lane.count("/last_rows"),
+        millis("/last_ms"),
+        millis("/fixed_ms"),
+        // Microseconds a row are milliseconds a thousand.
+        millis("/per_row_us"),
+        lane.count("/flushes"),
+        lane.count("/failures"),
+    ];
+    let row = Row::new(cells.map(Cell::from).into_iter().chain([Cell::from(breaker).style(style)]));
+    if chosen { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
+}
+
+fn why(lane: Document<'_>) -> Paragraph<'static> {
+    let reason = lane.0.pointer("/reason").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let mut text = format!("lane {}: {}", lane.integer("/lane"), tame_long(reason));
+    if let Some(spread) = lane.known("/spread_ms") {
+        text.push_str(&format!("; flushes spread by {}", span(spread)));
+    }
+    if let Some(error) = lane.known("/prediction_error") {
+        text.push_str(&format!("; foretold to within {:.0} %", error * 100.0));
+    }
+    Paragraph::new(text).wrap(Wrap { trim: true })
+}
+
+/// Without control characters; a reason is a sentence of the daemon's own, which may be long.
+fn tame_long(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+fn lane_charts(view: &View, lane: u64, area: Rect, buffer: &mut Buffer) {
+    let Some(history) = view.lanes.get(&lane) else { return };
+    let halves = Layout::horizontal([Constraint::Ratio(1, 2); 2]).spacing(2).areas::<2>(area);
+    for (half, (title, points)) in halves.into_iter().zip([("batch", &history.batch_rows), ("took", &history.last_ms)])
+    {
+        let [name, rest] = Layout::horizontal([Constraint::Length(6), Constraint::Min(0)]).areas(half);
+        Line::styled(title, DIM).render(name, buffer);
+        chart(points, rest, buffer);
+    }
+}
+
+pub fn series(view: &View, area: Rect, buffer: &mut Buffer) {
+    let status = view.document();
+    let held = status.count("/latest/series");
+    let title = format!("Liveliest of {held} series");
+    let inside = framed(&title, view.focus == Focus::Series, area, buffer);
+    if inside.height == 0 {
+        return;
+    }
+    if view.lively.is_empty() {
+        let note = view.lively_note.clone().unwrap_or_else(|| "no update seen yet".into());
+        return Line::styled(tame(&note), POOR).render(inside, buffer);
+    }
+    let rows = view.lively.iter().skip(view.skipped).take(inside.height as usize - 1).map(|lively| {
+        let since = span(lively.since.as_secs_f64() * 1e3);
+        Row::new([name(&lively.series), rate(lively.per_s), since, values(&lively.series)])
+    });
+    let widths = [Constraint::Fill(2), Constraint::Length(9), Constraint::Length(9), Constraint::Fill(3)];
+    let table = Table::new(rows, widths).header(Row::new(["SERIES", "UPDATES/S", "LAST", "VALUES"]).style(DIM));
+    table.column_spacing(1).render(inside, buffer);
+}
+
+fn name(series: &SeriesView) -> String {
+    format!("{} {}", tame(&series.table), symbols(series))
+}
+
+fn values(series: &SeriesView) -> String {
+    let pairs = series.fields.iter().map(|(name, value)| format!("{}={}", tame(name), shown(value)));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_cannot_command_the_terminal() {
+        assert_eq!(tame_long("a\u{1b}[2J\nb"), "a[2Jb");
+        assert_eq!(tame_long(&"x".repeat(9_999)).len(), 400);
+    }
+}
