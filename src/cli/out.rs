@@ -5,6 +5,8 @@ use std::{
     io::{self, Write as _},
 };
 
+use unicode_width::UnicodeWidthStr;
+
 use super::{Exit, Failure};
 use crate::config::Bytes;
 
@@ -42,16 +44,23 @@ pub fn tame(text: &str) -> String {
 
 /// Rows under a head, each column as wide as its widest cell.
 pub fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = head.map(|cell| cell.chars().count());
+    aligned(head, &[], rows)
+}
+
+/// The same with some columns, by their place, flush right: figures are compared by their last digits.
+pub fn aligned<const N: usize>(head: [&str; N], right: &[usize], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(UnicodeWidthStr::width);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let line = |cells: [&str; N]| {
         let mut line = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(line, "{cell:width$}  ");
+        for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let room = " ".repeat(width - cell.width());
+            let (before, after) = if right.contains(&at) { (room.as_str(), "") } else { ("", room.as_str()) };
+            let _ = write!(line, "{before}{cell}{after}  ");
         }
         line.truncate(line.trim_end().len());
         line.push('\n');
@@ -119,6 +128,8 @@ mod tests {
     fn columns_line_up() {
         let rows = [["a".into(), "1".into()], ["long".into(), "2".into()]];
         assert_eq!(columns(["N", "V"], &rows), "N     V\na     1\nlong  2\n");
+        let rows = [["漢字".into(), "9.5".into(), "x".into()], ["a".into(), "10".into(), "y".into()]];
+        assert_eq!(aligned(["N", "V", "U"], &[1], &rows), "N       V  U\n漢字  9.5  x\na      10  y\n");
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(said.terms, ["sensors", "site=a"]);
         assert_eq!(said.query(), "?table=sensors&symbol.site=a");
         assert_eq!(
-            asked(&["forebay", "get", "--unknown", "--socket=/t", ""], "").socket.as_deref(),
+            asked(&["forebay", "get", "--json", "--socket=/t", ""], "").socket.as_deref(),
             Some(Path::new("/t"))
         );
         assert_eq!(asked(&[], ""), Asked::default());

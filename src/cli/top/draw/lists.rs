@@ -5,7 +5,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Modifier, Style},
     text::Line,
-    widgets::{Cell, Paragraph, Row, Table, Widget, Wrap},
+    widgets::{Paragraph, Row, Table, Widget, Wrap},
 };
 
 use super::{BAD, DIM, POOR, chart, framed, panels::rate};
@@ -46,37 +46,42 @@ pub fn lanes(view: &View, area: Rect, buffer: &mut Buffer) {
     let [list, reason, charts] = Layout::vertical(parts).areas(inside);
     let first = (chosen + 1).saturating_sub(listed.max(1) as usize);
     let rows = lanes.iter().enumerate().skip(first).take(listed as usize);
-    lane_table(rows.map(|(place, lane)| lane_row(*lane, place == chosen))).render(list, buffer);
+    lane_table(rows.map(|(place, lane)| (*lane, place == chosen)), list.width).render(list, buffer);
     why(lanes[chosen]).render(reason, buffer);
     if charts.height > 0 {
         lane_charts(view, lanes[chosen].integer("/lane"), charts, buffer);
     }
 }
 
-fn lane_table<'a>(rows: impl Iterator<Item = Row<'a>>) -> Table<'a> {
-    let head = ["LANE", "BATCH", "LINGER", "LAST", "TOOK", "FIXED", "1,000 ROWS", "FLUSHES", "FAILED", "BREAKER"];
-    let widths = [4, 9, 9, 9, 10, 9, 10, 11, 7, 9].map(Constraint::Length);
-    Table::new(rows, widths).header(Row::new(head).style(DIM)).column_spacing(1)
-}
+/// A lane's columns; those of the model are left out where there is no room for them.
+type Column = (&'static str, u16, bool, fn(Document<'_>) -> String);
 
-fn lane_row(lane: Document<'_>, chosen: bool) -> Row<'static> {
-    let millis = |path| span(lane.number(path));
-    let breaker = lane.text("/breaker").unwrap_or_default();
-    let style = if breaker == "closed" || breaker.is_empty() { Style::new() } else { BAD };
-    let cells = [
-        lane.integer("/lane").to_string(),
-        lane.count("/batch_rows"),
-        millis("/linger_ms"),
-        lane.count("/last_rows"),
-        millis("/last_ms"),
-        millis("/fixed_ms"),
-        // Microseconds a row are milliseconds a thousand.
-        millis("/per_row_us"),
-        lane.count("/flushes"),
-        lane.count("/failures"),
-    ];
-    let row = Row::new(cells.map(Cell::from).into_iter().chain([Cell::from(breaker).style(style)]));
-    if chosen { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
+const COLUMNS: [Column; 10] = [
+    ("LANE", 4, true, |lane| lane.integer("/lane").to_string()),
+    ("BATCH", 9, true, |lane| lane.count("/batch_rows")),
+    ("LINGER", 9, true, |lane| span(lane.number("/linger_ms"))),
+    ("LAST", 9, true, |lane| lane.count("/last_rows")),
+    ("TOOK", 10, true, |lane| span(lane.number("/last_ms"))),
+    ("FIXED", 10, false, |lane| span(lane.number("/fixed_ms"))),
+    // Microseconds a row are milliseconds a thousand.
+    ("1,000 ROWS", 10, false, |lane| span(lane.number("/per_row_us"))),
+    ("FLUSHES", 11, true, |lane| lane.count("/flushes")),
+    ("FAILED", 7, true, |lane| lane.count("/failures")),
+    ("BREAKER", 9, true, |lane| lane.text("/breaker").unwrap_or_default()),
+];
+const ALL_COLUMNS: u16 = 98;
+
+fn lane_table<'a>(lanes: impl Iterator<Item = (Document<'a>, bool)>, width: u16) -> Table<'static> {
+    let columns = || COLUMNS.into_iter().filter(|(_, _, always, _)| *always || width >= ALL_COLUMNS);
+    let rows = lanes.map(|(lane, chosen)| {
+        let row = Row::new(columns().map(|(_, _, _, text)| text(lane)));
+        let closed = matches!(lane.text("/breaker").as_deref(), None | Some("closed" | ""));
+        let row = if closed { row } else { row.style(BAD) };
+        if chosen { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
+    });
+    let widths: Vec<Constraint> = columns().map(|(_, width, _, _)| Constraint::Length(width)).collect();
+    let head = Row::new(columns().map(|(name, ..)| name)).style(DIM);
+    Table::new(rows.collect::<Vec<_>>(), widths).header(head).column_spacing(1)
 }
 
 fn why(lane: Document<'_>) -> Paragraph<'static> {

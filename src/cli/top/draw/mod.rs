@@ -52,17 +52,10 @@ pub fn draw(view: &View, area: Rect, buffer: &mut Buffer) {
 /// The panels that there is room for, the most telling first.
 fn panels_into(view: &View, area: Rect, buffer: &mut Buffer) {
     let flows = if area.width >= SIDE_BY_SIDE { 1 } else { 2 };
-    let mut left = area.height;
-    let mut take = |least: u16, wanted: u16| {
-        let height = if left >= least { wanted.min(left) } else { 0 };
-        left -= height;
-        height
-    };
-    // A panel needs its frame and a line at least; a very low screen shows the flows without anything below.
-    let flow = take(3 * flows, 6 * flows);
-    let ring = take(3, 5);
-    let lanes = take(4, lists::lanes_height(view).min(area.height / 2).max(4));
-    let series = take(3, u16::MAX);
+    // Least and wanted lines of each panel, its frame included.
+    let lanes = lists::lanes_height(view);
+    let [flow, ring, lanes, series] =
+        share(area.height, [(3 * flows, 7 * flows), (3, 5), (6.min(lanes), lanes), (4, u16::MAX)]);
     let parts = [flow, ring, lanes, series].map(Constraint::Length);
     let [flow, ring, lanes, series] = Layout::vertical(parts).areas(area);
     let halves = [Constraint::Ratio(1, 2); 2];
@@ -73,6 +66,23 @@ fn panels_into(view: &View, area: Rect, buffer: &mut Buffer) {
     panels::ring(view, ring, buffer);
     lists::lanes(view, lanes, buffer);
     lists::series(view, series, buffer);
+}
+
+/// Shares lines out: the least to each for whom they suffice, first come first served, then in the same order what more each wants.
+fn share<const N: usize>(mut lines: u16, panels: [(u16, u16); N]) -> [u16; N] {
+    let mut shares = panels.map(|(least, _)| {
+        let share = if lines >= least { least } else { 0 };
+        lines -= share;
+        share
+    });
+    for (share, (_, wanted)) in shares.iter_mut().zip(panels) {
+        if *share > 0 {
+            let more = (wanted - *share).min(lines);
+            *share += more;
+            lines -= more;
+        }
+    }
+    shares
 }
 
 fn header(view: &View) -> Line<'static> {

@@ -15,6 +15,10 @@ use crate::cli::{
     top::view::View,
 };
 
+/// A ring's panel as wide as this has a chart beside the text, which takes so much.
+const WITH_CHART: u16 = 92;
+const TEXT_WIDTH: u16 = 76;
+
 pub fn broker(view: &View, area: Rect, buffer: &mut Buffer) {
     let status = view.document();
     let broker = status.at("/broker");
@@ -22,12 +26,8 @@ pub fn broker(view: &View, area: Rect, buffer: &mut Buffer) {
     let inside = framed(&format!("Broker: {state}"), false, area, buffer);
     let mut lines = vec![
         Line::raw(format!("{} messages/s, {} rows/s", rate(view.rates.messages), rate(view.rates.rows))),
-        Line::raw(format!(
-            "{} not acknowledged, {} held back; PUBACK {}",
-            broker.count("/unacknowledged"),
-            broker.count("/held"),
-            broker.latency("/ack_latency_us")
-        )),
+        Line::raw(format!("PUBACK {}", broker.latency("/ack_latency_us"))),
+        Line::raw(format!("{} not acknowledged, {} held back", broker.count("/unacknowledged"), broker.count("/held"))),
     ];
     lines.extend(broker.text("/error").map(|error| Line::styled(error, BAD)));
     if broker.integer("/qos0_dropped") > 0 {
@@ -43,7 +43,8 @@ pub fn database(view: &View, area: Rect, buffer: &mut Buffer) {
     let inside = framed(&format!("QuestDB: {state}"), false, area, buffer);
     let lag = status.known("/lag_s").map_or(String::new(), |lag| format!(", the oldest for {}", span(lag * 1e3)));
     let mut lines = vec![
-        Line::raw(format!("{} rows/s stored; {} wait{lag}", rate(view.rates.stored), status.count("/ledger/pending"))),
+        Line::raw(format!("{} rows/s stored", rate(view.rates.stored))),
+        Line::raw(format!("{} rows wait{lag}", status.count("/ledger/pending"))),
         Line::raw(set_aside(status)),
     ];
     lines.extend(flush.text("/error").map(|error| Line::styled(error, BAD)));
@@ -87,6 +88,9 @@ pub fn ring(view: &View, area: Rect, buffer: &mut Buffer) {
     if ring.0.is_null() {
         return Line::raw("being recovered").render(inside, buffer);
     }
+    let chart_width = if inside.width >= WITH_CHART { inside.width - TEXT_WIDTH - 1 } else { 0 };
+    let [left, right] =
+        Layout::horizontal([Constraint::Min(0), Constraint::Length(chart_width)]).spacing(1).areas(inside);
     let share = ring.number("/fill");
     let style = match share {
         share if share >= 0.8 => BAD,
@@ -95,7 +99,7 @@ pub fn ring(view: &View, area: Rect, buffer: &mut Buffer) {
     };
     let (size, pending) = (human_bytes(ring.integer("/size_bytes")), human_bytes(ring.integer("/pending_bytes")));
     let label = format!(" {:.1} % of {size}; {pending} wait for QuestDB", share * 100.0);
-    let length = (inside.width as usize).saturating_sub(label.chars().count()).clamp(10, 30);
+    let length = (left.width as usize).saturating_sub(label.chars().count()).clamp(10, 30);
     let mut lines = vec![Line::from(vec![Span::styled(bar(share, length), style), Span::raw(label)])];
     if ring.flag("/full") {
         let what = ring.text("/on_full").unwrap_or_default();
@@ -105,9 +109,8 @@ pub fn ring(view: &View, area: Rect, buffer: &mut Buffer) {
     lines.extend(status.text("/forecast/sentence").map(Line::raw));
     let (waits_for, commits) = (status.text("/acks_wait_for").unwrap_or_default(), ring.count("/commit_us/count"));
     lines.push(Line::raw(format!("acknowledged once {waits_for}; {commits} commits, {}", ring.latency("/commit_us"))));
-    let [left, right] = Layout::horizontal([Constraint::Min(56), Constraint::Max(60)]).spacing(1).areas(inside);
     fill(lines, left, buffer, |_, _| ());
-    if right.width >= 12 {
+    if right.width > 0 {
         let [title, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(right);
         Line::styled("bytes waiting", Style::new().dim()).render(title, buffer);
         chart(&view.pending, rest, buffer);
