@@ -14,18 +14,22 @@ use prometheus_client::{
 
 pub use self::classic::Format;
 use self::page::{Page, Sample};
-use crate::{control::api::Status, ingest::NO_SOURCE};
+use crate::{
+    control::api::Status,
+    ingest::{NO_SOURCE, SourceStatus},
+};
 
 /// The page in a format.
-pub fn encode(status: Status, format: Format) -> String {
-    let page = open_metrics(status);
+pub fn encode_as(status: Status, format: Format) -> String {
+    let page = encode(status);
     match format {
         Format::OpenMetrics => page,
         Format::Classic => classic::from_open_metrics(&page),
     }
 }
 
-fn open_metrics(status: Status) -> String {
+/// The page as `OpenMetrics`.
+pub fn encode(status: Status) -> String {
     let mut registry = Registry::with_prefix("forebay");
     registry.register_collector(Box::new(Snapshot(status)));
     let mut page = String::new();
@@ -53,7 +57,7 @@ impl Collector for Snapshot {
 }
 
 fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    page.labelled("build_info", "Version of the running daemon", &[([("version", status.version.as_str())], 1.0)])?;
+    page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
     page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)
 }
 
@@ -82,27 +86,25 @@ fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 
 /// Sources are named in the configuration, so these labels have as many values as it has sources.
 fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let of = |value: fn(&crate::ingest::SourceStatus, f64) -> Option<f64>| -> Vec<([(&str, &str); 1], f64)> {
-        let sources = status.sources.iter();
-        sources
-            .filter_map(|source| Some(([("source", source.name.as_str())], value(source, status.uptime_s)?)))
-            .collect()
+    let sources = &status.sources;
+    let labels: Vec<[(&str, &str); 1]> = sources.iter().map(|source| [("source", source.name.as_str())]).collect();
+    let of = |value: fn(&SourceStatus) -> u64| -> Vec<Sample<'_>> {
+        labels.iter().zip(sources).map(|(label, source)| (label.as_slice(), value(source) as f64)).collect()
     };
-    let messages = of(|source, _| Some(source.messages as f64));
+    let messages = of(|source| source.messages);
     page.labelled_counters("source_messages", "Messages of a source since start, dead letters included", &messages)?;
-    let rows = of(|source, _| Some(source.rows as f64));
-    page.labelled_counters("source_rows", "Rows of a source since start", &rows)?;
-    let letters = of(|source, _| Some(source.dead_letters as f64));
+    page.labelled_counters("source_rows", "Rows of a source since start", &of(|source| source.rows))?;
     page.labelled_counters(
         "source_dead_letters",
         "Messages of a source that could not be decoded since start",
-        &letters,
+        &of(|source| source.dead_letters),
     )?;
-    let age = of(|source, uptime| (source.name != NO_SOURCE).then(|| source.last_received_age_s.unwrap_or(uptime)));
+    let named = labels.iter().zip(sources).filter(|(_, source)| source.name != NO_SOURCE);
+    let age = |source: &SourceStatus| source.last_received_age_s.unwrap_or(status.uptime_s);
     page.labelled(
         "source_last_message_age_seconds",
         "Time since the last message of a source, since the daemon's start while none came",
-        &age,
+        &named.map(|(label, source)| (label.as_slice(), age(source))).collect::<Vec<_>>(),
     )
 }
 
@@ -140,11 +142,11 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
     let mark = |seq: crate::ring::Seq| seq.0 as f64;
     let marks: [Sample<'_>; 5] = [
-        ([("mark", "tail")], mark(ring.tail)),
-        ([("mark", "safe")], mark(ring.safe)),
-        ([("mark", "settled")], mark(ring.settled)),
-        ([("mark", "durable")], mark(ring.durable)),
-        ([("mark", "appended")], mark(ring.appended)),
+        (&[("mark", "tail")], mark(ring.tail)),
+        (&[("mark", "safe")], mark(ring.safe)),
+        (&[("mark", "settled")], mark(ring.settled)),
+        (&[("mark", "durable")], mark(ring.durable)),
+        (&[("mark", "appended")], mark(ring.appended)),
     ];
     page.labelled("ring_watermark", "Record number of each watermark", &marks)?;
     page.latency("commit_latency", "Time from sealing a commit to the end of its sync", &ring.commit)
@@ -204,9 +206,9 @@ fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 
 fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let numbers: Vec<String> = status.flush.lanes.iter().map(|lane| lane.lane.to_string()).collect();
+    let labels: Vec<[(&str, &str); 1]> = numbers.iter().map(|number| [("lane", number.as_str())]).collect();
     let of = |value: fn(&crate::flush::LaneStatus) -> f64| -> Vec<Sample<'_>> {
-        let lanes = numbers.iter().zip(&status.flush.lanes);
-        lanes.map(|(number, lane)| ([("lane", number.as_str())], value(lane))).collect()
+        labels.iter().zip(&status.flush.lanes).map(|(label, lane)| (label.as_slice(), value(lane))).collect()
     };
     page.labelled("batch_rows", "Rows a batch, as decided now", &of(|lane| lane.batch_rows as f64))?;
     page.labelled("batch_linger_seconds", "Longest a row waits for company now", &of(|lane| lane.linger_ms / 1e3))?;

@@ -16,7 +16,7 @@ _forebay() {
     [[ $COMP_WORDBREAKS == *=* && $current == *=* ]] && behind=${current%"${current##*=}"}
     [[ $COMP_WORDBREAKS == *:* && $current == *:* ]] && reply=${current%"${current##*:}"} && ((${#reply} > ${#behind})) && behind=$reply
     COMPREPLY=()
-    while IFS= read -r reply; do
+    while IFS= read -r reply || [[ -n $reply ]]; do
         [[ -n $reply ]] && COMPREPLY+=("${reply#"$behind"}")
     done < <(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$index VARIABLE=bash "PROGRAM" -- "${words[@]}" 2>/dev/null)
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace 2>/dev/null

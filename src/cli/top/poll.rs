@@ -133,6 +133,9 @@ async fn sample(socket: &Path, seen: &Mutex<Seen>) -> Result<(), ClientError> {
             // What follows is what holds now, which is no update; the next stretch begins afresh.
             break;
         }
+        if !event.event.is_empty() {
+            continue;
+        }
         let Ok(series) = serde_json::from_str::<SeriesView>(&event.data) else { continue };
         let mut seen = lock(seen);
         let now = seen.began.elapsed();

@@ -102,21 +102,13 @@ fn key(series: &SeriesView) -> String {
 #[cfg(test)]
 pub(in crate::cli) mod tests {
     use super::*;
-    use crate::ring::State;
 
     pub fn view(device: &str) -> SeriesView {
-        SeriesView {
-            table: "sensors".into(),
-            symbols: [("device".to_owned(), device.to_owned())].into(),
-            fields: [("temperature".to_owned(), 21.5.into())].into(),
-            time: "2024-01-01T00:00:00Z".into(),
-            field_times: [].into(),
-            received: "2024-01-01T00:00:00Z".into(),
-            age_ms: 0,
-            stale: false,
-            state: State::Stored,
-            source: "memory".into(),
-        }
+        let view = serde_json::json!({
+            "table": "sensors", "symbols": { "device": device }, "fields": { "temperature": 21.5 }, "age_ms": 0, "stale": false,
+            "time": "2024-01-01T00:00:00Z", "received": "2024-01-01T00:00:00Z", "state": "stored", "source": "memory",
+        });
+        serde_json::from_value(view).unwrap()
     }
 
     fn ms(millis: u64) -> Duration {

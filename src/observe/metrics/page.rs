@@ -10,8 +10,8 @@ use prometheus_client::{
 
 use crate::observe::histogram::Distribution;
 
-/// Label and value of one sample.
-pub(super) type Sample<'a> = ([(&'a str, &'a str); 1], f64);
+/// Labels and value of one sample.
+pub(super) type Sample<'a> = (&'a [(&'a str, &'a str)], f64);
 
 /// The page being written.
 pub(super) struct Page<'e, 'p> {

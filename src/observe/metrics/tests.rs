@@ -4,7 +4,6 @@ use super::*;
 use crate::{
     config::settings::{Durability, OnFull},
     flush::LaneStatus,
-    ingest::SourceStatus,
     observe::{
         forecast::Forecast,
         histogram::{Distribution, Quantiles},
@@ -24,7 +23,7 @@ fn the_page_has_values_units_and_labels() {
     status.broker.ack_latency = latency.distribution();
     status.forecast.sentence = "full in 5 min".into();
     status.forecast.full_in_s = Some(300.0);
-    let page = encode(status, Format::OpenMetrics);
+    let page = encode(status);
     assert!(!page.contains("drained_in"), "what is not known has no sample");
     for line in [
         "forebay_ring_full_in_seconds 300.0",
@@ -94,7 +93,7 @@ fn full() -> Status {
 
 /// The rows of docs/monitoring.md's table, in the page's order.
 fn rows() -> Vec<String> {
-    let page = encode(full(), Format::Classic);
+    let page = encode_as(full(), Format::Classic);
     let mut rows = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {

@@ -87,6 +87,9 @@ fn lane_table<'a>(lanes: impl Iterator<Item = (Document<'a>, bool)>, width: u16)
 fn why(lane: Document<'_>) -> Paragraph<'static> {
     let reason = lane.0.pointer("/reason").and_then(serde_json::Value::as_str).unwrap_or_default();
     let mut text = format!("lane {}: {}", lane.integer("/lane"), tame_long(reason));
+    if let Some(pace) = lane.text("/pace") {
+        text.push_str(&format!("; slowed down: {pace}"));
+    }
     if let Some(spread) = lane.known("/spread_ms") {
         text.push_str(&format!("; flushes spread by {}", span(spread)));
     }

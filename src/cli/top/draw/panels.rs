@@ -15,6 +15,8 @@ use crate::cli::{
     top::view::View,
 };
 
+/// A lag in applying that is less than this is none: the daemon looks every five seconds.
+const APPLY_LAG_S: f64 = 10.0;
 /// A ring's panel as wide as this has a chart beside the text, which takes so much.
 const WITH_CHART: u16 = 92;
 const TEXT_WIDTH: u16 = 76;
@@ -48,6 +50,7 @@ pub fn database(view: &View, area: Rect, buffer: &mut Buffer) {
         Line::raw(set_aside(status)),
     ];
     lines.extend(flush.text("/error").map(|error| Line::styled(error, BAD)));
+    lines.extend(flush.text("/advice").map(Line::raw));
     lines.extend(applying(flush).map(|text| Line::styled(text, POOR)));
     fill(lines, inside, buffer, |rest, buffer| chart(&view.stored, rest, buffer));
 }
@@ -69,14 +72,15 @@ fn set_aside(status: Document<'_>) -> String {
 
 /// How far QuestDB is behind in applying what it accepted; none while it keeps up, or when the daemon does not tell.
 fn applying(flush: Document<'_>) -> Option<String> {
-    let lag = flush.integer("/apply/lag_rows");
-    let suspended = flush.integer("/apply/suspended");
     let mut parts = Vec::new();
-    if suspended > 0 {
-        parts.push(format!("{} tables SUSPENDED", count(suspended)));
+    if flush.integer("/wal/suspended") > 0 {
+        parts.push(format!("{} tables SUSPENDED", flush.count("/wal/suspended")));
     }
-    if lag > 0 {
-        parts.push(format!("{} rows not applied yet", count(lag)));
+    // The table furthest behind comes first.
+    let table = flush.at("/wal/tables/0");
+    if table.number("/lag_s") >= APPLY_LAG_S {
+        let lag = span(table.number("/lag_s") * 1e3);
+        parts.push(format!("applying {} lags by {lag}", table.text("/table").unwrap_or_default()));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
 }

@@ -135,7 +135,7 @@ fn trouble_stands_out() {
     view.status["ring"]["full"] = true.into();
     view.status["ring"]["poisoned"] = "a sync failed".into();
     view.status["ledger"]["dropped"] = 77.into();
-    view.status["flush"]["apply"] = json!({ "lag_rows": 5_000, "suspended": 1 });
+    view.status["flush"]["wal"] = json!({ "suspended": 1, "tables": [{ "table": "sensors", "lag_s": 75.0 }] });
     let screen = screen(&view, 120, 40);
     shows(
         &screen,
@@ -148,7 +148,7 @@ fn trouble_stands_out() {
             "77 rows dropped",
         ],
     );
-    shows(&screen, &["1 tables SUSPENDED, 5,000 rows not applied yet"]);
+    shows(&screen, &["1 tables SUSPENDED, applying sensors lags by 75.0 s"]);
 }
 
 #[test]
