@@ -14,6 +14,7 @@ WEAR_SECONDS ?= 20
 SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
 SHAREDIR   := $(PREFIX)/share
+ZSHDIR     := $(SHAREDIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 # What make install takes manual pages and completion scripts from; a cross build names a program that runs here.
 PROGRAM    ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
@@ -92,15 +93,15 @@ endif
 # Manual pages, completion scripts, alerts and dashboard.
 install-extras:
 	"$(PROGRAM)" man "$(DESTDIR)$(SHAREDIR)/man/man1"
-	install -d "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(SHAREDIR)/zsh/vendor-completions" "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
+	install -d "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(ZSHDIR)" "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
 	"$(PROGRAM)" completions bash > "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay"
-	"$(PROGRAM)" completions zsh > "$(DESTDIR)$(SHAREDIR)/zsh/vendor-completions/_forebay"
+	"$(PROGRAM)" completions zsh > "$(DESTDIR)$(ZSHDIR)/_forebay"
 	"$(PROGRAM)" completions fish > "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay" conf/alerts/forebay.rules.yml conf/alerts/forebay.test.yml conf/grafana/forebay.json
 
 uninstall:           ## Removes the program and its unit; configuration, data and user stay.
 	rm -f "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay.1 "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay-*.1
-	rm -f "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay" "$(DESTDIR)$(SHAREDIR)/zsh/vendor-completions/_forebay"
+	rm -f "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay" "$(DESTDIR)$(ZSHDIR)/_forebay"
 	rm -f "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
 	rm -rf "$(DESTDIR)$(SHAREDIR)/forebay"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)"

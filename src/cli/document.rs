@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::out::{count, span, tame};
 
+/// Longest sentence shown.
+const MAX_SENTENCE_CHARS: usize = 400;
+
 /// The status document, read leniently: the daemon may be of another version.
 #[derive(Clone, Copy)]
 pub struct Document<'a>(pub &'a Value);
@@ -49,9 +52,31 @@ impl<'a> Document<'a> {
         self.at(path).0.as_str().map(tame)
     }
 
+    /// A sentence of the daemon's own: made harmless, and longer than a name may be.
+    pub fn sentence(&self, path: &str) -> Option<String> {
+        let text = self.at(path).0.as_str()?;
+        Some(text.chars().filter(|c| !c.is_control()).take(MAX_SENTENCE_CHARS).collect())
+    }
+
     /// Median and 99th percentile of a latency in microseconds.
     pub fn latency(&self, path: &str) -> String {
         let millis = |quantile: &str| span(self.number(&format!("{path}/{quantile}")) / 1e3);
         format!("p50 {}, p99 {}", millis("p50"), millis("p99"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_sentence_cannot_command_the_terminal() {
+        let document = json!({ "a": "x\u{1b}[2J\ny", "b": "x".repeat(9_999), "c": 1 });
+        let document = Document(&document);
+        assert_eq!(document.sentence("/a").as_deref(), Some("x[2Jy"));
+        assert_eq!(document.sentence("/b").unwrap().len(), MAX_SENTENCE_CHARS);
+        assert_eq!(document.sentence("/c"), None);
     }
 }

@@ -78,7 +78,8 @@ pub fn span(millis: f64) -> String {
     let seconds = millis / 1e3;
     match seconds {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.3} ms", s * 1e3).replace(".000", ""),
+        s if s < 0.01 => format!("{:.1} ms", s * 1e3).replace(".0 ", " "),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.1} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([count(7), count(1_000), count(1_234_567)], ["7", "1,000", "1,234,567"]);
-        let spans = [0.5, 12.0, 1_500.0, 600_000.0, 10_800_000.0].map(span);
-        assert_eq!(spans, ["500 µs", "12 ms", "1.5 s", "10 min", "3.0 h"]);
+        let spans = [0.5, 1.26, 12.34, 1_500.0, 600_000.0, 10_800_000.0].map(span);
+        assert_eq!(spans, ["500 µs", "1.3 ms", "12 ms", "1.5 s", "10 min", "3.0 h"]);
     }
 }

@@ -1,11 +1,15 @@
 //! The metrics page, the alerts and the dashboard, judged by Prometheus itself.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::support::{
-    Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, eventually, eventually_eq, heavy,
+    Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, eventually, eventually_eq, eventually_some, heavy,
     http::{get, get_accepting},
     process::free_port,
     prometheus::{Prometheus, promtool},
@@ -187,4 +191,28 @@ fn the_dashboard_shows_what_prometheus_scraped_and_no_alert_fires_in_health() {
     eventually(LIMIT, "the daemon's end is noticed", || {
         prometheus.get("/api/v1/rules")["data"]["groups"][0]["rules"][0]["state"] == "pending"
     });
+}
+
+#[test]
+fn the_lag_grows_with_an_outage_and_is_gone_after_it() {
+    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
+    let readings = Readings::new(unique("lag"), 5);
+    let daemon = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).start();
+    daemon.wait_subscribed();
+    let load = Load::start(&readings, broker.port, 200);
+    eventually(LIMIT, "rows are stored", || daemon.ledger("stored") > 100);
+    let lag = || {
+        let page = daemon.request("GET", "/metrics", "").expect("answers").body;
+        let value = page.lines().find_map(|line| line.strip_prefix("forebay_lag_seconds "));
+        value.and_then(|value| value.parse::<f64>().ok()).expect("the lag is on the page")
+    };
+    assert!(lag() < 5.0, "the database keeps up: {}", lag());
+    questdb.kill9();
+    let began = Instant::now();
+    let grown = eventually_some(LIMIT, "the lag grows", || Some(lag()).filter(|lag| *lag > 6.0));
+    assert!(grown <= began.elapsed().as_secs_f64() + 2.0, "no more than the outage has lasted: {grown} s");
+    questdb.restart();
+    let published = load.finish();
+    daemon.wait_drained(published, LIMIT);
+    assert!(lag() < 0.1, "nothing waits: {}", lag());
 }

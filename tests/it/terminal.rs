@@ -143,6 +143,7 @@ fn top_prints_once_where_there_is_no_terminal() {
     assert!(!out.contains('\x1b'), "no control sequences: {out}");
     let away = DaemonBuilder::new().write();
     assert_eq!(told(&away.cli(&["top", "--once"])).0, 4);
+    assert_eq!(told(&away.cli(&["--json", "top"])).0, 2);
 }
 
 /// What a real bash makes of a line with the cursor at its end.

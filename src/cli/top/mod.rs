@@ -18,7 +18,7 @@ use self::{
     poll::{Poller, Watcher},
     view::View,
 };
-use super::{Failure, Global, block_on, out::emit};
+use super::{Exit, Failure, Global, block_on, out::emit};
 
 /// Size of the picture where there is no terminal to ask (`COLUMNS` and `LINES` change it).
 const COLUMNS: u16 = 110;
@@ -49,6 +49,9 @@ pub struct TopArgs {
 }
 
 pub fn run(args: &TopArgs, global: &Global) -> Result<(), Failure> {
+    if global.json {
+        return Err(Failure::new(Exit::Usage, "top draws pictures; forebay --json status has the figures"));
+    }
     let socket = global.socket_path()?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if args.once || !io::stdout().is_terminal() {

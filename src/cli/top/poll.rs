@@ -19,9 +19,10 @@ use crate::control::{
 pub const PERIOD: Duration = Duration::from_secs(1);
 /// How long it may take to answer; less than the period, so that questions never pile up.
 const ANSWER: Duration = Duration::from_millis(900);
-/// Updates watched at a stretch, and how often such a stretch begins.
+/// Updates watched at a stretch.
 const SAMPLE: u32 = 500;
-const SAMPLE_PERIOD: Duration = Duration::from_secs(2);
+/// How often such a stretch begins.
+pub const SAMPLE_PERIOD: Duration = Duration::from_secs(2);
 /// Series handed on at most.
 const MAX_LIVELY: usize = 200;
 

@@ -18,8 +18,8 @@ use crate::cli::{
 /// A lag in applying that is less than this is none: the daemon looks every five seconds.
 const APPLY_LAG_S: f64 = 10.0;
 /// A ring's panel as wide as this has a chart beside the text, which takes so much.
-const WITH_CHART: u16 = 92;
-const TEXT_WIDTH: u16 = 76;
+const WITH_CHART: u16 = 116;
+const TEXT_WIDTH: u16 = 92;
 
 pub fn broker(view: &View, area: Rect, buffer: &mut Buffer) {
     let status = view.document();
@@ -31,7 +31,7 @@ pub fn broker(view: &View, area: Rect, buffer: &mut Buffer) {
         Line::raw(format!("PUBACK {}", broker.latency("/ack_latency_us"))),
         Line::raw(format!("{} not acknowledged, {} held back", broker.count("/unacknowledged"), broker.count("/held"))),
     ];
-    lines.extend(broker.text("/error").map(|error| Line::styled(error, BAD)));
+    lines.extend(broker.sentence("/error").map(|error| Line::styled(error, BAD)));
     if broker.integer("/qos0_dropped") > 0 {
         lines.push(Line::styled(format!("{} QoS 0 messages dropped", broker.count("/qos0_dropped")), POOR));
     }
@@ -49,8 +49,8 @@ pub fn database(view: &View, area: Rect, buffer: &mut Buffer) {
         Line::raw(format!("{} rows wait{lag}", status.count("/ledger/pending"))),
         Line::raw(set_aside(status)),
     ];
-    lines.extend(flush.text("/error").map(|error| Line::styled(error, BAD)));
-    lines.extend(flush.text("/advice").map(Line::raw));
+    lines.extend(flush.sentence("/error").map(|error| Line::styled(error, BAD)));
+    lines.extend(flush.sentence("/advice").map(Line::raw));
     lines.extend(applying(flush).map(|text| Line::styled(text, POOR)));
     fill(lines, inside, buffer, |rest, buffer| chart(&view.stored, rest, buffer));
 }
@@ -110,7 +110,7 @@ pub fn ring(view: &View, area: Rect, buffer: &mut Buffer) {
         lines.push(Line::styled(format!("FULL, on_full = {what}"), BAD));
     }
     lines.extend(ring.text("/poisoned").map(|why| Line::styled(format!("POISONED: {why}"), BAD)));
-    lines.extend(status.text("/forecast/sentence").map(Line::raw));
+    lines.extend(halves(&status.sentence("/forecast/sentence").unwrap_or_default(), left.width).map(Line::raw));
     let (waits_for, commits) = (status.text("/acks_wait_for").unwrap_or_default(), ring.count("/commit_us/count"));
     lines.push(Line::raw(format!("acknowledged once {waits_for}; {commits} commits, {}", ring.latency("/commit_us"))));
     fill(lines, left, buffer, |_, _| ());
@@ -119,6 +119,18 @@ pub fn ring(view: &View, area: Rect, buffer: &mut Buffer) {
         Line::styled("bytes waiting", Style::new().dim()).render(title, buffer);
         chart(&view.pending, rest, buffer);
     }
+}
+
+/// A sentence of several parts on one line, or on two if it is longer than that.
+fn halves(sentence: &str, width: u16) -> impl Iterator<Item = String> {
+    let fits = |part: &str| part.chars().count() <= width as usize;
+    let cut = sentence.rmatch_indices("; ").map(|(at, _)| at + 1).find(|at| fits(&sentence[..*at]));
+    let (first, second) = match cut {
+        Some(at) if !fits(sentence) => (&sentence[..at], sentence[at..].trim_start()),
+        _ => (sentence, ""),
+    };
+    let lines = [first.to_owned(), second.to_owned()];
+    lines.into_iter().filter(|line| !line.is_empty())
 }
 
 /// Lines from the top, and something else in the room that is left, if any.
