@@ -8,7 +8,6 @@ use super::out::{count, span, tame};
 const MAX_SENTENCE_CHARS: usize = 400;
 
 /// The status document, read leniently: the daemon may be of another version.
-#[derive(Clone, Copy)]
 pub struct Document<'a>(pub &'a Value);
 
 impl<'a> Document<'a> {

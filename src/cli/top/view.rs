@@ -162,7 +162,7 @@ impl View {
                 return;
             }
         };
-        self.rates = rates(Document(&self.status), Document(&status));
+        self.rates = rates(&Document(&self.status), &Document(&status));
         self.messages.push(self.rates.messages);
         self.stored.push(self.rates.stored);
         let document = Document(&status);
@@ -225,8 +225,8 @@ impl View {
 }
 
 /// The rates between two statuses of one run of the daemon; what the daemon says itself where there was none before.
-fn rates(before: Document<'_>, after: Document<'_>) -> Rates {
-    let ledger = |document: Document<'_>| Ledger {
+fn rates(before: &Document<'_>, after: &Document<'_>) -> Rates {
+    let ledger = |document: &Document<'_>| Ledger {
         messages: document.integer("/ledger/messages"),
         rows: document.integer("/ledger/rows"),
         stored: document.integer("/ledger/stored"),
@@ -272,7 +272,7 @@ mod tests {
         let mut view = View::default();
         let s = Duration::from_secs;
         view.told(s(1), Ok(status(1, 10.0, 100)));
-        assert_eq!(view.rates.messages, 7.0, "the daemon's own at first");
+        assert_eq!(view.rates, Rates { messages: 7.0, ..Rates::default() }, "the daemon's own at first");
         view.told(s(2), Ok(status(1, 12.0, 400)));
         assert_eq!(view.rates, Rates { messages: 150.0, rows: 300.0, stored: 150.0 });
         view.told(s(3), Err("gone".into()));

@@ -16,7 +16,7 @@ impl Format {
     /// text does not exceed.
     #[must_use]
     pub fn wanted(accept: &str) -> Self {
-        let weight = |wanted: &str| accept.split(',').filter_map(|range| weight(range, wanted)).fold(None, most);
+        let weight = |wanted: &str| accept.split(',').filter_map(|range| weight(range, wanted)).reduce(f64::max);
         match (weight("application/openmetrics-text"), weight("text/plain")) {
             (Some(open), plain) if open > 0.0 && plain.is_none_or(|plain| plain <= open) => Self::OpenMetrics,
             _ => Self::Classic,
@@ -31,10 +31,6 @@ impl Format {
             Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
-}
-
-fn most(a: Option<f64>, b: f64) -> Option<f64> {
-    Some(a.map_or(b, |a| a.max(b)))
 }
 
 /// The weight of a media range, if it is of the wanted type and of a version that is written here.

@@ -1,5 +1,7 @@
 //! The lists: lanes with their batching, and the liveliest series.
 
+use std::fmt::Write as _;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Constraint, Layout, Rect},
@@ -49,15 +51,15 @@ pub fn lanes(view: &View, area: Rect, buffer: &mut Buffer) {
     let [list, reason, charts] = Layout::vertical(parts).areas(inside);
     let first = (chosen + 1).saturating_sub(listed.max(1) as usize);
     let rows = lanes.iter().enumerate().skip(first).take(listed as usize);
-    lane_table(rows.map(|(place, lane)| (*lane, place == chosen)), list.width).render(list, buffer);
-    why(lanes[chosen]).render(reason, buffer);
+    lane_table(rows.map(|(place, lane)| (lane, place == chosen)), list.width).render(list, buffer);
+    why(&lanes[chosen]).render(reason, buffer);
     if charts.height > 0 {
         lane_charts(view, lanes[chosen].integer("/lane"), charts, buffer);
     }
 }
 
 /// A lane's columns; those of the model are left out where there is no room for them.
-type Column = (&'static str, u16, bool, fn(Document<'_>) -> String);
+type Column = (&'static str, u16, bool, fn(&Document<'_>) -> String);
 
 const COLUMNS: [Column; 10] = [
     ("LANE", 4, true, |lane| lane.integer("/lane").to_string()),
@@ -74,7 +76,7 @@ const COLUMNS: [Column; 10] = [
 ];
 const ALL_COLUMNS: u16 = 98;
 
-fn lane_table<'a>(lanes: impl Iterator<Item = (Document<'a>, bool)>, width: u16) -> Table<'static> {
+fn lane_table<'a>(lanes: impl Iterator<Item = (&'a Document<'a>, bool)>, width: u16) -> Table<'static> {
     let columns = || COLUMNS.into_iter().filter(|(_, _, always, _)| *always || width >= ALL_COLUMNS);
     let rows = lanes.map(|(lane, chosen)| {
         let row = Row::new(columns().map(|(_, _, _, text)| text(lane)));
@@ -87,16 +89,16 @@ fn lane_table<'a>(lanes: impl Iterator<Item = (Document<'a>, bool)>, width: u16)
     Table::new(rows.collect::<Vec<_>>(), widths).header(head).column_spacing(1)
 }
 
-fn why(lane: Document<'_>) -> Paragraph<'static> {
+fn why(lane: &Document<'_>) -> Paragraph<'static> {
     let mut text = format!("lane {}: {}", lane.integer("/lane"), lane.sentence("/reason").unwrap_or_default());
     if let Some(pace) = lane.sentence("/pace") {
-        text.push_str(&format!("; slowed down: {pace}"));
+        let _ = write!(text, "; slowed down: {pace}");
     }
     if let Some(spread) = lane.known("/spread_ms") {
-        text.push_str(&format!("; flushes spread by {}", span(spread)));
+        let _ = write!(text, "; flushes spread by {}", span(spread));
     }
     if let Some(error) = lane.known("/prediction_error") {
-        text.push_str(&format!("; foretold to within {:.0} %", error * 100.0));
+        let _ = write!(text, "; foretold to within {:.0} %", error * 100.0);
     }
     Paragraph::new(text).wrap(Wrap { trim: true })
 }

@@ -1,5 +1,7 @@
 //! The panels of figures: broker, database, ring.
 
+use std::fmt::Write as _;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Constraint, Layout, Rect},
@@ -47,15 +49,15 @@ pub fn database(view: &View, area: Rect, buffer: &mut Buffer) {
     let mut lines = vec![
         Line::raw(format!("{} rows/s stored", rate(view.rates.stored))),
         Line::raw(format!("{} rows wait{lag}", status.count("/ledger/pending"))),
-        Line::raw(set_aside(status)),
+        Line::raw(set_aside(&status)),
     ];
     lines.extend(flush.sentence("/error").map(|error| Line::styled(error, BAD)));
     lines.extend(flush.sentence("/advice").map(Line::raw));
-    lines.extend(applying(flush).map(|text| Line::styled(text, POOR)));
+    lines.extend(applying(&flush).map(|text| Line::styled(text, POOR)));
     fill(lines, inside, buffer, |rest, buffer| chart(&view.stored, rest, buffer));
 }
 
-fn set_aside(status: Document<'_>) -> String {
+fn set_aside(status: &Document<'_>) -> String {
     let flush = status.at("/flush");
     let mut text = flush.text("/delivery").unwrap_or_default();
     for (what, path) in [
@@ -64,14 +66,14 @@ fn set_aside(status: Document<'_>) -> String {
         ("rows dropped", "/ledger/dropped"),
     ] {
         if status.integer(path) > 0 {
-            text.push_str(&format!("; {} {what}", status.count(path)));
+            let _ = write!(text, "; {} {what}", status.count(path));
         }
     }
     text
 }
 
 /// How far QuestDB is behind in applying what it accepted; none while it keeps up, or when the daemon does not tell.
-fn applying(flush: Document<'_>) -> Option<String> {
+fn applying(flush: &Document<'_>) -> Option<String> {
     let mut parts = Vec::new();
     if flush.integer("/wal/suspended") > 0 {
         parts.push(format!("{} tables SUSPENDED", flush.count("/wal/suspended")));
