@@ -100,9 +100,10 @@ fn rows() -> Vec<String> {
         let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else { continue };
         let kind = lines.next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
         let sample = page.lines().find(|line| !line.starts_with('#') && line.starts_with(name)).unwrap_or_default();
-        let label = sample.split_once('{').and_then(|(_, rest)| rest.split('=').next()).unwrap_or_default();
-        let label = if label == "le" || label.is_empty() { String::new() } else { format!("`{label}`") };
-        rows.push(format!("| `{name}` | {kind} | {label} | {} |", help.trim_end_matches('.')));
+        let labels = sample.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap_or_default());
+        let names = labels.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| format!("`{name}`"));
+        let labels = names.filter(|name| name != "`le`").collect::<Vec<_>>().join(", ");
+        rows.push(format!("| `{name}` | {kind} | {labels} | {} |", help.trim_end_matches('.')));
     }
     rows
 }
