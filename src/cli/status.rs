@@ -1,5 +1,7 @@
 //! `forebay status`: the daemon's state on one screen.
 
+mod trouble;
+
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -105,6 +107,7 @@ fn database(screen: &mut Screen, status: &Document<'_>) {
     if let Some(error) = flush.text("/error") {
         screen.more(&error);
     }
+    trouble::trouble(screen, &flush);
     for lane in flush.each("/lanes") {
         let (rows, linger) = (lane.count("/batch_rows"), span(lane.number("/linger_ms")));
         let reason = lane.0.pointer("/reason").and_then(Value::as_str).unwrap_or_default();
@@ -112,7 +115,11 @@ fn database(screen: &mut Screen, status: &Document<'_>) {
         let (sent, took) = (lane.count("/last_rows"), span(lane.number("/last_ms")));
         let (flushes, failures) = (lane.count("/flushes"), lane.count("/failures"));
         let breaker = lane.text("/breaker").unwrap_or_default();
-        screen.more(&format!("last {sent} rows in {took}; {flushes} flushes, {failures} failed; breaker {breaker}"));
+        let timeout = span(lane.number("/timeout_ms"));
+        screen.more(&format!(
+            "last {sent} rows in {took}; {flushes} flushes, {failures} failed; breaker {breaker}, time-out {timeout}"
+        ));
+        trouble::lane(screen, &lane);
     }
     let quarantine = flush.at("/quarantine");
     let (entries, lost) = (quarantine.count("/entries"), quarantine.count("/pushed_out"));

@@ -14,6 +14,7 @@ use super::{
     policy::Outcome,
     sender::Done,
     shared::Health,
+    trouble::{Answer, Kind},
 };
 use crate::{
     questdb::{SqlError, WriteError},
@@ -96,19 +97,19 @@ impl Lane {
 
     /// Takes note of a stored flush.
     pub(super) fn stored(&mut self, rows: usize, took: Duration) {
-        // The first request of a connection or to a changed table pays for more than its rows.
-        if !std::mem::take(&mut self.unusual) {
-            self.model.observe(rows, took);
-        }
-        self.policy.observe(Outcome::Stored);
+        let grown = self.learn(rows, took);
+        self.policy.observe(if grown { Kind::GrowingLatency.answer().outcome } else { Outcome::Stored });
         self.breaker.succeeded();
+        self.note_recovery();
         if let Some(late) = &mut self.late {
             late.answered(Instant::now(), self.grace);
         }
-        let slow = took > self.batch.target_latency * SLOW_TIMES;
+        let slow = grown || took > self.batch.target_latency * SLOW_TIMES;
         self.shared.report(self.number, |report| {
             report.health = if slow { Health::Slow } else { Health::Ok };
             report.error = None;
+            report.trouble = grown.then_some(Kind::GrowingLatency);
+            report.failures[Kind::GrowingLatency as usize] += u64::from(grown);
             report.status.flushes += 1;
             report.status.last_rows = rows;
             report.status.last_ms = took.as_secs_f64() * 1e3;
@@ -237,46 +238,36 @@ impl Lane {
     /// Takes note of trouble: backs off, and has what may be lost sent again.
     pub(super) fn fail(&mut self, trouble: Trouble) {
         self.barrier = None;
-        let (health, strained, broken) = match &trouble {
+        let (kind, text) = match trouble {
             Trouble::Stopped => return,
             Trouble::Read(ReadError::Overtaken { to }) => {
-                self.reader.seek(*to);
+                self.reader.seek(to);
                 return;
             }
             // Recovery at the next start tells exactly what is lost.
             Trouble::Read(error) => return self.encoder.ring.poison(&error.to_string()),
-            Trouble::Write(WriteError::Auth(_)) | Trouble::Encode(EncodeError::Sql(SqlError::Auth)) => {
-                (Health::Refused, false, false)
-            }
-            Trouble::Write(WriteError::Timeout(_)) | Trouble::Encode(EncodeError::Sql(SqlError::Timeout)) => {
-                (Health::Unreachable, true, true)
-            }
-            Trouble::Write(WriteError::Unreachable(_))
-            | Trouble::Encode(EncodeError::Sql(SqlError::Unreachable(_))) => (Health::Unreachable, false, true),
-            Trouble::Encode(EncodeError::Quarantine(_)) => (Health::Ok, false, false),
-            _ => (Health::Overloaded, true, false),
+            Trouble::Write(error) => (Kind::of_write(&error), error.to_string()),
+            Trouble::Encode(error) => (Kind::of_encode(&error), error.to_string()),
         };
-        if broken {
+        let Answer { health, outcome, is_broken } = kind.answer();
+        let now = self.encoder.clock.since_boot();
+        if is_broken {
             self.rewind = true;
             self.encoder.schema.forget();
             if let Some(writer) = &mut self.writer {
                 writer.disconnect();
             }
+            if kind == Kind::TimedOut { self.time_limit.timed_out(now) } else { self.time_limit.lost() }
         }
-        self.policy.observe(if strained { Outcome::Strained } else { Outcome::Failed });
-        let first = self.breaker.failures() == 0;
-        let wait = self.breaker.failed(self.encoder.clock.since_boot(), self.random.f64());
-        let text = match trouble {
-            Trouble::Write(error) => error.to_string(),
-            Trouble::Encode(error) => error.to_string(),
-            Trouble::Read(_) | Trouble::Stopped => return,
-        };
-        if first {
-            tracing::warn!(lane = self.number, retry_in_ms = wait.as_millis() as u64, "flushing fails: {text}");
+        self.policy.observe(outcome);
+        let wait = self.breaker.failed(now, self.random.f64());
+        if self.journal.failed(kind, now) {
+            let (lane, retry_in_ms) = (self.number, wait.as_millis() as u64);
+            tracing::warn!(lane, retry_in_ms, kind = kind.word(), "flushing fails: {text}; {}", kind.advice());
         }
         self.shared.report(self.number, |report| {
-            report.health = health;
-            report.error = Some(text);
+            (report.health, report.error, report.trouble) = (health, Some(text), Some(kind));
+            report.failures[kind as usize] += 1;
             report.status.failures += 1;
         });
         self.report();

@@ -158,6 +158,7 @@ impl Lane {
             self.report();
             return if span.end == span.start { Ok(()) } else { self.settle(span) };
         }
+        self.hold_back();
         match self.may_launch(span) {
             Ok(true) => {}
             Ok(false) => {
@@ -170,7 +171,12 @@ impl Lane {
             }
         }
         let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
-        let connected = writer.connect();
+        // Nothing is in flight here.
+        let connected = writer.set_request_timeout(self.time_limit.current()).and_then(|is_new| {
+            // The first request of a connection pays for more than its rows.
+            self.unusual |= is_new;
+            writer.connect()
+        });
         if connected.is_err() || !writer.speaks(&buffer) {
             self.writer = Some(writer);
             self.reader.seek(span.start);
@@ -196,6 +202,7 @@ impl Lane {
             return Err(Trouble::Stopped);
         }
         self.flight = Some(span);
+        self.throttle.sent(self.encoder.clock.since_boot(), span.rows, self.pace);
         self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     answer::Trouble,
+    apply_lag::{Pace, Throttle},
     batching::{Filled, MAX_SPAN_BYTES, Span},
     breaker::{Breaker, Gate},
     course::Course,
@@ -21,6 +22,8 @@ use super::{
     replay::Replay,
     sender::Sender,
     shared::{Health, Shared},
+    time_limit::TimeLimit,
+    trouble::{Growth, Journal},
 };
 use crate::{
     config::settings,
@@ -52,6 +55,7 @@ pub(super) struct Lane {
     pub encoder: Encoder,
     pub policy: Box<dyn Policy>,
     pub batch: settings::Batch,
+    /// Longest time for a request, its bytes apart; the server is given less while it is quick.
     pub request_timeout: Duration,
     /// The server's host and port.
     pub address: String,
@@ -63,6 +67,17 @@ pub(super) struct Lane {
     pub flight: Option<Span>,
     pub barrier: Option<Barrier>,
     pub breaker: Breaker,
+    /// What the next request is given at most.
+    pub time_limit: TimeLimit,
+    /// Rows of a request, as decided last.
+    pub decided_rows: usize,
+    pub growth: Growth,
+    pub journal: Journal,
+    /// How fast QuestDB's apply lag lets the lane write.
+    pub pace: Pace,
+    pub throttle: Throttle,
+    /// State of the schema whose tables the watch knows.
+    pub tables_noted: u64,
     pub model: Model,
     pub flow: Flow,
     /// How far this lane has come, rewinds aside.
@@ -162,8 +177,9 @@ impl Lane {
             if report.health > Health::Slow {
                 report.health = Health::Ok;
             }
-            report.error = None;
+            (report.error, report.trouble) = (None, None);
         });
+        self.note_recovery();
         self.report();
         Ok(())
     }
@@ -267,15 +283,18 @@ impl Lane {
         self.flow.arrived(self.encoder.clock.since_boot(), durable);
         let waiting = durable.0.saturating_sub(self.reader.mark().pos.0);
         self.borrow_memory(waiting);
-        let decision = self.policy.decide(&View {
+        let mut decision = self.policy.decide(&View {
             backlog_rows: self.flow.own_rows(waiting),
             arrival_rows_per_s: self.flow.rows_per_s(),
             fitting_rows: self.fitting_rows(),
             model: &self.model,
             settings: &self.batch,
         });
+        self.keep_pace(&mut decision);
+        let pace = self.pace.sentence();
         self.shared.report(self.number, |report| {
             let status = &mut report.status;
+            status.pace = pace;
             status.batch_rows = decision.rows;
             status.linger_ms = decision.linger.as_secs_f64() * 1e3;
             status.reason.clone_from(&decision.reason);
@@ -327,12 +346,16 @@ impl Lane {
     }
 
     /// Publishes what `status` shows.
-    pub(super) fn report(&self) {
+    pub(super) fn report(&mut self) {
         let schema = &self.encoder.schema;
+        if std::mem::replace(&mut self.tables_noted, schema.generation()) != schema.generation() {
+            self.shared.wal.note_tables(self.number, schema.tables());
+        }
         self.shared.report(self.number, |report| {
             report.status.lane = self.number;
             report.status.fixed_ms = self.model.fixed_s() * 1e3;
             report.status.per_row_us = self.model.per_row_s() * 1e6;
+            report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             self.breaker.word().clone_into(&mut report.status.breaker);
             report.warnings = schema.warnings().map(str::to_owned).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();

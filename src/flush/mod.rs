@@ -1,10 +1,13 @@
 //! From the ring to QuestDB: lanes, the batcher's model and policy, the breaker, isolation of bad rows, quarantine.
 //!
-//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `isolate`, `flow`, `course`, `late`); `lane` is the thread around
+//! [`Flusher`] is the handle. Decisions are pure (`model`, `policy`, `breaker`, `trouble`, `time_limit`, `apply_lag`, `isolate`, `flow`, `course`,
+//! `late`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
 mod answer;
+pub mod apply_lag;
 mod batching;
+mod brake;
 pub mod breaker;
 mod course;
 mod encode;
@@ -24,7 +27,10 @@ mod shared;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod time_limit;
+pub mod trouble;
 mod vigil;
+pub mod wal_watch;
 
 use std::{
     io,
@@ -46,12 +52,15 @@ use self::{
     model::Model,
     requeue::Requeue,
     sender::Sender,
-    shared::Shared,
+    shared::{Health, Shared},
+    time_limit::TimeLimit,
+    wal_watch::Watch,
 };
 pub use self::{
     encode::AllowNarrow,
     quarantine::Quarantine,
     status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
+    wal_watch::{WalStatus, WalTableStatus},
 };
 use crate::{
     clock::SharedClock,
@@ -156,6 +165,10 @@ impl Flusher {
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
         }
+        let heartbeat = context.heartbeats.register("wal-watch");
+        let watch = Watch::new(&shared, &context.ring, &sql, &context.clock, heartbeat);
+        // It may be waiting for an answer when the lanes have ended; it has nothing to finish.
+        thread::Builder::new().name("wal-watch".into()).spawn(move || watch.run()).map_err(StartError::Thread)?;
         let FlushContext { ring, clock, .. } = context;
         let (looking, threads) = (Mutex::new(()), Mutex::new(threads));
         Ok(Self { shared, ring, quarantine, exceptions, sql, clock, run_began, looking, threads })
@@ -214,7 +227,15 @@ impl Flusher {
     /// How it goes.
     pub fn status(&self) -> FlushStatus {
         let reports = self.shared.reports();
-        let health = reports.iter().map(|report| report.health).max().unwrap_or_default();
+        let worst = reports.iter().max_by_key(|report| report.health);
+        let health = worst.map(|report| report.health).unwrap_or_default();
+        let health = if health <= Health::Slow { health.max(self.shared.wal.health()) } else { health };
+        let failures = trouble::Kind::ALL.into_iter().enumerate().map(|(number, kind)| {
+            let count = reports.iter().map(|report| report.failures[number]).sum();
+            (kind.word(), count)
+        });
+        let failures = failures.collect();
+        let advice = worst.and_then(|report| report.trouble).map(|kind| kind.advice().to_owned());
         let mut tables: Vec<_> = reports.iter().flat_map(|report| report.at_least_once.iter().cloned()).collect();
         tables.sort_unstable();
         let delivery = if tables.is_empty() {
@@ -224,9 +245,18 @@ impl Flusher {
         };
         FlushStatus {
             database: health.word().to_owned(),
-            error: reports.iter().find_map(|report| report.error.clone()),
+            error: worst
+                .and_then(|report| report.error.clone())
+                .or_else(|| reports.iter().find_map(|report| report.error.clone())),
+            advice,
+            failures,
+            wal: self.shared.wal.status(),
             delivery,
-            warnings: reports.iter().flat_map(|report| report.warnings.iter().cloned()).collect(),
+            warnings: reports
+                .iter()
+                .flat_map(|report| report.warnings.iter().cloned())
+                .chain(self.shared.wal.warnings())
+                .collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),
         }
@@ -299,12 +329,20 @@ fn lane(
         flight: None,
         barrier: None,
         breaker: Breaker::half_open(),
+        time_limit: TimeLimit::new(connection.request_timeout),
+        decided_rows: 0,
+        growth: trouble::Growth::default(),
+        journal: trouble::Journal::default(),
+        pace: apply_lag::Pace::default(),
+        throttle: apply_lag::Throttle::default(),
+        tables_noted: 0,
         model: Model::default(),
         flow: Flow::default(),
         high: marks.settled,
         rewind: false,
         // A request of an earlier life may still be executed, too.
         late: (marks.safe < marks.durable).then(|| Late::new(marks.safe, Course::all(marks.safe.pos))),
+        // Of the longest time that a request is ever given.
         grace: connection.request_timeout * late::GRACE_TIMEOUTS,
         course: Course::default(),
         replay: None,

@@ -11,7 +11,9 @@ use std::{
 use super::{
     replay::{Asked, Requests},
     status::LaneStatus,
+    trouble,
     vigil::Vigil,
+    wal_watch::Board,
 };
 use crate::{
     config::settings,
@@ -25,15 +27,23 @@ pub enum Health {
     Ok,
     /// The last flush was stored, and took long.
     Slow,
+    /// QuestDB accepts rows faster than it applies them, and is written more slowly for it.
+    Lagging,
+    /// QuestDB accepts rows of a table and no longer applies them.
+    Suspended,
     /// Nothing has been tried yet.
     #[default]
     Connecting,
+    /// A table cannot be described or changed, or the quarantine cannot be written.
+    Blocked,
     /// QuestDB answers that it cannot now.
     Overloaded,
     /// No connection, or no answer.
     Unreachable,
     /// The credentials are refused.
     Refused,
+    /// The configuration cannot work with this server.
+    Misconfigured,
 }
 
 impl Health {
@@ -42,10 +52,14 @@ impl Health {
         match self {
             Self::Ok => "ok",
             Self::Slow => "slow",
+            Self::Lagging => "lagging",
+            Self::Suspended => "suspended",
             Self::Connecting => "connecting",
+            Self::Blocked => "blocked",
             Self::Overloaded => "overloaded",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
+            Self::Misconfigured => "misconfigured",
         }
     }
 }
@@ -59,6 +73,10 @@ pub struct Report {
     pub health: Health,
     /// The last error; none after a success.
     pub error: Option<String>,
+    /// Its kind.
+    pub trouble: Option<trouble::Kind>,
+    /// Failures since start, by their kind's number.
+    pub failures: [u64; trouble::KINDS],
     /// What the operator should know, with statements that mend it.
     pub warnings: Vec<String>,
     /// Tables without deduplication.
@@ -91,6 +109,8 @@ pub struct Shared {
     kept_ns: AtomicU64,
     replays: Mutex<Requests>,
     vigil: Mutex<Vigil>,
+    /// What is known of QuestDB's write-ahead logs.
+    pub wal: Board,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +136,7 @@ impl Shared {
             kept_ns: AtomicU64::new(0),
             replays: Mutex::new(Requests::new(lanes)),
             vigil: Mutex::default(),
+            wal: Board::new(lanes),
         }
     }
 

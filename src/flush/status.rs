@@ -2,15 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wal_watch::WalStatus;
 use crate::ring::Seq;
 
 /// State of the way into QuestDB, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct FlushStatus {
-    /// One word: `connecting`, `ok`, `slow`, `unreachable`, `refused` (authentication), `overloaded`.
+    /// One word: `connecting`, `ok`, `slow`, `lagging`, `suspended`, `blocked`, `overloaded`, `unreachable`, `refused` (authentication),
+    /// `misconfigured` (docs/ARCHITECTURE.md, section "Trouble with the database").
     pub database: String,
     /// The last error, in words; none after a success.
     pub error: Option<String>,
+    /// What it means and what to do, in one line; none after a success.
+    pub advice: Option<String>,
+    /// Failures of all lanes since start, by kind.
+    pub failures: Vec<(&'static str, u64)>,
+    /// How far QuestDB is with applying what it has accepted.
+    pub wal: WalStatus,
     /// `exactly-once`, or `at-least-once` with the tables that make it so.
     pub delivery: String,
     /// Tables that make it `at-least-once`, and rows refused for narrow keys, each with the statement that mends it.
@@ -46,6 +54,10 @@ pub struct LaneStatus {
     pub flushes: u64,
     /// See `flushes`.
     pub failures: u64,
+    /// Time the next request is given, in milliseconds, its bytes (at 100 KiB/s) apart.
+    pub timeout_ms: f64,
+    /// Why it writes slower than it could; none at full speed.
+    pub pace: Option<String>,
     /// Rows sent since start, resent ones included.
     pub rows_sent: u64,
     /// Times the cursor was rewound since start.

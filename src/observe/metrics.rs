@@ -4,6 +4,8 @@
 mod classic;
 mod page;
 
+mod trouble;
+
 use std::fmt;
 
 use prometheus_client::{
@@ -52,6 +54,7 @@ impl Collector for Snapshot {
         forecast(&mut page, &self.0)?;
         flush(&mut page, &self.0)?;
         lanes(&mut page, &self.0)?;
+        trouble::trouble(&mut page, &self.0)?;
         latest(&mut page, &self.0)
     }
 }
@@ -196,7 +199,7 @@ fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let up = matches!(status.flush.database.as_str(), "ok" | "slow");
+    let up = matches!(status.flush.database.as_str(), "ok" | "slow" | "lagging" | "suspended");
     page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
     let quarantine = &status.flush.quarantine;
     page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;

@@ -83,14 +83,12 @@ fn read_secret(key: &'static str, path: Option<&Path>) -> Result<Option<String>,
 /// A described connection: nothing is open yet.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The questdb-rs configuration string, without secrets.
+    /// The questdb-rs configuration string, without secrets and without `request_timeout`.
     pub conf: String,
     /// `http://host:port` or `https://host:port`.
     pub base_url: String,
     /// Time for one request.
     pub request_timeout: Duration,
-    /// Whether `conf` sets the timeout itself.
-    pub timeout_in_conf: bool,
     /// PEM file of certificates to trust (`tls_roots`); the built-in ones when absent.
     pub tls_roots: Option<PathBuf>,
     /// User name of basic authentication.
@@ -121,9 +119,8 @@ impl Connection {
         Ok(Self {
             base_url: format!("{}://{addr}", conf.service()),
             request_timeout: millis.map_or(DEFAULT_REQUEST_TIMEOUT, Duration::from_millis),
-            timeout_in_conf: millis.is_some(),
             tls_roots: conf.get("tls_roots").map(PathBuf::from),
-            conf: settings.conf.clone(),
+            conf: without_timeout(&conf),
             username: settings.username.clone(),
             secrets,
         })
@@ -144,6 +141,14 @@ impl Connection {
     }
 }
 
+/// The configuration string again, but for `request_timeout`: that is set anew now and then, which the client refuses where the string sets it.
+fn without_timeout(conf: &questdb_confstr::ConfStr) -> String {
+    let mut params: Vec<_> = conf.params().iter().filter(|(key, _)| *key != "request_timeout").collect();
+    params.sort_unstable();
+    let params: Vec<_> = params.iter().map(|(key, value)| format!("{key}={};", value.replace(';', ";;"))).collect();
+    format!("{}::{}", conf.service(), params.concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +163,9 @@ mod tests {
         assert_eq!(connection.base_url, "https://db.example:9000");
         assert_eq!(connection.address(), "db.example:9000");
         assert_eq!(connection.request_timeout, Duration::from_millis(250));
+        assert_eq!(connection.conf, "https::addr=db.example;");
+        let escaped = describe("http::addr=h:1;user_agent=a;;b;request_timeout=9;").unwrap();
+        assert_eq!(escaped.conf, "http::addr=h:1;user_agent=a;;b;");
         assert_eq!(describe("http::addr=[::1]:9001;").unwrap().base_url, "http://[::1]:9001");
         for bad in ["tcp::addr=x:1;", "http::", "http", "http::addr=a:1;request_timeout=soon;"] {
             assert!(describe(bad).is_err(), "{bad}");

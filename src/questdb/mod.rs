@@ -7,6 +7,7 @@ pub mod present;
 pub mod schema;
 pub mod sql;
 pub mod statement;
+pub mod wal;
 pub mod writer;
 
 pub use connection::{Connection, ConnectionError, Secrets};

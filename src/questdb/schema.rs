@@ -121,6 +121,11 @@ impl Schema {
         self.tables.get(table)?.shapes.get(&shape)
     }
 
+    /// Tables whose rows are dealt with.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
+    }
+
     /// A number that changes whenever a verdict may no longer hold.
     pub fn generation(&self) -> u64 {
         self.generation

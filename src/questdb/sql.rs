@@ -193,7 +193,16 @@ impl Sql {
 
     /// Runs one statement and waits for its answer, at most the connection's request timeout.
     pub fn query(&self, statement: &str) -> Result<Table, SqlError> {
+        self.query_within(statement, None)
+    }
+
+    /// The same with a shorter time.
+    pub fn query_within(&self, statement: &str, within: Option<Duration>) -> Result<Table, SqlError> {
         let mut request = self.agent.get(format!("{}/exec", self.connection.base_url)).query("query", statement);
+        if let Some(within) = within {
+            let within = within.min(self.connection.request_timeout);
+            request = request.config().timeout_global(Some(within)).build();
+        }
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
@@ -206,6 +215,7 @@ impl Sql {
                 Ok(Table { columns: answer.columns.into_iter().map(|c| c.name).collect(), rows: answer.dataset })
             }
             401 | 403 => Err(SqlError::Auth),
+            429 => Err(SqlError::Overloaded(status)),
             400..=499 => match serde_json::from_slice::<Refusal>(&body) {
                 Ok(refusal) => {
                     Err(SqlError::Refused { message: cut(&refusal.error).to_owned(), position: refusal.position })

@@ -97,6 +97,33 @@ pub fn wal_state(table: &str) -> String {
     )
 }
 
+/// The write-ahead logs of these tables (names in lower case): name, `suspended`, applied and committed transaction, error and its message,
+/// memory pressure, rows that wait to be applied.
+pub fn wal_tables(names: &[String]) -> String {
+    format!(
+        "SELECT w.name, w.suspended, w.writerTxn, w.sequencerTxn, w.errorTag, w.errorMessage, w.memoryPressure, \
+         t.wal_pending_row_count FROM wal_tables() w JOIN tables() t ON t.table_name = w.name WHERE lower(w.name) IN ({})",
+        literals(names)
+    )
+}
+
+/// The same of versions that tell less.
+pub fn wal_tables_of_old(names: &[String]) -> String {
+    format!(
+        "SELECT name, suspended, writerTxn, sequencerTxn FROM wal_tables() WHERE lower(name) IN ({})",
+        literals(names)
+    )
+}
+
+fn literals(names: &[String]) -> String {
+    names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(",")
+}
+
+/// What has QuestDB apply a table's write-ahead log again.
+pub fn resume_wal(table: &str) -> String {
+    format!("ALTER TABLE {} RESUME WAL", identifier(table))
+}
+
 /// Time and symbols of a table's rows at certain times (literals, each a moment to the microsecond), where symbols have one of the
 /// values listed (literals).
 pub fn rows_at(

@@ -53,30 +53,50 @@ pub enum WriteError {
 pub struct Writer {
     connection: Arc<Connection>,
     sender: Option<Sender>,
+    /// Time for a request, its bytes apart.
+    request_timeout: Duration,
 }
 
 impl Writer {
     /// A writer that is not connected yet.
     pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, sender: None }
+        let request_timeout = connection.request_timeout;
+        Self { connection, sender: None, request_timeout }
+    }
+
+    /// Sets the time for the requests to come, at most the connection's; true when that took a new connection.
+    ///
+    /// The client has its time built in. What it has found out about the server is handed on, so that nothing is asked anew.
+    pub fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError> {
+        let timeout = timeout.min(self.connection.request_timeout);
+        if timeout == self.request_timeout {
+            return Ok(false);
+        }
+        self.request_timeout = timeout;
+        let Some(version) = self.sender.as_ref().map(Sender::protocol_version) else { return Ok(false) };
+        self.sender = Some(self.build(Some(version)).map_err(|e| classify(&e))?);
+        Ok(true)
     }
 
     /// Connects unless connected already: asks the server for its protocol version.
     pub fn connect(&mut self) -> Result<(), WriteError> {
         if self.sender.is_none() {
-            self.sender = Some(self.build().map_err(|e| classify(&e))?);
+            self.sender = Some(self.build(None).map_err(|e| classify(&e))?);
         }
         Ok(())
     }
 
-    fn build(&self) -> Result<Sender, Error> {
+    /// Without a version the server is asked for it.
+    fn build(&self, version: Option<ProtocolVersion>) -> Result<Sender, Error> {
         let connection = &self.connection;
-        let mut builder = SenderBuilder::from_conf(&connection.conf)?;
+        let mut builder = SenderBuilder::from_conf(&connection.conf)?.request_timeout(self.request_timeout)?;
         if !connection.conf.contains("retry_timeout") {
             builder = builder.retry_timeout(Duration::ZERO)?;
         }
-        if !connection.timeout_in_conf {
-            builder = builder.request_timeout(connection.request_timeout)?;
+        if let Some(version) = version
+            && !connection.conf.contains("protocol_version")
+        {
+            builder = builder.protocol_version(version)?;
         }
         if let (Some(username), Some(password)) = (&connection.username, &connection.secrets.password) {
             builder = builder.username(username)?.password(password)?;

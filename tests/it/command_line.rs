@@ -111,6 +111,8 @@ fn a_wrong_database_password_is_found_by_check_and_told_by_a_running_daemon() {
         daemon.database()["database"].clone()
     });
     assert_eq!(daemon.ledger("quarantined"), 0, "a wrong password is no fault of the rows");
+    let advice = daemon.database()["advice"].to_string();
+    assert!(advice.contains("password_file"), "{advice}");
     std::fs::write(&password, "right\n").expect("password file");
     assert_eq!(daemon.stop().code(), Some(0));
     daemon.restart();

@@ -22,4 +22,5 @@ mod rubbish;
 mod systemd;
 mod terminal;
 mod throughput;
+mod trouble;
 mod verify;

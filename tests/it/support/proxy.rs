@@ -25,6 +25,10 @@ pub enum Fate {
     Hold,
     /// The same, and the client is told that nothing was heard of the server (504).
     HoldAndTell,
+    /// It is passed on after so long.
+    Late(Duration),
+    /// It is refused with this status in place of the server.
+    Refuse(u16),
     /// It is passed on, and the client hears nothing.
     Swallow,
     /// It is passed on, and the client's connection is cut in place of the answer.
@@ -87,6 +91,11 @@ impl Proxy {
         self.state().usual = Some(fate);
     }
 
+    /// Ends [`Self::usually`].
+    pub fn pass_all(&self) {
+        self.state().usual = None;
+    }
+
     /// Requests kept.
     pub fn held(&self) -> usize {
         self.state().held.len()
@@ -136,7 +145,10 @@ fn serve(client: TcpStream, server: u16, state: &Mutex<State>) -> Option<()> {
         let request = read_message(&mut from_client)?;
         let fate = decide(&request, state);
         match fate {
-            Fate::Pass => {
+            Fate::Pass | Fate::Late(_) => {
+                if let Fate::Late(time) = fate {
+                    thread::sleep(time);
+                }
                 if connection.is_none() {
                     let stream = connect(server).ok()?;
                     connection = Some((stream.try_clone().ok()?, BufReader::new(stream)));
@@ -154,6 +166,10 @@ fn serve(client: TcpStream, server: u16, state: &Mutex<State>) -> Option<()> {
                 lock(state).held.push(request);
                 let text = "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 return to_client.write_all(text.as_bytes()).ok();
+            }
+            Fate::Refuse(status) => {
+                let text = format!("HTTP/1.1 {status} Refused\r\nContent-Length: 0\r\n\r\n");
+                to_client.write_all(text.as_bytes()).ok()?;
             }
             Fate::Swallow | Fate::Lose => {
                 let mut to_server = connect(server).ok()?;

@@ -25,6 +25,8 @@ pub struct QuestDb {
     /// HTTP port on the loopback.
     pub port: u16,
     login: Option<(String, String)>,
+    /// Added to the environment of the next start.
+    pub environment: Vec<(String, String)>,
     running: Option<Guarded>,
 }
 
@@ -43,9 +45,17 @@ impl QuestDb {
         server
     }
 
+    /// A new server with settings of its own, given as environment variables (`QDB_…`).
+    pub fn with_settings(settings: &[(&str, &str)]) -> Self {
+        let mut server = Self::prepared(None);
+        server.environment = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        server.restart();
+        server
+    }
+
     /// Everything in place for a server, not yet started.
     pub fn prepared(login: Option<(String, String)>) -> Self {
-        Self { dir: scratch("questdb"), port: free_port(), login, running: None }
+        Self { dir: scratch("questdb"), port: free_port(), login, environment: Vec::new(), running: None }
     }
 
     /// The server for tests that only need tables of their own; it is never stopped.
@@ -72,6 +82,7 @@ impl QuestDb {
         assert!(jar.exists(), "QuestDB is missing: run tests/tools/install-deps test");
         let java = which("java");
         let (dir, port, login) = (self.dir.clone(), self.port, self.login.clone());
+        let environment = self.environment.clone();
         self.running = Some(Guarded::spawn(&java, &self.dir.join("log"), |command| {
             command
                 .args(["-Xms64m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"])
@@ -83,7 +94,8 @@ impl QuestDb {
                 .env("QDB_HTTP_MIN_ENABLED", "false")
                 .env("QDB_PG_ENABLED", "false")
                 .env("QDB_LINE_TCP_ENABLED", "false")
-                .env("QDB_TELEMETRY_ENABLED", "false");
+                .env("QDB_TELEMETRY_ENABLED", "false")
+                .envs(environment);
             if let Some((user, password)) = login {
                 command.env("QDB_HTTP_USER", user).env("QDB_HTTP_PASSWORD", password);
             }

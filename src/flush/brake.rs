@@ -1,0 +1,61 @@
+//! What a lane learns from an answer about its limits, and how it keeps to the pace that QuestDB's apply lag allows.
+
+use std::time::Duration;
+
+use super::{
+    lane::{Lane, SLACK},
+    policy::Decision,
+};
+
+/// The model foretells nothing worth comparing with before so many flushes.
+const LEAST_MEASUREMENTS: u64 = 20;
+/// Spread of the time of a flush, as a share of what is foretold.
+const SPREAD: f64 = 0.5;
+/// Longest rest without looking whether something else is asked for.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+impl Lane {
+    /// Takes in how long a request took; true when the latency grows beyond what was foretold.
+    pub(super) fn learn(&mut self, rows: usize, took: Duration) -> bool {
+        // The first request of a connection or to a changed table pays for more than its rows.
+        if std::mem::take(&mut self.unusual) {
+            return false;
+        }
+        let expected = self.model.predict(rows);
+        let is_known = self.model.measurements() >= LEAST_MEASUREMENTS;
+        self.model.observe(rows, took);
+        let largest = self.model.predict(rows.max(self.decided_rows.min(self.fitting_rows())));
+        let now = self.encoder.clock.since_boot();
+        self.time_limit.answered(now, took, largest, largest.mul_f64(SPREAD));
+        is_known && self.growth.observe(took, expected)
+    }
+
+    /// Tells the journal of the end of trouble that it was told of.
+    pub(super) fn note_recovery(&mut self) {
+        if let Some((failures, lasted)) = self.journal.succeeded(self.encoder.clock.since_boot()) {
+            tracing::info!(lane = self.number, failures, lasted_s = lasted.as_secs(), "flushing works again");
+        }
+    }
+
+    /// Changes a decision to what QuestDB's apply lag allows now.
+    pub(super) fn keep_pace(&mut self, decision: &mut Decision) {
+        self.pace = self.shared.wal.pace(self.number);
+        let longest = if self.batch.max_linger.is_zero() { decision.linger } else { self.batch.max_linger };
+        decision.linger = self.pace.linger(decision.linger, longest);
+        decision.rows = self.pace.rows(decision.rows);
+        self.decided_rows = decision.rows;
+    }
+
+    /// Waits until the next request may go at that pace. A stop does not wait.
+    pub(super) fn hold_back(&mut self) {
+        loop {
+            self.pace = self.shared.wal.pace(self.number);
+            let wait = self.throttle.wait(self.encoder.clock.since_boot(), self.pace).min(LONGEST_REST);
+            if wait.is_zero() || self.shared.stopping().is_some() {
+                return;
+            }
+            self.heartbeat.waiting("QuestDB to apply what it has accepted", Some(wait + SLACK));
+            self.shared.rest(wait);
+        }
+    }
+}
