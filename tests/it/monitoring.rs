@@ -17,17 +17,12 @@ use crate::support::{
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Metrics without a sample while there is nothing to tell: the forecast's, which `forecast.rs` looks at, and those of tables that QuestDB
-/// has not been asked about yet.
-const NOT_ALWAYS: [&str; 4] = [
-    "forebay_ring_full_in_seconds",
-    "forebay_ring_drained_in_seconds",
-    "forebay_ring_outage_covered_seconds",
-    "forebay_wal_",
-];
+/// Metrics without a sample while there is nothing to tell: the forecast's, which `forecast.rs` looks at.
+const NOT_ALWAYS: [&str; 3] =
+    ["forebay_ring_full_in_seconds", "forebay_ring_drained_in_seconds", "forebay_ring_outage_covered_seconds"];
 
 fn is_always(name: &str) -> bool {
-    !NOT_ALWAYS.iter().any(|start| name.starts_with(start))
+    !NOT_ALWAYS.contains(&name)
 }
 
 fn file(path: &str) -> PathBuf {

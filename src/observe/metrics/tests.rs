@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::settings::{Durability, OnFull},
-    flush::LaneStatus,
+    flush::{LaneStatus, WalTableStatus},
     observe::{
         forecast::Forecast,
         histogram::{Distribution, Quantiles},
@@ -87,7 +87,10 @@ fn full() -> Status {
         sources: vec![SourceStatus { name: "a".into(), ..SourceStatus::default() }],
         ..Status::default()
     };
-    status.flush.lanes = vec![LaneStatus::default()];
+    status.flush.lanes = vec![LaneStatus { breaker: "closed".into(), ..LaneStatus::default() }];
+    status.flush.failures = vec![("overloaded", 0)];
+    status.flush.wal.tables =
+        vec![WalTableStatus { table: "a".into(), pending_rows: Some(0), ..WalTableStatus::default() }];
     status
 }
 
