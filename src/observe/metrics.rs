@@ -217,15 +217,11 @@ fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled("batch_linger_seconds", "Longest a row waits for company now", &of(|lane| lane.linger_ms / 1e3))?;
     page.labelled("flush_latency_seconds", "Time the last flush took", &of(|lane| lane.last_ms / 1e3))?;
     page.labelled(
-        "flush_model_fixed_seconds",
-        "The model's cost of a flush, whatever its rows",
+        "model_fixed_seconds",
+        "Fitted cost of a flush apart from its rows",
         &of(|lane| lane.fixed_ms / 1e3),
     )?;
-    page.labelled(
-        "flush_model_row_seconds",
-        "The model's cost of one more row in a flush",
-        &of(|lane| lane.per_row_us / 1e6),
-    )?;
+    page.labelled("model_row_seconds", "Fitted cost of each row of a flush", &of(|lane| lane.per_row_us / 1e6))?;
     page.labelled(
         "flush_breaker_open",
         "1 while the lane has stopped sending",

@@ -94,11 +94,11 @@ fn why(lane: &Document<'_>) -> Paragraph<'static> {
     if let Some(pace) = lane.sentence("/pace") {
         let _ = write!(text, "; slowed down: {pace}");
     }
-    if let Some(spread) = lane.known("/spread_ms") {
-        let _ = write!(text, "; flushes spread by {}", span(spread));
+    if let Some(spread) = lane.known("/spread") {
+        let _ = write!(text, "; flushes spread by {:.0} %", spread * 100.0);
     }
-    if let Some(error) = lane.known("/prediction_error") {
-        let _ = write!(text, "; foretold to within {:.0} %", error * 100.0);
+    if let Some(error) = lane.known("/last_error") {
+        let _ = write!(text, ", the last was off by {:.0} %", error.abs() * 100.0);
     }
     Paragraph::new(text).wrap(Wrap { trim: true })
 }

@@ -24,7 +24,7 @@ fn status() -> Value {
                 {
                     "lane": 0, "batch_rows": 5_000, "linger_ms": 12.0, "reason": "backlog: as large as still pays",
                     "fixed_ms": 1.5, "per_row_us": 0.7, "breaker": "closed", "last_rows": 4_321, "last_ms": 8.0, "flushes": 99,
-                    "prediction_error": 0.12, "spread_ms": 0.5,
+                    "last_error": -0.12, "spread": 0.05,
                 },
                 { "lane": 1, "breaker": "open", "reason": "the breaker is open", "failures": 4 },
             ],
@@ -75,7 +75,7 @@ fn a_wide_screen_shows_everything() {
             "acknowledged once durable; 1,234,567 commits, p50 300 µs, p99 2 ms",
             "bytes waiting",
             "0    5,000     12 ms     4,321     8 ms       1.5 ms     700 µs     99          0       closed",
-            "lane 0: backlog: as large as still pays; flushes spread by 500 µs; foretold to within 12 %",
+            "lane 0: backlog: as large as still pays; flushes spread by 5 %, the last was off by 12 %",
             " Liveliest of 1,000 series ",
             "sensors device=dev-1",
             "temperature=21.5",
