@@ -4,10 +4,11 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 CARGO      ?= cargo
 TOOLS      := tests/tools
-# make bench: rounds of each contender, messages a round, rows of the backlog.
+# make bench: rounds of each contender, messages a round, rows of the backlog and rounds of its drain.
 ROUNDS     ?= 5
 MESSAGES   ?= 200000
-BACKLOG    ?= 1000000
+BACKLOG    ?= 5000000
+DRAINS     ?= 2
 # make bench-wear: seconds a measurement.
 WEAR_SECONDS ?= 20
 
@@ -52,12 +53,13 @@ it:                  ## Runs the tests against real servers; TEST=name picks som
 	@$(TOOLS)/install-deps test
 	$(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
 
-bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES and BACKLOG adjust it.
+bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES, BACKLOG and DRAINS adjust it.
 	@$(TOOLS)/install-deps demo
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ring
 	$(CARGO) bench --locked --bench speed
-	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES) --backlog $(BACKLOG)
+	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES)
+	$(CARGO) bench --locked --bench drain -- --backlog $(BACKLOG) --rounds $(DRAINS)
 
 bench-wear:          ## Measures what reaches the disk, by the device's counters (as root: on a loop device of its own); WEAR_SECONDS adjusts it.
 	@$(TOOLS)/install-deps demo

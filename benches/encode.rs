@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
-    entry::{Rows, ValueRef, encode_rows},
+    entry::{RawRows, Rows, ValueRef, encode_rows},
     point::{Row, Timestamp, Value},
     questdb::RowBuffer,
 };
@@ -74,9 +74,8 @@ fn encode(c: &mut Criterion) {
             b.iter(|| {
                 buffer.clear(usize::MAX);
                 for _ in 0..RECORDS {
-                    let rows = Rows::decode(black_box(&body)).expect("rows");
-                    let table = rows.table;
-                    assert!(buffer.add_all(table, rows.map(Result::ok)));
+                    let rows = RawRows::decode(black_box(&body)).expect("rows");
+                    assert!(buffer.add_all("sensors", rows, |_| true));
                 }
             });
         });

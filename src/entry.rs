@@ -2,7 +2,11 @@
 //!
 //! The bytes are described in docs/ring-format.md, section "Bodies". Integers are little-endian.
 
+mod raw;
+
 use thiserror::Error;
+
+pub use raw::{RawRow, RawRows};
 
 use crate::point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
 
@@ -356,8 +360,12 @@ impl<'a> Cursor<'a> {
 
     fn field(&mut self) -> Result<(&'a str, ValueRef<'a>), EntryError> {
         let name = self.name()?;
+        Ok((name, self.value()?))
+    }
+
+    fn value(&mut self) -> Result<ValueRef<'a>, EntryError> {
         let at = self.at;
-        let value = match self.u8("field type")? {
+        Ok(match self.u8("field type")? {
             TYPE_BOOL => ValueRef::Bool(self.u8("boolean")? != 0),
             TYPE_LONG => ValueRef::Long(i64::from_le_bytes(self.array("integer")?)),
             TYPE_DOUBLE => ValueRef::Double(f64::from_le_bytes(self.array("float")?)),
@@ -366,8 +374,7 @@ impl<'a> Cursor<'a> {
                 ValueRef::Text(self.text(len as usize, "string")?)
             }
             _ => return Err(EntryError { at, what: "a known field type" }),
-        };
-        Ok((name, value))
+        })
     }
 }
 
@@ -386,7 +393,7 @@ mod tests {
         ]
     }
 
-    fn row() -> impl Strategy<Value = Row> {
+    pub(super) fn row() -> impl Strategy<Value = Row> {
         (
             any::<i64>(),
             any::<bool>(),

@@ -2,7 +2,6 @@
 
 use std::{
     ops::Range,
-    path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,15 +15,15 @@ use serde_json::Value as Json;
 
 use crate::{
     Plan,
-    sample::{self, Watch},
-    support::{
-        Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, eventually, eventually_some, process::Guarded, scratch,
-        unique,
+    common::{
+        role::Role,
+        sample::{self, Watch},
     },
+    support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, eventually, unique},
 };
 
 /// Devices that publish.
-pub const DEVICES: u64 = 200;
+const DEVICES: u64 = 200;
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Who is measured.
@@ -120,48 +119,11 @@ pub fn run(contender: Contender, qos: u8, plan: &Plan, broker: &Mosquitto, quest
 }
 
 /// The table as forebay creates it.
-pub fn create_table(questdb: &QuestDb, table: &str) {
+fn create_table(questdb: &QuestDb, table: &str) {
     questdb.sql(&format!(
         "CREATE TABLE '{table}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, seq LONG, temperature DOUBLE, \
          humidity DOUBLE, ok BOOLEAN) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
     ));
-}
-
-/// A role's process and what it prints.
-pub struct Role {
-    /// The process.
-    pub process: Guarded,
-    output: PathBuf,
-}
-
-impl Role {
-    /// Starts `role ARGUMENTS` and waits until it is ready.
-    pub fn start(arguments: &[String]) -> Self {
-        let output = scratch("role").join("output");
-        let program = std::env::current_exe().expect("this program");
-        let process = Guarded::spawn(&program, &output, |command| {
-            command.arg("role").args(arguments);
-        });
-        let mut role = Self { process, output };
-        eventually(Duration::from_mins(1), "a role is ready", || role.printed().contains("ready"));
-        role
-    }
-
-    fn printed(&mut self) -> String {
-        if let Some(status) = self.process.ended() {
-            panic!("a role ended with {status}: {}", self.process.log_tail());
-        }
-        std::fs::read_to_string(&self.output).unwrap_or_default()
-    }
-
-    /// Its result, once it is done.
-    pub fn result(&mut self) -> Json {
-        eventually_some(LIMIT, "a role is done", || {
-            let printed = self.printed();
-            let line = printed.lines().find(|line| line.starts_with('{'))?;
-            serde_json::from_str(line).ok()
-        })
-    }
 }
 
 fn run_role(
@@ -202,7 +164,7 @@ fn run_role(
         messages: handled,
         per_second: handled as f64 / elapsed.as_secs_f64(),
         cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / handled as f64,
-        anonymous_bytes: watch.finish(),
+        anonymous_bytes: watch.finish().peak(),
         written_per_message: (sample::written(pid) - written) as f64 / handled as f64,
         record_per_message: 0.0,
         ring_per_message: 0.0,
@@ -211,7 +173,7 @@ fn run_role(
 }
 
 /// A daemon with its defaults: durability `commit`, a ring of 256 MiB.
-pub fn daemon(readings: &Readings, broker: &Mosquitto, questdb: &QuestDb, qos: u8, ring: &str) -> DaemonBuilder {
+fn daemon(readings: &Readings, broker: &Mosquitto, questdb: &QuestDb, qos: u8, ring: &str) -> DaemonBuilder {
     DaemonBuilder::new()
         .servers(broker, questdb)
         .source(readings)
@@ -242,7 +204,7 @@ fn run_forebay(
         messages: handled,
         per_second: handled as f64 / (end - start).as_secs_f64(),
         cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / handled as f64,
-        anonymous_bytes: watch.finish(),
+        anonymous_bytes: watch.finish().peak(),
         written_per_message: (sample::written(pid) - written) as f64 / handled as f64,
         record_per_message: mean_record(readings, messages.len() as u64),
         ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / handled as f64,
@@ -316,7 +278,7 @@ pub fn run_paced(plan: &Plan, broker: &Mosquitto, questdb: &QuestDb) -> Run {
         messages,
         per_second: messages as f64 / (end - start).as_secs_f64(),
         cpu_us: sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / messages as f64,
-        anonymous_bytes: watch.finish(),
+        anonymous_bytes: watch.finish().peak(),
         written_per_message: (sample::written(pid) - written) as f64 / messages as f64,
         record_per_message: mean_record(&readings, messages),
         ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / messages as f64,

@@ -4,10 +4,11 @@
 //! and bytes written are the kernel's figures for it alone. Rounds are interleaved; medians are shown.
 
 mod contenders;
-mod drain;
 mod report;
 mod roles;
-mod sample;
+
+#[path = "../common/mod.rs"]
+mod common;
 
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
@@ -21,7 +22,6 @@ use support::{Mosquitto, QuestDb};
 pub struct Plan {
     rounds: usize,
     messages: u64,
-    backlog: u64,
     pace: u64,
     only: Option<String>,
 }
@@ -36,12 +36,12 @@ fn main() -> ExitCode {
         Ok(plan) => plan,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: e2e [--rounds N] [--messages N] [--backlog ROWS] [--pace MESSAGES_PER_SECOND] [--only reader|naive|forebay]"
+                "{why}\nusage: e2e [--rounds N] [--messages N] [--pace MESSAGES_PER_SECOND] [--only reader|naive|forebay]"
             );
             return ExitCode::from(2);
         }
     };
-    let (broker, mut questdb) = (Mosquitto::start(), QuestDb::start());
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
     let mut results = report::Results::default();
     for round in 1..=plan.rounds {
         for qos in [0, 1] {
@@ -54,9 +54,6 @@ fn main() -> ExitCode {
     }
     if plan.takes(contenders::Contender::Forebay.name()) {
         results.paced = Some(contenders::run_paced(&plan, &broker, &questdb));
-    }
-    if plan.backlog > 0 {
-        results.drain = Some(drain::measure(plan.backlog, &broker, &mut questdb));
     }
     results.print(&plan);
     results.write_json(&plan);
@@ -71,7 +68,7 @@ impl Plan {
 }
 
 fn plan(arguments: &[String]) -> Result<Plan, String> {
-    let mut plan = Plan { rounds: 5, messages: 200_000, backlog: 1_000_000, pace: 2_000, only: None };
+    let mut plan = Plan { rounds: 5, messages: 200_000, pace: 2_000, only: None };
     let mut rest = arguments.iter().filter(|argument| *argument != "--bench");
     while let Some(name) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -83,7 +80,6 @@ fn plan(arguments: &[String]) -> Result<Plan, String> {
         match name.as_str() {
             "--rounds" => plan.rounds = number.max(1) as usize,
             "--messages" => plan.messages = number.max(1),
-            "--backlog" => plan.backlog = number,
             "--pace" => plan.pace = number.max(1),
             other => return Err(format!("{other} is unknown")),
         }

@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::{
     Plan,
     contenders::{ALL, Contender, Run},
-    drain::Drain,
 };
 
 /// Everything that was measured.
@@ -17,8 +16,6 @@ pub struct Results {
     pub runs: Vec<Run>,
     /// forebay at a modest rate.
     pub paced: Option<Run>,
-    /// The backlog.
-    pub drain: Option<Drain>,
 }
 
 /// Median of some figures; 0 of none.
@@ -94,16 +91,6 @@ impl Results {
                 paced.cpu_us
             );
         }
-        if let Some(drain) = &self.drain {
-            print!(
-                "backlog of {} rows, one a message: forebay {:.0} rows/s; bare loop",
-                drain.rows, drain.forebay_per_second
-            );
-            for (batch, rate) in &drain.bare_per_second {
-                print!(" {rate:.0} rows/s by {batch},");
-            }
-            println!(" ratio {:.2}", drain.ratio());
-        }
     }
 
     /// Writes every run to `target/bench/e2e.json`.
@@ -114,13 +101,11 @@ impl Results {
             "rounds": plan.rounds,
             "runs": self.runs,
             "paced": self.paced,
-            "drain": self.drain,
             "qos1": {
                 "to_reader": self.ratio(Contender::Reader, 1),
                 "to_naive": self.ratio(Contender::Naive, 1),
                 "written_times": self.of(Contender::Forebay, 1, Run::written_times),
             },
-            "drain_ratio": self.drain.as_ref().map(Drain::ratio),
         });
         let directory = file.parent().expect("a directory");
         let written = std::fs::create_dir_all(directory)

@@ -13,8 +13,6 @@ use rumqttc::v5::{
     mqttbytes::{QoS, v5::Publish},
 };
 
-use crate::support::Readings;
-
 /// The naive program flushes after so many rows or so long.
 const NAIVE_ROWS: usize = 10_000;
 const NAIVE_LINGER: Duration = Duration::from_secs(1);
@@ -32,7 +30,6 @@ pub fn run(arguments: &[String]) {
     match text(0) {
         "reader" => reader(number(1) as u16, text(2), number(3) as u8, number(4)),
         "naive" => naive(number(1) as u16, text(2), number(3) as u8, number(4), text(5)),
-        "writer" => writer(text(1), text(2), number(3), number(4) as usize),
         other => panic!("unknown role {other}"),
     }
     loop {
@@ -40,9 +37,9 @@ pub fn run(arguments: &[String]) {
     }
 }
 
-fn done(messages: u64, seconds: f64) {
+fn done(messages: u64) {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    println!(r#"{{"messages":{messages},"seconds":{seconds},"end_us":{}}}"#, unix.as_micros());
+    println!(r#"{{"messages":{messages},"end_us":{}}}"#, unix.as_micros());
 }
 
 fn connect(port: u16, topic: &str, qos: u8) -> (AsyncClient, EventLoop) {
@@ -97,7 +94,7 @@ fn reader(port: u16, topic: &str, qos: u8, messages: u64) {
     let received = receive(port, topic, qos, messages, |publish| {
         std::hint::black_box(publish);
     });
-    done(received, 0.0);
+    done(received);
 }
 
 /// One decoded reading of the naive program.
@@ -120,7 +117,7 @@ fn naive(port: u16, topic: &str, qos: u8, messages: u64, conf: &str) {
     let received = receive(port, topic, qos, messages, |publish| rows.send(decode(publish)).expect("the flusher runs"));
     drop(rows);
     flusher.join().expect("the flusher ends in order");
-    done(received, 0.0);
+    done(received);
 }
 
 fn decode(publish: &Publish) -> Row {
@@ -178,28 +175,4 @@ fn put(buffer: &mut Buffer, table: &str, row: &Row) {
             .at(TimestampMicros::new(row.ts_ms * 1_000))
     };
     write().expect("a valid row");
-}
-
-/// The bare loop: rows that are in memory already, in the order of the backlog, built and flushed as fast as QuestDB takes
-/// them.
-fn writer(conf: &str, table: &str, rows: u64, batch: usize) {
-    let readings = Readings::new(table, 200);
-    let rows: Vec<Row> = (0..rows).map(|n| row_of(&readings, n)).collect();
-    let mut sender = Sender::from_conf(conf).expect("QuestDB is there");
-    let mut buffer = sender.new_buffer();
-    println!("ready");
-    let start = Instant::now();
-    for chunk in rows.chunks(batch) {
-        for row in chunk {
-            put(&mut buffer, table, row);
-        }
-        sender.flush(&mut buffer).expect("QuestDB takes it");
-    }
-    done(rows.len() as u64, start.elapsed().as_secs_f64());
-}
-
-fn row_of(readings: &Readings, n: u64) -> Row {
-    let (topic, payload) = readings.reading(n);
-    let publish = Publish::new(topic, QoS::AtMostOnce, payload, None);
-    decode(&publish)
 }

@@ -1,6 +1,6 @@
 //! Settings: what there is to set, the layers they come from, and their validation.
 //!
-//! `settings` and `units` are plain data at the bottom of the crate. [`load`] stands above `decode`, whose patterns and
+//! `settings`, `share` and `units` are plain data at the bottom of the crate. [`load`] stands above `decode`, whose patterns and
 //! templates it checks.
 
 mod layers;
@@ -8,6 +8,7 @@ mod print;
 mod schema;
 pub mod secrets;
 pub mod settings;
+pub mod share;
 pub mod units;
 pub mod validate;
 

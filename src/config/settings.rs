@@ -367,32 +367,21 @@ pub struct Batch {
     pub strategy: Strategy,
     /// Most rows a batch.
     pub max_rows: usize,
-    /// Most bytes a batch (as encoded for QuestDB), and no more than [`Batch::request_limit`].
+    /// Most bytes a batch (as encoded for QuestDB), and no more than [`Batch::request_limit`]; 0 for that.
     pub max_bytes: Bytes,
     /// Longest a row waits for company.
     #[serde(with = "duration")]
     pub max_linger: Duration,
+    /// Least a row waits for company with the dynamic strategy: spares the database transactions at the price of freshness.
+    #[serde(with = "duration")]
+    pub min_linger: Duration,
     /// Flush latency the dynamic strategy holds where it can.
     #[serde(with = "duration")]
     pub target_latency: Duration,
     /// Most lanes (threads that send); a table stays in one.
     pub max_lanes: usize,
-}
-
-/// Memory for rows being encoded and sent, all lanes together.
-pub const MAX_BUFFERED: Bytes = Bytes::mib(8);
-
-impl Batch {
-    /// Bytes of a batch that no setting exceeds. Each lane has one batch in flight while it fills another; half of
-    /// [`MAX_BUFFERED`] is shared out among the lanes, and the other half is lent to one lane at a time.
-    pub fn request_limit(&self) -> Bytes {
-        Bytes(self.own_share().0 + MAX_BUFFERED.0 / 4)
-    }
-
-    /// Bytes of a batch that a lane may always have.
-    pub fn own_share(&self) -> Bytes {
-        Bytes(MAX_BUFFERED.0 / 4 / self.max_lanes.max(1) as u64)
-    }
+    /// Memory for rows being encoded and sent, all lanes together ([`super::share`]).
+    pub max_buffered: Bytes,
 }
 
 impl Default for Batch {
@@ -400,10 +389,12 @@ impl Default for Batch {
         Self {
             strategy: Strategy::Dynamic,
             max_rows: 50_000,
-            max_bytes: Bytes::mib(3),
+            max_bytes: Bytes(0),
             max_linger: Duration::from_secs(1),
+            min_linger: Duration::ZERO,
             target_latency: Duration::from_millis(100),
             max_lanes: 2,
+            max_buffered: Bytes::mib(8),
         }
     }
 }

@@ -151,6 +151,8 @@ fn settings_that_cannot_work_are_refused() {
         ("[questdb]\nttl = \"90m\"", "questdb.ttl", "whole hours"),
         ("[questdb]\nttl = \"36h\"", "questdb.ttl", "multiple"),
         ("[batch]\nmax_rows = 0", "batch.max_rows", "1 to"),
+        ("[batch]\nmax_bytes = \"1KiB\"", "batch.max_bytes", "64KiB to 64MiB"),
+        ("[batch]\nmax_buffered = \"1MiB\"", "batch.max_buffered", "4MiB to 1GiB"),
         (
             "[batch]\nstrategy = \"hybrid\"\nmax_rows = 0\nmax_bytes = 0\nmax_linger = \"0s\"",
             "batch.max_linger",
@@ -184,7 +186,10 @@ fn what_is_probably_not_meant_is_warned_of() {
         ("[questdb]\nresend_window = \"0s\"", "questdb.resend_window"),
         ("[questdb]\nconf = \"https::addr=h:9000;tls_verify=unsafe_off;\"", "questdb.conf: tls_verify"),
         ("[control]\nlisten = \"127.0.0.1:80\"\ntoken_file = \"/t\"", "control.token_file: it has no effect"),
-        ("[batch]\nmax_lanes = 8\nmax_bytes = \"4MiB\"", "batch.max_bytes: with 8 lanes a batch has at most 2304KiB"),
+        (
+            "[batch]\nmax_lanes = 8\nmax_bytes = \"4MiB\"",
+            "batch.max_bytes: with 8 lanes a batch has at most 2272KiB: they share batch.max_buffered, which is 8MiB",
+        ),
         ("[source.b]\ntopic = \"a/{y}\"\ntable = \"b\"", "source.a takes the same topics"),
     ] {
         let text = warnings(main);

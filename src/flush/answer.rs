@@ -11,6 +11,7 @@ use super::{
     encode::EncodeError,
     lane::{Lane, SLACK},
     late::Late,
+    model::Flushed,
     policy::Outcome,
     sender::Done,
     shared::Health,
@@ -58,11 +59,12 @@ impl Lane {
         };
         self.flight = None;
         let Done { writer, buffer, result, took } = done;
+        let flushed = Flushed { rows: span.rows, bytes: buffer.bytes(), took };
         self.writer = Some(writer);
         self.give_back(buffer);
         match result {
             Ok(()) => {
-                self.stored(span.rows, took);
+                self.stored(flushed);
                 self.settle(span)
             }
             Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => self.isolate(span, &message),
@@ -96,9 +98,10 @@ impl Lane {
     }
 
     /// Takes note of a stored flush.
-    pub(super) fn stored(&mut self, rows: usize, took: Duration) {
-        let grown = self.learn(rows, took);
-        self.policy.observe(if grown { Kind::GrowingLatency.answer().outcome } else { Outcome::Stored });
+    pub(super) fn stored(&mut self, flush: Flushed) {
+        let Flushed { rows, took, .. } = flush;
+        let grown = self.learn(flush);
+        self.policy.observe(if grown { Kind::GrowingLatency.outcome(rows) } else { Outcome::Stored { rows } });
         self.breaker.succeeded();
         self.note_recovery();
         if let Some(late) = &mut self.late {
@@ -121,12 +124,15 @@ impl Lane {
     pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
         // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
         self.high = self.high.max(span.end);
+        self.sent_ages.record(self.encoder.clock.now(), &self.shared.ages);
         self.shared.report(self.number, |report| report.sent_upto = self.high.pos);
         if let Err(error) = self.encoder.count_set_aside() {
             self.reader.seek(span.start);
             return Err(error.into());
         }
-        self.encoder.ring.lane_done(self.number, span.end);
+        // Counting waits until the next request is on its way ([`Lane::cycle`]).
+        self.encoder.ring.note_done(self.number, span.end);
+        self.to_count = Some(span.end);
         self.note_replayed(span.end);
         Ok(())
     }
@@ -249,7 +255,7 @@ impl Lane {
             Trouble::Write(error) => (Kind::of_write(&error), error.to_string()),
             Trouble::Encode(error) => (Kind::of_encode(&error), error.to_string()),
         };
-        let Answer { health, outcome, is_broken } = kind.answer();
+        let Answer { health, is_broken, .. } = kind.answer();
         let now = self.encoder.clock.since_boot();
         if is_broken {
             self.rewind = true;
@@ -259,7 +265,7 @@ impl Lane {
             }
             if kind == Kind::TimedOut { self.time_limit.timed_out(now) } else { self.time_limit.lost() }
         }
-        self.policy.observe(outcome);
+        self.policy.observe(kind.outcome(self.sent_rows));
         let wait = self.breaker.failed(now, self.random.f64());
         if self.journal.failed(kind, now) {
             let (lane, retry_in_ms) = (self.number, wait.as_millis() as u64);

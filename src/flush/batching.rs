@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     questdb::RowBuffer,
-    ring::{Kind, Mark, Pos, ReadError},
+    ring::{Kind, Mark, Pos, ReadError, Record},
 };
 
 /// Records set aside that end a batch.
@@ -43,6 +43,13 @@ pub(super) enum Filled {
     Barrier,
 }
 
+/// Bytes that a record's rows take in a request, at most: every byte escaped, integers written out, and the table's name (whose
+/// length the body begins with) before each row.
+fn encoded_bytes(record: &Record<'_>) -> usize {
+    let table = usize::from(record.body.first().copied().unwrap_or_default());
+    2 * table * usize::from(record.rows) + record.body.len() * 5 / 2
+}
+
 impl Lane {
     /// Bytes of a request at most: `batch.max_bytes`, and no more than the lane's share of the memory for all of them.
     fn max_bytes(&self) -> usize {
@@ -72,19 +79,27 @@ impl Lane {
         if let Some(buffer) = &mut self.spare {
             buffer.clear(KEPT_BYTES);
         }
-        if self.flight.is_none() && std::mem::take(&mut self.borrows) {
-            self.shared.return_memory();
+        if self.flight.is_none() {
+            self.shared.buffers.note(self.number, self.spare.as_ref().map_or(0, RowBuffer::capacity));
+            if std::mem::take(&mut self.borrows) {
+                self.shared.return_memory();
+            }
         }
     }
 
     pub(super) fn take_buffer(&mut self) -> RowBuffer {
-        let spare = self.spare.take();
+        let (spare, room) = (self.spare.take(), self.max_bytes());
         match (spare, &self.writer) {
-            (Some(buffer), Some(writer)) if !writer.speaks(&buffer) => writer.buffer(),
-            (Some(buffer), _) => buffer,
-            (None, Some(writer)) => writer.buffer(),
-            (None, None) => RowBuffer::default(),
+            (Some(buffer), Some(writer)) if !writer.speaks(&buffer) => writer.buffer(room),
+            (None, Some(writer)) => writer.buffer(room),
+            (spare, _) => spare.unwrap_or_default().with_room(room),
         }
+    }
+
+    /// Takes note of the memory that this lane has, with a batch that is about to leave.
+    fn note_buffers(&self, leaving: &RowBuffer) {
+        let spare = self.spare.as_ref().map_or(0, RowBuffer::capacity);
+        self.shared.buffers.note(self.number, leaving.capacity() + spare + self.reader.window_bytes());
     }
 
     /// Clears a buffer for its next use, and gives memory back that recent batches did not need.
@@ -99,6 +114,8 @@ impl Lane {
         let max_bytes = self.max_bytes();
         let mut start = self.reader.mark();
         let once_below = self.high.pos;
+        let first_sent_from = once_below.max(self.run_began);
+        self.ages.clear();
         let (mut all_rows, mut filled) = (0, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
             let (lanes, number) = (self.lanes, self.number);
@@ -127,7 +144,7 @@ impl Lane {
                 continue;
             }
             let over = buffer.rows() + usize::from(record.rows) > decision.rows
-                || buffer.bytes() + 2 * record.body.len() > max_bytes;
+                || buffer.bytes() + encoded_bytes(&record) > max_bytes;
             if over && !buffer.is_empty() {
                 let back = record.mark;
                 self.reader.seek(back);
@@ -139,6 +156,9 @@ impl Lane {
                 self.barrier = Some(barrier);
                 filled = Filled::Barrier;
                 break;
+            }
+            if record.mark.pos >= first_sent_from {
+                self.ages.add(record.received, record.rows);
             }
             if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
                 break;
@@ -196,11 +216,14 @@ impl Lane {
             return Ok(());
         }
         self.row_bytes = (buffer.bytes() / span.rows).max(1);
+        self.sent_rows = span.rows;
+        self.note_buffers(&buffer);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
         if !self.sender.send(writer, buffer) {
             return Err(Trouble::Stopped);
         }
+        std::mem::swap(&mut self.ages, &mut self.sent_ages);
         self.flight = Some(span);
         self.throttle.sent(self.encoder.clock.since_boot(), span.rows, self.pace);
         self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);

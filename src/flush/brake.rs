@@ -4,29 +4,29 @@ use std::time::Duration;
 
 use super::{
     lane::{Lane, SLACK},
+    model::Flushed,
     policy::Decision,
 };
 
 /// The model foretells nothing worth comparing with before so many flushes.
 const LEAST_MEASUREMENTS: u64 = 20;
-/// Spread of the time of a flush, as a share of what is foretold.
-const SPREAD: f64 = 0.5;
 /// Longest rest without looking whether something else is asked for.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 impl Lane {
     /// Takes in how long a request took; true when the latency grows beyond what was foretold.
-    pub(super) fn learn(&mut self, rows: usize, took: Duration) -> bool {
-        // The first request of a connection or to a changed table pays for more than its rows.
+    pub(super) fn learn(&mut self, flush: Flushed) -> bool {
         if std::mem::take(&mut self.unusual) {
+            self.model.observe_unusual(flush);
             return false;
         }
+        let Flushed { rows, took, .. } = flush;
         let expected = self.model.predict(rows);
         let is_known = self.model.measurements() >= LEAST_MEASUREMENTS;
-        self.model.observe(rows, took);
+        self.model.observe(flush);
         let largest = self.model.predict(rows.max(self.decided_rows.min(self.fitting_rows())));
         let now = self.encoder.clock.since_boot();
-        self.time_limit.answered(now, took, largest, largest.mul_f64(SPREAD));
+        self.time_limit.answered(now, took, largest, largest.mul_f64(self.model.spread()));
         is_known && self.growth.observe(took, expected)
     }
 

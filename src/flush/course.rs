@@ -78,6 +78,17 @@ mod tests {
         assert!(!Course::only(0..=MAX_TABLES as u32).skips(Pos(1), 2_000));
     }
 
+    #[test]
+    fn of_the_tables_that_are_named_none_is_skipped() {
+        let hashes = [1, 2, 7, 1_000, u32::MAX];
+        let mut course = Course::default();
+        course.take_in(Pos(100), &Course::only(hashes));
+        for hash in hashes {
+            assert!(!course.skips(Pos(0), hash) && !course.skips(Pos(99), hash), "{hash}");
+        }
+        assert!(course.skips(Pos(99), 3));
+    }
+
     fn course() -> impl Strategy<Value = Course> {
         prop_oneof![
             (0u64..20).prop_map(|pos| Course::all(Pos(pos))),

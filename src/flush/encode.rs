@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    entry::{DeadLetter, RowRef, Rows},
+    entry::{DeadLetter, RawRows, RowRef, Rows},
     questdb::{
         RowBuffer, Sql, SqlError,
         schema::{Examined, Schema, Verdict},
@@ -99,11 +99,11 @@ pub struct KnownShapes {
 }
 
 impl KnownShapes {
-    fn shapes(&self, table_hash: u32, table: &str, generation: u64) -> Option<&Shapes> {
+    fn shapes(&self, table_hash: u32, table: &[u8], generation: u64) -> Option<&Shapes> {
         if self.generation != generation {
             return None;
         }
-        self.tables.get(&table_hash).filter(|shapes| shapes.table == table)
+        self.tables.get(&table_hash).filter(|shapes| shapes.table.as_bytes() == table)
     }
 
     fn learn(&mut self, table_hash: u32, table: &str, generation: u64, symbol_bytes: &[u8]) {
@@ -185,10 +185,9 @@ impl Encoder {
         if self.exceptions.touches(record.into()) {
             return false;
         }
-        let Ok(rows) = Rows::decode(record.body) else { return false };
-        let table = rows.table;
-        let Some(shapes) = self.known.shapes(record.table_hash, table, self.schema.generation()) else { return false };
-        buffer.add_all(table, rows.map(|row| row.ok().filter(|row| shapes.hold(row.symbol_bytes()))))
+        let Ok(rows) = RawRows::decode(record.body) else { return false };
+        let shapes = self.known.shapes(record.table_hash, rows.table, self.schema.generation());
+        shapes.is_some_and(|shapes| buffer.add_all(&shapes.table, rows, |symbols| shapes.hold(symbols)))
     }
 
     /// Makes sure that there is a verdict on each row's shape, unless a statement has to be run first.
@@ -344,8 +343,8 @@ mod tests {
             let mut known = KnownShapes::default();
             known.learn(1, "t", 5, row_a.symbol_bytes());
             let same = a.iter().map(|(name, _)| name).eq(b.iter().map(|(name, _)| name));
-            prop_assert_eq!(known.shapes(1, "t", 5).unwrap().hold(row_b.symbol_bytes()), same);
-            prop_assert!(known.shapes(1, "u", 5).is_none() && known.shapes(1, "t", 6).is_none());
+            prop_assert_eq!(known.shapes(1, b"t", 5).unwrap().hold(row_b.symbol_bytes()), same);
+            prop_assert!(known.shapes(1, b"u", 5).is_none() && known.shapes(1, b"t", 6).is_none());
         }
     }
 }

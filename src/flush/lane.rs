@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    ages::Ages,
     answer::Trouble,
     apply_lag::{Pace, Throttle},
     batching::{Filled, MAX_SPAN_BYTES, Span},
@@ -102,6 +103,14 @@ pub(super) struct Lane {
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
     pub row_bytes: usize,
+    /// Where this run's records begin.
+    pub run_began: Pos,
+    /// Ages of the batch being filled.
+    pub ages: Ages,
+    /// Ages of the batch in flight.
+    pub sent_ages: Ages,
+    /// Rows of the last request.
+    pub sent_rows: usize,
     /// How often the server is asked when it was started.
     pub ask_started_every: Duration,
     /// Rewinds asked of all lanes that this one has followed.
@@ -110,6 +119,8 @@ pub(super) struct Lane {
     pub fresh_looks_seen: u64,
     /// Whether this lane has the memory that one lane at a time may borrow.
     pub borrows: bool,
+    /// How far this lane has settled what the ring has yet to count.
+    pub to_count: Option<Mark>,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
 }
@@ -165,7 +176,9 @@ impl Lane {
         if self.reader.mark().pos < self.durable() {
             self.cycle(Some(PROBE_ROWS))?;
             while self.flight.is_some() {
-                self.receive()?;
+                let received = self.receive();
+                self.count();
+                received?;
             }
         }
         // The change of a table that comes next is part of the probe: it fails with a growing backoff, not afresh each time.
@@ -184,8 +197,22 @@ impl Lane {
         Ok(())
     }
 
-    /// One round: wait for enough rows, encode them, take the answer of the request before, send.
+    /// One round, and the counting of what it brought to its end: while the next request is under way.
     pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
+        let result = self.round(rows);
+        self.count();
+        result
+    }
+
+    /// Has the ring count what was settled since the last time.
+    fn count(&mut self) {
+        if self.to_count.take().is_some() {
+            self.encoder.ring.settle();
+        }
+    }
+
+    /// One round: wait for enough rows, encode them, take the answer of the request before, send.
+    fn round(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
         if self.flight.is_some() && self.rewind_is_due() {
             // While a backlog lasts something is always in flight; what is due comes before the next request.
             return self.receive();
@@ -216,7 +243,7 @@ impl Lane {
                 return Ok(());
             }
             self.look_afresh();
-        } else if !self.is_enough(&decision) {
+        } else if decision.tentative || !self.is_enough(&decision) {
             return self.receive();
         }
         let mut buffer = self.take_buffer();
@@ -297,7 +324,7 @@ impl Lane {
             status.pace = pace;
             status.batch_rows = decision.rows;
             status.linger_ms = decision.linger.as_secs_f64() * 1e3;
-            status.reason.clone_from(&decision.reason);
+            status.reason = decision.reason.to_string();
         });
         decision
     }
@@ -355,6 +382,8 @@ impl Lane {
             report.status.lane = self.number;
             report.status.fixed_ms = self.model.fixed_s() * 1e3;
             report.status.per_row_us = self.model.per_row_s() * 1e6;
+            report.status.spread = self.model.spread();
+            report.status.last_error = self.model.last_error();
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             self.breaker.word().clone_into(&mut report.status.breaker);
             report.warnings = schema.warnings().map(str::to_owned).collect();

@@ -4,11 +4,13 @@
 //! `late`); `lane` is the thread around
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
+mod ages;
 mod answer;
 pub mod apply_lag;
 mod batching;
 mod brake;
 pub mod breaker;
+mod buffers;
 mod course;
 mod encode;
 mod exceptions;
@@ -24,6 +26,7 @@ pub mod replay;
 pub mod requeue;
 mod sender;
 mod shared;
+pub mod simulator;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,7 @@ use std::{
 use thiserror::Error;
 
 use self::{
+    ages::Ages,
     breaker::Breaker,
     course::Course,
     encode::Encoder,
@@ -243,6 +247,7 @@ impl Flusher {
         } else {
             format!("at-least-once ({})", tables.join(", "))
         };
+        let (buffer_bytes, buffer_peak_bytes) = self.shared.buffers.now_and_peak();
         FlushStatus {
             database: health.word().to_owned(),
             error: worst
@@ -252,6 +257,8 @@ impl Flusher {
             failures,
             wal: self.shared.wal.status(),
             delivery,
+            stored_latency_us: self.shared.ages.quantiles(),
+            stored_latency: self.shared.ages.distribution(),
             warnings: reports
                 .iter()
                 .flat_map(|report| report.warnings.iter().cloned())
@@ -259,6 +266,8 @@ impl Flusher {
                 .collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),
+            buffer_bytes,
+            buffer_peak_bytes,
         }
     }
 }
@@ -353,9 +362,14 @@ fn lane(
         flushes_seen: 0,
         largest_bytes: 0,
         row_bytes: 0,
+        run_began: marks.appended.pos,
+        ages: Ages::default(),
+        sent_ages: Ages::default(),
+        sent_rows: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,
+        to_count: None,
         unusual: true,
         borrows: false,
     })

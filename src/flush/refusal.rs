@@ -7,6 +7,7 @@ use super::{
     batching::Span,
     isolate::{Answer, Isolation, Step},
     lane::Lane,
+    model::Flushed,
 };
 use crate::{
     questdb::{RowBuffer, WriteError},
@@ -45,7 +46,7 @@ impl Lane {
         self.reconnect()?;
         let mut isolation = Isolation::new(tables);
         let mut blamed = Blamed::new();
-        let mut buffer = self.take_spare();
+        let mut buffer = self.take_buffer();
         while let Step::Send(range) = isolation.step() {
             if self.shared.stopping().is_some_and(|left| left.is_zero()) {
                 return Err(Trouble::Stopped);
@@ -71,16 +72,6 @@ impl Lane {
         let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
         writer.disconnect();
         writer.connect().map_err(Trouble::Write)
-    }
-
-    fn take_spare(&mut self) -> RowBuffer {
-        let mut buffer = self.spare.take().unwrap_or_default();
-        if let Some(writer) = &self.writer
-            && !writer.speaks(&buffer)
-        {
-            buffer = writer.buffer();
-        }
-        buffer
     }
 
     /// The rows that make up the batch, and the table of each.
@@ -131,11 +122,13 @@ impl Lane {
             return Ok(());
         }
         self.heartbeat.waiting("QuestDB's answer", Some(patience));
+        self.sent_rows = buffer.rows();
         let started = Instant::now();
         writer.send(buffer).map_err(Trouble::Write)?;
-        let (rows, took) = (buffer.rows(), started.elapsed());
+        let flushed = Flushed { rows: buffer.rows(), bytes: buffer.bytes(), took: started.elapsed() };
+        let rows = flushed.rows;
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
-        self.stored(rows, took);
+        self.stored(flushed);
         Ok(())
     }
 

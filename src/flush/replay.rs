@@ -365,3 +365,24 @@ impl Search<'_> {
         (0..self.lanes).filter(|lane| serves(*lane)).map(|lane| ReplayLane { lane, ..ReplayLane::default() }).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_requests_become_one_from_the_place_further_back() {
+        let mark = |n: u64| Mark { pos: Pos(n * 10), seq: Seq(n) };
+        for [first, second] in [[20, 10], [10, 20]] {
+            let mut requests = Requests::new(1);
+            let lane = [ReplayLane::default()];
+            requests.ask(mark(first), &Course::all(mark(first).pos), &lane);
+            let number = requests.ask(mark(second), &Course::all(mark(second).pos), &lane);
+            assert_eq!(requests.lowest_kept(), Seq(10));
+            let asked = requests.take(0).unwrap();
+            assert_eq!((asked.number, asked.from), (number, mark(10)));
+            assert!(!asked.course.skips(mark(10).pos, 1), "all of it");
+            assert!(!requests.is_asked(0));
+        }
+    }
+}

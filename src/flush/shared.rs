@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    buffers::Buffers,
     replay::{Asked, Requests},
     status::LaneStatus,
     trouble,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     config::settings,
+    observe::histogram::Histogram,
     ring::{Mark, Pos, Seq},
 };
 
@@ -109,8 +111,12 @@ pub struct Shared {
     kept_ns: AtomicU64,
     replays: Mutex<Requests>,
     vigil: Mutex<Vigil>,
+    /// Time from a row's arrival to its being stored, of rows of this run.
+    pub ages: Histogram,
     /// What is known of QuestDB's write-ahead logs.
     pub wal: Board,
+    /// Memory of the lanes' buffers.
+    pub buffers: Buffers,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -136,7 +142,9 @@ impl Shared {
             kept_ns: AtomicU64::new(0),
             replays: Mutex::new(Requests::new(lanes)),
             vigil: Mutex::default(),
+            ages: Histogram::new(),
             wal: Board::new(lanes),
+            buffers: Buffers::default(),
         }
     }
 

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::wal_watch::WalStatus;
-use crate::ring::Seq;
+use crate::{
+    observe::histogram::{Distribution, Quantiles},
+    ring::Seq,
+};
 
 /// State of the way into QuestDB, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -23,10 +26,19 @@ pub struct FlushStatus {
     pub delivery: String,
     /// Tables that make it `at-least-once`, and rows refused for narrow keys, each with the statement that mends it.
     pub warnings: Vec<String>,
+    /// Time from a row's arrival to its being stored, in microseconds, of rows that arrived since start.
+    pub stored_latency_us: Quantiles,
+    /// The same, for the metrics page.
+    #[serde(skip)]
+    pub stored_latency: Distribution,
     /// One entry a lane.
     pub lanes: Vec<LaneStatus>,
     /// Quarantine's fill.
     pub quarantine: QuarantineStatus,
+    /// Memory of all lanes' buffers (`batch.max_buffered`), in bytes: now, and at most since the start.
+    pub buffer_bytes: usize,
+    /// See `buffer_bytes`.
+    pub buffer_peak_bytes: usize,
 }
 
 /// State of one lane.
@@ -46,6 +58,10 @@ pub struct LaneStatus {
     pub per_row_us: f64,
     /// `closed`, `open` or `half-open`.
     pub breaker: String,
+    /// The model: spread of the times about it, as a fraction (one standard deviation).
+    pub spread: f64,
+    /// The model: how far the last flush was off, as a fraction of what was expected.
+    pub last_error: f64,
     /// Rows in the last flush and how long it took, in milliseconds.
     pub last_rows: usize,
     /// See `last_rows`.

@@ -60,8 +60,8 @@ pub const KINDS: usize = 9;
 pub struct Answer {
     /// What `status` says of the database.
     pub health: Health,
-    /// What the policy is told: whether size may have a part in it.
-    pub outcome: Outcome,
+    /// Whether size may have a part in it.
+    pub is_strained: bool,
     /// Whether the connection is given up, and what may be lost with the server is sent again.
     pub is_broken: bool,
 }
@@ -112,16 +112,21 @@ impl Kind {
 
     /// What is done about it.
     pub fn answer(self) -> Answer {
-        let (health, outcome, is_broken) = match self {
-            Self::Overloaded => (Health::Overloaded, Outcome::Strained, false),
-            Self::GrowingLatency => (Health::Slow, Outcome::Strained, false),
-            Self::TimedOut => (Health::Unreachable, Outcome::Strained, true),
-            Self::ConnectionRefused | Self::Unreachable => (Health::Unreachable, Outcome::Failed, true),
-            Self::Authentication => (Health::Refused, Outcome::Failed, false),
-            Self::Schema | Self::Quarantine => (Health::Blocked, Outcome::Failed, false),
-            Self::Setup => (Health::Misconfigured, Outcome::Failed, false),
+        let (health, is_strained, is_broken) = match self {
+            Self::Overloaded => (Health::Overloaded, true, false),
+            Self::GrowingLatency => (Health::Slow, true, false),
+            Self::TimedOut => (Health::Unreachable, true, true),
+            Self::ConnectionRefused | Self::Unreachable => (Health::Unreachable, false, true),
+            Self::Authentication => (Health::Refused, false, false),
+            Self::Schema | Self::Quarantine => (Health::Blocked, false, false),
+            Self::Setup => (Health::Misconfigured, false, false),
         };
-        Answer { health, outcome, is_broken }
+        Answer { health, is_strained, is_broken }
+    }
+
+    /// What the policy is told of a request of so many rows.
+    pub fn outcome(self, rows: usize) -> Outcome {
+        if self.answer().is_strained { Outcome::Strained { rows } } else { Outcome::Failed }
     }
 
     /// Its name in metrics and the journal.
@@ -266,7 +271,7 @@ mod tests {
 
     #[test]
     fn answers_differ_where_they_have_to() {
-        let halved = Kind::ALL.into_iter().filter(|kind| kind.answer().outcome == Outcome::Strained);
+        let halved = Kind::ALL.into_iter().filter(|kind| kind.answer().is_strained);
         assert!(halved.eq([Kind::Overloaded, Kind::GrowingLatency, Kind::TimedOut]), "size has a part in these alone");
         let broken = Kind::ALL.into_iter().filter(|kind| kind.answer().is_broken);
         assert!(broken.eq([Kind::TimedOut, Kind::ConnectionRefused, Kind::Unreachable]));

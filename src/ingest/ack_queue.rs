@@ -1,13 +1,13 @@
-//! What waits to be acknowledged: tokens complete in the order of their messages as the ring's `ackable` position advances.
+//! What waits to be acknowledged: tokens complete in the order of their messages as what is `ackable` advances.
 
 use std::collections::VecDeque;
 
-use crate::ring::Pos;
+use crate::ring::Ackable;
 
-/// A first-in, first-out queue of tokens, each due once `ackable` reaches its message's end.
+/// A first-in, first-out queue of tokens, each due once `ackable` covers its message.
 #[derive(Debug)]
 pub struct AckQueue<T> {
-    waiting: VecDeque<(Pos, T)>,
+    waiting: VecDeque<(Ackable, T)>,
     capacity: usize,
 }
 
@@ -18,23 +18,23 @@ impl<T: Copy> AckQueue<T> {
         Self { waiting: VecDeque::new(), capacity }
     }
 
-    /// Adds the token of a message that ends at `end`; gives it back when the queue is full.
+    /// Adds the token of a message that waits for `due`; gives it back when the queue is full.
     ///
-    /// A message that was accepted without a record of its own may carry a smaller position than the one before it. It
-    /// waits for its predecessor all the same: MQTT wants acknowledgements in the order of the messages (MQTT 5, 4.6).
-    pub fn push(&mut self, end: Pos, token: T) -> Result<(), T> {
+    /// A message that was refused waits for its count alone, and one that was accepted for its position. Both wait for their predecessor all
+    /// the same: MQTT wants acknowledgements in the order of the messages (MQTT 5, 4.6).
+    pub fn push(&mut self, due: Ackable, token: T) -> Result<(), T> {
         if self.waiting.len() >= self.capacity {
             return Err(token);
         }
-        let end = self.waiting.back().map_or(end, |(last, _)| end.max(*last));
-        self.waiting.push_back((end, token));
+        let due = self.waiting.back().map_or(due, |(last, _)| due.both(*last));
+        self.waiting.push_back((due, token));
         Ok(())
     }
 
     /// The oldest token, if it is due at `ackable`.
     #[must_use]
-    pub fn due(&self, ackable: Pos) -> Option<T> {
-        self.waiting.front().filter(|(end, _)| *end <= ackable).map(|(_, token)| *token)
+    pub fn due(&self, ackable: Ackable) -> Option<T> {
+        self.waiting.front().filter(|(due, _)| ackable.covers(*due)).map(|(_, token)| *token)
     }
 
     /// Takes the oldest token off.
@@ -67,10 +67,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ring::Pos;
 
-    fn drain(queue: &mut AckQueue<u32>, ackable: u64) -> Vec<u32> {
+    fn at(pos: u64, refused: u64) -> Ackable {
+        Ackable { pos: Pos(pos), refused }
+    }
+
+    fn drain(queue: &mut AckQueue<u32>, ackable: Ackable) -> Vec<u32> {
         let mut out = Vec::new();
-        while let Some(token) = queue.due(Pos(ackable)) {
+        while let Some(token) = queue.due(ackable) {
             queue.pop();
             out.push(token);
         }
@@ -80,47 +85,62 @@ mod tests {
     #[test]
     fn a_token_is_due_exactly_when_ackable_reaches_its_end() {
         let mut queue = AckQueue::new(8);
-        queue.push(Pos(100), 1).expect("room");
-        assert!(drain(&mut queue, 99).is_empty());
-        assert_eq!(drain(&mut queue, 100), [1]);
+        queue.push(at(100, 0), 1).expect("room");
+        assert!(drain(&mut queue, at(99, 9)).is_empty());
+        assert_eq!(drain(&mut queue, at(100, 0)), [1]);
         assert!(queue.is_empty());
     }
 
     #[test]
-    fn a_smaller_position_waits_for_its_predecessor() {
+    fn a_refused_message_is_due_exactly_when_it_is_counted() {
         let mut queue = AckQueue::new(8);
-        queue.push(Pos(100), 1).expect("room");
-        queue.push(Pos(50), 2).expect("room");
-        assert!(drain(&mut queue, 60).is_empty());
-        assert_eq!(drain(&mut queue, 100), [1, 2]);
+        queue.push(at(0, 5), 1).expect("room");
+        assert!(drain(&mut queue, at(99, 4)).is_empty());
+        assert_eq!(drain(&mut queue, at(0, 5)), [1]);
+    }
+
+    #[test]
+    fn whatever_comes_later_waits_for_its_predecessor() {
+        let mut queue = AckQueue::new(8);
+        for (due, token) in [(at(100, 0), 1), (at(0, 5), 2), (at(50, 0), 3)] {
+            queue.push(due, token).expect("room");
+        }
+        assert!(drain(&mut queue, at(60, 5)).is_empty());
+        assert_eq!(drain(&mut queue, at(100, 4)), [1]);
+        assert_eq!(drain(&mut queue, at(100, 5)), [2, 3]);
     }
 
     #[test]
     fn a_full_queue_gives_the_token_back() {
         let mut queue = AckQueue::new(2);
-        assert_eq!((queue.push(Pos(1), 1), queue.push(Pos(2), 2), queue.push(Pos(3), 3)), (Ok(()), Ok(()), Err(3)));
+        assert_eq!(
+            (queue.push(at(1, 0), 1), queue.push(at(2, 0), 2), queue.push(at(3, 0), 3)),
+            (Ok(()), Ok(()), Err(3))
+        );
         assert_eq!(queue.clear(), 2);
-        assert!(drain(&mut queue, 9).is_empty());
+        assert!(drain(&mut queue, at(9, 9)).is_empty());
     }
 
     proptest! {
         /// In order, none before its time, none forgotten.
         #[test]
-        fn tokens_complete_in_order_and_never_early(ends in prop::collection::vec(0u64..1_000, 0..60), steps in prop::collection::vec(0u64..1_200, 0..20)) {
+        fn tokens_complete_in_order_and_never_early(
+            dues in prop::collection::vec((0u64..1_000, 0u64..1_000), 0..60),
+            steps in prop::collection::vec((0u64..1_200, 0u64..1_200), 0..20),
+        ) {
             let mut queue = AckQueue::new(1_000);
-            for (token, end) in ends.iter().enumerate() {
-                prop_assert!(queue.push(Pos(*end), token as u32).is_ok());
+            for (token, (pos, refused)) in dues.iter().enumerate() {
+                prop_assert!(queue.push(at(*pos, *refused), token as u32).is_ok());
             }
             let mut done = Vec::new();
-            let mut ackable = 0;
-            for step in steps.into_iter().chain([1_000]) {
-                ackable = step.max(ackable);
+            let mut ackable = at(0, 0);
+            for (pos, refused) in steps.into_iter().chain([(1_000, 1_000)]) {
+                ackable = ackable.both(at(pos, refused));
                 done.extend(drain(&mut queue, ackable));
-                let mut highest = 0;
-                let expected = ends.iter().take_while(|end| { highest = highest.max(**end); highest <= ackable }).count();
-                prop_assert_eq!(done.len(), expected);
+                let is_covered = |due: &&(u64, u64)| due.0 <= ackable.pos.0 && due.1 <= ackable.refused;
+                prop_assert_eq!(done.len(), dues.iter().take_while(is_covered).count());
             }
-            prop_assert_eq!(done, (0..ends.len() as u32).collect::<Vec<_>>());
+            prop_assert_eq!(done, (0..dues.len() as u32).collect::<Vec<_>>());
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Incoming<'a> {
 pub enum Offer {
     /// Taken, whatever it was; acknowledge it once the ring's `ackable` has reached this position.
     Accepted(Pos),
+    /// Turned away and counted, since the ring is full under `drop-newest`; acknowledge it once the ring's `ackable` has reached this number of
+    /// refused messages.
+    Refused(u64),
     /// The ring is full under `block`: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
     Full,
     /// The ring is poisoned or stopping: never acknowledge it.
@@ -201,10 +204,7 @@ impl Ingest {
 
     fn not_appended(&self, error: AppendError, table: &str, rows: u64) -> Offer {
         match (error, self.ring.on_full()) {
-            (AppendError::Full, OnFull::DropNewest) => {
-                self.ring.count_refused(table, rows);
-                Offer::Accepted(Pos(0))
-            }
+            (AppendError::Full, OnFull::DropNewest) => Offer::Refused(self.ring.count_refused(table, rows)),
             (AppendError::Full, OnFull::Block | OnFull::DropOldest) => Offer::Full,
             (error, _) => Offer::Failed(error.to_string()),
         }

@@ -10,7 +10,7 @@ use super::{error::ConnectError, protocol::Message, status::SharedBroker};
 use crate::{
     ingest::{Incoming, Intake, Offer, ack_queue::AckQueue},
     point::Received,
-    ring::Pos,
+    ring::{Ackable, Pos},
 };
 
 /// Most bytes of topics and payloads held while the ring is full.
@@ -62,8 +62,9 @@ impl Inbox {
         // Behind held messages everything waits its turn.
         let offer = if self.held.is_empty() { self.intake.offer(incoming) } else { Offer::Full };
         match (offer, pkid) {
-            (Offer::Accepted(end), Some(pkid)) => self.expect_ack(end, pkid, received),
-            (Offer::Accepted(_), None) => Ok(()),
+            (Offer::Accepted(end), Some(pkid)) => self.expect_ack(end.into(), pkid, received),
+            (Offer::Refused(number), Some(pkid)) => self.expect_ack(counted(number), pkid, received),
+            (Offer::Accepted(_) | Offer::Refused(_), None) => Ok(()),
             (Offer::Full, Some(pkid)) => self.hold(incoming, pkid),
             (Offer::Full, None) => {
                 self.drop_qos0();
@@ -88,17 +89,17 @@ impl Inbox {
         while let Some(held) = self.held.front() {
             let incoming =
                 Incoming { topic: &held.topic, payload: &held.payload, retain: held.retain, received: held.received };
-            match self.intake.offer(incoming) {
+            let due = match self.intake.offer(incoming) {
                 Offer::Full => return Ok(()),
                 Offer::Failed(why) => return Err(ConnectError::Intake(why)),
-                Offer::Accepted(end) => {
-                    let (pkid, received) = (held.pkid, held.received);
-                    self.held_bytes -= held.topic.len() + held.payload.len();
-                    self.held.pop_front();
-                    if let Some(pkid) = pkid {
-                        self.expect_ack(end, pkid, received)?;
-                    }
-                }
+                Offer::Accepted(end) => end.into(),
+                Offer::Refused(number) => counted(number),
+            };
+            let (pkid, received) = (held.pkid, held.received);
+            self.held_bytes -= held.topic.len() + held.payload.len();
+            self.held.pop_front();
+            if let Some(pkid) = pkid {
+                self.expect_ack(due, pkid, received)?;
             }
         }
         // A full ring is rare; the memory it took is given back.
@@ -108,7 +109,7 @@ impl Inbox {
 
     /// Hands every acknowledgement due at `ackable` to `send`, in order, until it refuses one. `now_ns` is the time since
     /// boot.
-    pub fn release(&mut self, ackable: Pos, now_ns: u64, mut send: impl FnMut(u16) -> bool) {
+    pub fn release(&mut self, ackable: Ackable, now_ns: u64, mut send: impl FnMut(u16) -> bool) {
         // Messages read together have one time of receipt: they are counted together.
         let (mut micros, mut count) = (0, 0);
         while let Some(token) = self.acks.due(ackable) {
@@ -131,7 +132,7 @@ impl Inbox {
     }
 
     /// Whether an acknowledgement is due at `ackable`.
-    pub fn is_due(&self, ackable: Pos) -> bool {
+    pub fn is_due(&self, ackable: Ackable) -> bool {
         self.acks.due(ackable).is_some()
     }
 
@@ -182,9 +183,9 @@ impl Inbox {
         }
     }
 
-    fn expect_ack(&mut self, end: Pos, pkid: u16, received: Received) -> Result<(), ConnectError> {
+    fn expect_ack(&mut self, due: Ackable, pkid: u16, received: Received) -> Result<(), ConnectError> {
         let token = Token { pkid, received_ns: received.since_boot_ns };
-        self.acks.push(end, token).map_err(|_| {
+        self.acks.push(due, token).map_err(|_| {
             ConnectError::Lost(format!(
                 "it sent more than {} messages without waiting for an acknowledgement",
                 self.limit
@@ -209,6 +210,11 @@ impl Inbox {
     }
 }
 
+/// What the acknowledgement of a refused message waits for.
+fn counted(refused: u64) -> Ackable {
+    Ackable { pos: Pos(0), refused }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -218,10 +224,11 @@ mod tests {
 
     use super::*;
 
-    /// Takes `room` messages, each ending 10 further on, and remembers their payloads.
+    /// Takes `room` messages, each ending 10 further on, and remembers their payloads. Refuses those named so.
     #[derive(Default)]
     struct Fake {
         room: Mutex<usize>,
+        refused: Mutex<u64>,
         taken: Mutex<Vec<Vec<u8>>>,
         broken: Mutex<bool>,
         notify: Notify,
@@ -231,6 +238,11 @@ mod tests {
         fn offer(&self, message: Incoming<'_>) -> Offer {
             if *self.broken.lock().unwrap() {
                 return Offer::Failed("poisoned".into());
+            }
+            if message.payload == b"refused" {
+                let mut refused = self.refused.lock().unwrap();
+                *refused += 1;
+                return Offer::Refused(*refused);
             }
             let mut room = self.room.lock().unwrap();
             if *room == 0 {
@@ -261,8 +273,12 @@ mod tests {
     }
 
     fn release(inbox: &mut Inbox, ackable: u64) -> Vec<u16> {
+        release_with(inbox, Pos(ackable).into())
+    }
+
+    fn release_with(inbox: &mut Inbox, ackable: Ackable) -> Vec<u16> {
         let mut sent = Vec::new();
-        inbox.release(Pos(ackable), 5_000, |pkid| {
+        inbox.release(ackable, 5_000, |pkid| {
             sent.push(pkid);
             true
         });
@@ -288,10 +304,21 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_message_is_acknowledged_in_its_turn_and_once_it_is_counted() {
+        let (_, _, mut inbox) = inbox(9, 9);
+        for (pkid, payload) in [(1, &b"x"[..]), (2, b"refused"), (0, b"refused"), (3, b"refused"), (4, b"x")] {
+            inbox.take(&message(pkid, payload), Received::default()).expect("is taken");
+        }
+        assert!(release_with(&mut inbox, Ackable { pos: Pos(9), refused: 3 }).is_empty(), "the first is not durable");
+        assert_eq!(release_with(&mut inbox, Ackable { pos: Pos(99), refused: 2 }), [1, 2]);
+        assert_eq!(release_with(&mut inbox, Ackable { pos: Pos(99), refused: 3 }), [3, 4]);
+    }
+
+    #[test]
     fn an_acknowledgement_the_connection_refuses_stays_due() {
         let (_, _, mut inbox) = inbox(9, 9);
         inbox.take(&message(1, b"x"), Received::default()).expect("is taken");
-        inbox.release(Pos(99), 0, |_| false);
+        inbox.release(Pos(99).into(), 0, |_| false);
         assert_eq!(release(&mut inbox, 99), [1]);
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock, config::settings::Mqtt, ingest::Intake, observe::heartbeat::Heartbeat, point::Received,
-    ring::Pos,
+    ring::Ackable,
 };
 
 /// How often the session looks at what only time changes.
@@ -40,8 +40,8 @@ pub struct Task {
     pub subscriptions: Vec<Subscription>,
     /// Where messages go.
     pub intake: Arc<dyn Intake>,
-    /// The position up to which messages may be acknowledged.
-    pub ackable: watch::Receiver<Pos>,
+    /// How far messages may be acknowledged.
+    pub ackable: watch::Receiver<Ackable>,
     /// State and counters, for others to read.
     pub status: Arc<SharedBroker>,
     /// Time of receipt.

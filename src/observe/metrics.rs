@@ -200,6 +200,11 @@ fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let up = matches!(status.flush.database.as_str(), "ok" | "slow" | "lagging" | "suspended");
+    page.latency(
+        "stored_latency",
+        "Time from a row's arrival to its being stored in QuestDB",
+        &status.flush.stored_latency,
+    )?;
     page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
     let quarantine = &status.flush.quarantine;
     page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;
@@ -222,6 +227,12 @@ fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         &of(|lane| lane.fixed_ms / 1e3),
     )?;
     page.labelled("model_row_seconds", "Fitted cost of each row of a flush", &of(|lane| lane.per_row_us / 1e6))?;
+    page.labelled("model_spread_ratio", "Spread of flush times about the model, relative", &of(|lane| lane.spread))?;
+    page.labelled(
+        "model_error_ratio",
+        "How far the last flush was off the model, relative",
+        &of(|lane| lane.last_error),
+    )?;
     page.labelled(
         "flush_breaker_open",
         "1 while the lane has stopped sending",

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{Connection, cut};
 use crate::{
-    entry::{RowRef, ValueRef},
+    entry::{RawRows, RowRef, ValueRef},
     point::MAX_NAME_BYTES,
 };
 
@@ -111,9 +111,9 @@ impl Writer {
         self.sender = None;
     }
 
-    /// An empty buffer that speaks the server's version of the protocol.
-    pub fn buffer(&self) -> RowBuffer {
-        RowBuffer::new(self.sender.as_ref().map_or(ProtocolVersion::V3, Sender::protocol_version))
+    /// An empty buffer that speaks the server's version of the protocol, for so many bytes of rows.
+    pub fn buffer(&self, room: usize) -> RowBuffer {
+        RowBuffer::new(self.sender.as_ref().map_or(ProtocolVersion::V3, Sender::protocol_version), room)
     }
 
     /// Whether the buffer speaks the connected server's version.
@@ -131,12 +131,19 @@ impl Writer {
     }
 }
 
+/// Memory of an empty buffer at most.
+const FIRST_BYTES: usize = 64 << 10;
+
 /// Rows encoded for one request.
+///
+/// Its memory doubles as it fills, from a first size that is its room halved so often: so with as many bytes in it as it has room
+/// for, it takes no more memory than that.
 #[derive(Debug)]
 pub struct RowBuffer {
     inner: Buffer,
     version: ProtocolVersion,
     names: KnownNames,
+    room: usize,
 }
 
 /// Names of the row before, found valid: rows that follow each other mostly have the same. Bounded by a row's limits.
@@ -157,31 +164,54 @@ impl KnownNames {
 
     /// A column's name by its place in the row.
     fn column<'n>(&mut self, place: usize, name: &'n str) -> Result<ColumnName<'n>, Error> {
-        match self.columns.get_mut(place) {
-            Some(known) if known == name => {}
-            Some(known) => {
-                ColumnName::new(name)?;
-                name.clone_into(known);
-            }
-            None => {
-                ColumnName::new(name)?;
-                self.columns.push(name.to_owned());
-            }
+        if self.columns.get(place).is_none_or(|known| known != name) {
+            self.learn(place, name)?;
         }
         Ok(ColumnName::new_unchecked(name))
+    }
+
+    /// The same of a name that nobody has looked at: one that is known needs no look. None for one that is no name.
+    fn raw_column(&mut self, place: usize, name: &[u8]) -> Option<ColumnName<'_>> {
+        if self.columns.get(place).is_none_or(|known| known.as_bytes() != name) {
+            self.learn(place, std::str::from_utf8(name).ok()?).ok()?;
+        }
+        self.columns.get(place).map(|known| ColumnName::new_unchecked(known))
+    }
+
+    fn learn(&mut self, place: usize, name: &str) -> Result<(), Error> {
+        ColumnName::new(name)?;
+        match self.columns.get_mut(place) {
+            Some(known) => name.clone_into(known),
+            None => self.columns.push(name.to_owned()),
+        }
+        Ok(())
     }
 }
 
 impl Default for RowBuffer {
     /// A buffer that speaks the newest version.
     fn default() -> Self {
-        Self::new(ProtocolVersion::V3)
+        Self::new(ProtocolVersion::V3, FIRST_BYTES)
     }
 }
 
 impl RowBuffer {
-    fn new(version: ProtocolVersion) -> Self {
-        Self { inner: Buffer::with_max_name_len(version, MAX_NAME_BYTES), version, names: KnownNames::default() }
+    fn new(version: ProtocolVersion, room: usize) -> Self {
+        let mut inner = Buffer::with_max_name_len(version, MAX_NAME_BYTES);
+        // Doubled so often, the first size is the room again (and less than 1 KiB more where the room is no multiple of that).
+        inner.reserve(room.div_ceil(room.div_ceil(FIRST_BYTES).next_power_of_two()));
+        Self { inner, version, names: KnownNames::default(), room }
+    }
+
+    /// Bytes of rows that it is made for.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// The same, empty, for so many bytes of rows.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Self {
+        if self.room == room { self } else { Self::new(self.version, room) }
     }
 
     /// Appends a row. A row the protocol cannot carry is undone; the error is its reason.
@@ -199,15 +229,15 @@ impl RowBuffer {
         }
     }
 
-    /// Appends the rows that belong together, all or none: none when one of them is not given or the protocol cannot carry it.
-    pub fn add_all<'r>(&mut self, table: &str, mut rows: impl Iterator<Item = Option<RowRef<'r>>>) -> bool {
+    /// Appends the rows that belong together, all or none: none when one of them does not read, has symbols that are not `wanted`
+    /// (told by their encoded bytes), or cannot be carried by the protocol. `table` is the name in `rows`.
+    pub fn add_all(&mut self, table: &str, rows: RawRows<'_>, wanted: impl Fn(&[u8]) -> bool) -> bool {
         if self.inner.set_marker().is_err() {
             return false;
         }
-        let Self { inner, names, .. } = self;
-        let taken = rows.all(|row| row.is_some_and(|row| write_row(inner, names, table, &row).is_ok()));
-        if !taken && inner.rewind_to_marker().is_err() {
-            inner.clear();
+        let taken = write_rows(&mut self.inner, &mut self.names, table, rows, wanted).is_some();
+        if !taken && self.inner.rewind_to_marker().is_err() {
+            self.inner.clear();
         }
         taken
     }
@@ -235,11 +265,50 @@ impl RowBuffer {
     /// Drops the rows and keeps the memory, unless more than `keep_bytes` of it are allocated.
     pub fn clear(&mut self, keep_bytes: usize) {
         if self.inner.capacity() > keep_bytes {
-            *self = Self::new(self.version);
+            *self = Self::new(self.version, self.room);
         } else {
             self.inner.clear();
         }
     }
+}
+
+/// Writes rows as they are read; none when one of them is not to be written.
+fn write_rows(
+    buffer: &mut Buffer,
+    names: &mut KnownNames,
+    table: &str,
+    mut rows: RawRows<'_>,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Option<()> {
+    let table = names.table(table).ok()?;
+    while let Some(row) = rows.row().ok()? {
+        if !wanted(row.symbol_bytes) {
+            return None;
+        }
+        buffer.table(table).ok()?;
+        let mut place = 0;
+        for (name, value) in row.symbols() {
+            buffer.symbol(names.raw_column(place, name)?, std::str::from_utf8(value).ok()?).ok()?;
+            place += 1;
+        }
+        for _ in 0..row.fields {
+            let (name, value) = rows.field().ok()?;
+            write_field(buffer, names.raw_column(place, name)?, value).ok()?;
+            place += 1;
+        }
+        buffer.at(TimestampMicros::new(row.time.to_micros())).ok()?;
+    }
+    Some(())
+}
+
+fn write_field(buffer: &mut Buffer, name: ColumnName<'_>, value: ValueRef<'_>) -> Result<(), Error> {
+    match value {
+        ValueRef::Bool(v) => buffer.column_bool(name, v)?,
+        ValueRef::Long(v) => buffer.column_i64(name, v)?,
+        ValueRef::Double(v) => buffer.column_f64(name, v)?,
+        ValueRef::Text(v) => buffer.column_str(name, v)?,
+    };
+    Ok(())
 }
 
 fn write_row(buffer: &mut Buffer, names: &mut KnownNames, table: &str, row: &RowRef<'_>) -> Result<(), Error> {
@@ -250,14 +319,8 @@ fn write_row(buffer: &mut Buffer, names: &mut KnownNames, table: &str, row: &Row
         place += 1;
     }
     for (name, value) in row.fields() {
-        let name = names.column(place, name)?;
+        write_field(buffer, names.column(place, name)?, value)?;
         place += 1;
-        match value {
-            ValueRef::Bool(v) => buffer.column_bool(name, v)?,
-            ValueRef::Long(v) => buffer.column_i64(name, v)?,
-            ValueRef::Double(v) => buffer.column_f64(name, v)?,
-            ValueRef::Text(v) => buffer.column_str(name, v)?,
-        };
     }
     buffer.at(TimestampMicros::new(row.time.to_micros()))
 }
@@ -364,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_refused_row_leaves_no_trace() {
-        let mut buffer = RowBuffer::new(ProtocolVersion::V1);
+        let mut buffer = RowBuffer::new(ProtocolVersion::V1, 1_000);
         add(&mut buffer, &body("t", &[("x", Value::Long(1)), ("ok", Value::Bool(true))], 5)).unwrap();
         let before = buffer.inner.as_bytes().to_vec();
         assert_eq!(before, b"t,device=d\\ 1 x=1i,ok=t 5000\n");
@@ -381,23 +444,39 @@ mod tests {
     }
 
     #[test]
+    fn memory_grows_to_the_room_and_not_beyond() {
+        let row = body("t", &[("x", Value::Long(1))], 5);
+        for room in [1_000, 64 << 10, (64 << 10) + 1, 983_040, 3_080_192, 12_345_678] {
+            let mut buffer = RowBuffer::new(ProtocolVersion::V3, room);
+            assert!(buffer.capacity() <= FIRST_BYTES, "{room}: {}", buffer.capacity());
+            while buffer.bytes() + 2 * row.len() <= room {
+                add(&mut buffer, &row).unwrap();
+            }
+            assert!(buffer.bytes() > room - 100, "{room}: {}", buffer.bytes());
+            assert!(buffer.capacity() <= room.next_multiple_of(1 << 10), "{room}: {}", buffer.capacity());
+            buffer.clear(usize::MAX);
+            assert!(buffer.capacity() > room / 2, "the memory is kept");
+            assert_eq!(buffer.with_room(room + 1).room(), room + 1);
+        }
+    }
+
+    #[test]
     fn rows_are_added_all_or_none() {
-        let mut buffer = RowBuffer::new(ProtocolVersion::V1);
+        let mut buffer = RowBuffer::new(ProtocolVersion::V1, 1_000);
         add(&mut buffer, &body("t", &[("x", Value::Long(1))], 5)).unwrap();
         let before = buffer.inner.as_bytes().to_vec();
         let [good, bad] = [body("t", &[("x", Value::Long(2))], 6), body("t", &[("x/y", Value::Long(2))], 6)];
-        let rows = |bodies: &[&'static [u8]]| -> Vec<_> {
-            bodies.iter().map(|body| Rows::decode(body).unwrap().next().unwrap().ok()).collect()
-        };
-        let (good, bad): (&'static [u8], &'static [u8]) = (good.leak(), bad.leak());
-        assert!(!buffer.add_all("t", rows(&[good, bad]).into_iter()));
-        assert!(!buffer.add_all("t", [rows(&[good]).remove(0), None].into_iter()));
+        let mut take = |table: &str, body: &[u8]| buffer.add_all(table, RawRows::decode(body).unwrap(), |_| true);
+        let both = [&good[..], &bad[2..]].concat();
+        assert!(!take("t", &both) && !take("t", &good[..good.len() - 1]));
         assert_eq!((buffer.inner.as_bytes(), buffer.rows()), (&before[..], 1));
-        assert!(buffer.add_all("t", rows(&[good, good]).into_iter()));
+        assert!(!buffer.add_all("t", RawRows::decode(&good).unwrap(), |_| false));
+        assert_eq!((buffer.inner.as_bytes(), buffer.rows()), (&before[..], 1));
+        let twice = [&good[..], &good[2..]].concat();
+        assert!(buffer.add_all("t", RawRows::decode(&twice).unwrap(), |_| true));
         // A name is looked at again wherever it differs from the row's before.
-        assert!(
-            !buffer.add_all("t", rows(&[good, bad]).into_iter()) && !buffer.add_all("a/b", rows(&[good]).into_iter())
-        );
+        let mut take = |table: &str, body: &[u8]| buffer.add_all(table, RawRows::decode(body).unwrap(), |_| true);
+        assert!(!take("t", &both) && !take("a/b", &good));
         assert_eq!(buffer.rows(), 3);
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     log::{Log, lock},
-    marks::{Mark, Pos},
+    marks::{Ackable, Mark, Pos},
     settle::Settlement,
 };
 use crate::{
@@ -23,8 +23,6 @@ use crate::{
 const SHORT_OF_SPACE_PERIOD: Duration = Duration::from_millis(20);
 /// How often an idle committer looks around.
 const IDLE_PERIOD: Duration = Duration::from_secs(1);
-/// How often counts of refused messages are brought to disk.
-const REFUSED_PERIOD: Duration = Duration::from_secs(1);
 /// A sync that takes longer than this is reported as stuck by the watchdog.
 const SYNC_DEADLINE: Duration = Duration::from_mins(2);
 
@@ -34,7 +32,7 @@ pub(super) struct Shared {
     pub settlement: Mutex<Settlement>,
     pub clock: SharedClock,
     pub settings: Settings,
-    pub ackable: watch::Sender<Pos>,
+    pub ackable: watch::Sender<Ackable>,
     pub failed: watch::Sender<Option<String>>,
     pub room: Notify,
     pub commit_micros: Histogram,
@@ -98,37 +96,38 @@ pub(super) fn start(shared: Arc<Shared>, heartbeat: Heartbeat) -> std::io::Resul
 struct Committer {
     shared: Arc<Shared>,
     heartbeat: Heartbeat,
+    /// When the latest commit, or header in place of one, began.
     last_commit: Option<Instant>,
-    refused_on_disk: u64,
-    refused_written: Instant,
 }
 
 impl Committer {
     fn new(shared: Arc<Shared>, heartbeat: Heartbeat) -> Self {
-        let refused_on_disk = shared.log.intake().refused_messages;
-        Self { shared, heartbeat, last_commit: None, refused_on_disk, refused_written: Instant::now() }
+        Self { shared, heartbeat, last_commit: None }
     }
 
     fn run(mut self) {
         loop {
             let stopping = self.wait();
-            let turn = self.turn(stopping);
-            if let Err(reason) = turn {
+            if let Err(reason) = self.turn() {
                 let reason = self.shared.log.poison(&reason);
                 tracing::error!(%reason, "the ring is poisoned: nothing more is acknowledged");
                 self.shared.failed.send_replace(Some(reason));
                 return;
             }
-            if stopping && !self.shared.log.unsealed() {
+            if stopping && !self.has_work() {
                 return;
             }
         }
     }
 
+    fn has_work(&self) -> bool {
+        self.shared.log.unsealed() || self.shared.log.owes_refusals()
+    }
+
     /// Waits for work and then for the spacing between commits; returns whether to finish.
     fn wait(&mut self) -> bool {
         let log = &self.shared.log;
-        if !log.unsealed() {
+        if !self.has_work() {
             let short = log.starved() || log.index().is_low(log.free_bytes());
             let period = if short { SHORT_OF_SPACE_PERIOD } else { IDLE_PERIOD };
             self.heartbeat.waiting("something to commit", None);
@@ -151,27 +150,40 @@ impl Committer {
         self.shared.bell.stopping()
     }
 
-    fn turn(&mut self, stopping: bool) -> Result<(), String> {
+    fn turn(&mut self) -> Result<(), String> {
         if let Some(reason) = self.shared.log.poisoned() {
             return Err(reason);
         }
         self.heartbeat.waiting("the disk (sync of a commit)", Some(SYNC_DEADLINE));
-        self.commit().map_err(|error| format!("the sync of a commit failed: {error}"))?;
+        let committed = self.commit().map_err(|error| format!("the sync of a commit failed: {error}"))?;
         self.make_room()?;
-        self.note_refused(stopping).map_err(|error| format!("the sync of the header failed: {error}"))
+        // A commit has counted what was refused before it; what was refused since waits for the next turn, as an append would.
+        if !committed {
+            self.note_refused().map_err(|error| format!("the sync of the header failed: {error}"))?;
+        }
+        Ok(())
     }
 
-    fn commit(&mut self) -> std::io::Result<()> {
-        let Shared { log, settings, commit_micros, ackable, .. } = &*self.shared;
+    /// Tells everybody how far acknowledgements may go.
+    fn tell(&self) {
+        let ackable = self.shared.log.ackable();
+        self.shared.ackable.send_if_modified(|told| std::mem::replace(told, ackable) != ackable);
+    }
+
+    /// Commits what there is; false when there is nothing.
+    fn commit(&mut self) -> std::io::Result<bool> {
+        let Shared { log, settings, commit_micros, .. } = &*self.shared;
         let started = Instant::now();
         let sync = settings.durability != Durability::Memory;
-        let Some(sealed) = log.commit(sync)? else { return Ok(()) };
+        if log.commit(sync)?.is_none() {
+            return Ok(false);
+        }
         self.last_commit = Some(started);
         if sync {
             commit_micros.record(started.elapsed().as_micros() as u64);
         }
-        ackable.send_replace(sealed.to.pos);
-        Ok(())
+        self.tell();
+        Ok(true)
     }
 
     /// Moves the tail when little is free, by the `on_full` policy further than what is safe.
@@ -202,6 +214,7 @@ impl Committer {
         drop(settlement);
         self.heartbeat.waiting("the disk (sync of the header)", Some(SYNC_DEADLINE));
         log.move_tail(to).map_err(|error| format!("the sync of the header failed: {error}"))?;
+        self.tell();
         room.notify_waiters();
         Ok(())
     }
@@ -212,13 +225,13 @@ impl Committer {
         !self.shared.log.index().is_low((tail.pos.0 + capacity).saturating_sub(head.0))
     }
 
-    /// Brings the counts of messages refused at the door to disk, seldom enough not to wear it.
-    fn note_refused(&mut self, stopping: bool) -> std::io::Result<()> {
-        let refused = self.shared.log.intake().refused_messages;
-        if refused != self.refused_on_disk && (stopping || self.refused_written.elapsed() >= REFUSED_PERIOD) {
+    /// Brings the count of messages refused at the door to disk where no commit carries it: in a header, which takes the place of a commit.
+    fn note_refused(&mut self) -> std::io::Result<()> {
+        if self.shared.log.owes_refusals() {
+            self.heartbeat.waiting("the disk (sync of the header)", Some(SYNC_DEADLINE));
+            self.last_commit = Some(Instant::now());
             self.shared.log.write_header(|_| {})?;
-            self.refused_on_disk = refused;
-            self.refused_written = Instant::now();
+            self.tell();
         }
         Ok(())
     }

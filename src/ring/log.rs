@@ -16,7 +16,7 @@ use super::{
         RingFacts,
     },
     ledger::{Intake, Outcome},
-    marks::{Mark, Pos, Seq},
+    marks::{Ackable, Mark, Pos, Seq},
     media::Media,
     recover::Recovered,
     seeded::{Bug, is_on},
@@ -73,6 +73,8 @@ pub struct Log {
     /// The head may go up to here.
     limit: AtomicU64,
     starved: AtomicBool,
+    /// Refused messages whose count a synced commit or header carries.
+    refused_counted: AtomicU64,
     outcome: Mutex<(Outcome, Mark)>,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
@@ -111,6 +113,7 @@ impl Log {
             tail_pos: AtomicU64::new(header.tail.pos.0),
             limit: AtomicU64::new(header.tail.pos.0 + header.capacity),
             starved: AtomicBool::new(false),
+            refused_counted: AtomicU64::new(recovered.intake.refused_messages),
             outcome: Mutex::new((recovered.outcome, recovered.safe)),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
@@ -283,6 +286,7 @@ impl Log {
         let mut durable = lock(&self.durable);
         durable.mark = sealed.to;
         durable.intake = sealed.intake;
+        self.refused_counted.fetch_max(sealed.intake.refused_messages, Ordering::AcqRel);
         self.readable.store(sealed.to.pos.0, Ordering::Release);
         if sealed.to.pos > durable.wanted {
             durable.wanted = Pos(u64::MAX);
@@ -312,13 +316,14 @@ impl Log {
 
     /// Writes and syncs the header with what is durable now, after `change` has had its say.
     pub fn write_header(&self, change: impl FnOnce(&mut Header)) -> io::Result<Header> {
+        // Before anything is looked at, so that no header counts less than the one before it.
+        let mut current = lock(&self.header);
         let (durable, intake) = {
             let durable = lock(&self.durable);
             (durable.mark, durable.intake)
         };
         let refused = lock(&self.head).intake;
         let (outcome, safe) = *lock(&self.outcome);
-        let mut current = lock(&self.header);
         let mut next = Header {
             counter: current.counter + if is_on(Bug::OneSlot) { 2 } else { 1 },
             durable: if is_on(Bug::HeaderBeforeData) { self.appended() } else { durable },
@@ -333,7 +338,11 @@ impl Log {
             *current = next;
             return Ok(next);
         }
+        if is_on(Bug::AckRefusedBeforeSync) {
+            self.refused_counted.fetch_max(next.intake.refused_messages, Ordering::AcqRel);
+        }
         self.media.sync(next.slot_offset()..next.slot_offset() + layout::SECTOR_BYTES)?;
+        self.refused_counted.fetch_max(next.intake.refused_messages, Ordering::AcqRel);
         *current = next;
         Ok(next)
     }
@@ -357,11 +366,22 @@ impl Log {
         lock(&self.head).sealed.pos = durable;
     }
 
-    /// Counts a message that the `drop-newest` policy keeps out.
-    pub fn count_refused(&self, rows: u64) {
+    /// Counts a message that the `drop-newest` policy keeps out; says how many it makes since the ring was made.
+    pub fn count_refused(&self, rows: u64) -> u64 {
         let mut head = lock(&self.head);
         head.intake.refused_messages += 1;
         head.intake.refused_rows += rows;
+        head.intake.refused_messages
+    }
+
+    /// Whether messages were refused whose count is in no synced commit or header.
+    pub fn owes_refusals(&self) -> bool {
+        self.ackable().refused < self.intake().refused_messages
+    }
+
+    /// How far acknowledgements may go.
+    pub fn ackable(&self) -> Ackable {
+        Ackable { pos: self.durable().pos, refused: self.refused_counted.load(Ordering::Acquire) }
     }
 
     /// Takes note that so many rows were taken in, at least: what counted them may be lost with a header and a commit.

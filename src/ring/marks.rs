@@ -23,6 +23,35 @@ pub struct Mark {
     pub seq: Seq,
 }
 
+/// How far acknowledgements may go, and what one of them waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ackable {
+    /// Everything before this position is durable.
+    pub pos: Pos,
+    /// So many messages turned away by `drop-newest`, since the ring was made, are counted on the disk.
+    pub refused: u64,
+}
+
+impl Ackable {
+    /// Whether what waits for `due` may be acknowledged.
+    #[must_use]
+    pub fn covers(self, due: Self) -> bool {
+        due.pos <= self.pos && due.refused <= self.refused
+    }
+
+    /// What covers both.
+    #[must_use]
+    pub fn both(self, other: Self) -> Self {
+        Self { pos: self.pos.max(other.pos), refused: self.refused.max(other.refused) }
+    }
+}
+
+impl From<Pos> for Ackable {
+    fn from(pos: Pos) -> Self {
+        Self { pos, refused: 0 }
+    }
+}
+
 /// The five watermarks; `tail ≤ safe ≤ settled ≤ durable ≤ appended` always holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {

@@ -43,7 +43,7 @@ pub use self::{
     layout::Kind,
     ledger::Ledger,
     losses::Gap,
-    marks::{Mark, Marks, Pos, Seq},
+    marks::{Ackable, Mark, Marks, Pos, Seq},
     mmap::{FileError, MmapMedia},
     open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
@@ -98,8 +98,8 @@ impl Ring {
         }
     }
 
-    /// Messages whose position is at most this may be acknowledged.
-    pub fn ackable(&self) -> watch::Receiver<Pos> {
+    /// How far acknowledgements may go: those of messages in the ring by position, those of refused ones by number.
+    pub fn ackable(&self) -> watch::Receiver<Ackable> {
         self.shared.ackable.subscribe()
     }
 
@@ -125,11 +125,16 @@ impl Ring {
         self.shared.settings.on_full
     }
 
-    /// Counts a message that the `drop-newest` policy keeps out, by its table.
-    pub fn count_refused(&self, table: &str, rows: u64) {
-        self.shared.log.count_refused(rows);
+    /// Counts a message that the `drop-newest` policy keeps out, by its table. Says which number of refused messages [`Ring::ackable`] has
+    /// to reach before the message may be acknowledged; 0 where acknowledgements do not wait for the disk.
+    pub fn count_refused(&self, table: &str, rows: u64) -> u64 {
+        let number = self.shared.log.count_refused(rows);
         lock(&self.shared.settlement).count_refused(table, rows);
         self.shared.bell.ring();
+        match self.shared.settings.durability {
+            Durability::Commit => number,
+            Durability::Interval | Durability::Memory => 0,
+        }
     }
 
     /// Notified whenever room has been made after [`AppendError::Full`].
@@ -186,13 +191,26 @@ impl Ring {
     /// Takes note that a lane has a fate for each of its records before `upto`.
     pub fn lane_done(&self, lane: usize, upto: Mark) {
         let now = self.shared.clock.since_boot();
-        let done = lock(&self.shared.settlement).lane_done(lane, upto, now);
-        match done {
-            Ok(_) => {
-                if self.shared.log.starved() {
-                    self.shared.bell.ring();
-                }
-            }
+        let settled = lock(&self.shared.settlement).lane_done(lane, upto, now);
+        self.after_settling(settled);
+    }
+
+    /// The same, but nothing is counted before [`Ring::settle`].
+    pub fn note_done(&self, lane: usize, upto: Mark) {
+        lock(&self.shared.settlement).note_done(lane, upto);
+    }
+
+    /// Counts the rows that all lanes have a fate for by now, and moves the settled watermark. This reads what it counts.
+    pub fn settle(&self) {
+        let now = self.shared.clock.since_boot();
+        let settled = lock(&self.shared.settlement).catch_up(now);
+        self.after_settling(settled);
+    }
+
+    fn after_settling(&self, settled: Result<Mark, ReadError>) {
+        match settled {
+            Ok(_) if self.shared.log.starved() => self.shared.bell.ring(),
+            Ok(_) => {}
             Err(error) => self.poison(&format!("settling failed: {error}")),
         }
     }

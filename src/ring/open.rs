@@ -128,7 +128,7 @@ impl Ring {
             settlement: Mutex::new(Settlement::new(Arc::clone(&log), outcome, safe, resend_window)),
             clock,
             settings: settings.clone(),
-            ackable: watch::Sender::new(log.durable().pos),
+            ackable: watch::Sender::new(log.ackable()),
             failed: watch::Sender::new(None),
             room: Notify::new(),
             commit_micros: Histogram::new(),
@@ -157,7 +157,7 @@ pub(super) fn recover_log(
     let (log, mut outcome, safe) = resume(media, recovered, clock)?;
     let log = Arc::new(log);
     report.gaps = losses::describe(&log)?;
-    let missing: u64 = report.gaps.iter().map(|gap| gap.last.0 + 1 - gap.first.0).sum();
+    let missing: u64 = report.gaps.iter().map(|gap| (gap.last.0 + 1).saturating_sub(gap.first.0)).sum();
     report.records = (log.appended().seq.0 - log.tail().seq.0).saturating_sub(missing);
     let pending = count_rows(&log, outcome.settled, progress)?;
     log.count_at_least(outcome.rows() + pending);

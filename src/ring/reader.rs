@@ -7,10 +7,10 @@ use super::{
     log::Log,
     marks::{Mark, Pos, Seq},
 };
-use crate::point::Received;
+use crate::{config::share::WINDOW, point::Received};
 
 /// Bytes a reader takes out of the ring at a time; a larger record makes it take that record whole.
-const WINDOW_BYTES: usize = 64 * 1024;
+const WINDOW_BYTES: usize = WINDOW.0 as usize;
 
 /// A record, in the reader's window.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +92,11 @@ impl Reader {
     /// Gives the window's memory back until the next read.
     pub fn release(&mut self) {
         self.window = Vec::new();
+    }
+
+    /// Bytes of memory the window takes.
+    pub fn window_bytes(&self) -> usize {
+        self.window.capacity()
     }
 
     /// The next data record; none when there is nothing more that is durable.

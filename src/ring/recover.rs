@@ -6,7 +6,7 @@ use super::{
     headers::FoundHeader,
     layout::{Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES},
     ledger::{Intake, Outcome},
-    marks::{Mark, Pos},
+    marks::{Mark, Pos, Seq},
     media::Media,
     reader::Record,
     seeded::{Bug, is_on},
@@ -175,8 +175,12 @@ impl<'a> Scan<'a> {
         let (sum, generation, limit) = (self.sum, self.generation, self.limit());
         let left = self.geometry.to_lap_end(pos);
         let Some(header) = RecordHeader::parse(self.bytes(pos, RECORD_HEADER_BYTES)?) else { return Ok(None) };
+        // Where a sync has lied, what an earlier life had left may show; numbers that come after what is durable cannot lie before it.
+        let durable = self.header.durable;
+        let next = header.seq.0.saturating_add(u64::from(header.kind.is_data()));
         let plausible = header.total() <= left
             && pos + header.total() <= limit
+            && (pos >= durable.pos.0 || next <= durable.seq.0)
             && (header.generation >= generation || is_on(Bug::NoGeneration))
             && header.seq >= self.at.seq;
         if !plausible {
@@ -270,14 +274,45 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
-    /// The first intact record between two places, wherever it begins.
+    /// The first intact record between two places, wherever it begins, that nothing behind it refutes.
     fn first_intact(&mut self, behind: Pos, before: Mark) -> io::Result<Option<Mark>> {
+        let mut found = self.next_intact(behind, before)?;
+        while let Some((at, header)) = found {
+            if !self.is_refuted(at, &header, before)? {
+                return Ok(Some(at));
+            }
+            found = self.next_intact(at.pos, before)?;
+        }
+        Ok(None)
+    }
+
+    fn next_intact(&mut self, behind: Pos, before: Mark) -> io::Result<Option<(Mark, RecordHeader)>> {
         for pos in (behind.0 + RECORD_ALIGN..before.pos.0).step_by(RECORD_ALIGN as usize) {
             if let Some(header) = self.record_at(pos)?.filter(|header| header.seq <= before.seq) {
-                return Ok(Some(Mark { pos: Pos(pos), seq: header.seq }));
+                return Ok(Some((Mark { pos: Pos(pos), seq: header.seq }, header)));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the next intact record behind the unbroken chain from `start` is of a later life and goes back in numbers: the chain is what
+    /// an earlier life had left, and shows because a sync has lied.
+    fn is_refuted(&mut self, start: Mark, first: &RecordHeader, before: Mark) -> io::Result<bool> {
+        let (mut end, mut header) = (start, *first);
+        loop {
+            end.pos.0 += header.total();
+            end.seq = Seq(header.seq.0 + u64::from(header.kind.is_data()));
+            let left = self.geometry.to_lap_end(end.pos.0);
+            if left < RECORD_HEADER_BYTES as u64 {
+                end.pos.0 += left;
+            }
+            match self.record_at(end.pos.0)?.filter(|next| next.seq == end.seq) {
+                Some(next) => header = next,
+                None => break,
+            }
+        }
+        let next = self.next_intact(Pos(end.pos.0.saturating_sub(RECORD_ALIGN)), before)?;
+        Ok(next.is_some_and(|(_, next)| next.generation > first.generation && next.seq < end.seq))
     }
 
     /// Whether a commit in the unbroken chain of records from `start` says that `bad` had been durable.

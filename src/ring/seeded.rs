@@ -32,6 +32,8 @@ pub enum Bug {
     OneSlot,
     /// Seals a commit with what is durable after it, not before it.
     DurableAhead,
+    /// Acknowledges a refused message before the header that counts it is synced.
+    AckRefusedBeforeSync,
 }
 
 /// Whether the bug is switched on.

@@ -119,12 +119,22 @@ impl Settlement {
         }
     }
 
-    /// Takes note that a lane has a fate for each of its records before `upto`; returns the settled watermark.
+    /// Takes note that a lane has a fate for each of its records before `upto`, and counts them; returns the settled watermark.
     pub fn lane_done(&mut self, lane: usize, upto: Mark, now: Duration) -> Result<Mark, ReadError> {
+        self.note_done(lane, upto);
+        self.catch_up(now)
+    }
+
+    /// The note alone, which takes no time.
+    pub fn note_done(&mut self, lane: usize, upto: Mark) {
         if let Some(mark) = self.lanes.get_mut(lane) {
             *mark = (*mark).max(upto);
         }
         self.arrived(lane, upto);
+    }
+
+    /// Counts what all lanes have a fate for, and moves the settled watermark; returns it.
+    pub fn catch_up(&mut self, now: Duration) -> Result<Mark, ReadError> {
         let all = self.lanes.iter().copied().min().unwrap_or_default();
         self.walk(all, false)?;
         self.publish(now);

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fastrand::Rng;
 
 use super::{
+    Ring,
     append::{AppendError, Part},
     layout::{DATA_START, Kind, MIN_CAPACITY, SECTOR_BYTES},
     log::Log,
@@ -16,6 +17,8 @@ use super::{
 };
 use crate::{
     clock::{SharedClock, SimulatedClock},
+    config::settings::{Durability, OnFull, Ring as Settings},
+    observe::heartbeat::Heartbeats,
     point::Received,
 };
 
@@ -176,6 +179,53 @@ fn a_message_larger_than_an_eighth_is_refused() {
     assert!(matches!(try_append(limit + 1), Err(AppendError::TooLarge { .. })));
 }
 
+/// A ring with its committer.
+fn open_ring(media: &Arc<MemoryMedia>, durability: Durability) -> Ring {
+    let settings = Settings { durability, on_full: OnFull::DropNewest, ..Settings::default() };
+    let heartbeat = Heartbeats::new(clock()).register("committer");
+    let (media, report) = (Box::new(Arc::clone(media)), RecoveryReport::default());
+    Ring::from_media(media, &settings, Duration::ZERO, clock(), heartbeat, report, &mut |_| {}, &mut |_| {})
+        .unwrap()
+        .ring
+}
+
+#[test]
+fn a_refused_message_may_be_acknowledged_once_no_power_cut_can_uncount_it() {
+    const ROWS: u64 = 3;
+    let media = Arc::new(MemoryMedia::with(empty()));
+    let ring = open_ring(&media, Durability::Commit);
+    let mut ackable = ring.ackable();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for wanted in 1..=20 {
+        // Every other count travels in a commit, the rest in headers.
+        if wanted % 2 == 0 {
+            let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &[1; 50] };
+            ring.append(&[part], Received::default()).unwrap();
+        }
+        let number = ring.count_refused("t", ROWS);
+        assert_eq!(number, wanted);
+        let counted = ackable.wait_for(|ackable| ackable.refused >= number);
+        let counted = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), counted).await });
+        assert!(counted.is_ok_and(|counted| counted.is_ok()), "{number} is never acknowledged");
+        let survivor = Life::begin(media.after_power_cut(|| false), Vec::new(), Seq(0));
+        let intake = survivor.log.intake();
+        assert_eq!((intake.refused_messages, intake.refused_rows), (number, number * ROWS));
+    }
+    ring.close().unwrap();
+}
+
+#[test]
+fn a_stop_counts_what_was_refused_and_only_commit_mode_waits_for_it() {
+    for durability in [Durability::Interval, Durability::Memory] {
+        let media = Arc::new(MemoryMedia::with(empty()));
+        let ring = open_ring(&media, durability);
+        assert_eq!([ring.count_refused("t", 1), ring.count_refused("t", 1)], [0, 0], "nothing to wait for");
+        ring.close().unwrap();
+        let survivor = Life::begin(media.after_power_cut(|| false), Vec::new(), Seq(0));
+        assert_eq!(survivor.log.intake().refused_messages, 2);
+    }
+}
+
 #[test]
 fn a_failed_sync_is_an_error_and_nothing_becomes_durable() {
     let mut rng = Rng::with_seed(1);
@@ -263,6 +313,45 @@ fn intact_records_of_an_earlier_life_do_not_pass_as_new() {
 }
 
 /// A ring with 40 records, each in a commit of its own, closed or not; its image, and the records' bodies.
+/// A sync that lied: what an earlier life had left there shows again, and some of it fits the numbers asked for.
+#[test]
+fn what_a_header_says_is_durable_has_no_later_numbers_before_it() {
+    let record = |life: &Life, bytes: usize| {
+        let body = vec![7; bytes - super::layout::RECORD_HEADER_BYTES];
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
+        life.log.append(&[part], Received::default()).unwrap();
+    };
+    let mut first = Life::begin(empty(), Vec::new(), Seq(0));
+    record(&first, 100);
+    first.commit();
+    (0..60).for_each(|_| record(&first, 128));
+    // Of what was not synced, the first sector is missing.
+    let mut stored = 0;
+    let image = first.media.after_power_cut(|| {
+        stored += 1;
+        stored > 1
+    });
+
+    let mut second = Life::begin(image, Vec::new(), Seq(1));
+    assert_eq!(second.log.appended().seq, Seq(2));
+    let from = (DATA_START + second.log.appended().pos.0) as usize;
+    let before = second.media.after_power_cut(|| true);
+    (0..30).for_each(|_| record(&second, 208));
+    second.commit();
+    second.log.write_header(|_| {}).unwrap();
+    let durable = second.log.durable();
+    let mut image = second.media.after_power_cut(|| true);
+    image[from..].copy_from_slice(&before[from..]);
+
+    let third = Life::begin(image, Vec::new(), Seq(1));
+    assert_eq!(third.log.appended(), durable);
+    let found: Vec<u64> = third.found.iter().map(|(seq, _)| seq.0).collect();
+    let lost: Vec<u64> = third.report.gaps.iter().flat_map(|gap| gap.first.0..=gap.last.0).collect();
+    let mut all = [&found[..], &lost].concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..durable.seq.0).collect::<Vec<_>>(), "each is read or reported, once: {:?}", third.report);
+}
+
 fn forty_records(close: bool) -> (Vec<u8>, Bodies) {
     let mut rng = Rng::with_seed(11);
     let mut life = Life::begin(empty(), Vec::new(), Seq(0));

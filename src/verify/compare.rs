@@ -323,6 +323,34 @@ mod tests {
     }
 
     #[test]
+    fn each_symbol_and_each_field_is_looked_at() {
+        let names = ["ts", "device", "site", "temperature", "humidity", "seq", "ok", "note"];
+        let kinds = ["TIMESTAMP", "SYMBOL", "SYMBOL", "DOUBLE", "DOUBLE", "LONG", "BOOLEAN", "VARCHAR"];
+        let described: Vec<_> = names.iter().zip(kinds).map(|(name, kind)| (*name, kind, *name == "ts")).collect();
+        let columns = Columns::new(&names.map(str::to_owned), &info(&described)).unwrap();
+        let symbols = [("device", "d"), ("site", "s")];
+        let fields = [
+            ("temperature", Value::Double(1.5)),
+            ("humidity", Value::Double(2.5)),
+            ("seq", Value::Long(3)),
+            ("ok", Value::Bool(true)),
+            ("note", Value::Text("n".into())),
+        ];
+        let right = [json!("t"), json!("d"), json!("s"), json!(1.5), json!(2.5), json!(3), json!(true), json!("n")];
+        let differs = |found: &[Json]| {
+            let compared = with_row(&symbols, &fields, |row| compare(row, found, &columns, &|_| true));
+            compared.differences.into_iter().map(|difference| difference.field).collect::<Vec<_>>()
+        };
+        assert!(differs(&right).is_empty());
+        let wrong = [json!("t"), json!("e"), json!("t"), json!(1), json!(2), json!(4), json!(false), json!("m")];
+        for place in 1..names.len() {
+            let mut found = right.clone();
+            found[place] = wrong[place].clone();
+            assert_eq!(differs(&found), [names[place]]);
+        }
+    }
+
+    #[test]
     fn a_field_of_an_older_row_that_is_still_there_is_a_difference() {
         let info = info(&[
             ("ts", "TIMESTAMP", true),

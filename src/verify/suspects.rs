@@ -94,3 +94,66 @@ impl Explanation<'_> {
         left.filter(|(_, items): &(String, Vec<Item>)| !items.is_empty()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{
+        entry::encode_rows,
+        point::{Received, Row, Timestamp},
+        questdb::sql::{ColumnInfo, TableInfo},
+        ring::{Kind, Pos, Seq},
+    };
+
+    fn view() -> View {
+        let column = |name: &str, kind: &str| ColumnInfo {
+            name: name.into(),
+            kind: kind.into(),
+            designated: name == "ts",
+            key: true,
+        };
+        let columns = vec![column("ts", "TIMESTAMP"), column("device", "SYMBOL")];
+        View {
+            info: Some(TableInfo { name: "t".into(), wal: true, dedup: true, columns }),
+            keys: vec!["device".into()],
+            fields: HashSet::new(),
+            kept_from_us: i64::MIN,
+            warning: None,
+        }
+    }
+
+    fn body(device: &str) -> Vec<u8> {
+        let time = Some(Timestamp(1_000));
+        let row = Row { time, device_time: true, symbols: vec![("device".into(), device.into())], ..Row::default() };
+        let mut body = Vec::new();
+        encode_rows("t", &[row], &mut body).unwrap();
+        body
+    }
+
+    /// How many suspects a record explains, with one suspect of device `a` in record 5.
+    fn explained_by(seq: u64, device: &str) -> u64 {
+        let views = HashMap::from([("t".to_owned(), view())]);
+        let (suspect, other) = (body("a"), body(device));
+        let mut suspects = Suspects::default();
+        suspects.add("t", Item { seq: Seq(5), row: 0, body: suspect.into() }, Mark { pos: Pos(0), seq: Seq(1) });
+        let mut explanation = suspects.into_explanation(&views);
+        let mark = Mark { pos: Pos(0), seq: Seq(seq) };
+        let received = Received::default();
+        let (kind, table_hash) = (Kind::Rows, 1);
+        let record =
+            Record { seq: Seq(seq), mark, end: mark, kind, last: true, table_hash, rows: 1, received, body: &other };
+        let explained = explanation.take(&record);
+        assert_eq!(explanation.left().len() as u64, 1 - explained);
+        explained
+    }
+
+    #[test]
+    fn only_a_later_row_of_the_same_key_explains_a_suspect() {
+        assert_eq!(
+            [explained_by(6, "a"), explained_by(5, "a"), explained_by(4, "a"), explained_by(6, "b")],
+            [1, 0, 0, 0]
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use forebay::{
     config::settings,
-    entry::{Rows, encode_rows},
+    entry::{RawRows, encode_rows},
     point::{Row, Timestamp, Value},
     questdb::{Connection, Secrets, WriteError, Writer},
 };
@@ -29,7 +29,7 @@ const FIRST: i64 = 100_000;
 
 /// A batch as a lane encodes it: message after message, each with rows for every table. `number` tells one batch from another.
 fn batch(writer: &Writer, tables: &[String], number: i64) -> forebay::questdb::RowBuffer {
-    let mut buffer = writer.buffer();
+    let mut buffer = writer.buffer(1 << 20);
     for message in 0..MESSAGES {
         for table in tables {
             let row = |row: i64| Row {
@@ -40,7 +40,7 @@ fn batch(writer: &Writer, tables: &[String], number: i64) -> forebay::questdb::R
             };
             let mut body = Vec::new();
             encode_rows(table, &(0..ROWS).map(row).collect::<Vec<_>>(), &mut body).expect("within limits");
-            assert!(buffer.add_all(table, Rows::decode(&body).expect("reads").map(Result::ok)));
+            assert!(buffer.add_all(table, RawRows::decode(&body).expect("reads"), |_| true));
         }
     }
     buffer

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod batch_memory;
 mod broker_outage;
 mod command_line;
 mod config_reload;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, eventually, heavy, unique};
+use crate::support::{
+    Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, daemon::count, eventually, heavy, relay::Tap, unique,
+};
 
 /// Far more than fits.
 const PUBLISHED: u64 = 60_000;
@@ -92,6 +94,58 @@ fn drop_newest_keeps_the_oldest_and_counts_the_rest() {
     stage.daemon.wait_drained(PUBLISHED + 100, Duration::from_secs(30));
     assert_eq!(ledger(&stage), [PUBLISHED + 100, kept as u64 + 100, dropped]);
     assert_eq!(stage.found()[0], kept + 100);
+}
+
+/// Kills while a full ring turns readings away.
+const KILLS: u64 = 12;
+
+#[test]
+fn drop_newest_counts_what_it_acknowledges_whenever_it_is_killed() {
+    let _alone = heavy();
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::prepared(None));
+    let (tap, readings) = (Tap::start(broker.port), Readings::new(unique("exact"), 10));
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("mqtt.url", tap.url());
+    let builder = builder.set("ring.size", "1MiB").set("mqtt.max_payload", "32KiB").set("ring.on_full", "drop-newest");
+    // Slow commits, so that most kills find refused messages that no header counts yet.
+    let builder = builder.set("ring.commit_spacing", "50ms").set("mqtt.receive_maximum", 200);
+    let mut daemon = builder.start();
+    daemon.wait_subscribed();
+    readings.publish(&mut broker.publisher().expect("connects"), 0..20_000);
+    eventually(Duration::from_mins(1), "the ring is full", || daemon.ledger("dropped") > 0);
+
+    let load = Load::start(&readings, broker.port, 2_000);
+    let mut counted_twice = 0;
+    for _ in 0..KILLS {
+        let enough = tap.count() + fastrand::usize(1..1_000);
+        eventually(Duration::from_mins(1), "readings are turned away", || tap.count() >= enough);
+        daemon.kill9();
+        eventually(Duration::from_secs(10), "the line is still", || tap.is_still());
+        let (found, acknowledged) = (ledger_in_file(&daemon), tap.count() as u64);
+        // Beyond what is acknowledged lies what was counted and will be delivered, and counted, once more.
+        let beyond = count(&found, "messages").checked_sub(acknowledged);
+        let beyond = beyond.unwrap_or_else(|| panic!("{acknowledged} were acknowledged: {found}"));
+        assert!(beyond >= counted_twice, "{beyond}, {counted_twice}: {found}");
+        counted_twice = beyond;
+        daemon.restart();
+        daemon.wait_subscribed();
+    }
+    let published = load.finish();
+    // Each delivery is counted once, and acknowledged once unless a kill came between.
+    eventually(Duration::from_mins(1), "the ledger has all that was acknowledged, and no more", || {
+        let messages = daemon.ledger("messages");
+        messages >= 20_000 + published && messages == tap.count() as u64 + counted_twice
+    });
+    let ledger = daemon.status()["ledger"].clone();
+    assert_eq!(count(&ledger, "rows"), count(&ledger, "messages"), "{ledger}");
+    assert_eq!(count(&ledger, "rows"), count(&ledger, "pending") + count(&ledger, "dropped"), "{ledger}");
+}
+
+/// The ledger as the file of a daemon that is gone tells it.
+fn ledger_in_file(daemon: &Daemon) -> Value {
+    let file = daemon.ring().display().to_string();
+    let out = daemon.cli(&["--json", "ring", "info", "--file", &file]);
+    assert!(out.status.success(), "{out:?}");
+    serde_json::from_slice::<Value>(&out.stdout).expect("JSON")["ledger"].clone()
 }
 
 #[test]

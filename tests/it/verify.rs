@@ -1,6 +1,6 @@
 //! `forebay verify` beside a real QuestDB: what agrees, what is missing, and what is no fault.
 
-use std::time::Duration;
+use std::{os::unix::fs::FileExt, time::Duration};
 
 use serde_json::Value;
 
@@ -97,6 +97,55 @@ fn each_missing_and_differing_row_is_named() {
     stage.daemon.restart();
     assert_eq!(told(&stage.daemon.cli(&["replay", "--since", "1h", "--wait=1m"])).0, 0);
     stage.assert_result(10_000, 0, 0);
+}
+
+#[test]
+fn a_row_that_is_missing_behind_damage_is_found() {
+    const COUNT: u64 = 5_000;
+    let mut stage = stage("behind", |builder, _| builder.set("ring.size", "2MiB").set("mqtt.max_payload", "64KiB"));
+    let table = stage.readings.name.clone();
+    stage.publish(0..COUNT);
+    stage.daemon.wait_drained(COUNT, LIMIT);
+    eventually(LIMIT, "all is safe, and nobody sends it again", || {
+        let ring = stage.daemon.status()["ring"].clone();
+        ring["safe"] == ring["settled"]
+    });
+    // One of the newest readings is not in the database; two in the middle of the ring rot.
+    let last = (COUNT - 1) / stage.readings.devices;
+    stage.questdb.sql(&format!(
+        "CREATE TABLE '{table}_less' AS (SELECT * FROM '{table}' WHERE seq != {last} OR device != 'dev-4')"
+    ));
+    stage.questdb.sql(&format!("TRUNCATE TABLE '{table}'"));
+    stage.questdb.sql(&format!("INSERT INTO '{table}' SELECT * FROM '{table}_less'"));
+    eventually_eq(LIMIT, "rows left", COUNT as i64 - 1, || stage.questdb.count(&table));
+    for place in [150_000, 300_000] {
+        flip_in_rows(&stage.daemon.ring(), place);
+    }
+
+    assert_found_behind_damage(&stage, COUNT, last);
+    assert_eq!(stage.daemon.stop().code(), Some(0), "{}", stage.daemon.log());
+    assert_found_behind_damage(&stage, COUNT, last);
+}
+
+/// Flips a bit in the first record's rows behind a place of the ring file.
+fn flip_in_rows(ring: &std::path::Path, place: usize) {
+    let bytes = std::fs::read(ring).expect("the ring");
+    let at = place + bytes[place..].windows(5).position(|window| window == b"site-").expect("rows");
+    let file = std::fs::File::options().write(true).open(ring).expect("the ring");
+    file.write_all_at(&[bytes[at] ^ 4], at as u64).expect("one byte");
+}
+
+/// Two records are told as lost to damage, and reading `last` of device 4, behind them, as missing.
+#[track_caller]
+fn assert_found_behind_damage(stage: &Stage, readings: u64, last: u64) {
+    let report = stage.assert_result(readings - 3, 1, 0);
+    assert_eq!(report["excused"]["damaged_records"].as_u64(), Some(2), "{report}");
+    let finding = &report["findings"][0];
+    let newest = readings - stage.readings.devices;
+    assert_eq!(finding["symbols"][0][1].as_str(), Some("dev-4"), "{report}");
+    assert!(finding["seq"].as_u64() > Some(newest), "reading {last}: {report}");
+    let (code, out, _) = told(&stage.daemon.cli(&["verify"]));
+    assert_eq!((code, out.contains("2 records lost to damage")), (1, true), "{out}");
 }
 
 #[test]

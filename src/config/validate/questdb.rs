@@ -7,6 +7,7 @@ use crate::config::{
     Bytes,
     schema::nearest,
     settings::{Batch, PartitionBy, Questdb, Strategy},
+    share::MAX_REQUEST,
 };
 
 const CONF: &str = "questdb.conf";
@@ -115,18 +116,26 @@ pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
     findings.range("batch.max_lanes", batch.max_lanes, 1, 16);
     if batch.max_bytes > batch.request_limit() {
         let (limit, lanes) = (batch.request_limit(), batch.max_lanes);
-        findings.warn("batch.max_bytes", format!("with {lanes} lanes a batch has at most {limit}: they share 8MiB"));
+        let shared = format!("with {lanes} lanes a batch has at most {limit}: they share batch.max_buffered");
+        findings.warn("batch.max_bytes", format!("{shared}, which is {}", batch.max_buffered));
+    }
+    findings.range("batch.max_buffered", batch.max_buffered, Bytes::mib(4), Bytes::mib(1_024));
+    if batch.max_bytes > Bytes(0) {
+        let least = if batch.strategy == Strategy::Dynamic { Bytes::kib(64) } else { Bytes(1) };
+        findings.range("batch.max_bytes", batch.max_bytes, least, MAX_REQUEST);
     }
     findings.span("batch.target_latency", batch.target_latency, Duration::from_millis(1), Duration::from_mins(1));
     match batch.strategy {
         Strategy::Dynamic => {
             findings.range("batch.max_rows", batch.max_rows, 1, 1_000_000);
-            findings.range("batch.max_bytes", batch.max_bytes, Bytes::kib(64), Bytes::mib(64));
             findings.span("batch.max_linger", batch.max_linger, Duration::from_millis(1), Duration::from_mins(10));
+            findings.span("batch.min_linger", batch.min_linger, Duration::ZERO, batch.max_linger);
         }
         Strategy::Hybrid => {
+            if !batch.min_linger.is_zero() {
+                findings.warn("batch.min_linger", "has no effect with strategy \"hybrid\"; max_linger is its linger");
+            }
             findings.range("batch.max_rows", batch.max_rows, 0, 1_000_000);
-            findings.range("batch.max_bytes", batch.max_bytes, Bytes(0), Bytes::mib(64));
             findings.span("batch.max_linger", batch.max_linger, Duration::ZERO, Duration::from_mins(10));
             if batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
                 findings.warn(

@@ -135,8 +135,9 @@ impl Opened {
         let head = self.log.appended().seq;
         let (outcome, safe) = self.outcome;
         let mut intake = self.log.intake();
-        let refused = (intake.refused_messages, intake.refused_rows);
-        holds(refused <= model.refused, || format!("{refused:?} refused of {:?}", model.refused))?;
+        let (counted, acked) = (intake.refused_messages, model.refused_acked());
+        holds(counted >= acked, || format!("{acked} refused messages were acknowledged, {counted} are counted"))?;
+        self.refusals_are_those_of(model)?;
         (intake.refused_messages, intake.refused_rows) = (0, 0);
         equal("intake", &intake, &model.intake_before(head))?;
         let settled = outcome.settled.seq;
@@ -150,9 +151,22 @@ impl Opened {
         equal("rows = pending + stored + quarantined + dropped", &intake.rows, &(pending + outcome.rows()))
     }
 
+    /// The refused messages that are counted are the first ones there were, with their rows.
+    fn refusals_are_those_of(&self, model: &Model) -> Verdict {
+        let intake = self.log.intake();
+        let Some(counted) = model.refused.get(..intake.refused_messages as usize) else {
+            return Err(format!("{} refused messages of {} are counted", intake.refused_messages, model.refused.len()));
+        };
+        equal("rows refused", &intake.refused_rows, &counted.iter().sum())
+    }
+
     /// Everything that must be true after sectors were damaged that had been durable, or after a sync has lied.
     pub fn check_damaged(&self, model: &Model, harm: &Harm) -> Verdict {
         let (tail, head) = (self.log.tail().seq, self.log.appended().seq);
+        let intake = self.log.intake();
+        // Where the header is lost, a commit of an earlier life may tell of a message that was refused and not acknowledged.
+        let ever = intake.refused_messages <= model.refused_ever.0 && intake.refused_rows <= model.refused_ever.1;
+        holds(ever, || format!("{intake:?}, refused ever: {:?}", model.refused_ever))?;
         self.nothing_is_invented(model, |seq| harm.unsynced || model.lied.contains(&seq))?;
         let in_gap = |seq: Seq| self.report.gaps.iter().any(|gap| (gap.first..=gap.last).contains(&seq));
         for seq in (tail.0..head.0).map(Seq) {

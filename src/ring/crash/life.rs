@@ -143,9 +143,8 @@ impl Life {
         settlement.set_lanes(LANES);
         let mut all = lock(stage);
         let head = log.appended();
-        all.model.continue_from(head.seq, head.pos.0, outcome);
+        all.model.continue_from(head.seq, head.pos.0, outcome, log.intake().refused_messages);
         all.model.log = Arc::downgrade(&log);
-        all.model.refused = (log.intake().refused_messages, log.intake().refused_rows);
         for (index, entry) in all.model.entries.iter().enumerate().skip(outcome.settled.seq.0 as usize - 1) {
             if entry.set_aside > 0 {
                 settlement.except(Seq(index as u64 + 1), entry.set_aside);
@@ -179,10 +178,11 @@ impl Life {
             0..=49 => self.append()?,
             50..=69 => self.commit(NextSync::Works)?,
             70..=79 => self.settle()?,
-            80..=84 => self.confirm(),
-            85..=91 => self.free(false)?,
-            92..=93 => self.free(true)?,
-            94 => self.refuse()?,
+            80..=83 => self.confirm(),
+            84..=89 => self.free(false)?,
+            90..=91 => self.free(true)?,
+            92..=93 => self.refuse()?,
+            94 => self.count_refusals()?,
             95 => self.too_large()?,
             96 if self.stage().plan.profile != Profile::Memory => self.commit(NextSync::Fails)?,
             97 if self.stage().plan.profile == Profile::Lies => self.commit(NextSync::Lies)?,
@@ -206,7 +206,7 @@ impl Life {
         }
         let mut stage = self.stage();
         // What is acknowledged outlives the log that said so.
-        stage.model.acked = stage.model.acked();
+        (stage.model.acked, stage.model.refused_acked) = (stage.model.acked(), stage.model.refused_acked());
         if stage.plan.profile == Profile::Memory {
             stage.model.acked = Seq(self.log.appended().seq.0 - 1);
         }
@@ -406,15 +406,27 @@ impl Life {
         Ok(())
     }
 
+    /// A message is turned away; whatever is synced next, a commit or a header, is to count it.
     fn refuse(&mut self) -> Verdict {
-        let rows = self.stage().rng.u64(0..4);
-        self.log.count_refused(rows);
-        {
+        let (rows, count) = {
             let mut stage = self.stage();
-            stage.model.refused.0 += 1;
-            stage.model.refused.1 += rows;
+            let rows = stage.rng.u64(0..4);
+            stage.model.refused.push(rows);
+            let ever = &mut stage.model.refused_ever;
+            *ever = (ever.0 + 1, ever.1 + rows);
+            (rows, stage.model.refused.len() as u64)
+        };
+        let number = self.log.count_refused(rows);
+        if number == count { Ok(()) } else { Err(format!("refused message {count} has the number {number}")) }
+    }
+
+    /// The committer finds nothing to commit and refusals that are not counted.
+    fn count_refusals(&mut self) -> Verdict {
+        if !self.log.owes_refusals() {
+            return Ok(());
         }
-        self.log.write_header(|_| {}).map(drop).map_err(|error| format!("writing the header failed: {error}"))
+        self.log.write_header(|_| {}).map_err(|error| format!("writing the header failed: {error}"))?;
+        if self.log.owes_refusals() { Err("a header counts no refusals".into()) } else { Ok(()) }
     }
 
     fn too_large(&mut self) -> Verdict {

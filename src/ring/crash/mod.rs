@@ -10,6 +10,7 @@ mod model;
 mod start;
 
 use std::{
+    panic::catch_unwind,
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
@@ -45,7 +46,8 @@ fn check_images(name: &str, plan: Plan, images: u64) {
             scope.spawn(|| {
                 while checked.load(Ordering::Relaxed) < images {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let (count, verdict) = run(seed, plan);
+                    let panicked = |_| (0, Err("it panicked; the message is above".into()));
+                    let (count, verdict) = catch_unwind(|| run(seed, plan)).unwrap_or_else(panicked);
                     if let Err(why) = verdict {
                         panic!("{name}: {why}\nafter {count} images; repeat it with FOREBAY_CRASH_SEED={seed}");
                     }
@@ -118,6 +120,7 @@ fn every_seeded_bug_is_caught() {
         (Bug::SettleOneMore, HONEST),
         (Bug::OneSlot, HONEST),
         (Bug::DurableAhead, HONEST),
+        (Bug::AckRefusedBeforeSync, HONEST),
     ];
     let mut missed = Vec::new();
     for (bug, plan) in bugs {

@@ -60,8 +60,12 @@ pub struct Model {
     pub settled: Seq,
     /// First record that may not count as safe.
     pub safe: Seq,
-    /// Messages and rows refused at the door: at least so many reached the disk, at most so many were refused.
-    pub refused: (u64, u64),
+    /// Rows of each message refused at the door since the ring was made.
+    pub refused: Vec<u64>,
+    /// How many of them were acknowledged before the present life.
+    pub refused_acked: u64,
+    /// Messages and rows refused in all lives, those that were forgotten before they were acknowledged included.
+    pub refused_ever: (u64, u64),
     /// Records that a sync lied about: they may be missing, or read as what was there before.
     pub lied: BTreeSet<Seq>,
 }
@@ -81,6 +85,12 @@ impl Model {
     pub fn acked(&self) -> Seq {
         let now = self.log.upgrade().map_or(Seq(0), |log| Seq(log.durable().seq.0 - 1));
         self.acked.max(now)
+    }
+
+    /// How many refused messages are acknowledged, and so must stay counted.
+    pub fn refused_acked(&self) -> u64 {
+        let now = self.log.upgrade().map_or(0, |log| log.ackable().refused);
+        self.refused_acked.max(now)
     }
 
     /// Counts of the log before record `seq`.
@@ -121,9 +131,11 @@ impl Model {
         }
     }
 
-    /// Takes over what a recovery has found, once it is checked: records from `head` on were never acknowledged and are gone, and
-    /// what has no fate on disk has none.
-    pub fn continue_from(&mut self, head: Seq, head_pos: u64, outcome: Outcome) {
+    /// Takes over what a recovery has found, once it is checked: records from `head` on were never acknowledged and are gone, so are refusals
+    /// beyond those counted, and what has no fate on disk has none.
+    pub fn continue_from(&mut self, head: Seq, head_pos: u64, outcome: Outcome, refused: u64) {
+        self.refused.truncate(refused as usize);
+        self.refused_acked = refused;
         self.entries.truncate(head.0 as usize - 1);
         self.groups.retain(|group| group.to <= head_pos);
         self.acked = Seq(head.0 - 1);

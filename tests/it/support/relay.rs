@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -21,13 +21,15 @@ pub struct Relay {
     /// The port to connect to.
     pub port: u16,
     stop: Arc<AtomicBool>,
+    /// Directions of connections in which bytes may still pass.
+    flowing: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Relay {
     /// A relay that is not open yet.
     pub fn shut() -> Self {
-        Self { port: free_port(), stop: Arc::default(), thread: None }
+        Self { port: free_port(), stop: Arc::default(), flowing: Arc::default(), thread: None }
     }
 
     /// Has connections go to the server on that port.
@@ -37,7 +39,7 @@ impl Relay {
 
     fn open_watched(&mut self, server: u16, watch: impl Fn() -> (Watch, Watch) + Send + 'static) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the relay's port is free");
-        let stop = Arc::clone(&self.stop);
+        let (stop, flowing) = (Arc::clone(&self.stop), Arc::clone(&self.flowing));
         self.thread = Some(thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if stop.load(Ordering::Relaxed) {
@@ -45,8 +47,10 @@ impl Relay {
                 }
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
                 let (to_server, to_client) = watch();
-                pump(client.try_clone().expect("a handle"), server.try_clone().expect("a handle"), to_server);
-                pump(server, client, to_client);
+                let (client_too, server_too) =
+                    (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+                pump(client_too, server_too, to_server, &flowing);
+                pump(server, client, to_client, &flowing);
             }
         }));
     }
@@ -63,7 +67,9 @@ impl Drop for Relay {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, mut watch: Watch) {
+fn pump(mut from: TcpStream, mut to: TcpStream, mut watch: Watch, flowing: &Arc<AtomicUsize>) {
+    let flowing = Arc::clone(flowing);
+    flowing.fetch_add(1, Ordering::SeqCst);
     thread::spawn(move || {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
@@ -73,6 +79,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut watch: Watch) {
             }
         }
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        flowing.fetch_sub(1, Ordering::SeqCst);
     });
 }
 
@@ -124,6 +131,11 @@ impl Tap {
     /// How many messages the daemon has acknowledged.
     pub fn count(&self) -> usize {
         lock(&self.acknowledged).len()
+    }
+
+    /// Whether every connection is over, and all that passed is noted.
+    pub fn is_still(&self) -> bool {
+        self.relay.flowing.load(Ordering::SeqCst) == 0
     }
 
     /// The messages the daemon has acknowledged.

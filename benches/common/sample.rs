@@ -4,7 +4,7 @@ use std::{
     fs::read_to_string,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -23,6 +23,7 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
 }
 
+#[allow(dead_code, reason = "one of the benchmarks shows it")]
 /// Bytes the process has caused to be written to storage (`write_bytes` of proc(5): counted when pages are dirtied).
 pub fn written(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/io"), "write_bytes:")
@@ -41,30 +42,45 @@ fn field(file: &str, name: &str) -> u64 {
 /// Watches the anonymous memory of a process.
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    peak: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<Vec<u64>>,
 }
+
+/// Anonymous memory of a process in bytes, at equal steps of time.
+pub struct Course(Vec<u64>);
 
 impl Watch {
     /// Starts watching.
     pub fn start(pid: u32) -> Self {
-        let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let thread = {
-            let (stop, peak) = (Arc::clone(&stop), Arc::clone(&peak));
-            thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    peak.fetch_max(anonymous(pid), Ordering::Relaxed);
-                    thread::sleep(INTERVAL);
-                }
-            })
-        };
-        Self { stop, peak, thread: Some(thread) }
+        let stop: Arc<AtomicBool> = Arc::default();
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut course = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                course.push(anonymous(pid));
+                thread::sleep(INTERVAL);
+            }
+            course
+        });
+        Self { stop, thread }
     }
 
-    /// The peak in bytes.
-    pub fn finish(mut self) -> u64 {
+    /// What was seen.
+    pub fn finish(self) -> Course {
         self.stop.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().map(JoinHandle::join);
-        self.peak.load(Ordering::Relaxed)
+        Course(self.thread.join().unwrap_or_default())
+    }
+}
+
+impl Course {
+    /// The peak in bytes.
+    pub fn peak(&self) -> u64 {
+        self.0.iter().copied().max().unwrap_or(0)
+    }
+
+    /// The peaks of so many equal parts of the time, in bytes.
+    #[allow(dead_code, reason = "one of the benchmarks shows it")]
+    pub fn peaks(&self, parts: usize) -> Vec<u64> {
+        let part = self.0.len().div_ceil(parts.max(1)).max(1);
+        self.0.chunks(part).map(|chunk| chunk.iter().copied().max().unwrap_or(0)).collect()
     }
 }

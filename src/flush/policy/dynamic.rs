@@ -1,0 +1,272 @@
+//! The strategy that follows measured latency. Its objectives, in this order:
+//!
+//! 1. keep up with what arrives, and work off a backlog at the speed that the database has;
+//! 2. hold `target_latency` for a flush;
+//! 3. keep readings fresh: little time from arrival to stored;
+//! 4. cost the database little: few transactions.
+//!
+//! One request is in flight at a time, so a flow clocks itself: what arrives during a flush is the next batch. Batches grow with
+//! latency without anything being decided, and lingering makes rows older while nothing is gained but transactions. So a row
+//! lingers for a small share of the time that its flush takes anyway ([`LINGER_SHARE`]): next to nothing for a database nearby,
+//! and long enough for a distant one to catch a burst whole. What is decided is where to *end* a batch.
+
+use std::{fmt, time::Duration};
+
+use super::{self as policy, Decision, Outcome, Policy, View, longest_linger, row_limit};
+
+/// Share of a batch's time that its fixed cost may take before a larger one stops paying: it could gain no more than this.
+const KNEE_SHARE: f64 = 0.03;
+/// Keeping up means to store this many times what arrives.
+const HEADROOM: f64 = 1.25;
+/// A backlog that would take longer to work off within the target latency takes precedence over it, in seconds.
+const PATIENCE_S: f64 = 2.0;
+/// Share of a flush's time for which a row waits for company.
+const LINGER_SHARE: f64 = 0.1;
+/// Least wait worth the wake-up.
+const LEAST_LINGER: Duration = Duration::from_micros(200);
+/// Rows of a batch are never decided to be fewer.
+const LEAST_ROWS: usize = 64;
+/// What is not measured is found in steps: a batch may be so many times larger than the largest recent one, and more where it
+/// takes at most [`BOLD`] target latencies or [`DOUBT`] times what is expected even if rows cost as much as they well may.
+const STEP: f64 = 32.0;
+/// See [`STEP`].
+const BOLD: f64 = 10.0;
+/// See [`STEP`].
+const DOUBT: f64 = 2.0;
+/// What is left of the largest recent batch after a smaller one.
+const LARGEST_FADES: f64 = 0.98;
+/// A fixed cost beyond this share of the target is not held down by sending less: the target then is for the rows.
+const DISTANT: f64 = 0.5;
+/// More flushes' worth of rows waiting are a backlog.
+const BACKLOG_FLUSHES: f64 = 3.0;
+/// Fewer waiting rows are none.
+const LEAST_BACKLOG_ROWS: f64 = 500.0;
+
+/// Follows the measured cost of flushes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dynamic {
+    /// Rows of the largest flush stored recently.
+    largest: f64,
+    /// Rows that may be tried after flushes that were too much; doubles with each one stored.
+    strained: Option<usize>,
+}
+
+/// What ended up bounding the rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Larger batches would gain next to nothing.
+    Knee,
+    /// The target latency.
+    Target,
+    /// The target latency, for the rows alone: the fixed cost is beyond it.
+    Distance,
+    /// Smaller ones would not keep up.
+    KeepUp,
+    /// What larger ones cost is not known yet.
+    Growth,
+    /// Requests were too much lately.
+    Strained,
+    /// `max_rows`.
+    Rows,
+    /// `max_bytes`, or the memory for all lanes.
+    Bytes,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Knee => "larger would not pay",
+            Self::Target => "to hold target_latency",
+            Self::Distance => "each flush costs much: large and few",
+            Self::KeepUp => "fewer would not keep up",
+            Self::Growth => "growing in steps",
+            Self::Strained => "shrunk after failures",
+            Self::Rows => "max_rows",
+            Self::Bytes => "max_bytes",
+        })
+    }
+}
+
+/// The costs a decision rests on, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Costs {
+    fixed: f64,
+    per_row: f64,
+}
+
+impl Costs {
+    fn of(view: &View<'_>) -> Self {
+        Self { fixed: view.model.fixed_s(), per_row: view.model.per_row_s().max(1e-9) }
+    }
+
+    fn flush_s(self, rows: f64) -> f64 {
+        self.fixed + self.per_row * rows
+    }
+
+    /// Rows a second in batches of that many.
+    fn rate(self, rows: f64) -> f64 {
+        rows / self.flush_s(rows)
+    }
+
+    /// Rows from which on larger batches gain no more than [`KNEE_SHARE`].
+    fn knee(self) -> f64 {
+        self.fixed * (1.0 / KNEE_SHARE - 1.0) / self.per_row
+    }
+
+    /// Most rows that are flushed within the target.
+    fn held(self, target: f64) -> (f64, Bound) {
+        if self.fixed < DISTANT * target {
+            ((target - self.fixed) / self.per_row, Bound::Target)
+        } else {
+            (target / self.per_row, Bound::Distance)
+        }
+    }
+
+    /// Least rows a batch that store so many a second; none where no batch does.
+    fn keeping_up(self, rows_per_s: f64) -> Option<f64> {
+        let rest = 1.0 - rows_per_s * self.per_row;
+        (rest > 0.0).then(|| rows_per_s * self.fixed / rest)
+    }
+
+    /// Rows of the batches that follow each other by themselves while so many arrive a second.
+    fn self_clocked(self, rows_per_s: f64) -> f64 {
+        self.keeping_up(rows_per_s).unwrap_or(f64::INFINITY).max(1.0)
+    }
+}
+
+impl Dynamic {
+    /// Where a batch ends.
+    fn size(self, view: &View<'_>, costs: Costs, urgent: bool) -> (usize, Bound) {
+        let target = view.settings.target_latency.as_secs_f64();
+        let knee = (costs.knee(), Bound::Knee);
+        let mut size = if urgent { knee } else { least(knee, costs.held(target)) };
+        // Keeping up comes first.
+        match costs.keeping_up(view.arrival_rows_per_s * HEADROOM) {
+            Some(rows) if rows > size.0 => size = (rows, Bound::KeepUp),
+            None if knee.0 > size.0 => size = knee,
+            _ => {}
+        }
+        size = least(size, (self.bold(view, costs, target), Bound::Growth));
+        if let Some(rows) = self.strained {
+            size = least(size, (rows as f64, Bound::Strained));
+        }
+        size.0 = size.0.max(LEAST_ROWS as f64);
+        size = least(size, (row_limit(view.settings) as f64, Bound::Rows));
+        size = least(size, (view.fitting_rows as f64, Bound::Bytes));
+        ((size.0 as usize).max(1), size.1)
+    }
+
+    /// Rows that may be dared, going by what is known.
+    fn bold(self, view: &View<'_>, costs: Costs, target: f64) -> f64 {
+        let high = view.model.per_row_high_s();
+        if self.largest == 0.0 || high <= DOUBT * costs.per_row {
+            return f64::INFINITY;
+        }
+        let in_targets = (BOLD * target - costs.fixed) / high;
+        let in_doubt = (DOUBT - 1.0) * costs.fixed / (high - DOUBT * costs.per_row);
+        in_targets.max(in_doubt).max(self.largest * STEP)
+    }
+
+    /// Wait of a batch's first row: a share of what the flush takes, within the settings.
+    fn linger(view: &View<'_>, costs: Costs) -> Duration {
+        let arriving = costs.self_clocked(view.arrival_rows_per_s).min(view.fitting_rows as f64);
+        let share = Duration::from_secs_f64((LINGER_SHARE * costs.flush_s(arriving)).min(1e6));
+        let share = if share < LEAST_LINGER { Duration::ZERO } else { share };
+        // Company that comes more seldom than that is not waited for.
+        let seldom = view.arrival_rows_per_s * share.as_secs_f64() < 1.0;
+        let wait = if seldom { Duration::ZERO } else { share };
+        wait.max(view.settings.min_linger).min(longest_linger(view.settings))
+    }
+}
+
+fn least(a: (f64, Bound), b: (f64, Bound)) -> (f64, Bound) {
+    if b.0 < a.0 { b } else { a }
+}
+
+impl Policy for Dynamic {
+    fn decide(&self, view: &View<'_>) -> Decision {
+        let costs = Costs::of(view);
+        let target = view.settings.target_latency.as_secs_f64();
+        let in_target = costs.held(target).0.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
+        let spare = (costs.rate(in_target) - view.arrival_rows_per_s).max(1e-3);
+        let usual = costs.self_clocked(view.arrival_rows_per_s);
+        let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS);
+        let urgent = backlog && view.backlog_rows / spare > PATIENCE_S;
+        let (rows, bound) = self.size(view, costs, urgent);
+        let linger = Self::linger(view, costs);
+        let reason = Reason {
+            waiting: backlog.then_some(view.backlog_rows),
+            over_target: urgent && costs.flush_s(rows as f64) > target,
+            arriving_per_s: view.arrival_rows_per_s,
+            costs,
+            rows,
+            bound,
+            linger,
+        };
+        Decision { rows, linger, tentative: bound == Bound::Growth, reason: policy::Reason::Measured(reason) }
+    }
+
+    fn observe(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Stored { rows } => {
+                self.largest = (self.largest * LARGEST_FADES).max(rows as f64);
+                self.strained = self.strained.map(|most| most.saturating_mul(2)).filter(|most| *most < 1 << 24);
+            }
+            Outcome::Strained { rows } => {
+                let most = self.strained.unwrap_or(usize::MAX).min(rows.max(1)) / 2;
+                self.strained = Some(most.max(LEAST_ROWS));
+            }
+            Outcome::Failed => {}
+        }
+    }
+}
+
+/// Why a batch is what it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reason {
+    /// Rows that wait, where they are a backlog.
+    waiting: Option<f64>,
+    /// Whether the backlog takes precedence over the target latency.
+    over_target: bool,
+    arriving_per_s: f64,
+    costs: Costs,
+    rows: usize,
+    bound: Bound,
+    linger: Duration,
+}
+
+impl Reason {
+    /// What ended up bounding the batch.
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { arriving_per_s: arriving, costs, rows, bound, .. } = *self;
+        let usual = costs.self_clocked(arriving);
+        if let Some(waiting) = self.waiting {
+            write!(f, "backlog of {waiting:.0} rows, ")?;
+            let left_s = waiting / (costs.rate(rows as f64) - arriving).max(1e-3);
+            if left_s < 1e6 {
+                write!(f, "{left_s:.1} s to go")?
+            } else {
+                f.write_str("not shrinking")?
+            }
+            f.write_str(if self.over_target { ", before target_latency" } else { "" })?;
+            write!(f, ": {rows} rows a flush ({bound})")?;
+        } else {
+            let wait = self.linger.as_secs_f64() * 1e3;
+            let wait = if self.linger.is_zero() { String::new() } else { format!(" after {wait:.1} ms") };
+            if usual < 2.0 {
+                write!(f, "quiet ({arriving:.1} rows/s): fresh, at once{wait}")?;
+            } else {
+                let usual = usual.min(rows as f64);
+                write!(f, "{arriving:.0} rows/s: what arrives during a flush goes next{wait}, ")?;
+                write!(f, "about {usual:.0} rows, at most {rows} ({bound})")?;
+            }
+        }
+        write!(f, "; a flush costs {:.1} ms + {:.2} µs a row", costs.fixed * 1e3, costs.per_row * 1e6)
+    }
+}

@@ -1,0 +1,107 @@
+//! A database as a lane sees it.
+
+use super::arrivals::normal;
+
+/// A span of time in which something is different.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spell {
+    /// From, in seconds.
+    pub from_s: f64,
+    /// Until, in seconds.
+    pub until_s: f64,
+}
+
+impl Spell {
+    fn holds(&self, at_s: f64) -> bool {
+        (self.from_s..self.until_s).contains(&at_s)
+    }
+}
+
+/// What requests meet. The costs are those of a real QuestDB over a line of a kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Database {
+    /// Time of a request apart from its rows, in seconds: the database's, and one round trip.
+    pub fixed_s: f64,
+    /// Time of each row, in seconds.
+    pub per_row_s: f64,
+    /// Spread of the time, relative (standard deviation).
+    pub noise: f64,
+    /// Share of requests that lose a packet, and what that costs: a retransmission, in seconds.
+    pub loses: (f64, f64),
+    /// Share of requests whose connection breaks.
+    pub breaks: f64,
+    /// Every so many seconds nothing is answered for so many.
+    pub stalls: Option<(f64, f64)>,
+    /// When all takes how many times as long.
+    pub slow: Option<(Spell, f64)>,
+    /// When connections are refused.
+    pub down: Option<Spell>,
+    /// After this a request is given up, in seconds; bytes beside that, as questdb-rs waits: 100 KiB/s.
+    pub timeout_s: f64,
+}
+
+impl Default for Database {
+    /// QuestDB on the same machine.
+    fn default() -> Self {
+        Self {
+            fixed_s: 1e-3,
+            per_row_s: 0.7e-6,
+            noise: 0.1,
+            loses: (0.0, 0.0),
+            breaks: 0.0,
+            stalls: None,
+            slow: None,
+            down: None,
+            timeout_s: 10.0,
+        }
+    }
+}
+
+/// How a request ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answer {
+    /// Seconds after it was sent.
+    pub after_s: f64,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Stored,
+    TimedOut,
+    Broken,
+}
+
+impl Database {
+    /// What becomes of a request of so many rows and bytes sent at a time.
+    pub fn answer(&self, at_s: f64, rows: u64, bytes: u64, random: &mut fastrand::Rng) -> Answer {
+        if self.down.is_some_and(|down| down.holds(at_s)) {
+            return Answer { after_s: 1e-3, kind: Kind::Broken };
+        }
+        let times = self.slow.filter(|(spell, _)| spell.holds(at_s)).map_or(1.0, |(_, times)| times);
+        let varied = (1.0 + self.noise * normal(random)).max(0.3);
+        let mut after_s = (self.fixed_s + self.per_row_s * rows as f64) * times * varied;
+        if random.f64() < self.loses.0 {
+            after_s += self.loses.1 * (0.5 + random.f64());
+        }
+        if random.f64() < self.breaks {
+            return Answer { after_s: after_s * random.f64(), kind: Kind::Broken };
+        }
+        if let Some((every_s, for_s)) = self.stalls {
+            // A stall begins at each whole interval; what is under way or comes then waits for its end.
+            let next = ((at_s + after_s) / every_s).floor() * every_s;
+            if next > 0.0 && next + for_s > at_s {
+                after_s += for_s.min(next + for_s - at_s);
+            }
+        }
+        let timeout_s = self.timeout_s + bytes as f64 / f64::from(100 << 10);
+        if after_s > timeout_s {
+            return Answer { after_s: timeout_s, kind: Kind::TimedOut };
+        }
+        // What was sent before the database went down is not answered after it.
+        if self.down.is_some_and(|down| down.holds(at_s + after_s)) {
+            return Answer { after_s, kind: Kind::Broken };
+        }
+        Answer { after_s, kind: Kind::Stored }
+    }
+}

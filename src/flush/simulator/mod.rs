@@ -1,0 +1,78 @@
+//! A discrete-event simulation of a lane between arrivals and a database (pure, seeded).
+//!
+//! The policy, the model, the flow's estimate and the breaker are the real ones; simulated are what arrives, the ring's group
+//! commit, what the database takes, and the lane's cycle around them. Left out: encoding beyond a cost a row, other lanes,
+//! rewinds (a failed batch is sent again from its first row), and QuestDB's apply step. `make test` holds the strategies
+//! against each other with it, `make bench-batcher` prints the tables.
+
+mod arrivals;
+mod database;
+mod lane;
+mod queue;
+pub mod regimes;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    arrivals::Arrivals,
+    database::{Database, Spell},
+    lane::run,
+};
+use crate::config::{settings, units::Bytes};
+
+/// Bytes of a row, as encoded: what a reading of two symbols and four fields needs.
+pub const ROW_BYTES: usize = 100;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// What arrives.
+    pub arrivals: Arrivals,
+    /// Where it goes.
+    pub database: Database,
+    /// Time simulated, in seconds.
+    pub seconds: f64,
+    /// Seed of arrivals and of the database's noise.
+    pub seed: u64,
+}
+
+/// How a strategy fared.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Outcome {
+    /// Rows that arrived.
+    pub arrived: u64,
+    /// Rows stored.
+    pub stored: u64,
+    /// Rows stored a second; where a backlog waits at the start, until that is stored.
+    pub rows_per_s: f64,
+    /// Time from arrival to stored, median and 99th percentile, in seconds. Rows not stored by the end count with their age then.
+    pub p50_s: f64,
+    /// See `p50_s`.
+    pub p99_s: f64,
+    /// Requests that the database executed.
+    pub transactions: u64,
+    /// Requests that failed.
+    pub failures: u64,
+    /// Longest time a request took, in seconds.
+    pub longest_flush_s: f64,
+    /// Mean relative error of the model's predictions.
+    pub prediction_error: f64,
+}
+
+impl Outcome {
+    /// Whether the strategy kept up: nearly all that arrived is stored by the end.
+    pub fn kept_up(&self) -> bool {
+        self.stored as f64 >= 0.99 * self.arrived as f64
+    }
+}
+
+/// A fixed strategy: batches of that many rows, or what there is after the linger.
+pub fn fixed(rows: usize, linger: std::time::Duration) -> settings::Batch {
+    settings::Batch {
+        strategy: settings::Strategy::Hybrid,
+        max_rows: rows,
+        max_linger: linger,
+        max_bytes: Bytes::mib(3),
+        ..settings::Batch::default()
+    }
+}
