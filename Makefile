@@ -16,9 +16,13 @@ WEAR_SECONDS ?= 20
 
 SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
+SHAREDIR   := $(PREFIX)/share
+ZSHDIR     := $(SHAREDIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+# What make install takes manual pages and completion scripts from; a cross build names a program that runs here.
+PROGRAM    ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release demo test test-long unit it bench bench-batcher bench-wear fmt fmt-check lint deny deps install uninstall clean
+.PHONY: help build release demo test test-long unit it bench bench-batcher bench-wear fmt fmt-check lint deny deps install install-extras uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,19 +87,33 @@ deny:                ## Checks licences, sources, bans and advisories of all dep
 	@$(TOOLS)/install-deps deny
 	@$(TOOLS)/deny
 
-install: release     ## Installs the program, its unit, its user and an example configuration under DESTDIR and PREFIX.
+install: release     ## Installs the program, its unit, user, manual pages, completions and an example configuration under DESTDIR and PREFIX.
 	install -D -m 0755 target/release/forebay "$(DESTDIR)$(PREFIX)/bin/forebay"
 	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
 	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
 	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
 	install -D -m 0644 systemd/forebay.sysusers "$(DESTDIR)$(SYSUSERS)"
 	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/forebay.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
+	$(MAKE) --no-print-directory install-extras
 # A package's scripts make the user; without DESTDIR it is made at once.
 ifeq ($(DESTDIR),)
 	systemd-sysusers "$(SYSUSERS)"
 endif
 
+# Manual pages, completion scripts, alerts and dashboard.
+install-extras:
+	"$(PROGRAM)" man "$(DESTDIR)$(SHAREDIR)/man/man1"
+	install -d "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(ZSHDIR)" "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
+	"$(PROGRAM)" completions bash > "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay"
+	"$(PROGRAM)" completions zsh > "$(DESTDIR)$(ZSHDIR)/_forebay"
+	"$(PROGRAM)" completions fish > "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
+	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay" conf/alerts/forebay.rules.yml conf/alerts/forebay.test.yml conf/grafana/forebay.json
+
 uninstall:           ## Removes the program and its unit; configuration, data and user stay.
+	rm -f "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay.1 "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay-*.1
+	rm -f "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay" "$(DESTDIR)$(ZSHDIR)/_forebay"
+	rm -f "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
+	rm -rf "$(DESTDIR)$(SHAREDIR)/forebay"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)"
 
 clean:               ## Removes everything that was built.

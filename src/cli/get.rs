@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{columns, emit, span, tame},
+    out::{aligned, emit, span, tame},
     query::QueryArgs,
 };
 use crate::control::{
@@ -57,7 +57,7 @@ pub fn run(args: &GetArgs, global: &Global) -> Result<(), Failure> {
 
 fn table(answer: &LatestAnswer) -> String {
     let rows: Vec<[String; 6]> = answer.series.iter().flat_map(rows).collect();
-    let mut text = columns(["TABLE", "SERIES", "FIELD", "VALUE", "AGE", "STATE"], &rows);
+    let mut text = aligned(["TABLE", "SERIES", "FIELD", "VALUE", "AGE", "STATE"], &[3, 4], &rows);
     if answer.truncated {
         text.push_str("… and more; narrow it down by table and symbols\n");
     }
@@ -124,9 +124,9 @@ mod tests {
         };
         let text = table(&LatestAnswer { series: vec![series], truncated: true });
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "TABLE    SERIES        FIELD  VALUE   AGE     STATE");
-        assert_eq!(lines[1], "sensors  device=dev-1  hum    40      60.0 s  durable (stale)");
-        assert_eq!(lines[2], "sensors  device=dev-1  note   \"a\\nb\"  12 ms   durable (stale)");
+        assert_eq!(lines[0], "TABLE    SERIES        FIELD   VALUE     AGE  STATE");
+        assert_eq!(lines[1], "sensors  device=dev-1  hum        40  60.0 s  durable (stale)");
+        assert_eq!(lines[2], "sensors  device=dev-1  note   \"a\\nb\"   12 ms  durable (stale)");
         assert!(lines[3].starts_with("… and more"));
     }
 }

@@ -3,8 +3,10 @@
 mod check;
 mod completions;
 mod connect;
+mod document;
 mod exit;
 mod get;
+mod man;
 mod out;
 mod quarantine;
 mod query;
@@ -13,6 +15,7 @@ mod ring;
 mod run;
 mod simulate;
 mod status;
+mod top;
 mod verify;
 mod watch;
 
@@ -84,6 +87,9 @@ enum Action {
     /// Show how the daemon is doing.
     #[command(after_help = EXIT_CODES)]
     Status(status::StatusArgs),
+    /// Watch the daemon at work: rates, batching, the ring, the liveliest series.
+    #[command(after_help = EXIT_CODES)]
+    Top(top::TopArgs),
     /// Look into the ring file: what it holds, and whether it is intact.
     Ring(ring::RingArgs),
     /// List, show, requeue, export or drop what was set aside.
@@ -103,11 +109,15 @@ enum Action {
     Verify(verify::VerifyArgs),
     /// Print a shell's completion script.
     Completions(completions::CompletionsArgs),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Parses the arguments and runs the subcommand.
 #[must_use]
 pub fn main() -> ExitCode {
+    completions::complete();
     let Command { global, action } = Command::parse();
     let done = match &action {
         Action::Run(args) => run::run(args, &global),
@@ -115,12 +125,14 @@ pub fn main() -> ExitCode {
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),
+        Action::Top(args) => top::run(args, &global),
         Action::Ring(args) => ring::run(args, &global),
         Action::Quarantine(args) => quarantine::run(args, &global),
         Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Verify(args) => verify::run(args, &global),
         Action::Completions(args) => completions::run(args),
+        Action::Man(args) => man::run(args),
     };
     exit::conclude(done)
 }

@@ -5,6 +5,8 @@ use std::{
     io::{self, Write as _},
 };
 
+use unicode_width::UnicodeWidthStr;
+
 use super::{Exit, Failure};
 use crate::config::Bytes;
 
@@ -42,16 +44,23 @@ pub fn tame(text: &str) -> String {
 
 /// Rows under a head, each column as wide as its widest cell.
 pub fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = head.map(|cell| cell.chars().count());
+    aligned(head, &[], rows)
+}
+
+/// The same with some columns, by their place, flush right: figures are compared by their last digits.
+pub fn aligned<const N: usize>(head: [&str; N], right: &[usize], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(UnicodeWidthStr::width);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let line = |cells: [&str; N]| {
         let mut line = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(line, "{cell:width$}  ");
+        for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let room = " ".repeat(width - cell.width());
+            let (before, after) = if right.contains(&at) { (room.as_str(), "") } else { ("", room.as_str()) };
+            let _ = write!(line, "{before}{cell}{after}  ");
         }
         line.truncate(line.trim_end().len());
         line.push('\n');
@@ -69,7 +78,8 @@ pub fn span(millis: f64) -> String {
     let seconds = millis / 1e3;
     match seconds {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.3} ms", s * 1e3).replace(".000", ""),
+        s if s < 0.01 => format!("{:.1} ms", s * 1e3).replace(".0 ", " "),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.1} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
@@ -119,12 +129,14 @@ mod tests {
     fn columns_line_up() {
         let rows = [["a".into(), "1".into()], ["long".into(), "2".into()]];
         assert_eq!(columns(["N", "V"], &rows), "N     V\na     1\nlong  2\n");
+        let rows = [["漢字".into(), "9.5".into(), "x".into()], ["a".into(), "10".into(), "y".into()]];
+        assert_eq!(aligned(["N", "V", "U"], &[1], &rows), "N       V  U\n漢字  9.5  x\na      10  y\n");
     }
 
     #[test]
     fn numbers_read_well() {
         assert_eq!([count(7), count(1_000), count(1_234_567)], ["7", "1,000", "1,234,567"]);
-        let spans = [0.5, 12.0, 1_500.0, 600_000.0, 10_800_000.0].map(span);
-        assert_eq!(spans, ["500 µs", "12 ms", "1.5 s", "10 min", "3.0 h"]);
+        let spans = [0.5, 1.26, 12.34, 1_500.0, 600_000.0, 10_800_000.0].map(span);
+        assert_eq!(spans, ["500 µs", "1.3 ms", "12 ms", "1.5 s", "10 min", "3.0 h"]);
     }
 }

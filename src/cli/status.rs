@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{
     Failure, Global, block_on,
-    out::{bar, columns, count, emit, human_bytes, span, tame},
+    document::Document,
+    out::{bar, columns, count, emit, human_bytes, span},
 };
 use crate::control::client::Client;
 
@@ -32,45 +33,6 @@ pub fn run(_args: &StatusArgs, global: &Global) -> Result<(), Failure> {
         let status: Value = client.get_json("/v1/status").await?;
         emit(&render(&Document(&status)))
     })
-}
-
-/// The status document, read leniently: the daemon may be of another version.
-struct Document<'a>(&'a Value);
-
-impl<'a> Document<'a> {
-    fn at(&self, path: &str) -> Document<'a> {
-        Document(self.0.pointer(path).unwrap_or(&Value::Null))
-    }
-
-    fn each(&self, path: &str) -> impl Iterator<Item = Document<'a>> {
-        self.0.pointer(path).and_then(Value::as_array).into_iter().flatten().map(Document)
-    }
-
-    fn number(&self, path: &str) -> f64 {
-        self.at(path).0.as_f64().unwrap_or_default()
-    }
-
-    fn integer(&self, path: &str) -> u64 {
-        self.at(path).0.as_u64().unwrap_or_default()
-    }
-
-    fn count(&self, path: &str) -> String {
-        count(self.integer(path))
-    }
-
-    fn flag(&self, path: &str) -> bool {
-        self.at(path).0.as_bool().unwrap_or_default()
-    }
-
-    fn text(&self, path: &str) -> Option<String> {
-        self.at(path).0.as_str().map(tame)
-    }
-
-    /// Median and 99th percentile of a latency in microseconds.
-    fn latency(&self, path: &str) -> String {
-        let millis = |quantile: &str| span(self.number(&format!("{path}/{quantile}")) / 1e3);
-        format!("p50 {}, p99 {}", millis("p50"), millis("p99"))
-    }
 }
 
 fn render(status: &Document<'_>) -> String {

@@ -48,7 +48,7 @@ pub fn run(args: &WatchArgs, global: &Global) -> Result<(), Failure> {
 
 /// The event's own document, and whether it is an update.
 fn raw(event: &ServerEvent) -> (String, bool) {
-    (format!("{}\n", event.data), event.event.is_empty())
+    (format!("{}\n", event.data), event.event != "missed")
 }
 
 /// A line for people (empty when no wanted field is in it), and whether it is an update.
@@ -56,6 +56,9 @@ fn line(event: &ServerEvent, query: &QueryArgs) -> (String, bool) {
     if event.event == "missed" {
         let missed = serde_json::from_str::<serde_json::Value>(&event.data).unwrap_or_default();
         return (format!("… {} updates missed; this is what holds now\n", missed["missed"]), false);
+    }
+    if event.event == "cleared" {
+        return (cleared(&event.data), true);
     }
     let Ok(series) = serde_json::from_str::<SeriesView>(&event.data) else { return (String::new(), false) };
     let wanted = series.fields.iter().filter(|(name, _)| query.wants(name));
@@ -67,6 +70,15 @@ fn line(event: &ServerEvent, query: &QueryArgs) -> (String, bool) {
     let state = format!("{:?}", series.state).to_lowercase();
     let (table, symbols, fields) = (tame(&series.table), symbols(&series), fields.join(" "));
     (format!("{}  {table}  {symbols}  {fields}  {state}{stale}\n", series.time), true)
+}
+
+/// A series that has no value any more.
+fn cleared(data: &str) -> String {
+    let key = serde_json::from_str::<serde_json::Value>(data).unwrap_or_default();
+    let table = key["table"].as_str().unwrap_or_default();
+    let symbols = key["symbols"].as_object().into_iter().flatten();
+    let pairs = symbols.map(|(name, value)| format!("{}={}", tame(name), tame(value.as_str().unwrap_or_default())));
+    format!("…  {}  {}  cleared\n", tame(table), pairs.collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -85,6 +97,8 @@ mod tests {
         assert_eq!(line(&update, &all), ("2024-01-01T00:00:00Z  t  d=1  x=1.5  memory\n".into(), true));
         let other = QueryArgs { fields: vec!["y".into()], ..QueryArgs::default() };
         assert_eq!(line(&update, &other), (String::new(), false));
+        let gone = event("cleared", r#"{"table":"t","symbols":{"d":"1"}}"#);
+        assert_eq!(line(&gone, &all), ("…  t  d=1  cleared\n".into(), true));
         let (text, update) = line(&event("missed", "{\"missed\":7}"), &all);
         assert!(text.contains("7 updates missed") && !update);
     }

@@ -90,6 +90,9 @@ pub struct Status {
     pub writes: WriteStatus,
     /// Recent rates.
     pub rates: Rates,
+    /// Age of the oldest row that waits for QuestDB, in seconds, at most two seconds too low; counted from the daemon's start for rows
+    /// of an earlier run.
+    pub lag_s: f64,
     /// When the ring is full, when its backlog is drained, how long an outage it would cover.
     pub forecast: Forecast,
     /// What an operator should look at, in sentences.

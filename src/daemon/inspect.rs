@@ -133,6 +133,7 @@ impl Inspect for Inspector {
             sources: self.ingest.status(),
             writes: self.ingest.write_status(),
             rates: self.rates(&ledger),
+            lag_s: self.outlook.lag().as_secs_f64(),
             forecast: self.outlook.forecast(),
             ring: Some(ring),
             warnings: Vec::new(),

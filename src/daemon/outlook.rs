@@ -1,13 +1,16 @@
 //! The forecast's history, kept by the main thread while it waits for the end.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use crate::{
     clock::SharedClock,
-    observe::forecast::{Forecast, Forecaster},
+    observe::{
+        forecast::{Forecast, Forecaster},
+        lag::Lag,
+    },
     ring::Ring,
 };
 
@@ -19,6 +22,7 @@ pub struct Outlook {
     ring: Ring,
     clock: SharedClock,
     forecaster: Mutex<Forecaster>,
+    lag: Mutex<Lag>,
 }
 
 impl Outlook {
@@ -26,6 +30,7 @@ impl Outlook {
     pub fn new(ring: &Ring, resend_window: Duration, clock: &SharedClock) -> Self {
         let outlook = Self {
             forecaster: Mutex::new(ring.forecaster(resend_window)),
+            lag: Mutex::default(),
             ring: ring.clone(),
             clock: SharedClock::clone(clock),
         };
@@ -36,16 +41,24 @@ impl Outlook {
     /// Takes note of where the ring stands. May wait for a store into it, so a thread that others rely on must not call it.
     pub fn note(&self) {
         let levels = self.ring.levels();
-        self.lock().note(self.clock.since_boot(), levels);
+        let now = self.clock.since_boot();
+        lock(&self.forecaster).note(now, levels);
+        lock(&self.lag).note(now, levels);
     }
 
     /// The forecast as of now.
     pub fn forecast(&self) -> Forecast {
         let levels = self.ring.levels();
-        self.lock().look(self.clock.since_boot(), levels)
+        lock(&self.forecaster).look(self.clock.since_boot(), levels)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Forecaster> {
-        self.forecaster.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Age of the oldest row that waits for the database.
+    pub fn lag(&self) -> Duration {
+        let levels = self.ring.levels();
+        lock(&self.lag).look(self.clock.since_boot(), levels)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

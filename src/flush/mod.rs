@@ -258,6 +258,7 @@ impl Flusher {
             wal: self.shared.wal.status(),
             delivery,
             stored_latency_us: self.shared.ages.quantiles(),
+            stored_latency: self.shared.ages.distribution(),
             warnings: reports
                 .iter()
                 .flat_map(|report| report.warnings.iter().cloned())

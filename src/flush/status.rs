@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::wal_watch::WalStatus;
-use crate::{observe::histogram::Quantiles, ring::Seq};
+use crate::{
+    observe::histogram::{Distribution, Quantiles},
+    ring::Seq,
+};
 
 /// State of the way into QuestDB, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -25,6 +28,9 @@ pub struct FlushStatus {
     pub warnings: Vec<String>,
     /// Time from a row's arrival to its being stored, in microseconds, of rows that arrived since start.
     pub stored_latency_us: Quantiles,
+    /// The same, for the metrics page.
+    #[serde(skip)]
+    pub stored_latency: Distribution,
     /// One entry a lane.
     pub lanes: Vec<LaneStatus>,
     /// Quarantine's fill.

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use self::{message::Workbench, routes::Routes};
-pub use self::{status::SourceStatus, write::WriteStatus};
+pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
 use crate::{
-    clock::ClockTrust,
+    clock::{Clock, ClockTrust, SystemClock},
     config::settings::{OnFull, Settings, Source},
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
@@ -106,7 +106,7 @@ impl Ingest {
 
     /// What has come in so far, by source.
     pub fn status(&self) -> Vec<SourceStatus> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner).routes.status()
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).routes.status(SystemClock.since_boot())
     }
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.

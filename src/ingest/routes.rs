@@ -1,6 +1,6 @@
 //! From a topic to its source, table and symbols, remembered by topic; and the counts by source.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 
@@ -17,6 +17,9 @@ const MAX_TOPICS: usize = 10_000;
 const MAX_TOPIC_BYTES: usize = 256;
 /// A source's dead letters are logged one by one up to this number, then one in so many.
 const LOGGED_LETTERS: u64 = 10;
+
+/// What stands for a source where messages match none.
+pub const NO_SOURCE: &str = "(none)";
 
 /// Where the messages of a topic belong.
 #[derive(Debug, Clone)]
@@ -93,10 +96,10 @@ impl Routes {
         counts.dead_letters <= LOGGED_LETTERS || counts.dead_letters.is_power_of_two()
     }
 
-    /// The counts by source; messages that match none come last, under `(none)`.
-    pub fn status(&self) -> Vec<SourceStatus> {
+    /// The counts by source at a time since boot; messages that match none come last, under [`NO_SOURCE`].
+    pub fn status(&self, now: Duration) -> Vec<SourceStatus> {
         let named = self.decoders.iter().map(|d| (d.name().to_owned(), d.pattern().filter())).zip(&self.counts);
-        let unrouted = (self.unrouted.messages > 0).then(|| (("(none)".to_owned(), String::new()), &self.unrouted));
+        let unrouted = (self.unrouted.messages > 0).then(|| ((NO_SOURCE.to_owned(), String::new()), &self.unrouted));
         let status = |((name, topic), counts): ((String, String), &Counts)| SourceStatus {
             name,
             topic,
@@ -104,6 +107,9 @@ impl Routes {
             rows: counts.rows,
             dead_letters: counts.dead_letters,
             last_received: counts.last.map(|received| received.wall.to_string()),
+            last_received_age_s: counts
+                .last
+                .map(|received| now.saturating_sub(Duration::from_nanos(received.since_boot_ns)).as_secs_f64()),
         };
         named.chain(unrouted).map(status).collect()
     }

@@ -17,4 +17,7 @@ pub struct SourceStatus {
     pub dead_letters: u64,
     /// When the last message came (RFC 3339); none before the first.
     pub last_received: Option<String>,
+    /// Seconds since then by the monotonic clock, which no change of the time of day moves.
+    #[serde(default)]
+    pub last_received_age_s: Option<f64>,
 }

@@ -18,7 +18,7 @@ use crate::{
     config::settings::OnFull,
     decode::line::{LineError, Lines, Precision, utf8},
     entry,
-    observe::histogram::{Histogram, Quantiles},
+    observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Row, Text, Timestamp},
     ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::record_bytes, table_hash},
 };
@@ -129,6 +129,7 @@ impl WriteCounts {
             refused: self.refused.load(Relaxed),
             last_received: (last > 0).then(|| Timestamp(last).to_string()),
             latency_us: self.latency.quantiles(),
+            latency: self.latency.distribution(),
         }
     }
 }
@@ -152,6 +153,9 @@ pub struct WriteStatus {
     pub last_received: Option<String>,
     /// Time from a request's last byte to its answer, in microseconds.
     pub latency_us: Quantiles,
+    /// The same as a distribution.
+    #[serde(skip)]
+    pub latency: Distribution,
 }
 
 /// The rows of one table, in their order.

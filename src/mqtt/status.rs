@@ -7,7 +7,7 @@ use std::sync::{
 
 use serde::Serialize;
 
-use crate::observe::histogram::{Histogram, Quantiles};
+use crate::observe::histogram::{Distribution, Histogram, Quantiles};
 
 /// State of the connection to the broker, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -34,6 +34,9 @@ pub struct BrokerStatus {
     pub stale_acks: u64,
     /// Time from receiving a QoS 1 message to sending its PUBACK, since start, in microseconds.
     pub ack_latency_us: Quantiles,
+    /// The same, for the metrics page.
+    #[serde(skip)]
+    pub ack_latency: Distribution,
 }
 
 /// What the session is doing.
@@ -105,6 +108,7 @@ impl SharedBroker {
             qos0_dropped: self.qos0_dropped.load(Relaxed),
             stale_acks: self.stale_acks.load(Relaxed),
             ack_latency_us: self.ack_latency.quantiles(),
+            ack_latency: self.ack_latency.distribution(),
         }
     }
 

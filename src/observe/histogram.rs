@@ -24,6 +24,42 @@ pub struct Quantiles {
     pub count: u64,
 }
 
+/// Bounds of [`Distribution`], as powers of two of microseconds: 64 µs to 16.8 s.
+const LEAST_BOUND_BITS: u32 = 6;
+const BOUNDS: usize = 19;
+
+/// A latency's measurements by powers of two, as metrics tell them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// How many were below each bound and not below the one before; the last has no bound.
+    counts: [u64; BOUNDS + 1],
+    /// Sum of all, in microseconds.
+    sum_us: u64,
+}
+
+impl Distribution {
+    /// Each upper bound in seconds, the last infinite, with the measurements up to it and above the one before.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bound = |index| match index {
+            BOUNDS => f64::INFINITY,
+            index => (1_u64 << (LEAST_BOUND_BITS + index as u32)) as f64 / 1e6,
+        };
+        self.counts.iter().enumerate().map(move |(index, count)| (bound(index), *count))
+    }
+
+    /// How many were measured.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Sum of all measurements in seconds.
+    #[must_use]
+    pub fn sum_s(&self) -> f64 {
+        self.sum_us as f64 / 1e6
+    }
+}
+
 /// Distribution of a latency in microseconds since its creation. Shared by reference; recording takes a few atomic operations and no lock.
 #[derive(Debug)]
 pub struct Histogram {
@@ -75,6 +111,17 @@ impl Histogram {
         let count: u64 = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum();
         let max = self.max.load(Relaxed);
         Quantiles { p50: self.quantile(50, count).min(max), p99: self.quantile(99, count).min(max), max, count }
+    }
+
+    /// The measurements by powers of two. Each bucket here lies between two of them, so no measurement is on the wrong side.
+    #[must_use]
+    pub fn distribution(&self) -> Distribution {
+        let mut distribution = Distribution { sum_us: self.sum(), ..Distribution::default() };
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            let octave = (middle(index).max(1).ilog2() + 1).saturating_sub(LEAST_BOUND_BITS) as usize;
+            distribution.counts[octave.min(BOUNDS)] += bucket.load(Relaxed);
+        }
+        distribution
     }
 
     /// The middle of the bucket that holds the measurement below or at which `percent` of `count` lie.
@@ -139,6 +186,21 @@ mod tests {
         let q = histogram.quantiles();
         assert_eq!((q.max, q.count), (u64::MAX, 1_000));
         assert!((970..=1_030).contains(&q.p50) && (970..=1_030).contains(&q.p99), "{q:?}");
+    }
+
+    #[test]
+    fn a_distribution_has_each_measurement_below_its_bound() {
+        let histogram = Histogram::new();
+        for micros in [0, 63, 64, 127, 128, 1 << 20, (1 << 24) - 1, 1 << 24, 1 << 40] {
+            histogram.record(micros);
+        }
+        let distribution = histogram.distribution();
+        let filled: Vec<(f64, u64)> = distribution.buckets().filter(|(_, count)| *count > 0).collect();
+        let expected =
+            [(0.000_064, 2), (0.000_128, 2), (0.000_256, 1), (2.097_152, 1), (16.777_216, 1), (f64::INFINITY, 2)];
+        assert_eq!(filled, expected);
+        assert_eq!(distribution.count(), 9);
+        assert!((distribution.sum_s() - histogram.sum() as f64 / 1e6).abs() < 1e-9);
     }
 
     proptest! {

@@ -1,4 +1,8 @@
-//! The metrics page: a snapshot of the status as `OpenMetrics` text (openmetrics.io, version 1.0.0), which Prometheus reads.
+//! The metrics page: a snapshot of the status, as `OpenMetrics` text (openmetrics.io, version 1.0.0) for those who ask for it, else as
+//! Prometheus' older text format (0.0.4), which everything reads. docs/monitoring.md lists what is on it.
+
+mod classic;
+mod page;
 
 mod trouble;
 
@@ -6,17 +10,27 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, text},
     registry::{Registry, Unit},
 };
 
-use crate::control::api::Status;
+pub use self::classic::Format;
+use self::page::{Page, Sample};
+use crate::{
+    control::api::Status,
+    ingest::{NO_SOURCE, SourceStatus},
+};
 
-/// The page's media type.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The page in a format.
+pub fn encode_as(status: Status, format: Format) -> String {
+    let page = encode(status);
+    match format {
+        Format::OpenMetrics => page,
+        Format::Classic => classic::from_open_metrics(&page),
+    }
+}
 
-/// The page.
+/// The page as `OpenMetrics`.
 pub fn encode(status: Status) -> String {
     let mut registry = Registry::with_prefix("forebay");
     registry.register_collector(Box::new(Snapshot(status)));
@@ -31,9 +45,10 @@ struct Snapshot(Status);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page { encoder: &mut encoder };
+        let mut page = Page::new(&mut encoder);
         process(&mut page, &self.0)?;
         ledger(&mut page, &self.0)?;
+        sources(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
         writes(&mut page, &self.0)?;
         ring(&mut page, &self.0)?;
@@ -59,7 +74,42 @@ fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.counter("rows_quarantined", "Rows set aside in quarantine", counts.quarantined)?;
     page.counter("rows_dropped", "Rows dropped by the on_full policy or lost to damage", counts.dropped)?;
     page.counter("rows_coalesced", "Rows merged into others on purpose", counts.coalesced)?;
-    page.gauge("rows_pending", "Rows taken in and not yet stored, quarantined or dropped", None, counts.pending as f64)
+    page.gauge(
+        "rows_pending",
+        "Rows taken in and not yet stored, quarantined or dropped",
+        None,
+        counts.pending as f64,
+    )?;
+    page.gauge(
+        "lag",
+        "Age of the oldest row that waits for QuestDB, to within two seconds, counted from the daemon's start for older ones",
+        Some(&Unit::Seconds),
+        status.lag_s,
+    )
+}
+
+/// Sources are named in the configuration, so these labels have as many values as it has sources.
+fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let sources = &status.sources;
+    let labels: Vec<[(&str, &str); 1]> = sources.iter().map(|source| [("source", source.name.as_str())]).collect();
+    let of = |value: fn(&SourceStatus) -> u64| -> Vec<Sample<'_>> {
+        labels.iter().zip(sources).map(|(label, source)| (label.as_slice(), value(source) as f64)).collect()
+    };
+    let messages = of(|source| source.messages);
+    page.labelled_counters("source_messages", "Messages of a source since start, dead letters included", &messages)?;
+    page.labelled_counters("source_rows", "Rows of a source since start", &of(|source| source.rows))?;
+    page.labelled_counters(
+        "source_dead_letters",
+        "Messages of a source that could not be decoded since start",
+        &of(|source| source.dead_letters),
+    )?;
+    let named = labels.iter().zip(sources).filter(|(_, source)| source.name != NO_SOURCE);
+    let age = |source: &SourceStatus| source.last_received_age_s.unwrap_or(status.uptime_s);
+    page.labelled(
+        "source_last_message_age_seconds",
+        "Time since the last message of a source, since the daemon's start while none came",
+        &named.map(|(label, source)| (label.as_slice(), age(source))).collect::<Vec<_>>(),
+    )
 }
 
 fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -76,9 +126,7 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     )?;
     page.gauge("broker_held", "Messages held back because the ring is full", None, broker.held as f64)?;
     page.counter("broker_qos0_dropped", "QoS 0 messages dropped for want of room since start", broker.qos0_dropped)?;
-    let ack = broker.ack_latency_us;
-    let measured = [ack.p50, ack.p99, ack.max, ack.count];
-    page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK, since start", measured)
+    page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK", &broker.ack_latency)
 }
 
 fn writes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -92,9 +140,7 @@ fn writes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         (&[("reason", "other")], writes.refused as f64),
     ];
     page.labelled_counters("write_refusals", "Requests with line protocol refused since start", &refused)?;
-    let took = writes.latency_us;
-    let measured = [took.p50, took.p99, took.max, took.count];
-    page.latency("write_latency", "Time from a write request's last byte to its answer, since start", measured)
+    page.latency("write_latency", "Time from a write request's last byte to its answer", &writes.latency)
 }
 
 fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -121,9 +167,7 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         (&[("mark", "appended")], mark(ring.appended)),
     ];
     page.labelled("ring_watermark", "Record number of each watermark", &marks)?;
-    let commit = ring.commit_us;
-    let measured = [commit.p50, commit.p99, commit.max, commit.count];
-    page.latency("commit_latency", "Time from sealing a commit to the end of its sync, since start", measured)
+    page.latency("commit_latency", "Time from sealing a commit to the end of its sync", &ring.commit)
 }
 
 /// What is not known, or never comes at the present rates, has no sample.
@@ -171,9 +215,11 @@ fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let up = matches!(status.flush.database.as_str(), "ok" | "slow" | "lagging" | "suspended");
-    let ages = status.flush.stored_latency_us;
-    let measured = [ages.p50, ages.p99, ages.max, ages.count];
-    page.latency("stored_latency", "Time from a row's arrival to its being stored in QuestDB, since start", measured)?;
+    page.latency(
+        "stored_latency",
+        "Time from a row's arrival to its being stored in QuestDB",
+        &status.flush.stored_latency,
+    )?;
     page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
     let quarantine = &status.flush.quarantine;
     page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;
@@ -232,95 +278,5 @@ fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("watchers", "Clients that watch", None, latest.watchers as f64)
 }
 
-/// Labels and value of one sample.
-type Sample<'a> = (&'a [(&'a str, &'a str)], f64);
-
-/// The page being written, one method a kind of metric.
-struct Page<'e, 'p> {
-    encoder: &'e mut DescriptorEncoder<'p>,
-}
-
-impl Page<'_, '_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self.encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(encoder)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
-        let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
-        ConstGauge::new(value).encode(encoder)
-    }
-
-    fn labelled(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
-        self.family(name, help, MetricType::Gauge, samples)
-    }
-
-    fn labelled_counters(&mut self, name: &str, help: &str, samples: &[Sample<'_>]) -> fmt::Result {
-        self.family(name, help, MetricType::Counter, samples)
-    }
-
-    fn family(&mut self, name: &str, help: &str, kind: MetricType, samples: &[Sample<'_>]) -> fmt::Result {
-        if samples.is_empty() {
-            return Ok(());
-        }
-        let mut encoder = self.encoder.encode_descriptor(name, &sentence(help), None, kind)?;
-        for (labels, value) in samples {
-            let sample = encoder.encode_family(labels)?;
-            match kind {
-                MetricType::Counter => ConstCounter::new(*value).encode(sample)?,
-                _ => ConstGauge::new(*value).encode(sample)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Median, 99th percentile and maximum in microseconds, and how many were measured.
-    fn latency(&mut self, name: &str, help: &str, [p50, p99, max, count]: [u64; 4]) -> fmt::Result {
-        let seconds = |micros: u64| micros as f64 / 1e6;
-        let samples: [Sample<'_>; 3] = [
-            (&[("quantile", "0.5")], seconds(p50)),
-            (&[("quantile", "0.99")], seconds(p99)),
-            (&[("quantile", "1")], seconds(max)),
-        ];
-        self.labelled(&format!("{name}_seconds"), help, &samples)?;
-        self.counter(&format!("{name}_measurements"), &format!("Measurements behind forebay_{name}_seconds"), count)
-    }
-}
-
-fn sentence(help: &str) -> String {
-    format!("{help}.")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{flush::LaneStatus, ring::Ledger};
-
-    #[test]
-    fn the_page_has_values_units_and_labels() {
-        let mut status = Status { uptime_s: 1.5, version: "1.2.3".into(), ..Status::default() };
-        status.ledger = Ledger { rows: 10, stored: 7, pending: 3, ..Ledger::default() };
-        status.flush.lanes = vec![LaneStatus { lane: 1, batch_rows: 500, flushes: 3, ..LaneStatus::default() }];
-        status.broker.ack_latency_us.p99 = 900;
-        status.forecast.sentence = "full in 5 min".into();
-        status.forecast.full_in_s = Some(300.0);
-        let page = encode(status);
-        assert!(!page.contains("drained_in"), "what is not known has no sample");
-        for line in [
-            "forebay_ring_full_in_seconds 300.0",
-            "# UNIT forebay_ring_full_in_seconds seconds",
-            "forebay_build_info{version=\"1.2.3\"} 1.0",
-            "forebay_uptime_seconds 1.5",
-            "forebay_rows_total 10",
-            "forebay_rows_pending 3.0",
-            "forebay_batch_rows{lane=\"1\"} 500.0",
-            "forebay_flushes_total{lane=\"1\"} 3.0",
-            "forebay_ack_latency_seconds{quantile=\"0.99\"} 0.0009",
-            "# TYPE forebay_ack_latency_measurements counter",
-            "# UNIT forebay_uptime_seconds seconds",
-        ] {
-            assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
-        }
-        assert!(page.ends_with("# EOF\n"));
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Ring, Seq, layout::DATA_START, log::lock};
 use crate::{
     config::settings::{Durability, OnFull},
-    observe::histogram::Quantiles,
+    observe::histogram::{Distribution, Quantiles},
 };
 
 /// State of the ring.
@@ -41,6 +41,9 @@ pub struct RingStatus {
     pub full: bool,
     /// Commits synced since start, and how long each took from sealing to the end of its sync, in microseconds.
     pub commit_us: Quantiles,
+    /// The same, for the metrics page.
+    #[serde(skip)]
+    pub commit: Distribution,
     /// Rows dropped since start, by table.
     pub dropped_by_table: Vec<(String, u64)>,
     /// Damaged stretches found at start: first and last lost record of each.
@@ -75,6 +78,7 @@ impl Ring {
             on_full: shared.settings.on_full,
             full: shared.log.starved(),
             commit_us: shared.commit_micros.quantiles(),
+            commit: shared.commit_micros.distribution(),
             dropped_by_table: lock(&shared.settlement).dropped_by_table(),
             gaps: shared.log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect(),
             poisoned: shared.log.poisoned(),

@@ -4,6 +4,7 @@ mod admin;
 mod quarantine;
 mod replay;
 mod ring;
+mod scrape;
 pub mod write;
 
 use std::sync::Arc;
@@ -24,10 +25,7 @@ use super::{
     server::App,
     watch::events,
 };
-use crate::{
-    latest::{Filter, Series},
-    observe::metrics,
-};
+use crate::latest::{Filter, Series};
 
 /// Prefix that makes a query parameter a symbol whatever its name, for symbols called `table` or `limit`.
 const SYMBOL_PREFIX: &str = "symbol.";
@@ -60,7 +58,7 @@ fn reading() -> Router<Context> {
         .route("/v1/watch", get(watch_series))
         .route("/v1/status", get(status))
         .route("/v1/ring", get(ring::info))
-        .route("/metrics", get(scrape))
+        .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
 }
@@ -98,11 +96,6 @@ async fn watch_series(Shared(context): Shared<Context>, parameters: Parameters) 
 async fn status(Shared(context): Shared<Context>) -> Response {
     let status = context.app.inspect.status();
     Json(status).into_response()
-}
-
-async fn scrape(Shared(context): Shared<Context>) -> Response {
-    let text = metrics::encode(context.app.inspect.status());
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 async fn health() -> Response {

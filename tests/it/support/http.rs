@@ -53,6 +53,13 @@ pub fn post(port: u16, target: &str, headers: &str, body: &str) -> std::io::Resu
     exchange(stream, "POST", target, headers, body)
 }
 
+/// One GET request over TCP on the loopback for a media type.
+pub fn get_accepting(port: u16, target: &str, accept: &str) -> std::io::Result<Response> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    exchange(stream, "GET", target, &format!("Accept: {accept}\r\n"), "")
+}
+
 fn exchange(
     mut stream: impl Read + Write,
     method: &str,

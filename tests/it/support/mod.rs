@@ -9,6 +9,7 @@ pub mod http;
 pub mod load;
 pub mod mosquitto;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod questdb;
 pub mod relay;

@@ -23,7 +23,7 @@ use crate::{
     ingest::write::WriteCounts,
     latest::Latest,
     point::Timestamp,
-    ring::{Ackable, Seq, State, inspect::RingInfo},
+    ring::{Ackable, Pos, Seq, State, inspect::RingInfo},
 };
 
 const TOKEN: &str = "a-token-of-some-length";

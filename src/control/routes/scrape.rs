@@ -1,0 +1,18 @@
+//! `GET /metrics`.
+
+use axum::{
+    extract::State as Shared,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+
+use super::Context;
+use crate::observe::metrics::{Format, encode_as};
+
+/// The page in the format that is asked for.
+pub async fn metrics(Shared(context): Shared<Context>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::wanted(accept.unwrap_or_default());
+    let page = encode_as(context.app.inspect.status(), format);
+    ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], page).into_response()
+}
