@@ -2,6 +2,7 @@
 
 mod support;
 
+mod access;
 mod broker_outage;
 mod command_line;
 mod config_reload;
@@ -13,6 +14,7 @@ mod failed_sync;
 mod forecast;
 mod harness;
 mod latest_values;
+mod page;
 mod quarantine_tools;
 mod replay;
 mod ring_full;
