@@ -92,8 +92,13 @@ impl Seat {
     /// From when on the client has to make room, in nanoseconds since the epoch; none while it is not waited for.
     fn gives_way_at(&self) -> Option<u64> {
         let waits = [(&self.head_since, GRACE), (&self.body_since, STALLED_AFTER), (&self.reader_since, STALLED_AFTER)];
-        let waits = waits.map(|(since, patience)| (since.load(Relaxed), patience.as_nanos() as u64));
-        waits.iter().filter(|(since, _)| ![NEVER, DUE].contains(since)).map(|(since, patience)| since + patience).min()
+        let waits = waits.map(|(since, patience)| {
+            let since = Some(since.load(Relaxed)).filter(|since| *since != NEVER)?;
+            // Its moment begins when somebody looks, which is about to happen.
+            let since = if since == DUE { self.now() } else { since };
+            Some(since + patience.as_nanos() as u64)
+        });
+        waits.into_iter().flatten().min()
     }
 }
 
@@ -141,9 +146,6 @@ impl Seats {
         if taken.len() >= self.limit || (!admin && others >= self.limit - self.reserved) {
             let Some((at, when)) = first_to_go(&taken, admin) else { return Offer::Full };
             let left = Duration::from_nanos(when.saturating_sub(self.epoch.elapsed().as_nanos() as u64));
-            if left > GRACE {
-                return Offer::Full;
-            }
             if left > Duration::ZERO {
                 return Offer::Wait(left);
             }
@@ -216,7 +218,8 @@ mod tests {
     fn a_client_has_a_moment_to_send_its_head_and_that_begins_when_it_is_looked_for() {
         let seats = seats(1, 0);
         let one = seat(seats.take(false));
-        assert!(matches!(seats.take(false), Offer::Full), "nobody has looked what it sent");
+        one.seat.head_since.store(DUE, Relaxed);
+        assert!(matches!(seats.take(false), Offer::Wait(_)), "nobody has looked what it sent, however long ago");
         one.seat.nothing_read();
         assert!(matches!(seats.take(false), Offer::Wait(left) if left <= GRACE));
         silent(&one, 59);
@@ -232,7 +235,8 @@ mod tests {
             let one = seat(seats.take(false));
             one.seat.head_came();
             wait(&one.seat, true);
-            assert!(matches!(seats.take(false), Offer::Full), "it has only begun");
+            let Offer::Wait(left) = seats.take(false) else { panic!("it has only begun") };
+            assert!(left <= STALLED_AFTER && left > STALLED_AFTER / 2, "{left:?}");
             for since in [&one.seat.body_since, &one.seat.reader_since] {
                 let long = since.load(Relaxed).min(1);
                 since.store(long, Relaxed);

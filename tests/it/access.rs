@@ -18,8 +18,8 @@ use crate::support::{
 const LIMIT: Duration = Duration::from_secs(30);
 /// Clients that misbehave, at each of socket and listener.
 const CLIENTS: usize = 204;
-/// An answer takes some milliseconds; this much is allowed for a machine that does other things too.
-const PROMPT: Duration = Duration::from_secs(2);
+/// The newcomers before it may each take a tenth of a second's turn; the rest is for a machine that does other things too.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Either kind of connection.
 trait Stream: Read + Write + Send {
@@ -120,14 +120,15 @@ const MISCHIEF: [(&str, &str); 6] = [
     (LISTING, LISTING),
 ];
 const LISTING: &str = "GET /v1/latest HTTP/1.1\r\nhost: localhost\r\n\r\n";
-/// Which way each of a dozen clients goes: what costs the daemon work is rarer, since this is not about work.
-const DOZEN: [usize; 12] = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 4, 5];
+/// Listings cost the daemon work, which this is not about: one client in so many asks for them.
+const WORK: usize = 25;
 
 fn misbehave(n: usize, place: Place) -> Option<(Box<dyn Stream>, &'static str)> {
-    let (first, again) = MISCHIEF[DOZEN[n % DOZEN.len()]];
+    let kind = if n.is_multiple_of(WORK) { 4 + n / WORK % 2 } else { n % 4 };
+    let (first, again) = MISCHIEF[kind];
     let mut stream = place.connect(Duration::from_millis(5)).ok()?;
     let _ = stream.write_all(first.as_bytes());
-    if n % DOZEN.len() == 4 {
+    if kind == 0 && n.is_multiple_of(8) {
         stream.half_close();
     }
     Some((stream, again))
@@ -187,13 +188,13 @@ fn two_hundred_clients_that_are_slow_or_silent_keep_nobody_waiting() {
         let full = |daemon: &Daemon| std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("runs").count();
         crate::support::eventually(LIMIT, "they are all there", || full(&daemon) > 100);
         let mut slowest = Duration::ZERO;
-        for n in 0..400 {
+        for n in 0..40 {
             let began = Instant::now();
             let status = places[n % 2].status(&request("GET", "/v1/latest?limit=1", ""));
             slowest = slowest.max(began.elapsed());
             assert_eq!(status, 200, "request {n}");
         }
-        println!("slowest of 400 answers: {slowest:?}");
+        println!("slowest of 40 answers: {slowest:?}");
         assert!(slowest < PROMPT, "{slowest:?}");
         let (code, _, error) = told(&daemon.cli(&["status"]));
         assert_eq!(code, 0, "{error}");

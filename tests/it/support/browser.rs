@@ -1,4 +1,4 @@
-//! Chromium, driven over the DevTools protocol (chromedevtools.github.io/devtools-protocol), and what it noticed meanwhile.
+//! Chromium, driven over its debugging protocol (chromedevtools.github.io/devtools-protocol), and what it noticed meanwhile.
 
 use std::{
     io::ErrorKind,
