@@ -166,9 +166,12 @@ fn everything_can_be_reached_and_used_from_the_keyboard() {
     browser.eventually(LIMIT, "document.getElementById('found').textContent === '11 of 40 series'");
     browser.press("Escape");
     browser.eventually(LIMIT, &format!("{ROWS} === 25"));
-    "site=site-1 dev-1".chars().for_each(|key| browser.press(&key.to_string()));
-    browser.eventually(LIMIT, &format!("{ROWS} === 3"));
-    browser.press("Escape");
+    for (typed, rows) in [("site=site-1 dev-1", 3), ("site-1 dev-1", 3), ("device=ev-3", 0), ("Dev-39 STORED", 1)] {
+        typed.chars().for_each(|key| browser.press(&key.to_string()));
+        browser.eventually(LIMIT, &format!("{ROWS} === {rows}"));
+        browser.press("Escape");
+        browser.eventually(LIMIT, &format!("{ROWS} === 25"));
+    }
     browser.press("Tab");
     let first = "document.querySelector('#latest tbody tr').textContent";
     let ascending = browser.eval(first);
