@@ -1,8 +1,11 @@
 //! The local interface: HTTP over a Unix socket, its answers, and the client the commands use.
 
 pub mod api;
+mod attend;
 pub mod client;
+mod page;
 mod routes;
+mod seats;
 pub mod server;
 pub mod socket;
 mod stall;

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Extension;
-use hyper::server::conn::http1;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -11,27 +11,34 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener},
-    sync::{Semaphore, watch},
+    sync::watch,
+    task::JoinSet,
     time::timeout,
 };
 use tracing::{debug, warn};
 
 use super::{
     api::Inspect,
+    attend::attend,
     routes::{self, write::Writes},
+    seats::{Offer, Seats, Taken},
     stall::WriteTimeout,
 };
 use crate::{clock::SharedClock, latest::Latest};
 
 /// Most connections at a time on each listener.
 pub const MAX_CONNECTIONS: usize = 64;
-/// Most of them that may be watching.
+/// Of the socket's, those that only administrators get.
+pub const ADMIN_CONNECTIONS: usize = 8;
+/// Most of a listener's connections that may be watching.
 pub const MAX_WATCHERS: usize = 16;
 /// Most series an answer lists.
 pub const MAX_LISTED: usize = 2_000;
 /// How long a client may take to send a request's head, and an idle connection is kept.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of an answer before it is cut off.
+/// How long a client may take to send a request's body, once it is waited for.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may leave what it was sent untaken before it is cut off.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest request head in bytes (hyper's least is 8 KiB).
 pub const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -57,6 +64,8 @@ pub struct Limits {
     pub listed: usize,
     /// See [`HEAD_TIMEOUT`].
     pub head_timeout: Duration,
+    /// See [`BODY_TIMEOUT`].
+    pub body_timeout: Duration,
     /// See [`WRITE_TIMEOUT`].
     pub write_timeout: Duration,
 }
@@ -68,6 +77,7 @@ impl Default for Limits {
             watchers: MAX_WATCHERS,
             listed: MAX_LISTED,
             head_timeout: HEAD_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
         }
     }
@@ -79,7 +89,6 @@ pub struct App {
     pub(super) inspect: Arc<dyn Inspect>,
     pub(super) clock: SharedClock,
     pub(super) stale_after: Duration,
-    pub(super) watchers: Arc<Semaphore>,
     pub(super) limits: Limits,
     pub(super) writes: Option<Writes>,
 }
@@ -93,8 +102,7 @@ impl App {
         stale_after: Duration,
         limits: Limits,
     ) -> Self {
-        let watchers = Arc::new(Semaphore::new(limits.watchers));
-        Self { latest, inspect, clock, stale_after, watchers, limits, writes: None }
+        Self { latest, inspect, clock, stale_after, limits, writes: None }
     }
 
     /// The same, with somewhere to write to.
@@ -148,20 +156,28 @@ impl Accept for TcpListener {
 /// Serves every route on the Unix socket until `stop` turns true.
 pub async fn serve(listener: UnixListener, app: Arc<App>, stop: watch::Receiver<bool>) {
     let router = routes::local(Arc::clone(&app), stop.clone());
-    run(listener, router, &app.limits, stop).await;
+    run(listener, router, &app.limits, ADMIN_CONNECTIONS, stop).await;
 }
 
 /// Serves the routes that only read, and writing with the token, on a loopback TCP address until `stop` turns true.
 pub async fn serve_tcp(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
     let router = routes::read_only(Arc::clone(&app), stop.clone());
-    run(listener, router, &app.limits, stop).await;
+    run(listener, router, &app.limits, 0, stop).await;
 }
 
-async fn run<L: Accept>(listener: L, router: axum::Router, limits: &Limits, mut stop: watch::Receiver<bool>) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
+async fn run<L: Accept>(
+    listener: L,
+    router: axum::Router,
+    limits: &Limits,
+    reserved: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let seats = Seats::new(limits.connections, reserved);
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             () = stopped(&mut stop) => break,
         };
         let (mut io, peer) = match accepted {
@@ -172,39 +188,55 @@ async fn run<L: Accept>(listener: L, router: axum::Router, limits: &Limits, mut 
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+        let taken = loop {
+            match seats.take(peer.is_admin()) {
+                Offer::Seat(taken) => break Some(taken),
+                Offer::Full => break None,
+                // Those behind wait in the listener's queue, in their order.
+                Offer::Wait(moment) => tokio::select! {
+                    () = tokio::time::sleep(moment) => {}
+                    Some(_) = connections.join_next() => {}
+                    () = stopped(&mut stop) => break None,
+                },
+            }
+        };
+        let Some(taken) = taken else {
             // A fresh socket's buffer is empty: this is written at once or not at all.
             let _ = timeout(Duration::ZERO, io.write_all(BUSY)).await;
             continue;
         };
-        let (router, limits, stop) = (router.clone(), limits.clone(), stop.clone());
-        tokio::spawn(async move {
-            connection(io, peer, router, &limits, stop).await;
-            drop(permit);
-        });
+        let router = router.clone().layer(Extension(peer));
+        let (limits, stop) = (limits.clone(), stop.clone());
+        connections.spawn(async move { connection(io, &taken, router, &limits, stop).await });
     }
     // Dropping the listener refuses newcomers while answers under way are finished.
     drop(listener);
-    let _ = timeout(2 * STOP_GRACE, connections.acquire_many(limits.connections as u32)).await;
+    let _ = timeout(2 * STOP_GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn connection<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     io: I,
-    peer: Peer,
+    taken: &Taken,
     router: axum::Router,
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let seat = taken.seat();
+    let routes = &TowerToHyperService::new(router);
+    let service = service_fn(|request| attend(routes, request, Arc::clone(seat), limits.body_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(WriteTimeout::new(io, limits.write_timeout)), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(io, limits.write_timeout, Arc::clone(seat))), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = seat.lost() => {
+            debug!("a control connection that kept the server waiting made room for another");
+            return;
+        }
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             timeout(STOP_GRACE, connection).await.unwrap_or(Ok(()))

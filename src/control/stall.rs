@@ -1,8 +1,10 @@
-//! A stream whose writes fail once the other end has taken nothing for a while, so that a stuck reader holds no connection.
+//! A stream whose writes fail once the other end has for a while not taken all it was offered, so that neither a stuck reader nor one
+//! that takes a byte now and then holds a connection.
 
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,40 +14,60 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use super::seats::Seat;
+
 pub(super) struct WriteTimeout<S> {
     inner: S,
     limit: Duration,
-    /// Runs while a write waits.
+    seat: Arc<Seat>,
+    /// Runs while something offered is not taken.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
-    pub fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, deadline: None }
+    pub fn new(inner: S, limit: Duration, seat: Arc<Seat>) -> Self {
+        Self { inner, limit, seat, deadline: None }
     }
 
-    fn guard<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.deadline = None;
+    fn guard(
+        &mut self,
+        cx: &mut Context<'_>,
+        offered: usize,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if matches!(polled, Poll::Ready(Ok(taken)) if taken >= offered) {
+            if self.deadline.take().is_some() {
+                self.seat.awaits_reader(false);
+            }
             return polled;
         }
         let limit = self.limit;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        let deadline = self.deadline.get_or_insert_with(|| {
+            self.seat.awaits_reader(true);
+            Box::pin(tokio::time::sleep_until(Instant::now() + limit))
+        });
+        if polled.is_ready() {
+            return polled;
+        }
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader takes nothing")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader does not take what it asked for")))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if polled.is_pending() {
+            self.seat.nothing_read();
+        }
+        polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.guard(cx, polled)
+        self.guard(cx, buf.len(), polled)
     }
 
     fn poll_write_vectored(
@@ -54,7 +76,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.guard(cx, polled)
+        let offered = bufs.iter().map(|buf| buf.len()).sum();
+        self.guard(cx, offered, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

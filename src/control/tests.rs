@@ -205,19 +205,31 @@ async fn symbols_named_like_parameters_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_request_is_cut_off_and_others_are_served() {
-    let served = served(Limits { head_timeout: Duration::from_millis(50), connections: 2, ..Limits::default() });
+async fn a_client_that_never_finishes_its_request_is_cut_off() {
+    let served = served(Limits { head_timeout: Duration::from_millis(50), ..Limits::default() });
     let mut slow = UnixStream::connect(&served.path).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nhost: f").await.unwrap();
     let mut silent = UnixStream::connect(&served.path).await.unwrap();
-    let started = Instant::now();
-    let full = served.raw(b"GET /healthz HTTP/1.1\r\n\r\n").await;
+    assert_eq!((read_all(&mut slow).await, read_all(&mut silent).await), (String::new(), String::new()));
+}
+
+#[tokio::test]
+async fn a_newcomer_is_served_in_place_of_whoever_is_silent() {
+    let served = served(Limits { connections: 2, ..Limits::default() });
+    let mut silent = UnixStream::connect(&served.path).await.unwrap();
+    let _slow = UnixStream::connect(&served.path).await.unwrap();
+    let answer = served.raw(b"GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(read_all(&mut silent).await, "", "it had waited longest");
+}
+
+#[tokio::test]
+async fn while_all_are_being_served_a_newcomer_is_told_to_come_again() {
+    let served = served(Limits { connections: 2, ..Limits::default() });
+    let _watching = [served.client().await.events("/v1/watch").await, served.client().await.events("/v1/watch").await];
+    let mut late = UnixStream::connect(&served.path).await.unwrap();
+    let full = read_all(&mut late).await;
     assert!(full.starts_with("HTTP/1.1 503") && full.contains("too many connections"), "{full}");
-    read_all(&mut slow).await;
-    read_all(&mut silent).await;
-    assert!(started.elapsed() < Duration::from_secs(5));
-    let served_again = served.raw(b"GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n").await;
-    assert!(served_again.starts_with("HTTP/1.1 200"), "{served_again}");
 }
 
 #[tokio::test]
@@ -262,6 +274,65 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_reader_that_takes_a_byte_now_and_then_is_cut_off_too() {
+    let served = served(Limits { write_timeout: Duration::from_millis(200), ..Limits::default() });
+    for n in 0..2_000 {
+        served.reading(&format!("dev-{n}"), 8, 1);
+    }
+    let mut slow = UnixStream::connect(&served.path).await.unwrap();
+    slow.write_all(b"GET /v1/latest HTTP/1.1\r\nhost: forebay\r\n\r\n").await.unwrap();
+    let trickle = async {
+        let mut taken = 0;
+        while slow.read(&mut [0; 256]).await.is_ok_and(|read| read > 0) {
+            taken += 256;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        taken
+    };
+    let taken = timeout(DEADLINE, trickle).await.expect("it is cut off");
+    assert!(taken < 450_000, "{taken} bytes, and the answer is larger");
+}
+
+#[tokio::test]
+async fn requests_sent_without_end_while_no_answer_is_taken_are_read_no_further() {
+    let served = served(Limits { write_timeout: Duration::from_millis(200), ..Limits::default() });
+    let mut stuck = UnixStream::connect(&served.path).await.unwrap();
+    let request = b"GET /v1/status HTTP/1.1\r\nhost: forebay\r\n\r\n".repeat(100);
+    let endless = async { while stuck.write_all(&request).await.is_ok() {} };
+    timeout(DEADLINE, endless).await.expect("it is cut off");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for_longer_than_it_may_take() {
+    let seats = seats::Seats::new(1, 0);
+    let seats::Offer::Seat(taken) = seats.take(false) else { panic!("there is a seat") };
+    let (ours, theirs) = tokio::io::duplex(1024);
+    let seat = Arc::clone(taken.seat());
+    tokio::spawn(async move {
+        let take = |body: axum::body::Bytes| async move { format!("{} bytes", body.len()) };
+        let routes = axum::Router::new().route("/", axum::routing::post(take));
+        let routes = &hyper_util::service::TowerToHyperService::new(routes);
+        let limit = Duration::from_millis(50);
+        let service = hyper::service::service_fn(|request| attend::attend(routes, request, Arc::clone(&seat), limit));
+        let io = hyper_util::rt::TokioIo::new(theirs);
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+    });
+    let (mut read, mut write) = tokio::io::split(ours);
+    write.write_all(b"POST / HTTP/1.1\r\nhost: f\r\ncontent-length: 900\r\n\r\n").await.unwrap();
+    let trickle = async {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut answer = [0; 12];
+    let whole = tokio::select! {
+        read = timeout(DEADLINE, read.read_exact(&mut answer)) => read.unwrap().is_ok(),
+        () = trickle => false,
+    };
+    assert!(whole && answer == *b"HTTP/1.1 400", "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
 async fn watchers_get_what_matches_and_their_number_is_limited() {
     let served = served(Limits { watchers: 2, ..Limits::default() });
     let mut one = served.client().await.events("/v1/watch?device=dev-1").await.unwrap();
@@ -278,8 +349,9 @@ async fn watchers_get_what_matches_and_their_number_is_limited() {
     assert_eq!(device(&mut one).await, "dev-1");
     assert_eq!((device(&mut all).await, device(&mut all).await), ("dev-2".into(), "dev-1".into()));
     drop(one);
-    until("a watcher that leaves makes room", || served.app.watchers.available_permits() == 1).await;
-    served.client().await.events("/v1/watch").await.unwrap();
+    until("a watcher that leaves is gone", || served.latest.status().watchers == 1).await;
+    let again = async { while served.client().await.events("/v1/watch").await.is_err() {} };
+    timeout(DEADLINE, again).await.expect("its place is free");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod access;
 mod batch_memory;
 mod broker_outage;
 mod command_line;
@@ -15,6 +16,7 @@ mod forecast;
 mod harness;
 mod latest_values;
 mod monitoring;
+mod page;
 mod quarantine_tools;
 mod replay;
 mod ring_full;

@@ -1,6 +1,7 @@
 //! The routes and their answers.
 
 mod admin;
+mod browser;
 mod quarantine;
 mod replay;
 mod ring;
@@ -12,16 +13,17 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Query, Request, State as Shared, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
-    middleware::{Next, from_fn},
+    http::{StatusCode, Uri, header},
+    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     api::{LatestAnswer, Problem, SeriesView},
+    page,
     server::App,
     watch::events,
 };
@@ -34,6 +36,8 @@ const SYMBOL_PREFIX: &str = "symbol.";
 pub(super) struct Context {
     pub app: Arc<App>,
     pub stop: watch::Receiver<bool>,
+    /// Places for watchers, of this listener alone.
+    pub watchers: Arc<Semaphore>,
 }
 
 type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -45,11 +49,10 @@ pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
     complete(routes, app, stop)
 }
 
-/// The routes that change nothing, and writing with the token, for browsers on this machine too: a request must name the machine by a loopback name, so
-/// that a web page can't have its own domain resolve to it (DNS rebinding).
+/// The page, the routes that change nothing, and writing with the token, for browsers on this machine too.
 pub(super) fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    let guarded = write::guarded(Context { app: Arc::clone(&app), stop: stop.clone() });
-    complete(reading().merge(guarded), app, stop).layer(from_fn(loopback_only))
+    let guarded = write::guarded(Arc::clone(&app));
+    complete(reading().merge(guarded).merge(page::routes()), app, stop).layer(from_fn(browser::guard))
 }
 
 fn reading() -> Router<Context> {
@@ -65,7 +68,8 @@ fn reading() -> Router<Context> {
 
 /// Adds the answers to what no route takes; the fallback covers only the routes that are there already.
 fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop })
+    let watchers = Arc::new(Semaphore::new(app.limits.watchers));
+    routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop, watchers })
 }
 
 async fn latest(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Json<LatestAnswer>, Problem> {
@@ -86,7 +90,7 @@ async fn latest(Shared(context): Shared<Context>, parameters: Parameters) -> Res
 
 async fn watch_series(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Response, Problem> {
     let (filter, _) = parse(parameters, context.app.limits.listed)?;
-    let Ok(permit) = Arc::clone(&context.app.watchers).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&context.watchers).try_acquire_owned() else {
         let detail = format!("{} watchers are served already", context.app.limits.watchers);
         return Err(problem(StatusCode::SERVICE_UNAVAILABLE, detail, "end one, or ask /v1/latest now and then"));
     };
@@ -121,28 +125,6 @@ async fn unknown(uri: Uri) -> Problem {
 async fn method_not_allowed(request: Request) -> Problem {
     let detail = format!("{} does not take {}", request.uri().path(), request.method());
     problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read, POST to change something")
-}
-
-async fn loopback_only(headers: HeaderMap, request: Request, next: Next) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if is_loopback_name(host) {
-        return next.run(request).await;
-    }
-    problem(
-        StatusCode::FORBIDDEN,
-        format!("{host:?} is no name of this machine's loopback"),
-        "use 127.0.0.1 or localhost",
-    )
-    .into_response()
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split(':').next(),
-    };
-    let name = name.unwrap_or_default();
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl App {
@@ -194,20 +176,5 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self)).into_response()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_names_pass() {
-        for name in ["localhost", "localhost:8400", "127.0.0.1:8400", "[::1]:8400", "[::1]"] {
-            assert!(is_loopback_name(name), "{name}");
-        }
-        for name in ["", "evil.example", "127.0.0.1.evil.example:80", "10.0.0.1", "[fe80::1]"] {
-            assert!(!is_loopback_name(name), "{name}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "the benchmark uses a part of this, the tests another")]
 
+pub mod browser;
 pub mod clients;
 pub mod daemon;
 pub mod disk;

@@ -32,6 +32,7 @@ use self::{
 use super::Context;
 use crate::{
     clock::SharedClock,
+    control::App,
     control::token::{WriteToken, offered},
     decode::line::Precision,
     ingest::write::{LineIntake, Writing, Written},
@@ -89,8 +90,8 @@ pub(super) fn open() -> Router<Context> {
 }
 
 /// The routes for the loopback listener: writing takes the token.
-pub(super) fn guarded(context: Context) -> Router<Context> {
-    writing().route_layer(from_fn_with_state(context, token_only)).merge(asking())
+pub(super) fn guarded(app: Arc<App>) -> Router<Context> {
+    writing().route_layer(from_fn_with_state(app, token_only)).merge(asking())
 }
 
 fn writing() -> Router<Context> {
@@ -118,8 +119,8 @@ async fn settings() -> Response {
     .into_response()
 }
 
-async fn token_only(Shared(context): Shared<Context>, request: Request, next: Next) -> Response {
-    let Some(writes) = &context.app.writes else { return Refusal::no_intake().into_response() };
+async fn token_only(Shared(app): Shared<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(writes) = &app.writes else { return Refusal::no_intake().into_response() };
     let refusal = match (&writes.token, credentials(&request)) {
         (None, _) => Refusal::no_token_file(),
         (Some(token), Some(offer)) if token.is(&offer) => return next.run(request).await,
