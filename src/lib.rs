@@ -13,6 +13,7 @@ pub mod flush;
 pub mod ingest;
 pub mod latest;
 pub mod lines;
+pub mod lookup;
 pub mod moment;
 pub mod mqtt;
 pub mod observe;

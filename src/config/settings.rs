@@ -268,6 +268,8 @@ impl Default for Quarantine {
 pub struct Latest {
     /// Most series kept; the least recently updated makes room.
     pub max_series: usize,
+    /// Most memory they take, roughly; the same makes room.
+    pub max_bytes: Bytes,
     /// A value older than this is marked stale.
     #[serde(with = "duration")]
     pub stale_after: Duration,
@@ -282,6 +284,7 @@ impl Default for Latest {
     fn default() -> Self {
         Self {
             max_series: 100_000,
+            max_bytes: Bytes::mib(96),
             stale_after: Duration::from_mins(5),
             max_future: Duration::from_hours(1),
             clock: ClockTrust::Auto,

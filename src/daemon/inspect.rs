@@ -16,6 +16,7 @@ use crate::{
     },
     ingest::Ingest,
     latest::Latest,
+    lookup::Lookup,
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
     ring::{
@@ -33,6 +34,7 @@ const RING_INFO_SPAN: Duration = Duration::from_secs(5);
 pub struct Inspector {
     ring: Ring,
     latest: Arc<Latest>,
+    lookup: Arc<Lookup>,
     broker: Arc<SharedBroker>,
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
@@ -63,12 +65,14 @@ impl Inspector {
         ingest: &Arc<Ingest>,
         heartbeats: &Heartbeats,
         outlook: &Arc<Outlook>,
+        lookup: Arc<Lookup>,
     ) -> Self {
         let now = Instant::now();
         Self {
             rates: Mutex::new(Sample { at: now, ledger: ring.ledger(), rates: Rates::default() }),
             ring: ring.clone(),
             latest: Arc::clone(latest),
+            lookup,
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
@@ -129,6 +133,7 @@ impl Inspect for Inspector {
             broker: self.broker.status(),
             flush: self.flusher.status(),
             latest: self.latest.status(),
+            lookup: Some(self.lookup.status()),
             ledger,
             sources: self.ingest.status(),
             rates: self.rates(&ledger),
@@ -164,6 +169,10 @@ impl Inspect for Inspector {
 
     fn quarantine(&self) -> Option<QuarantineAccess> {
         Some(QuarantineAccess { quarantine: Arc::clone(self.flusher.quarantine()), requeue: Arc::clone(&self.requeue) })
+    }
+
+    fn lookup(&self) -> Option<&Arc<Lookup>> {
+        Some(&self.lookup)
     }
 
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {

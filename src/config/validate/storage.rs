@@ -12,6 +12,8 @@ use crate::config::{
 const MESSAGES_PER_RING: u64 = 16;
 /// How many a quarantine must hold at least.
 const MESSAGES_PER_QUARANTINE: u64 = 4;
+/// Least memory for latest values.
+const MIN_LATEST: Bytes = Bytes::mib(1);
 /// Smallest file of either kind.
 const MIN_FILE: Bytes = Bytes::mib(1);
 /// Largest.
@@ -57,6 +59,7 @@ fn check_ring(ring: &Ring, findings: &mut Findings) {
 
 fn check_latest(latest: &Latest, findings: &mut Findings) {
     findings.range("latest.max_series", latest.max_series, 1, 10_000_000);
+    findings.range("latest.max_bytes", latest.max_bytes, MIN_LATEST, MAX_FILE);
     let year = Duration::from_hours(365 * 24);
     findings.span("latest.stale_after", latest.stale_after, Duration::from_millis(1), year);
     findings.span("latest.max_future", latest.max_future, Duration::from_secs(1), year);
