@@ -19,6 +19,7 @@ pub mod mqtt;
 pub mod observe;
 pub mod point;
 pub mod questdb;
+pub mod republish;
 pub mod ring;
 pub mod since;
 pub mod verify;

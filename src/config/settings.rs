@@ -278,6 +278,9 @@ pub struct Latest {
     pub max_future: Duration,
     /// When the system clock may judge timestamps.
     pub clock: ClockTrust,
+    /// Topic that changed values are published to again, retained, such as `forebay/latest/{table}/{device}`; off when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub republish_topic: Option<String>,
 }
 
 impl Default for Latest {
@@ -288,6 +291,7 @@ impl Default for Latest {
             stale_after: Duration::from_mins(5),
             max_future: Duration::from_hours(1),
             clock: ClockTrust::Auto,
+            republish_topic: None,
         }
     }
 }

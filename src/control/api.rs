@@ -17,6 +17,7 @@ use crate::{
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
     point::{Text, Timestamp, Value},
+    republish::RepublishStatus,
     ring::{
         Ledger, RingStatus, Seq, State,
         inspect::{InspectError, RingInfo},
@@ -91,6 +92,9 @@ pub struct Status {
     /// Questions to the database for values that the map lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lookup: Option<LookupStatus>,
+    /// The publishing of latest values; none where that is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub republish: Option<RepublishStatus>,
     /// What became of every row since the ring was created.
     pub ledger: Ledger,
     /// One entry a source.

@@ -19,6 +19,7 @@ use crate::{
     lookup::Lookup,
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
+    republish::SharedRepublish,
     ring::{
         Ledger, Ring, Seq, State,
         inspect::{RingInfo, live_info},
@@ -34,7 +35,8 @@ const RING_INFO_SPAN: Duration = Duration::from_secs(5);
 pub struct Inspector {
     ring: Ring,
     latest: Arc<Latest>,
-    lookup: Arc<Lookup>,
+    lookup: Option<Arc<Lookup>>,
+    republish: Option<Arc<SharedRepublish>>,
     broker: Arc<SharedBroker>,
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
@@ -65,14 +67,14 @@ impl Inspector {
         ingest: &Arc<Ingest>,
         heartbeats: &Heartbeats,
         outlook: &Arc<Outlook>,
-        lookup: Arc<Lookup>,
     ) -> Self {
         let now = Instant::now();
         Self {
             rates: Mutex::new(Sample { at: now, ledger: ring.ledger(), rates: Rates::default() }),
             ring: ring.clone(),
             latest: Arc::clone(latest),
-            lookup,
+            lookup: None,
+            republish: None,
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
@@ -83,6 +85,12 @@ impl Inspector {
             reading_ring: Mutex::new(()),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
+    }
+
+    /// With what asks the database, and what publishes values again where that is on.
+    #[must_use]
+    pub fn with(self, lookup: Arc<Lookup>, republish: Option<Arc<SharedRepublish>>) -> Self {
+        Self { lookup: Some(lookup), republish, ..self }
     }
 
     /// Rates since the sample before, at least [`RATE_SPAN`] ago.
@@ -133,7 +141,8 @@ impl Inspect for Inspector {
             broker: self.broker.status(),
             flush: self.flusher.status(),
             latest: self.latest.status(),
-            lookup: Some(self.lookup.status()),
+            lookup: self.lookup.as_ref().map(|lookup| lookup.status()),
+            republish: self.republish.as_ref().map(|republish| republish.status()),
             ledger,
             sources: self.ingest.status(),
             rates: self.rates(&ledger),
@@ -172,7 +181,7 @@ impl Inspect for Inspector {
     }
 
     fn lookup(&self) -> Option<&Arc<Lookup>> {
-        Some(&self.lookup)
+        self.lookup.as_ref()
     }
 
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {

@@ -41,6 +41,7 @@ use crate::{
     },
     point::Timestamp,
     questdb::{Connection, Secrets},
+    republish::{self, SharedRepublish, topic::TopicTemplate},
     ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
 };
 
@@ -139,7 +140,9 @@ impl Daemon {
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
         let lookup = start_lookup(&settings, &latest, &flusher, &clock)?;
-        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook, lookup);
+        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
+        let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
+        let inspector = inspector.with(lookup, republish.clone());
         let app = App::new(
             Arc::clone(&latest),
             Arc::new(inspector),
@@ -154,6 +157,7 @@ impl Daemon {
         let listener = UnixListener::from_std(listener)
             .map_err(|source| DaemonError::Start { what: "watch the control socket", source })?;
         let control = start_control(listener, &settings, Arc::new(app), &control_stopped)?;
+        start_republishing(&settings, &latest, republish, &control_stopped);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
             subscriptions: subscriptions(&settings)?,
@@ -264,6 +268,20 @@ fn start_runtime(name: &str) -> Result<Runtime, DaemonError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).max_blocking_threads(BLOCKING_THREADS).thread_name(name).enable_all();
     builder.build().map_err(|source| DaemonError::Start { what: "start the async workers", source })
+}
+
+/// Publishes latest values again where that is on. What is under way at the stop is made good at the next start.
+fn start_republishing(
+    settings: &Settings,
+    latest: &Arc<Latest>,
+    shared: Option<Arc<SharedRepublish>>,
+    stop: &watch::Receiver<bool>,
+) {
+    let topic = settings.latest.republish_topic.as_deref().and_then(|topic| TopicTemplate::parse(topic).ok());
+    if let (Some(topic), Some(shared)) = (topic, shared) {
+        let (mqtt, latest, stop) = (settings.mqtt.clone(), Arc::clone(latest), stop.clone());
+        tokio::spawn(republish::run(republish::Task { mqtt, topic, latest, shared, stop }));
+    }
 }
 
 fn start_lookup(

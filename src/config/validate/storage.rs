@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use super::Findings;
-use crate::config::{
-    Bytes,
-    settings::{Durability, Latest, Ring, Settings},
+use crate::{
+    config::{
+        Bytes,
+        settings::{Durability, Latest, Ring, Settings},
+    },
+    decode::Decoder,
+    republish::topic::TopicTemplate,
 };
 
 /// How many of the largest messages a ring must hold at least.
@@ -38,6 +42,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         }
     }
     check_latest(&settings.latest, findings);
+    check_republish(settings, findings);
 }
 
 fn check_ring(ring: &Ring, findings: &mut Findings) {
@@ -54,6 +59,26 @@ fn check_ring(ring: &Ring, findings: &mut Findings) {
     }
     if ring.durability == Durability::Memory {
         findings.warn("ring.durability", "\"memory\": a power cut loses what is acknowledged but not yet in QuestDB");
+    }
+}
+
+/// What is published again must not come in again.
+fn check_republish(settings: &Settings, findings: &mut Findings) {
+    const KEY: &str = "latest.republish_topic";
+    let Some(text) = &settings.latest.republish_topic else { return };
+    let template = match TopicTemplate::parse(text) {
+        Ok(template) => template,
+        Err(error) => return findings.problem(KEY, error.to_string()),
+    };
+    for (name, source) in &settings.source {
+        let Ok(decoder) = Decoder::new(name, source) else { continue };
+        let filter = decoder.pattern().filter();
+        if template.comes_back_by(&filter) {
+            let what = format!(
+                "source.{name} subscribes to {filter:?}, so what is published would come in again; choose a topic that no source takes"
+            );
+            findings.problem(KEY, what);
+        }
     }
 }
 
