@@ -1,8 +1,8 @@
 //! What 50 clients that read and list as fast as they can cost the one who brings readings, with 100,000 series in the map.
 //!
 //! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread gave its core up because it waited for
-//! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay at zero: readers cost it
-//! processor time, never a wait for them.
+//! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay next to zero (the memory
+//! allocator's locks and page faults are left): readers cost it processor time, never a wait for them.
 
 use std::{
     fs,
@@ -30,6 +30,7 @@ use tokio::sync::watch;
 
 const SERIES: usize = 100_000;
 const CLIENTS: usize = 50;
+const LEAST_READINGS_A_WAIT: u64 = 1_000_000;
 
 struct Quiet;
 
@@ -85,7 +86,7 @@ fn main() {
     println!("they were told:   {one:.0} single series and {listed:.0} listings of 2,000 a second");
     let slower = alone.per_cpu_second() / read.per_cpu_second() - 1.0;
     println!("a reading took {:.0} % more of the bringer's own processor time", slower * 100.0);
-    assert_eq!(read.waits, 0, "the bringer waited for a reader");
+    assert!(read.waits <= 1 + read.readings / LEAST_READINGS_A_WAIT, "the bringer waited for readers");
 }
 
 fn rows() -> Vec<Row> {

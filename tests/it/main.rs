@@ -15,6 +15,7 @@ mod harness;
 mod latest_api;
 mod latest_lookup;
 mod latest_values;
+mod openapi;
 mod quarantine_tools;
 mod replay;
 mod republish;

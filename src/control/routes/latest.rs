@@ -53,6 +53,7 @@ pub(super) fn routes() -> Router<Context> {
 #[utoipa::path(
     get,
     path = "/v1/latest",
+    tag = "latest values",
     params(super::openapi::LatestParameters, super::openapi::SymbolParameters),
     responses(
         (status = 200, description = "The series, sorted by table and symbols", content(
@@ -100,6 +101,7 @@ pub(super) async fn latest(
 #[utoipa::path(
     get,
     path = "/v1/watch",
+    tag = "latest values",
     params(super::openapi::WatchParameters, super::openapi::SymbolParameters),
     responses(
         (status = 200, description = "Server-sent events, until the client leaves", body = String, content_type = "text/event-stream"),

@@ -67,28 +67,28 @@ fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>)
 }
 
 /// Watermarks, ring fill, forecast, the batcher's decision and its reason, broker, database and ledger.
-#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = serde_json::Value, content_type = "application/json")))]
+#[utoipa::path(get, path = "/v1/status", tag = "state", responses((status = 200, description = "Everything about its state", body = serde_json::Value, content_type = "application/json")))]
 async fn status(Shared(context): Shared<Context>) -> Response {
     let status = context.app.inspect.status();
     Json(status).into_response()
 }
 
 /// The same for Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+#[utoipa::path(get, path = "/metrics", tag = "state", responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
 async fn scrape(Shared(context): Shared<Context>) -> Response {
     let text = metrics::encode(context.app.inspect.status());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 /// Whether the daemon answers.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = serde_json::Value, content_type = "application/json")))]
+#[utoipa::path(get, path = "/healthz", tag = "state", responses((status = 200, description = "It does", body = serde_json::Value, content_type = "application/json")))]
 async fn health() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
 /// Whether the ring is recovered and intake runs.
-#[utoipa::path(get, path = "/readyz", responses(
-    (status = 200, body = serde_json::Value, content_type = "application/json"),
+#[utoipa::path(get, path = "/readyz", tag = "state", responses(
+    (status = 200, description = "Ready", body = serde_json::Value, content_type = "application/json"),
     (status = 503, description = "Not ready", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn ready(Shared(context): Shared<Context>) -> Response {

@@ -31,7 +31,7 @@ use utoipa::{
 struct Document;
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, body = serde_json::Value, content_type = "application/json")))]
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "state", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value, content_type = "application/json")))]
 pub(super) async fn document() -> Response {
     match Document::openapi().to_json() {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
@@ -153,6 +153,14 @@ mod tests {
             "symbols",
         ] {
             assert!(names.contains(&name), "{name} in {names:?}");
+        }
+        for (path, route) in document["paths"].as_object().unwrap() {
+            for (status, response) in route["get"]["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"].is_string(),
+                    "{path} {status} has no description, which OpenAPI asks for"
+                );
+            }
         }
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }

@@ -135,7 +135,7 @@ impl Asked {
                 twice(seen, "limit")?;
             }
             "since" => {
-                self.since = Some(Seq(number(name, value, 0, u64::MAX)?));
+                self.since = Some(Seq(number(name, value, 0, i64::MAX as u64)?));
                 twice(seen, "since")?;
             }
             "after" => {
