@@ -341,6 +341,7 @@ fn open_ring(
         &mut progress,
     )?;
     let Opened { ring, report } = opened;
+    latest.restored();
     log_recovery(settings, &report);
     Ok((ring, newest))
 }

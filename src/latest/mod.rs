@@ -189,19 +189,28 @@ impl Latest {
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let time = row.time.unwrap_or(received.wall);
         let stamp = Stamp { time, device_time: row.device_time, received: received.wall, seq };
-        let change = self.apply(&key, fields, stamp);
+        let change = self.apply(&key, fields, stamp, true);
         self.count(change.as_ref());
         if let Some(series) = change.filter(|_| self.feed.is_in_use()) {
             self.feed.publish(Change::Values(series));
         }
     }
 
-    /// Takes in a row read back from the ring; called in the order of the records.
+    /// Takes in a row read back from the ring; called in the order of the records. Readers see it after [`Latest::restored`].
     pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) {
         let key = KeyRef { table, symbols: row.symbols() };
         let stamp = Stamp { time: row.time, device_time: row.device_time, received: received.wall, seq };
-        let change = self.apply(&key, row.fields(), stamp);
+        let change = self.apply(&key, row.fields(), stamp, false);
         self.count(change.as_ref());
+    }
+
+    /// Shows readers what was read back from the ring.
+    pub fn restored(&self) {
+        for shard in &self.shards {
+            for slot in lock(shard).slots_mut().filter(|slot| slot.shown.is_none() && !slot.fields.is_empty()) {
+                self.board.add(slot.show(slot.series().seq()));
+            }
+        }
     }
 
     fn count(&self, change: Option<&Series>) {
@@ -219,12 +228,13 @@ impl Latest {
         Seq(self.seen.load(Ordering::Acquire))
     }
 
-    /// Takes values in; the series, if that changed it.
+    /// Takes values in, and shows them to readers if so asked; the series, if it changed.
     fn apply<'k, 'f>(
         &self,
         key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
         fields: impl Iterator<Item = (&'f str, ValueRef<'f>)>,
         stamp: Stamp,
+        show: bool,
     ) -> Option<Series> {
         let hash = key.hash(&self.hasher);
         let mut shard = self.shard(hash);
@@ -237,7 +247,7 @@ impl Latest {
         let slot = shard.get_mut(at)?;
         let before = found.map_or(0, |_| slot.bytes);
         let changed = slot.apply(fields, stamp);
-        if changed && slot.shown.is_none() {
+        if changed && show && slot.shown.is_none() {
             self.board.add(slot.show(stamp.seq));
         }
         let after = slot.bytes;

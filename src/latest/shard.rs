@@ -36,6 +36,10 @@ impl Shard {
         self.slots.get_mut(at).and_then(Option::as_mut)
     }
 
+    pub fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().flatten()
+    }
+
     pub fn insert(&mut self, slot: Slot) -> usize {
         let hash = slot.hash;
         let at = if let Some(at) = self.free.pop() {

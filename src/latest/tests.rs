@@ -72,6 +72,9 @@ fn receive_times_are_known_again_after_a_restore() {
     for restored in Rows::decode(&body).unwrap() {
         latest.restore("t", &restored.unwrap(), Seq(1), at(1));
     }
+    assert!(latest.get("t", &[("device", "a")]).is_none(), "not shown before all is read");
+    latest.restored();
+    assert_eq!(values(&latest.get("t", &[("device", "a")]).unwrap()), [("x", 1.0)]);
     let mut next = row("a", None, &[("x", 2.0)]);
     latest.prepare("t", &mut next, at(400));
     assert_eq!(next.time, Some(Timestamp(501_000)));

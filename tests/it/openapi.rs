@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
-use crate::support::{DaemonBuilder, Mosquitto, QuestDb, Readings, http, unique};
+use crate::support::{DaemonBuilder, Mosquitto, QuestDb, Readings, http};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
