@@ -34,11 +34,11 @@ struct Watch {
 pub(super) fn events(
     context: Context,
     asked: Asked,
-    last_id: Option<String>,
+    last_id: Option<&str>,
     permit: OwnedSemaphorePermit,
-) -> Option<sse::Sse<impl Stream<Item = Result<sse::Event, Infallible>>>> {
+) -> Option<sse::Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>>> {
     let latest = &context.app.latest;
-    let resumed = last_id.as_ref().and_then(|id| latest.read_event_id(id));
+    let resumed = last_id.and_then(|id| latest.read_event_id(id));
     let changes = latest.subscribe(resumed.map(|number| number + 1))?;
     // One that comes back and whose place is not known any more has missed no one knows what.
     let lost = last_id.is_some() && resumed.is_none();

@@ -290,7 +290,7 @@ fn start_lookup(
     flusher: &Arc<Flusher>,
     clock: &SharedClock,
 ) -> Result<Arc<Lookup>, DaemonError> {
-    let describe = || Ok(Connection::new(&settings.questdb, Secrets::read(&settings.questdb)?)?);
+    let describe = || Connection::new(&settings.questdb, Secrets::read(&settings.questdb)?);
     let connection: Connection = describe().map_err(flush::StartError::Connection)?;
     let flusher = Arc::downgrade(flusher);
     let is_away = move || flusher.upgrade().is_none_or(|flusher| flusher.is_away());

@@ -178,7 +178,7 @@ mod tests {
         desk.ask(&filter("t", "a"), 0, NOW);
         let job = desk.take().unwrap();
         assert_eq!(desk.answered(job, |_| false, NOW), [(0, false)]);
-        let almost = NOW + NOTHING_FOR - Duration::from_millis(1);
+        let almost = NOW + NOTHING_FOR.mul_f64(0.999);
         assert_eq!(desk.ask(&filter("t", "a"), 1, almost), Said::Nothing);
         assert_eq!(desk.ask(&filter("t", "b"), 1, almost), Said::Wait(true));
         assert_eq!(desk.ask(&filter("t", "a"), 1, NOW + NOTHING_FOR), Said::Wait(false));

@@ -100,11 +100,7 @@ impl TopicTemplate {
                 None => return false,
             }
         }
-        match levels.next() {
-            None => true,
-            // No symbols at all leave an empty level, which is a level still.
-            Some(_) => false,
-        }
+        levels.next().is_none()
     }
 }
 

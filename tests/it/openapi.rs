@@ -1,4 +1,4 @@
-//! The interface against its own description: schemathesis makes requests out of the OpenAPI document and checks the answers.
+//! The interface against its own description: schemathesis makes requests out of the `OpenAPI` document and checks the answers.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 

@@ -116,7 +116,7 @@ pub(super) async fn watch(
 ) -> Result<Response, Problem> {
     let app = &context.app;
     let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let refused = || {
         let detail = format!("{} watchers are served already", app.limits.watchers);
         problem(StatusCode::SERVICE_UNAVAILABLE, detail, "end one, or ask /v1/latest?since=… now and then")

@@ -1,4 +1,4 @@
-//! `GET /v1/openapi.json`: this interface as an OpenAPI 3.1 document, generated from the routes' own types and comments.
+//! `GET /v1/openapi.json`: this interface as an `OpenAPI` 3.1 document, generated from the routes' own types and comments.
 
 use axum::{
     http::header,
