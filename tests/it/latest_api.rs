@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -32,7 +32,10 @@ fn accepting(daemon: &Daemon, target: &str, accept: &str) -> (String, String) {
 /// The next line of an event stream that begins so, without its beginning.
 fn line(stream: &mut BufReader<UnixStream>, begin: &str) -> String {
     let mut line = String::new();
+    // Keep-alive comments come for ever, so that the stream's own time-out never does.
+    let began = Instant::now();
     loop {
+        assert!(began.elapsed() < LIMIT, "not within {LIMIT:?}: a line that begins with {begin:?}");
         line.clear();
         assert!(stream.read_line(&mut line).expect("a line in time") > 0, "the stream ended before {begin:?}");
         if let Some(rest) = line.trim_end().strip_prefix(begin) {
