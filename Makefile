@@ -59,6 +59,7 @@ bench:               ## Measures against a bare reader and a naive program; ROUN
 	@$(TOOLS)/install-deps demo
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ring
+	$(CARGO) bench --locked --bench readers
 	$(CARGO) bench --locked --bench speed
 	$(CARGO) bench --locked --bench write
 	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES)

@@ -121,8 +121,9 @@ mod tests {
             stale: true,
             state: State::Durable,
             source: "memory".into(),
+            ..SeriesView::default()
         };
-        let text = table(&LatestAnswer { series: vec![series], truncated: true });
+        let text = table(&LatestAnswer { series: vec![series], truncated: true, ..LatestAnswer::default() });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "TABLE    SERIES        FIELD   VALUE     AGE  STATE");
         assert_eq!(lines[1], "sensors  device=dev-1  hum        40  60.0 s  durable (stale)");

@@ -268,6 +268,8 @@ impl Default for Quarantine {
 pub struct Latest {
     /// Most series kept; the least recently updated makes room.
     pub max_series: usize,
+    /// Most memory they take, roughly; the same makes room.
+    pub max_bytes: Bytes,
     /// A value older than this is marked stale.
     #[serde(with = "duration")]
     pub stale_after: Duration,
@@ -276,15 +278,20 @@ pub struct Latest {
     pub max_future: Duration,
     /// When the system clock may judge timestamps.
     pub clock: ClockTrust,
+    /// Topic that changed values are published to again, retained, such as `forebay/latest/{table}/{device}`; off when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub republish_topic: Option<String>,
 }
 
 impl Default for Latest {
     fn default() -> Self {
         Self {
             max_series: 100_000,
+            max_bytes: Bytes::mib(96),
             stale_after: Duration::from_mins(5),
             max_future: Duration::from_hours(1),
             clock: ClockTrust::Auto,
+            republish_topic: None,
         }
     }
 }

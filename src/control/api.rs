@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     flush::{
@@ -11,10 +12,12 @@ use crate::{
         requeue::Requeue,
     },
     ingest::{SourceStatus, WriteStatus},
-    latest::{LatestStatus, Series},
+    latest::{FROM_DATABASE, LatestStatus, Series},
+    lookup::{Lookup, LookupStatus},
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
     point::{Text, Timestamp, Value},
+    republish::RepublishStatus,
     ring::{
         Ledger, RingStatus, Seq, State,
         inspect::{InspectError, RingInfo},
@@ -37,6 +40,10 @@ pub trait Inspect: Send + Sync {
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError>;
     /// The quarantine; none while there is none.
     fn quarantine(&self) -> Option<QuarantineAccess> {
+        None
+    }
+    /// What asks the database for latest values that memory lacks; none where there is no database.
+    fn lookup(&self) -> Option<&Arc<Lookup>> {
         None
     }
 }
@@ -82,6 +89,12 @@ pub struct Status {
     pub flush: FlushStatus,
     /// The map of latest values.
     pub latest: LatestStatus,
+    /// Questions to the database for values that the map lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lookup: Option<LookupStatus>,
+    /// The publishing of latest values; none where that is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub republish: Option<RepublishStatus>,
     /// What became of every row since the ring was created.
     pub ledger: Ledger,
     /// One entry a source.
@@ -131,17 +144,23 @@ impl Rates {
 }
 
 /// The answer of `GET /v1/latest`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LatestAnswer {
     /// Sorted by table and symbols.
     pub series: Vec<SeriesView>,
     /// True when more series match than were listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// Where they begin: the `cursor` of a further request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The last record all of whose readings had been seen when the answer was begun: the `since` of a later request.
+    #[serde(default)]
+    pub seq: u64,
 }
 
 /// One series as answered and as watched.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeriesView {
     /// The table.
     pub table: String,
@@ -154,7 +173,8 @@ pub struct SeriesView {
     /// Event times of the fields whose value is older than `time`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub field_times: BTreeMap<String, String>,
-    /// When the newest value was received (RFC 3339, UTC).
+    /// When the newest value was received (RFC 3339, UTC); absent for one that came from the database.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub received: String,
     /// Milliseconds from `time` to now, 0 when `time` is ahead of the clock.
     pub age_ms: u64,
@@ -162,8 +182,11 @@ pub struct SeriesView {
     pub stale: bool,
     /// How far the last reading that changed a value has come.
     pub state: State,
-    /// `memory`, or `questdb` when the map had to ask.
+    /// `memory`, or `questdb` when the map had to ask for the newest value.
     pub source: String,
+    /// The last record that holds any of the values; 0 when they came from the database.
+    #[serde(default)]
+    pub seq: u64,
 }
 
 impl SeriesView {
@@ -173,6 +196,8 @@ impl SeriesView {
         let newest = series.newest();
         let time = newest.map(|field| field.time).unwrap_or_default();
         let age_ns = now.0.saturating_sub(time.0).max(0) as u64;
+        let from_database = newest.is_some_and(|field| field.seq == FROM_DATABASE);
+        let received = newest.filter(|_| !from_database).map(|field| field.received.to_string());
         let older = series.fields.iter().filter(|field| field.time != time);
         Self {
             table: series.key.table.to_string(),
@@ -180,11 +205,12 @@ impl SeriesView {
             fields: series.fields.iter().map(|f| (f.name.to_string(), json(&f.value))).collect(),
             time: time.to_string(),
             field_times: older.map(|f| (f.name.to_string(), f.time.to_string())).collect(),
-            received: newest.map(|field| field.received).unwrap_or_default().to_string(),
+            received: received.unwrap_or_default(),
             age_ms: age_ns / 1_000_000,
             stale: Duration::from_nanos(age_ns) > stale_after,
             state,
-            source: "memory".into(),
+            source: if from_database { "questdb" } else { "memory" }.into(),
+            seq: series.seq().0,
         }
     }
 }
@@ -199,7 +225,7 @@ fn json(value: &Value) -> serde_json::Value {
 }
 
 /// An error as answered (RFC 9457, `application/problem+json`), with a remedy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status says the kind.
     #[serde(rename = "type")]

@@ -16,8 +16,10 @@ use crate::{
     },
     ingest::Ingest,
     latest::Latest,
+    lookup::Lookup,
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
+    republish::SharedRepublish,
     ring::{
         Ledger, Ring, Seq, State,
         inspect::{RingInfo, live_info},
@@ -33,6 +35,8 @@ const RING_INFO_SPAN: Duration = Duration::from_secs(5);
 pub struct Inspector {
     ring: Ring,
     latest: Arc<Latest>,
+    lookup: Option<Arc<Lookup>>,
+    republish: Option<Arc<SharedRepublish>>,
     broker: Arc<SharedBroker>,
     flusher: Arc<Flusher>,
     ingest: Arc<Ingest>,
@@ -69,6 +73,8 @@ impl Inspector {
             rates: Mutex::new(Sample { at: now, ledger: ring.ledger(), rates: Rates::default() }),
             ring: ring.clone(),
             latest: Arc::clone(latest),
+            lookup: None,
+            republish: None,
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
@@ -79,6 +85,12 @@ impl Inspector {
             reading_ring: Mutex::new(()),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
+    }
+
+    /// With what asks the database, and what publishes values again where that is on.
+    #[must_use]
+    pub fn with(self, lookup: Arc<Lookup>, republish: Option<Arc<SharedRepublish>>) -> Self {
+        Self { lookup: Some(lookup), republish, ..self }
     }
 
     /// Rates since the sample before, at least [`RATE_SPAN`] ago.
@@ -129,6 +141,8 @@ impl Inspect for Inspector {
             broker: self.broker.status(),
             flush: self.flusher.status(),
             latest: self.latest.status(),
+            lookup: self.lookup.as_ref().map(|lookup| lookup.status()),
+            republish: self.republish.as_ref().map(|republish| republish.status()),
             ledger,
             sources: self.ingest.status(),
             writes: self.ingest.write_status(),
@@ -166,6 +180,10 @@ impl Inspect for Inspector {
 
     fn quarantine(&self) -> Option<QuarantineAccess> {
         Some(QuarantineAccess { quarantine: Arc::clone(self.flusher.quarantine()), requeue: Arc::clone(&self.requeue) })
+    }
+
+    fn lookup(&self) -> Option<&Arc<Lookup>> {
+        self.lookup.as_ref()
     }
 
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {

@@ -33,6 +33,7 @@ use crate::{
     flush::{self, FlushContext, Flusher},
     ingest::{self, Ingest},
     latest::Latest,
+    lookup::Lookup,
     mqtt::{self, SharedBroker, Subscription},
     observe::{
         heartbeat::Heartbeats,
@@ -40,11 +41,13 @@ use crate::{
         systemd::ServiceManager,
     },
     point::Timestamp,
+    questdb::{Connection, Secrets},
+    republish::{self, SharedRepublish, topic::TopicTemplate},
     ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
 };
 
-/// Worker threads of the async part: the MQTT session on one, everything else on the other.
-const WORKERS: usize = 2;
+/// Threads of the control interface that may block.
+const BLOCKING_THREADS: usize = 4;
 /// How much longer the service manager is asked to wait at each sign of progress during start-up and stop.
 const EXTENSION: Duration = Duration::from_secs(30);
 /// What a stop may take beyond `stop_timeout`: committing, acknowledging, writing the header.
@@ -109,7 +112,10 @@ fn abort_on_panic() {
 }
 
 struct Daemon {
+    /// The MQTT session's. It has a thread to itself, so that it never waits behind those who ask.
     runtime: Runtime,
+    /// The control interface's.
+    control_runtime: Runtime,
     ring: Ring,
     ingest: Arc<Ingest>,
     flusher: Arc<Flusher>,
@@ -136,16 +142,13 @@ impl Daemon {
         };
         let ingest = Arc::new(Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?);
         let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, &clock, &heartbeats))?);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .max_blocking_threads(4)
-            .thread_name("async")
-            .enable_all()
-            .build()
-            .map_err(|source| DaemonError::Start { what: "start the async workers", source })?;
+        let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
+        let lookup = start_lookup(&settings, &latest, &flusher, &clock)?;
         let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
+        let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
+        let inspector = inspector.with(lookup, republish.clone());
         let app = App::new(
             Arc::clone(&latest),
             Arc::new(inspector),
@@ -156,11 +159,12 @@ impl Daemon {
         .with_writes(Writes::new(Arc::clone(&ingest) as _, Arc::clone(&clock), token.clone()));
         let (stop_session, session_stopped) = watch::channel(false);
         let (stop_control, control_stopped) = watch::channel(false);
-        let inside = runtime.enter();
+        let inside = control_runtime.enter();
         let (socket, listener) = SocketFile::bind(&settings.control)?;
         let listener = UnixListener::from_std(listener)
             .map_err(|source| DaemonError::Start { what: "watch the control socket", source })?;
         let control = start_control(listener, &settings, Arc::new(app), &control_stopped)?;
+        start_republishing(&settings, &latest, republish, &control_stopped);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
             subscriptions: subscriptions(&settings)?,
@@ -176,6 +180,7 @@ impl Daemon {
         let reload = Reload::new(file, settings, log, Arc::clone(&flusher)).with_token(token);
         Ok(Self {
             runtime,
+            control_runtime,
             ring,
             ingest,
             flusher,
@@ -253,6 +258,7 @@ impl Daemon {
                 let _ = tokio::time::timeout(STOP_MARGIN, task).await;
             }
         });
+        self.control_runtime.shutdown_timeout(Duration::from_secs(1));
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         let ledger = self.ring.ledger();
         if ledger.pending > 0 {
@@ -265,6 +271,40 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+fn start_runtime(name: &str) -> Result<Runtime, DaemonError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).max_blocking_threads(BLOCKING_THREADS).thread_name(name).enable_all();
+    builder.build().map_err(|source| DaemonError::Start { what: "start the async workers", source })
+}
+
+/// Publishes latest values again where that is on. What is under way at the stop is made good at the next start.
+fn start_republishing(
+    settings: &Settings,
+    latest: &Arc<Latest>,
+    shared: Option<Arc<SharedRepublish>>,
+    stop: &watch::Receiver<bool>,
+) {
+    let topic = settings.latest.republish_topic.as_deref().and_then(|topic| TopicTemplate::parse(topic).ok());
+    if let (Some(topic), Some(shared)) = (topic, shared) {
+        let (mqtt, latest, stop) = (settings.mqtt.clone(), Arc::clone(latest), stop.clone());
+        tokio::spawn(republish::run(republish::Task { mqtt, topic, latest, shared, stop }));
+    }
+}
+
+fn start_lookup(
+    settings: &Settings,
+    latest: &Arc<Latest>,
+    flusher: &Arc<Flusher>,
+    clock: &SharedClock,
+) -> Result<Arc<Lookup>, DaemonError> {
+    let describe = || Connection::new(&settings.questdb, Secrets::read(&settings.questdb)?);
+    let connection: Connection = describe().map_err(flush::StartError::Connection)?;
+    let flusher = Arc::downgrade(flusher);
+    let is_away = move || flusher.upgrade().is_none_or(|flusher| flusher.is_away());
+    let lookup = Lookup::new(Arc::clone(latest), &connection, Arc::clone(clock), Box::new(is_away));
+    Ok(Arc::new(lookup.map_err(flush::StartError::Sql)?))
 }
 
 fn flush_context(settings: &Settings, ring: &Ring, clock: &SharedClock, heartbeats: &Heartbeats) -> FlushContext {
@@ -310,6 +350,7 @@ fn open_ring(
         &mut progress,
     )?;
     let Opened { ring, report } = opened;
+    latest.restored();
     log_recovery(settings, &report);
     Ok((ring, newest))
 }

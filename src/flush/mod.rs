@@ -228,6 +228,11 @@ impl Flusher {
         }
     }
 
+    /// Whether some lane has stopped sending, since the database does not answer.
+    pub fn is_away(&self) -> bool {
+        self.shared.reports().iter().any(|report| report.status.breaker == "open")
+    }
+
     /// How it goes.
     pub fn status(&self) -> FlushStatus {
         let reports = self.shared.reports();

@@ -186,6 +186,7 @@ impl Watch<'_> {
                 for row in &bench.rows {
                     ingest.latest.update(table, row, appended.first, received);
                 }
+                ingest.latest.saw(appended.first);
                 Entered::Appended { end: appended.end, rows }
             }
             Err(AppendError::Full) => Entered::Full,

@@ -147,6 +147,7 @@ impl Ingest {
                 for row in &bench.rows {
                     self.latest.update(table, row, appended.first, message.received);
                 }
+                self.latest.saw(appended.first);
                 again::note(watched, table, &bench.rows);
                 routes.count(&route, message.received, rows as u64);
                 Offer::Accepted(self.ring.ack_position(&appended))
@@ -167,7 +168,7 @@ impl Ingest {
         let part = Part { kind: Kind::Clear, table_hash: route.table_hash, rows: 0, body: &bench.body };
         match self.ring.append(&[part], message.received) {
             Ok(appended) => {
-                self.latest.clear(&resolved.table, &resolved.symbols, appended.first);
+                self.latest.clear(&resolved.table, &resolved.symbols, appended.first, message.received);
                 routes.count(route, message.received, 0);
                 Offer::Accepted(self.ring.ack_position(&appended))
             }
@@ -230,6 +231,7 @@ impl Intake for Ingest {
 
 /// Puts a record read back from the ring into the map of latest values, as it was when it came in.
 pub fn restore(latest: &Latest, record: &ring::Record<'_>) {
+    latest.saw(record.seq);
     match record.kind {
         Kind::Rows => {
             let Ok(rows) = entry::Rows::decode(record.body) else { return };
@@ -240,7 +242,7 @@ pub fn restore(latest: &Latest, record: &ring::Record<'_>) {
         }
         Kind::Clear => {
             if let Ok(clear) = entry::Clear::decode(record.body) {
-                latest.clear(clear.table, &clear.symbols, record.seq);
+                latest.clear(clear.table, &clear.symbols, record.seq, record.received);
             }
         }
         Kind::DeadLetter | Kind::Pad | Kind::Commit => {}

@@ -4,7 +4,7 @@ use super::key::Key;
 use crate::point::{MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Text};
 
 /// A table, if given, and symbols that must have these very values. Symbols not named may have any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     table: Option<Text>,
     symbols: Vec<(Text, Text)>,

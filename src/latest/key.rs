@@ -1,6 +1,11 @@
 //! What names a series: its table and its symbols, borrowed for look-up and owned in the map.
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use papaya::Equivalent;
 
 use crate::point::Text;
 
@@ -11,6 +16,12 @@ pub struct Key {
     pub table: Text,
     /// Symbol names and values, sorted by name.
     pub symbols: Box<[(Text, Text)]>,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        KeyRef { table: &self.table, symbols: pairs(&self.symbols) }.feed(hasher);
+    }
 }
 
 /// A series' name, borrowed from wherever it stands: a row, a record, a query.
@@ -24,6 +35,11 @@ pub(super) struct KeyRef<'a, S> {
 impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
     pub fn hash(&self, state: &impl BuildHasher) -> u64 {
         let mut hasher = state.build_hasher();
+        self.feed(&mut hasher);
+        hasher.finish()
+    }
+
+    fn feed(&self, hasher: &mut impl Hasher) {
         hasher.write(self.table.as_bytes());
         for (name, value) in self.symbols.clone() {
             // The lengths keep ("ab", "c") and ("a", "bc") apart.
@@ -32,7 +48,6 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
             hasher.write_usize(value.len());
             hasher.write(value.as_bytes());
         }
-        hasher.finish()
     }
 
     pub fn names(&self, key: &Key) -> bool {
@@ -44,6 +59,18 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
 
     pub fn to_key(&self) -> Key {
         Key { table: self.table.into(), symbols: self.symbols.clone().map(|(n, v)| (n.into(), v.into())).collect() }
+    }
+}
+
+impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> Hash for KeyRef<'a, S> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.feed(hasher);
+    }
+}
+
+impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> Equivalent<Arc<Key>> for KeyRef<'a, S> {
+    fn equivalent(&self, key: &Arc<Key>) -> bool {
+        self.names(key)
     }
 }
 

@@ -1,20 +1,27 @@
 //! The latest value of every series, in memory.
 //!
-//! Latest means the highest event time of each field, not the last arrival. The map is bounded by `max_series` and by
-//! [`MEAN_SERIES_BYTES`] a series; the least recently updated series makes room.
+//! Latest means the highest event time of each field, not the last arrival; of two readings of the same microsecond the later record
+//! wins, as in QuestDB. The map is bounded in series and in bytes; the least recently updated series makes room.
+//!
+//! The map has two sides. Whoever brings readings (`shard`, `slot`) takes short locks that only others who bring readings take; whoever
+//! reads (`shown`, `list`, `feed`) takes none.
 
+mod cleared;
 mod feed;
+mod fill;
 mod filter;
 mod key;
+mod list;
 mod shapes;
 mod shard;
+mod shown;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod union;
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -23,14 +30,16 @@ use serde::Serialize;
 use self::{
     feed::Feed,
     key::{KeyRef, pairs},
-    shapes::{Reach, Shapes},
     shard::Shard,
+    shown::Board,
     slot::{Slot, Stamp, value_ref},
 };
 pub use self::{
-    feed::{Event, Subscription, WATCH_BACKLOG},
+    feed::{Change, Event, MAX_SEATS, Subscription, WATCH_BACKLOG},
+    fill::FROM_DATABASE,
     filter::{Filter, FilterError},
     key::Key,
+    list::{Listing, Walk},
     slot::Field,
 };
 use crate::{
@@ -40,23 +49,17 @@ use crate::{
     ring::Seq,
 };
 
-/// Bytes a series may take on average before the least recently updated makes room, whatever `max_series` says.
-pub const MEAN_SERIES_BYTES: usize = 1024;
-/// Bytes the map may take in any case.
-const LEAST_BYTES: usize = 4 << 20;
 /// Series a lock covers, roughly, up to [`MAX_SHARDS`] locks.
 const SERIES_PER_SHARD: usize = 1024;
 const MAX_SHARDS: usize = 16;
-/// Slots looked through before a listing lets go of the lock for a moment.
-const SLOTS_PER_HOLD: usize = 256;
 
 /// A series and its latest values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// Table and symbols.
-    pub key: Key,
+    pub key: Arc<Key>,
     /// Its fields in the order in which they first came; never empty.
-    pub fields: Vec<Field>,
+    pub fields: Arc<Vec<Field>>,
 }
 
 impl Series {
@@ -71,15 +74,6 @@ impl Series {
     }
 }
 
-/// What a listing found.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Listing {
-    /// Sorted by table and symbols.
-    pub series: Vec<Series>,
-    /// Whether there are more than were asked for.
-    pub truncated: bool,
-}
-
 /// State of the map, as `status` shows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LatestStatus {
@@ -89,28 +83,41 @@ pub struct LatestStatus {
     pub max_series: u64,
     /// Bytes they take, roughly.
     pub bytes: u64,
+    /// Most bytes they may take.
+    pub max_bytes: u64,
     /// Series that made room for others, since start.
     pub evicted: u64,
     /// Readings that changed a latest value, since start.
     pub updates: u64,
     /// Readings that changed none, because later ones were held, since start.
     pub late: u64,
+    /// Series taken in from QuestDB because somebody asked for them, since start.
+    pub filled: u64,
+    /// The last record all of whose readings the map has seen.
+    pub seq: Seq,
     /// Watchers now.
     pub watchers: u64,
 }
 
-/// The map. Shared by reference; every method takes short locks of its own.
+/// The map. Shared by reference.
 #[derive(Debug)]
 pub struct Latest {
     shards: Box<[Mutex<Shard>]>,
     hasher: foldhash::quality::RandomState,
-    shapes: Mutex<Shapes>,
-    feed: Feed,
+    board: Board,
+    feed: Arc<Feed>,
+    /// Random, so that numbers of an earlier map's changes are not taken for this one's.
+    id: u32,
     max_series: usize,
     max_bytes: usize,
     series: AtomicUsize,
     bytes: AtomicUsize,
     evicted: AtomicU64,
+    updates: AtomicU64,
+    late: AtomicU64,
+    filled: AtomicU64,
+    /// See [`LatestStatus::seq`].
+    seen: AtomicU64,
 }
 
 impl Latest {
@@ -119,16 +126,22 @@ impl Latest {
     pub fn new(settings: &settings::Latest) -> Self {
         let max_series = settings.max_series.clamp(1, u32::MAX as usize);
         let shards = (max_series / SERIES_PER_SHARD).clamp(1, MAX_SHARDS).next_power_of_two().min(MAX_SHARDS);
+        let hasher = foldhash::quality::RandomState::default();
         Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
-            hasher: foldhash::quality::RandomState::default(),
-            shapes: Mutex::default(),
-            feed: Feed::new(),
+            board: Board::new(hasher.clone()),
+            hasher,
+            feed: Arc::new(Feed::new()),
+            id: fastrand::u32(..),
             max_series,
-            max_bytes: max_series.saturating_mul(MEAN_SERIES_BYTES).max(LEAST_BYTES),
+            max_bytes: usize::try_from(settings.max_bytes.0).unwrap_or(usize::MAX),
             series: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
+            updates: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            filled: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
         }
     }
 
@@ -163,8 +176,8 @@ impl Latest {
         if complete {
             slot.complete(row);
         }
-        if let Some(key) = entering {
-            self.entered(&key, slot.bytes);
+        if entering.is_some() {
+            self.entered(slot.bytes);
             drop(shard);
             self.make_room(hash);
         }
@@ -175,133 +188,145 @@ impl Latest {
         let key = KeyRef { table, symbols: pairs(&row.symbols) };
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let time = row.time.unwrap_or(received.wall);
-        self.apply(&key, fields, Stamp { time, device_time: row.device_time, received: received.wall, seq });
+        let stamp = Stamp { time, device_time: row.device_time, received: received.wall, seq };
+        let change = self.apply(&key, fields, stamp, true);
+        self.count(change.as_ref());
+        if let Some(series) = change.filter(|_| self.feed.is_in_use()) {
+            self.feed.publish(Change::Values(series));
+        }
     }
 
-    /// Takes in a row read back from the ring; called in the order of the records.
+    /// Takes in a row read back from the ring; called in the order of the records. Readers see it after [`Latest::restored`].
     pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) {
         let key = KeyRef { table, symbols: row.symbols() };
         let stamp = Stamp { time: row.time, device_time: row.device_time, received: received.wall, seq };
-        self.apply(&key, row.fields(), stamp);
+        let change = self.apply(&key, row.fields(), stamp, false);
+        self.count(change.as_ref());
     }
 
+    /// Shows readers what was read back from the ring.
+    pub fn restored(&self) {
+        for shard in &self.shards {
+            for slot in lock(shard).slots_mut().filter(|slot| slot.shown.is_none() && !slot.fields.is_empty()) {
+                self.board.add(slot.show(slot.series().seq()));
+            }
+        }
+    }
+
+    fn count(&self, change: Option<&Series>) {
+        let counter = if change.is_some() { &self.updates } else { &self.late };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note that every reading of the records up to `seq` has been taken in.
+    pub fn saw(&self, seq: Seq) {
+        self.seen.fetch_max(seq.0, Ordering::Release);
+    }
+
+    /// The last record all of whose readings the map has seen: what is asked for since then is new.
+    pub fn seen(&self) -> Seq {
+        Seq(self.seen.load(Ordering::Acquire))
+    }
+
+    /// Takes values in, and shows them to readers if so asked; the series, if it changed.
     fn apply<'k, 'f>(
         &self,
         key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
         fields: impl Iterator<Item = (&'f str, ValueRef<'f>)>,
         stamp: Stamp,
-    ) {
+        show: bool,
+    ) -> Option<Series> {
         let hash = key.hash(&self.hasher);
         let mut shard = self.shard(hash);
+        if stamp.seq == fill::FROM_DATABASE && shard.cleared.covers(hash, stamp.time) {
+            return None;
+        }
         let found = shard.find(hash, key);
         let at = found.unwrap_or_else(|| shard.insert(Slot::new(hash, key.to_key())));
-        let before = found.and_then(|at| shard.get(at)).map_or(0, |slot| slot.bytes);
-        let changed = shard.apply(at, fields, stamp);
-        let news = changed.filter(|_| self.feed.watchers() > 0).map(snapshot);
-        let slot = shard.get(at);
-        let after = slot.map_or(0, |slot| slot.bytes);
-        if let Some(slot) = slot.filter(|_| found.is_none()) {
-            self.entered(&slot.key, after);
+        shard.touch(at);
+        let slot = shard.get_mut(at)?;
+        let before = found.map_or(0, |_| slot.bytes);
+        let changed = slot.apply(fields, stamp);
+        if changed && show && slot.shown.is_none() {
+            self.board.add(slot.show(stamp.seq));
+        }
+        let after = slot.bytes;
+        let series = changed.then(|| slot.series());
+        if found.is_none() {
+            self.entered(after);
         } else if after != before {
             self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
         drop(shard);
+        // Records come in order, so those before this one are complete.
+        self.saw(Seq(stamp.seq.0.saturating_sub(1)));
         if after != before {
             self.make_room(hash);
         }
-        if let Some(news) = news {
-            self.feed.publish(news);
-        }
+        series
     }
 
     /// Forgets a series as far as records up to `seq` go; later readings bring it back. True when it was held.
-    pub fn clear<N: AsRef<str>, V: AsRef<str>>(&self, table: &str, symbols: &[(N, V)], seq: Seq) -> bool {
+    pub fn clear<N: AsRef<str>, V: AsRef<str>>(
+        &self,
+        table: &str,
+        symbols: &[(N, V)],
+        seq: Seq,
+        received: Received,
+    ) -> bool {
         let key = KeyRef { table, symbols: pairs(symbols) };
         let hash = key.hash(&self.hasher);
         let mut shard = self.shard(hash);
-        let Some(at) = shard.find(hash, &key) else { return false };
-        let Some(slot) = shard.get_mut(at) else { return false };
+        shard.cleared.note(hash, received.wall);
+        let found = shard.find(hash, &key);
+        let Some((at, slot)) = found.and_then(|at| Some((at, shard.get_mut(at)?))) else { return false };
         let before = slot.bytes;
         slot.forget(seq);
-        let after = slot.bytes;
+        let (after, is_empty, key) = (slot.bytes, slot.fields.is_empty(), Arc::clone(&slot.key));
         // Its receive times stay known while it has fields, no longer; a cleared series starts afresh.
-        let gone = if slot.fields.is_empty() { shard.remove(at) } else { None };
-        drop(shard);
-        match gone {
-            Some(slot) => self.left(&slot.key, before),
+        let gone = if is_empty { shard.remove(at) } else { None };
+        match &gone {
+            Some(slot) => self.left(slot, before),
             None => drop(self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed)),
+        }
+        drop(shard);
+        if gone.is_some() && self.feed.is_in_use() {
+            self.feed.publish(Change::Cleared(key));
         }
         true
     }
 
-    /// One series by its whole key; the symbols are sorted by name.
-    pub fn get<N: AsRef<str>, V: AsRef<str>>(&self, table: &str, symbols: &[(N, V)]) -> Option<Series> {
-        let key = KeyRef { table, symbols: pairs(symbols) };
-        let hash = key.hash(&self.hasher);
-        let shard = self.shard(hash);
-        let slot = shard.get(shard.find(hash, &key)?)?;
-        (!slot.fields.is_empty()).then(|| snapshot(slot))
+    /// Follows the changes: from the one of that number on, as far as it is kept, or from now on. None when too many follow them already.
+    pub fn subscribe(&self, from: Option<u64>) -> Option<Subscription> {
+        self.feed.subscribe(from)
     }
 
-    /// The series that match, at most `limit`.
-    pub fn list(&self, filter: &Filter, limit: usize) -> Listing {
-        if let Some(table) = filter.table() {
-            // The lock order is shard, then shapes: this one is let go before a shard is taken.
-            let reach = lock(&self.shapes).reach(table, filter.symbols());
-            match reach {
-                Reach::Nothing => return Listing::default(),
-                Reach::One => {
-                    let found = self.get(table, filter.symbols());
-                    return Listing { series: found.into_iter().collect(), truncated: false };
-                }
-                Reach::Many => {}
-            }
-        }
-        self.scan(filter, limit)
+    /// What names a change to a watcher that comes back: this map, and the change's number.
+    pub fn event_id(&self, number: u64) -> String {
+        format!("{:08x}-{number}", self.id)
     }
 
-    fn scan(&self, filter: &Filter, limit: usize) -> Listing {
-        let mut series = Vec::new();
-        for shard in &self.shards {
-            let mut from = 0;
-            while let Some(chunk) = lock(shard).chunk(from, SLOTS_PER_HOLD) {
-                let wanted = chunk.filter(|slot| !slot.fields.is_empty() && filter.matches(&slot.key));
-                series.extend(wanted.take((limit + 1).saturating_sub(series.len())).map(snapshot));
-                from += SLOTS_PER_HOLD;
-            }
-            if series.len() > limit {
-                break;
-            }
-        }
-        let truncated = series.len() > limit;
-        series.truncate(limit);
-        // A series that left and came back during the listing may stand in it twice; the later one is the newer.
-        series.sort_by(|a, b| a.key.cmp(&b.key).then(b.seq().cmp(&a.seq())));
-        series.dedup_by(|next, kept| next.key == kept.key);
-        Listing { series, truncated }
-    }
-
-    /// Follows the changes from now on.
-    pub fn subscribe(&self) -> Subscription {
-        self.feed.subscribe()
+    /// The number of a change of this map that has been published.
+    pub fn read_event_id(&self, text: &str) -> Option<u64> {
+        let (map, number) = text.split_once('-')?;
+        let number = number.parse().ok().filter(|number| *number < self.feed.next_number())?;
+        (u32::from_str_radix(map, 16).ok()? == self.id).then_some(number)
     }
 
     /// Counters and fill.
     pub fn status(&self) -> LatestStatus {
-        let (mut updates, mut late) = (0, 0);
-        for shard in &self.shards {
-            let shard = lock(shard);
-            updates += shard.updates;
-            late += shard.late;
-        }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LatestStatus {
             series: self.series.load(Ordering::Relaxed) as u64,
             max_series: self.max_series as u64,
             bytes: self.bytes.load(Ordering::Relaxed) as u64,
-            evicted: self.evicted.load(Ordering::Relaxed),
-            updates,
-            late,
-            watchers: self.feed.watchers() as u64,
+            max_bytes: self.max_bytes as u64,
+            evicted: count(&self.evicted),
+            updates: count(&self.updates),
+            late: count(&self.late),
+            filled: count(&self.filled),
+            seq: self.seen(),
+            watchers: self.feed.watchers().into(),
         }
     }
 
@@ -314,15 +339,16 @@ impl Latest {
         lock(&self.shards[self.shard_of(hash)])
     }
 
-    /// Called with the series' shard locked, so that nobody can take the series out before it is counted.
-    fn entered(&self, key: &Key, bytes: usize) {
-        lock(&self.shapes).add(key);
+    fn entered(&self, bytes: usize) {
         self.series.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn left(&self, key: &Key, bytes: usize) {
-        lock(&self.shapes).remove(key);
+    /// Takes account of a series that is no longer in its shard, which is still locked.
+    fn left(&self, slot: &Slot, bytes: usize) {
+        if slot.shown.is_some() {
+            self.board.remove(&slot.key);
+        }
         self.series.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -333,16 +359,17 @@ impl Latest {
         {
             let first = self.shard_of(keep);
             let count = self.shards.len();
-            let evict = |step: usize| lock(&self.shards[(first + step) % count]).evict(keep);
-            let Some(slot) = (0..count).find_map(evict) else { return };
-            self.left(&slot.key, slot.bytes);
+            let evicted = (0..count).any(|step| {
+                let mut shard = lock(&self.shards[(first + step) % count]);
+                let slot = shard.evict(keep);
+                slot.inspect(|slot| self.left(slot, slot.bytes)).is_some()
+            });
+            if !evicted {
+                return;
+            }
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn snapshot(slot: &Slot) -> Series {
-    Series { key: slot.key.clone(), fields: slot.fields.clone() }
 }
 
 /// A panic aborts the process, so a poisoned lock is only ever seen by tests.

@@ -1,56 +1,77 @@
 //! Which sets of symbol names each table's series have: tells when a query names exactly one series.
 
+use std::sync::{Arc, Mutex};
+
 use hashbrown::HashMap;
 
-use super::key::Key;
+use super::{key::Key, lock};
 use crate::point::Text;
 
-/// Sets of symbol names in use, by table, with the number of series that have each.
+/// Sets of symbol names in use, by table.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    tables: HashMap<Text, Vec<Shape>, foldhash::quality::RandomState>,
+    /// With the number of series that have each; for those who write.
+    counted: Mutex<HashMap<Text, Vec<Shape>, foldhash::quality::RandomState>>,
+    /// The same without the numbers, for those who read.
+    read: papaya::HashMap<Text, Arc<[Names]>, foldhash::quality::RandomState>,
 }
+
+/// Names of symbols, sorted.
+type Names = Arc<[Text]>;
 
 #[derive(Debug)]
 struct Shape {
-    /// Sorted.
-    names: Box<[Text]>,
+    names: Names,
     series: usize,
 }
 
 impl Shapes {
-    pub fn add(&mut self, key: &Key) {
-        if !self.tables.contains_key(&key.table) {
-            self.tables.insert(key.table.clone(), Vec::new());
+    pub fn add(&self, key: &Key) {
+        let mut counted = lock(&self.counted);
+        if !counted.contains_key(&key.table) {
+            counted.insert(key.table.clone(), Vec::new());
         }
-        let Some(shapes) = self.tables.get_mut(&key.table) else { return };
+        let Some(shapes) = counted.get_mut(&key.table) else { return };
         if let Some(shape) = shapes.iter_mut().find(|shape| shape.is_of(key)) {
             shape.series += 1;
         } else {
             shapes.push(Shape { names: key.symbols.iter().map(|(name, _)| name.clone()).collect(), series: 1 });
+            self.publish(&key.table, shapes);
         }
     }
 
-    pub fn remove(&mut self, key: &Key) {
-        let Some(shapes) = self.tables.get_mut(&key.table) else { return };
-        if let Some(at) = shapes.iter().position(|shape| shape.is_of(key)) {
-            shapes[at].series -= 1;
-            if shapes[at].series == 0 {
-                shapes.swap_remove(at);
-            }
+    pub fn remove(&self, key: &Key) {
+        let mut counted = lock(&self.counted);
+        let Some(shapes) = counted.get_mut(&key.table) else { return };
+        let Some(at) = shapes.iter().position(|shape| shape.is_of(key)) else { return };
+        shapes[at].series -= 1;
+        if shapes[at].series > 0 {
+            return;
         }
+        shapes.swap_remove(at);
+        self.publish(&key.table, shapes);
         if shapes.is_empty() {
-            self.tables.remove(&key.table);
+            counted.remove(&key.table);
+        }
+    }
+
+    /// Called with `counted` locked, so that the last word is the newest.
+    fn publish(&self, table: &Text, shapes: &[Shape]) {
+        let read = self.read.pin();
+        if shapes.is_empty() {
+            read.remove(table);
+        } else {
+            read.insert(table.clone(), shapes.iter().map(|shape| Arc::clone(&shape.names)).collect());
         }
     }
 
     /// What a query for these symbols of a table can find.
     pub fn reach(&self, table: &str, symbols: &[(Text, Text)]) -> Reach {
-        let names = |name: &Text| symbols.iter().any(|(wanted, _)| wanted == name);
+        let read = self.read.pin();
         let mut reach = Reach::Nothing;
-        for shape in self.tables.get(table).into_iter().flatten() {
-            let covered = symbols.iter().all(|(wanted, _)| shape.names.contains(wanted));
-            if covered && shape.names.iter().all(names) {
+        for shape in read.get(table).into_iter().flat_map(|shapes| shapes.iter()) {
+            let covered = symbols.iter().all(|(wanted, _)| shape.contains(wanted));
+            if covered && shape.len() == symbols.len() {
                 reach = Reach::One;
             } else if covered {
                 return Reach::Many;

@@ -1,26 +1,25 @@
-//! A part of the map under one lock: slots found by hash, and which of them makes room.
+//! A part of the map's writing side, under one lock: slots found by hash, and which of them makes room.
 
 use hashbrown::HashTable;
 
-use super::{
-    key::KeyRef,
-    slot::{Slot, Stamp},
-};
-use crate::entry::ValueRef;
+use super::{cleared::Cleared, key::KeyRef, slot::Slot};
 
-/// Series compared when one has to make room; with no more than this many in a shard the choice is exact.
-const SAMPLE: usize = 16;
+/// When room is needed, all of a shard are compared, and the least recently updated 1/64 of it noted, but at least this many.
+const LEAST_NOTED: usize = 16;
+const NOTED_SHARE: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
+    /// The tick of each slot's last update.
+    touched: Vec<u64>,
     free: Vec<u32>,
-    /// Where the next sample starts.
-    hand: usize,
+    /// The least recently updated slots, the very oldest last, with their ticks. Those updated since are passed over; the others are
+    /// still the oldest, whatever has happened meanwhile.
+    oldest: Vec<(u64, u32)>,
     tick: u64,
-    pub updates: u64,
-    pub late: u64,
+    pub cleared: Cleared,
 }
 
 impl Shard {
@@ -33,18 +32,12 @@ impl Shard {
         self.index.find(hash, same).map(|at| *at as usize)
     }
 
-    pub fn get(&self, at: usize) -> Option<&Slot> {
-        self.slots.get(at).and_then(Option::as_ref)
-    }
-
     pub fn get_mut(&mut self, at: usize) -> Option<&mut Slot> {
         self.slots.get_mut(at).and_then(Option::as_mut)
     }
 
-    /// Slots from `from` on, at most `count`; none when `from` is past the end.
-    pub fn chunk(&self, from: usize, count: usize) -> Option<impl Iterator<Item = &Slot>> {
-        let rest = self.slots.get(from..).filter(|rest| !rest.is_empty())?;
-        Some(rest.iter().take(count).flatten())
+    pub fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().flatten()
     }
 
     pub fn insert(&mut self, slot: Slot) -> usize {
@@ -54,6 +47,7 @@ impl Shard {
             at
         } else {
             self.slots.push(Some(slot));
+            self.touched.push(0);
             (self.slots.len() - 1) as u32
         };
         let slots = &self.slots;
@@ -62,28 +56,9 @@ impl Shard {
         at as usize
     }
 
-    pub fn apply<'a>(
-        &mut self,
-        at: usize,
-        fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>,
-        stamp: Stamp,
-    ) -> Option<&Slot> {
-        self.touch(at);
-        let slot = self.slots[at].as_mut()?;
-        if slot.apply(fields, stamp) {
-            self.updates += 1;
-            Some(slot)
-        } else {
-            self.late += 1;
-            None
-        }
-    }
-
     pub fn touch(&mut self, at: usize) {
         self.tick += 1;
-        if let Some(slot) = &mut self.slots[at] {
-            slot.touched = self.tick;
-        }
+        self.touched[at] = self.tick;
     }
 
     pub fn remove(&mut self, at: usize) -> Option<Slot> {
@@ -95,21 +70,33 @@ impl Shard {
         Some(slot)
     }
 
-    /// Removes the least recently updated of the next [`SAMPLE`] series, sparing the one whose hash is `keep`.
+    /// Removes the least recently updated series, sparing the one whose hash is `keep`.
     pub fn evict(&mut self, keep: u64) -> Option<Slot> {
-        let len = self.slots.len();
-        let mut oldest: Option<(u64, usize)> = None;
-        let mut seen = 0;
-        for step in 0..len {
-            let at = (self.hand + step) % len;
-            let Some(slot) = self.slots[at].as_ref().filter(|slot| slot.hash != keep) else { continue };
-            oldest = Some(oldest.map_or((slot.touched, at), |o| o.min((slot.touched, at))));
-            seen += 1;
-            if seen == SAMPLE {
-                self.hand = (at + 1) % len;
-                break;
+        let at = self.next_oldest(keep).or_else(|| {
+            self.note_oldest();
+            self.next_oldest(keep)
+        })?;
+        self.remove(at)
+    }
+
+    fn next_oldest(&mut self, keep: u64) -> Option<usize> {
+        while let Some((touched, at)) = self.oldest.pop() {
+            let at = at as usize;
+            if self.touched[at] == touched && self.slots[at].as_ref().is_some_and(|slot| slot.hash != keep) {
+                return Some(at);
             }
         }
-        oldest.and_then(|(_, at)| self.remove(at))
+        None
+    }
+
+    fn note_oldest(&mut self) {
+        let held = self.slots.iter().zip(&self.touched).enumerate().filter(|(_, (slot, _))| slot.is_some());
+        self.oldest.extend(held.map(|(at, (_, touched))| (*touched, at as u32)));
+        let noted = (self.oldest.len() / NOTED_SHARE).max(LEAST_NOTED);
+        if self.oldest.len() > noted {
+            self.oldest.select_nth_unstable(noted);
+            self.oldest.truncate(noted);
+        }
+        self.oldest.sort_unstable_by(|a, b| b.cmp(a));
     }
 }

@@ -1,8 +1,14 @@
 //! One series in the map: which reading of each field is the latest, and what it weighs.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::key::Key;
+use super::{
+    Series,
+    key::Key,
+    shown::{INDEX_BYTES, Shown},
+};
 use crate::{
     entry::ValueRef,
     point::{MAX_FIELDS, Row, Text, Timestamp, Value},
@@ -36,10 +42,11 @@ pub(super) struct Stamp {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub hash: u64,
-    pub key: Key,
-    pub fields: Vec<Field>,
-    /// The shard's tick at the last update.
-    pub touched: u64,
+    pub key: Arc<Key>,
+    /// Never changed in place: readers may have it.
+    pub fields: Arc<Vec<Field>>,
+    /// What readers see; none while there are no fields.
+    pub shown: Option<Arc<Shown>>,
     /// Bytes this series takes, near enough for a bound.
     pub bytes: usize,
     /// Highest receive time given to a reading of this series as its event time, in microseconds.
@@ -48,9 +55,14 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn new(hash: u64, key: Key) -> Self {
-        let mut slot = Self { hash, key, fields: Vec::new(), touched: 0, bytes: 0, assigned_us: i64::MIN };
+        let (key, fields) = (Arc::new(key), Arc::default());
+        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, assigned_us: i64::MIN };
         slot.weigh();
         slot
+    }
+
+    pub fn series(&self) -> Series {
+        Series { key: Arc::clone(&self.key), fields: Arc::clone(&self.fields) }
     }
 
     /// The receive time as event time: whole microseconds, strictly increasing within the series.
@@ -65,44 +77,31 @@ impl Slot {
         if !stamp.device_time {
             self.assigned_us = self.assigned_us.max(micros);
         }
-        let mut changed = false;
-        let mut hint = 0;
-        for (name, value) in fields {
-            if let Some(at) = position(&self.fields, hint, |held| held.name == name) {
-                hint = at + 1;
-                changed |= self.replace(at, value, micros, stamp);
-            } else {
-                changed |= self.add(name, value, micros, stamp);
-            }
+        if self.shown.is_none() {
+            // Nobody reads it yet, so it can be changed in place; that makes a start out of a full ring twice as fast.
+            let changed = merge(Arc::make_mut(&mut self.fields), fields, stamp);
+            self.weigh();
+            return changed;
+        }
+        let mut next = Vec::clone(&self.fields);
+        let changed = merge(&mut next, fields, stamp);
+        if changed {
+            self.put(next, stamp.seq);
         }
         changed
     }
 
-    fn replace(&mut self, at: usize, value: ValueRef<'_>, micros: i64, stamp: Stamp) -> bool {
-        let held = &mut self.fields[at];
-        // QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does the same.
-        if (held.time.to_micros(), held.seq) > (micros, stamp.seq) {
-            return false;
+    fn put(&mut self, fields: Vec<Field>, seq: Seq) {
+        self.fields = Arc::new(fields);
+        if let Some(shown) = &self.shown {
+            shown.put(Arc::clone(&self.fields), seq);
         }
-        let before = value_heap(&held.value);
-        held.value = value.into();
-        (held.time, held.received, held.seq) = (stamp.time, stamp.received, stamp.seq);
-        self.bytes = self.bytes + value_heap(&held.value) - before;
-        true
+        self.weigh();
     }
 
-    fn add(&mut self, name: &str, value: ValueRef<'_>, micros: i64, stamp: Stamp) -> bool {
-        if self.fields.len() >= MAX_FIELDS {
-            let oldest = self.fields.iter().enumerate().min_by_key(|(_, f)| (f.time.to_micros(), f.seq));
-            match oldest.map(|(at, f)| (at, f.time.to_micros(), f.seq)) {
-                Some((at, time, seq)) if (time, seq) < (micros, stamp.seq) => drop(self.fields.swap_remove(at)),
-                _ => return false,
-            }
-        }
-        let (time, received, seq) = (stamp.time, stamp.received, stamp.seq);
-        self.fields.push(Field { name: name.into(), value: value.into(), time, received, seq });
-        self.weigh();
-        true
+    /// Has readers see the series from here on, as changed by record `seq`.
+    pub fn show(&mut self, seq: Seq) -> &Arc<Shown> {
+        self.shown.insert(Arc::new(Shown::new(Arc::clone(&self.key), Arc::clone(&self.fields), seq)))
     }
 
     /// Adds to the row the fields held for the very same microsecond that it lacks.
@@ -117,22 +116,62 @@ impl Slot {
         }
     }
 
-    /// Forgets the fields of records up to `seq`.
+    /// Forgets the fields of records up to `seq`, which says so.
     pub fn forget(&mut self, seq: Seq) {
-        self.fields.retain(|field| field.seq > seq);
-        self.weigh();
+        let kept = self.fields.iter().filter(|field| field.seq > seq).cloned().collect();
+        self.put(kept, seq);
     }
 
     fn weigh(&mut self) {
         let symbols: usize = self.key.symbols.iter().map(|(n, v)| heap(n) + heap(v)).sum();
         let fields: usize = self.fields.iter().map(|f| heap(&f.name) + value_heap(&f.value)).sum();
         self.bytes = size_of::<Self>()
+            + INDEX_BYTES
+            + size_of::<Key>()
             + size_of_val::<[_]>(&self.key.symbols)
             + self.fields.capacity() * size_of::<Field>()
             + heap(&self.key.table)
             + symbols
             + fields;
     }
+}
+
+/// Takes values into a list; whether any of them changed it.
+fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> bool {
+    let (mut changed, mut hint) = (false, 0);
+    for (name, value) in fields {
+        if let Some(at) = position(held, hint, |field| field.name == name) {
+            hint = at + 1;
+            changed |= replace(&mut held[at], value, stamp);
+        } else {
+            changed |= add(held, name, value, stamp);
+        }
+    }
+    changed
+}
+
+fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
+    // QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does the same.
+    if (held.time.to_micros(), held.seq) > (stamp.time.to_micros(), stamp.seq) {
+        return false;
+    }
+    held.value = value.into();
+    (held.time, held.received, held.seq) = (stamp.time, stamp.received, stamp.seq);
+    true
+}
+
+fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -> bool {
+    let of = |field: &Field| (field.time.to_micros(), field.seq);
+    if fields.len() >= MAX_FIELDS {
+        let oldest = fields.iter().enumerate().min_by_key(|(_, field)| of(field));
+        match oldest.map(|(at, field)| (at, of(field))) {
+            Some((at, when)) if when < (stamp.time.to_micros(), stamp.seq) => drop(fields.swap_remove(at)),
+            _ => return false,
+        }
+    }
+    let (time, received, seq) = (stamp.time, stamp.received, stamp.seq);
+    fields.push(Field { name: name.into(), value: value.into(), time, received, seq });
+    true
 }
 
 /// Where an item stands, looked for from `hint` on: a series' readings name their fields in the same order, so the first look mostly hits.

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod error;
 mod inbox;
 pub mod protocol;
+pub mod publisher;
 mod retry;
 pub mod session;
 pub mod status;

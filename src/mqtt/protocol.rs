@@ -20,6 +20,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const MAX_UNACKNOWLEDGED: usize = u16::MAX as usize;
 /// Requests besides acknowledgements that may be queued: SUBSCRIBE and DISCONNECT.
 pub(super) const OTHER_REQUESTS: usize = 16;
+/// Requests of a client that publishes that may be queued.
+const PUBLISH_REQUESTS: usize = 64;
 /// Messages of our own under way; the session publishes nothing. (The library allocates for this many.)
 pub(super) const OUTGOING_INFLIGHT: u16 = 16;
 /// Shortest keep-alive; the library panics below.
@@ -189,6 +191,14 @@ impl Requests {
         }
     }
 
+    /// Queues a retained message at QoS 1; false when the queue is full.
+    pub fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> bool {
+        match self {
+            Self::V5(requests) => requests.publish_retained(topic, payload),
+            Self::V4(requests) => requests.publish_retained(topic, payload),
+        }
+    }
+
     /// Queues a DISCONNECT, which leaves the session at the broker.
     pub fn disconnect(&self) -> bool {
         match self {
@@ -234,13 +244,22 @@ impl Poller {
 
 /// Prepares a connection; the first poll opens it.
 pub(super) fn connection(settings: &Mqtt, clean: bool) -> Result<(Requests, Poller), ConnectError> {
-    let options = Options::from_settings(settings, clean)?;
+    Ok(connect(settings, Options::from_settings(settings, clean)?))
+}
+
+/// The same for a client that publishes and receives nothing, and leaves no session.
+pub(super) fn publishing_connection(settings: &Mqtt) -> Result<(Requests, Poller), ConnectError> {
+    let options = Options { requests: PUBLISH_REQUESTS, ..Options::from_settings(settings, true)? };
+    Ok(connect(settings, options))
+}
+
+fn connect(settings: &Mqtt, options: Options) -> (Requests, Poller) {
     if settings.protocol == 4 {
         let (requests, poller) = v4::connection(options);
-        return Ok((Requests::V4(requests), Poller::V4(Box::new(poller))));
+        return (Requests::V4(requests), Poller::V4(Box::new(poller)));
     }
     let (requests, poller) = v5::connection(options);
-    Ok((Requests::V5(requests), Poller::V5(Box::new(poller))))
+    (Requests::V5(requests), Poller::V5(Box::new(poller)))
 }
 
 /// Connects once with a client id and session of its own and disconnects, to see whether the broker would let forebay in.

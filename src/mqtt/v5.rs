@@ -93,6 +93,10 @@ impl Requests {
         self.client.try_subscribe_many(filters).is_ok()
     }
 
+    pub fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> bool {
+        self.client.try_publish(topic, QoS::AtLeastOnce, true, payload).is_ok()
+    }
+
     pub fn disconnect(&self) -> bool {
         self.client.try_disconnect().is_ok()
     }

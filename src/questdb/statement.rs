@@ -168,12 +168,17 @@ pub fn at_moments(table: &str, timestamp: &str, times: &[String], from: usize, b
     format!("SELECT * FROM {table} WHERE {timestamp} IN ({times}) LIMIT {from}, {before}")
 }
 
-/// The latest row of each series of a table; `equal` narrows it to symbols with these values.
-pub fn latest(table: &str, timestamp: &str, symbols: &[&str], equal: &[(&str, &str)], limit: usize) -> String {
+/// A condition: each of these columns has that value; empty for none.
+pub fn all_equal<N: AsRef<str>, V: AsRef<str>>(values: &[(N, V)]) -> String {
+    let equal = |(name, value): &(N, V)| format!("{} = {}", identifier(name.as_ref()), literal(value.as_ref()));
+    values.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+}
+
+/// The latest row of each series of a table for which one of the conditions holds; of all when there are none, or an empty one.
+pub fn latest_where(table: &str, timestamp: &str, symbols: &[&str], conditions: &[String], limit: usize) -> String {
     let mut sql = format!("SELECT * FROM {}", identifier(table));
-    for (index, (name, value)) in equal.iter().enumerate() {
-        let glue = if index == 0 { "WHERE" } else { "AND" };
-        let _ = write!(sql, " {glue} {} = {}", identifier(name), literal(value));
+    if !conditions.is_empty() && conditions.iter().all(|condition| !condition.is_empty()) {
+        let _ = write!(sql, " WHERE ({})", conditions.join(") OR ("));
     }
     let partition: Vec<_> = symbols.iter().map(|symbol| identifier(symbol)).collect();
     if partition.is_empty() {
@@ -202,8 +207,12 @@ mod tests {
             "ALTER TABLE \"t\" DEDUP ENABLE UPSERT KEYS(\"ts\", \"a\", \"b\")"
         );
         assert_eq!(
-            latest("t", "ts", &["d"], &[("d", "o'1")], 10),
-            "SELECT * FROM \"t\" WHERE \"d\" = 'o''1' LATEST ON \"ts\" PARTITION BY \"d\" LIMIT 10"
+            latest_where("t", "ts", &["d"], &[all_equal(&[("d", "o'1")])], 10),
+            "SELECT * FROM \"t\" WHERE (\"d\" = 'o''1') LATEST ON \"ts\" PARTITION BY \"d\" LIMIT 10"
+        );
+        assert_eq!(
+            latest_where("t", "ts", &[], &[String::new()], 10),
+            "SELECT * FROM \"t\" ORDER BY \"ts\" DESC LIMIT 1"
         );
     }
 

@@ -56,15 +56,30 @@ use crate::{
 };
 
 /// What is known of a record's whereabouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Only in memory: not yet durable, or given up by the `on_full` policy.
+    #[default]
     Memory,
     /// On this machine's disk: in the ring, or in quarantine.
     Durable,
     /// In QuestDB.
     Stored,
+}
+
+impl State {
+    /// `memory`, `durable` or `stored`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Durable => "durable",
+            Self::Stored => "stored",
+        }
+    }
 }
 
 /// Hash of a table's name, which decides its lane. Never 0, which stands for "no table".

@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use super::Findings;
-use crate::config::{
-    Bytes,
-    settings::{Durability, Latest, Ring, Settings},
+use crate::{
+    config::{
+        Bytes,
+        settings::{Durability, Latest, Ring, Settings},
+    },
+    decode::Decoder,
+    republish::topic::TopicTemplate,
 };
 
 /// How many of the largest messages a ring must hold at least.
 const MESSAGES_PER_RING: u64 = 16;
 /// How many a quarantine must hold at least.
 const MESSAGES_PER_QUARANTINE: u64 = 4;
+/// Least memory for latest values.
+const MIN_LATEST: Bytes = Bytes::mib(1);
 /// Smallest file of either kind.
 const MIN_FILE: Bytes = Bytes::mib(1);
 /// Largest.
@@ -36,6 +42,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         }
     }
     check_latest(&settings.latest, findings);
+    check_republish(settings, findings);
 }
 
 fn check_ring(ring: &Ring, findings: &mut Findings) {
@@ -55,8 +62,29 @@ fn check_ring(ring: &Ring, findings: &mut Findings) {
     }
 }
 
+/// What is published again must not come in again.
+fn check_republish(settings: &Settings, findings: &mut Findings) {
+    const KEY: &str = "latest.republish_topic";
+    let Some(text) = &settings.latest.republish_topic else { return };
+    let template = match TopicTemplate::parse(text) {
+        Ok(template) => template,
+        Err(error) => return findings.problem(KEY, error.to_string()),
+    };
+    for (name, source) in &settings.source {
+        let Ok(decoder) = Decoder::new(name, source) else { continue };
+        let filter = decoder.pattern().filter();
+        if template.comes_back_by(&filter) {
+            let what = format!(
+                "source.{name} subscribes to {filter:?}, so what is published would come in again; choose a topic that no source takes"
+            );
+            findings.problem(KEY, what);
+        }
+    }
+}
+
 fn check_latest(latest: &Latest, findings: &mut Findings) {
     findings.range("latest.max_series", latest.max_series, 1, 10_000_000);
+    findings.range("latest.max_bytes", latest.max_bytes, MIN_LATEST, MAX_FILE);
     let year = Duration::from_hours(365 * 24);
     findings.span("latest.stale_after", latest.stale_after, Duration::from_millis(1), year);
     findings.span("latest.max_future", latest.max_future, Duration::from_secs(1), year);

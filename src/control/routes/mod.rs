@@ -1,8 +1,13 @@
 //! The routes and their answers.
 
+mod accept;
 mod admin;
 mod browser;
+mod latest;
+mod openapi;
 mod quarantine;
+mod query;
+mod render;
 mod replay;
 mod ring;
 mod scrape;
@@ -21,16 +26,13 @@ use axum::{
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
+pub(super) use self::query::Asked;
 use super::{
-    api::{LatestAnswer, Problem, SeriesView},
+    api::{Problem, SeriesView},
     page,
     server::App,
-    watch::events,
 };
-use crate::latest::{Filter, Series};
-
-/// Prefix that makes a query parameter a symbol whatever its name, for symbols called `table` or `limit`.
-const SYMBOL_PREFIX: &str = "symbol.";
+use crate::latest::Series;
 
 #[derive(Clone)]
 pub(super) struct Context {
@@ -57,8 +59,8 @@ pub(super) fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
 
 fn reading() -> Router<Context> {
     Router::new()
-        .route("/v1/latest", get(latest))
-        .route("/v1/watch", get(watch_series))
+        .merge(latest::routes())
+        .route("/v1/openapi.json", get(openapi::document))
         .route("/v1/status", get(status))
         .route("/v1/ring", get(ring::info))
         .route("/metrics", get(scrape::metrics))
@@ -72,40 +74,24 @@ fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>)
     routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop, watchers })
 }
 
-async fn latest(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Json<LatestAnswer>, Problem> {
-    let app = &context.app;
-    let (filter, limit) = parse(parameters, app.limits.listed)?;
-    let listing = app.latest.list(&filter, limit);
-    if listing.series.is_empty() {
-        return Err(problem(
-            StatusCode::NOT_FOUND,
-            "no series matches",
-            "leave out the parameters to see which series there are; \
-             after a restart the map knows what the ring still holds",
-        ));
-    }
-    let series = listing.series.iter().map(|series| app.view(series)).collect();
-    Ok(Json(LatestAnswer { series, truncated: listing.truncated }))
-}
-
-async fn watch_series(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Response, Problem> {
-    let (filter, _) = parse(parameters, context.app.limits.listed)?;
-    let Ok(permit) = Arc::clone(&context.watchers).try_acquire_owned() else {
-        let detail = format!("{} watchers are served already", context.app.limits.watchers);
-        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, detail, "end one, or ask /v1/latest now and then"));
-    };
-    Ok(events(context, filter, permit).into_response())
-}
-
+/// Watermarks, ring fill, forecast, the batcher's decision and its reason, broker, database and ledger.
+#[utoipa::path(get, path = "/v1/status", tag = "state", responses((status = 200, description = "Everything about its state", body = serde_json::Value, content_type = "application/json")))]
 async fn status(Shared(context): Shared<Context>) -> Response {
     let status = context.app.inspect.status();
     Json(status).into_response()
 }
 
+/// Whether the daemon answers.
+#[utoipa::path(get, path = "/healthz", tag = "state", responses((status = 200, description = "It does", body = serde_json::Value, content_type = "application/json")))]
 async fn health() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
+/// Whether the ring is recovered and intake runs.
+#[utoipa::path(get, path = "/readyz", tag = "state", responses(
+    (status = 200, description = "Ready", body = serde_json::Value, content_type = "application/json"),
+    (status = 503, description = "Not ready", body = Problem, content_type = "application/problem+json"),
+))]
 async fn ready(Shared(context): Shared<Context>) -> Response {
     match context.app.inspect.ready() {
         Ok(()) => Json(json!({ "status": "ready" })).into_response(),
@@ -118,7 +104,7 @@ async fn unknown(uri: Uri) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         detail,
-        "routes: /v1/latest, /v1/watch, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /write, /v1/flush, /v1/replay",
+        "routes: /v1/latest, /v1/watch, /v1/openapi.json, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /write, /v1/flush, /v1/replay",
     )
 }
 
@@ -133,33 +119,6 @@ impl App {
         let state = self.inspect.state_of(series.seq());
         SeriesView::new(series, state, self.clock.now().wall, self.stale_after)
     }
-}
-
-/// The filter and the limit that a query asks for.
-fn parse(parameters: Parameters, most: usize) -> Result<(Filter, usize), Problem> {
-    let Query(parameters) = parameters.map_err(|why| bad_query(why.body_text()))?;
-    let (mut table, mut limit, mut symbols) = (None, most, Vec::new());
-    for (name, value) in parameters {
-        match name.as_str() {
-            "table" if table.is_some() => return Err(bad_query("\"table\" is given twice")),
-            "table" => table = Some(value),
-            "limit" => {
-                let number = value.parse().ok().filter(|limit| (1..=most).contains(limit));
-                limit = number.ok_or_else(|| bad_query(format!("limit={value} is no number from 1 to {most}")))?;
-            }
-            _ => symbols.push((name.strip_prefix(SYMBOL_PREFIX).map_or(name.clone(), str::to_owned), value)),
-        }
-    }
-    let filter = Filter::new(table.as_deref(), symbols).map_err(|why| bad_query(why.to_string()))?;
-    Ok((filter, limit))
-}
-
-fn bad_query(detail: impl Into<String>) -> Problem {
-    problem(
-        StatusCode::BAD_REQUEST,
-        detail,
-        "write ?table=NAME&SYMBOL=VALUE&limit=N; a symbol called table or limit as symbol.table=…",
-    )
 }
 
 fn problem(status: StatusCode, detail: impl Into<String>, hint: impl Into<String>) -> Problem {

@@ -9,7 +9,8 @@ use axum::{
 use super::Context;
 use crate::observe::metrics::{Format, encode_as};
 
-/// The page in the format that is asked for.
+/// The same for Prometheus, in the format that is asked for.
+#[utoipa::path(get, path = "/metrics", tag = "state", responses((status = 200, description = "Prometheus' text format, or OpenMetrics", body = String, content_type = "text/plain")))]
 pub async fn metrics(Shared(context): Shared<Context>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());

@@ -1,0 +1,235 @@
+//! What 50 clients that read and list as fast as they can cost the one who brings readings, with 100,000 series in the map.
+//!
+//! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread gave its core up because it waited for
+//! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay next to zero (the memory
+//! allocator's locks and page faults are left): readers cost it processor time, never a wait for them.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use forebay::{
+    clock::SystemClock,
+    config::settings,
+    control::{self, App, Inspect, Limits, Status, api::RingInfoError},
+    flush::replay::{ReplayAnswer, ReplayAsk, ReplayError},
+    latest::Latest,
+    point::{Received, Row, Timestamp, Value},
+    ring::{Seq, State, inspect::RingInfo},
+};
+use tokio::sync::watch;
+
+const SERIES: usize = 100_000;
+const CLIENTS: usize = 50;
+const LEAST_READINGS_A_WAIT: u64 = 1_000_000;
+
+struct Quiet;
+
+impl Inspect for Quiet {
+    fn state_of(&self, _: Seq) -> State {
+        State::Stored
+    }
+
+    fn status(&self) -> Status {
+        Status::default()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn flush_now(&self) {}
+
+    fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
+        Err(RingInfoError::Busy)
+    }
+
+    fn replay(&self, _: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {
+        Err(ReplayError::Busy)
+    }
+}
+
+fn main() {
+    let seconds = std::env::args().skip_while(|argument| argument != "--seconds").nth(1);
+    let span = Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(10));
+    let latest = Arc::new(Latest::new(&settings::Latest::default()));
+    let rows = rows();
+    let mut moment = 1;
+    bring(&latest, &rows, Duration::ZERO, &mut moment, SERIES);
+    println!("{SERIES} series, {} MiB", latest.status().bytes >> 20);
+    let alone = bring(&latest, &rows, span, &mut moment, 0);
+    println!("alone:            {alone}");
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("s");
+    let stop = serve(&path, Arc::clone(&latest));
+    let over = Arc::new(AtomicBool::new(false));
+    let answers: Arc<[AtomicU64; 2]> = Arc::default();
+    let clients: Vec<_> = (0..CLIENTS).map(|n| client(n, path.clone(), &over, &answers)).collect();
+    let read = bring(&latest, &rows, span, &mut moment, 0);
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("no panic").expect("answers");
+    }
+    stop.send_replace(true);
+    let [one, listed] = [0, 1].map(|kind| answers[kind].load(Ordering::Relaxed) as f64 / span.as_secs_f64());
+    println!("with 50 clients:  {read}");
+    println!("they were told:   {one:.0} single series and {listed:.0} listings of 2,000 a second");
+    let slower = alone.per_cpu_second() / read.per_cpu_second() - 1.0;
+    println!("a reading took {:.0} % more of the bringer's own processor time", slower * 100.0);
+    assert!(read.waits <= 1 + read.readings / LEAST_READINGS_A_WAIT, "the bringer waited for readers");
+}
+
+fn rows() -> Vec<Row> {
+    let fields = || ["temperature", "humidity", "co2"].map(|name| (name.into(), Value::Double(21.5))).to_vec();
+    let symbols = |n| vec![("device".into(), format!("device-{n}").into()), ("site".into(), "north".into())];
+    (0..SERIES).map(|n| Row { time: None, device_time: true, symbols: symbols(n), fields: fields() }).collect()
+}
+
+/// What bringing readings cost.
+struct Cost {
+    readings: u64,
+    wall: Duration,
+    /// Time on a core, and time spent waiting for one.
+    ran: Duration,
+    queued: Duration,
+    /// Times the thread gave its core up by itself.
+    waits: u64,
+    longest: Duration,
+    p9999: Duration,
+}
+
+impl Cost {
+    fn per_cpu_second(&self) -> f64 {
+        self.readings as f64 / self.ran.as_secs_f64()
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { readings, wall, ran, queued, waits, longest, p9999 } = self;
+        let rate = *readings as f64 / wall.as_secs_f64();
+        write!(
+            f,
+            "{rate:.0} readings/s, {:.0} ns of processor time each; {waits} waits; on a core {:.0} % of the time, without one {:.0} %; \
+             longest reading {longest:.1?}, 99.99 % within {p9999:.1?}",
+            ran.as_nanos() as f64 / *readings as f64,
+            100.0 * ran.as_secs_f64() / wall.as_secs_f64(),
+            100.0 * queued.as_secs_f64() / wall.as_secs_f64(),
+        )
+    }
+}
+
+/// Brings readings for so long, but at least so many, on a thread of its own.
+fn bring(latest: &Arc<Latest>, rows: &[Row], span: Duration, moment: &mut i64, least: usize) -> Cost {
+    thread::scope(|scope| {
+        let bringer = scope.spawn(|| {
+            let mut took: Vec<u32> = Vec::with_capacity(1 << 26);
+            let (before, began) = (account(), Instant::now());
+            let mut last = began;
+            while (last - began < span || took.len() < least) && took.len() < took.capacity() {
+                *moment += 1;
+                // A stride, so that neighbours in memory are not neighbours in time.
+                let row = &rows[*moment as usize * 7_919 % rows.len()];
+                let mut row = Row { time: Some(Timestamp(*moment * 1_000)), ..row.clone() };
+                let start = Instant::now();
+                latest.prepare("sensors", &mut row, Received::default());
+                latest.update("sensors", &row, Seq(*moment as u64), Received::default());
+                last = Instant::now();
+                took.push((last - start).as_nanos().try_into().unwrap_or(u32::MAX));
+            }
+            let (after, wall) = (account(), began.elapsed());
+            took.sort_unstable();
+            let at = |share: f64| took.get((took.len() as f64 * share) as usize).or(took.last());
+            let nanos = |nanos: Option<&u32>| Duration::from_nanos(nanos.copied().unwrap_or(0).into());
+            Cost {
+                readings: took.len() as u64,
+                wall,
+                ran: Duration::from_nanos(after[0] - before[0]),
+                queued: Duration::from_nanos(after[1] - before[1]),
+                waits: after[2] - before[2],
+                longest: nanos(took.last()),
+                p9999: nanos(at(0.9999)),
+            }
+        });
+        bringer.join().expect("no panic")
+    })
+}
+
+/// Nanoseconds on a core, nanoseconds waiting for one, voluntary context switches of this thread (proc(5)).
+fn account() -> [u64; 3] {
+    let schedule = fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
+    let mut numbers = schedule.split_whitespace().map(|number| number.parse().expect("a number"));
+    let status = fs::read_to_string("/proc/thread-self/status").expect("status");
+    let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
+    [numbers.next().expect("time"), numbers.next().expect("time"), switches.trim().parse().expect("a number")]
+}
+
+/// The control interface as the daemon has it: a runtime with one worker.
+fn serve(path: &Path, latest: Arc<Latest>) -> watch::Sender<bool> {
+    let (stop, stopping) = watch::channel(false);
+    let listener = std::os::unix::net::UnixListener::bind(path).expect("a socket");
+    listener.set_nonblocking(true).expect("a socket");
+    thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("starts");
+        runtime.block_on(async {
+            let listener = tokio::net::UnixListener::from_std(listener).expect("a socket");
+            let app =
+                App::new(latest, Arc::new(Quiet), Arc::new(SystemClock), Duration::from_mins(5), Limits::default());
+            tokio::spawn(control::serve(listener, Arc::new(app), stopping)).await.expect("no panic");
+        });
+    });
+    stop
+}
+
+/// A client that asks for one series, and each fifth of them lists instead.
+fn client(
+    n: usize,
+    path: PathBuf,
+    over: &Arc<AtomicBool>,
+    answers: &Arc<[AtomicU64; 2]>,
+) -> thread::JoinHandle<io::Result<()>> {
+    let (over, answers, lists) = (Arc::clone(over), Arc::clone(answers), n.is_multiple_of(5));
+    thread::spawn(move || {
+        let mut stream = UnixStream::connect(path)?;
+        let (mut buffer, mut at) = (Vec::new(), n);
+        while !over.load(Ordering::Relaxed) {
+            at = (at + 7_919) % SERIES;
+            let query = if lists { String::new() } else { format!("&device=device-{at}&site=north") };
+            write!(stream, "GET /v1/latest?table=sensors{query} HTTP/1.1\r\nhost: forebay\r\n\r\n")?;
+            answer(&mut stream, &mut buffer)?;
+            answers[usize::from(lists)].fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    })
+}
+
+/// Reads one answer and forgets it.
+fn answer(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let read = stream.read(&mut chunk)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.extend_from_slice(&chunk[..read]);
+        let Some(head) = buffer.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4) else { continue };
+        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+        assert!(text.starts_with("http/1.1 200"), "{text}");
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if length.map_or_else(|| buffer.ends_with(b"0\r\n\r\n"), |length| buffer.len() >= head + length) {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What a request for latest values asks for: its parameters, read and checked. Pure.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Parameters, problem};
+use crate::{
+    control::api::Problem,
+    latest::{Filter, Key, Series},
+    point::{MAX_FIELDS, Text, Timestamp},
+    ring::{Seq, State},
+    since::Since,
+};
+
+/// Prefix that makes a query parameter a symbol whatever its name, for symbols called `table` or `limit`.
+const SYMBOL_PREFIX: &str = "symbol.";
+/// Longest cursor, in bytes. The head of a request has 16 KiB.
+pub const MAX_CURSOR_BYTES: usize = 8 << 10;
+/// How long `min_state` waits unless `wait` says otherwise.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+/// Longest that it waits.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Where values may come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Source {
+    /// From memory, and from QuestDB when memory has nothing that matches.
+    #[default]
+    Any,
+    /// From memory alone.
+    Memory,
+    /// QuestDB is asked in any case; what memory has of later times wins.
+    Questdb,
+}
+
+/// A request, read.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Which series.
+    pub filter: Filter,
+    /// Which of their values.
+    pub values: Values,
+    /// Only what a later record has changed.
+    pub since: Option<Seq>,
+    /// Most series listed.
+    pub limit: Option<usize>,
+    /// Behind which series the listing begins.
+    pub cursor: Option<Key>,
+    /// Whether QuestDB may be asked.
+    pub source: Source,
+    /// How far the values must have come, and how long that may take.
+    pub min_state: Option<State>,
+    /// See `min_state`.
+    pub wait: Option<Duration>,
+    /// For watchers: whether to tell first what holds now.
+    pub snapshot: bool,
+}
+
+/// Which values of a series are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    fields: Vec<Text>,
+    after: Option<Timestamp>,
+    before: Option<Timestamp>,
+    stale: Option<bool>,
+}
+
+impl Values {
+    /// The series with the wanted values alone; none when there is none.
+    pub fn of(&self, series: Series, now: Timestamp, stale_after: Duration) -> Option<Series> {
+        let series = if self.fields.is_empty() && self.after.is_none() && self.before.is_none() {
+            series
+        } else {
+            let named = |name: &Text| self.fields.is_empty() || self.fields.contains(name);
+            let timely = |time: Timestamp| {
+                self.after.is_none_or(|after| time >= after) && self.before.is_none_or(|before| time < before)
+            };
+            let wanted = series.fields.iter().filter(|field| named(&field.name) && timely(field.time));
+            let fields: Vec<_> = wanted.cloned().collect();
+            Series { key: series.key, fields: fields.into() }
+        };
+        let newest = series.newest()?.time;
+        let age = Duration::from_nanos(now.0.saturating_sub(newest.0).max(0) as u64);
+        self.stale.is_none_or(|stale| stale == (age > stale_after)).then_some(series)
+    }
+}
+
+impl Asked {
+    /// Reads parameters; a listing has at most `most` series. `now` is what spans of time count from.
+    pub fn read(parameters: Parameters, most: usize, now: Timestamp) -> Result<Self, Problem> {
+        let axum::extract::Query(parameters) = parameters.map_err(|why| bad(why.body_text()))?;
+        let mut asked = Self::default();
+        let (mut table, mut symbols, mut seen) = (None, Vec::new(), Vec::new());
+        for (name, value) in parameters {
+            if name == "table" {
+                twice(&mut seen, "table")?;
+                table = Some(value);
+            } else if !asked.take(&name, &value, most, now, &mut seen)? {
+                symbols.push((name.strip_prefix(SYMBOL_PREFIX).map_or(name.clone(), str::to_owned), value));
+            }
+        }
+        asked.filter = Filter::new(table.as_deref(), symbols).map_err(|why| bad(why.to_string()))?;
+        if asked.wait.is_some() && asked.min_state.is_none() {
+            return Err(bad("wait=… is about min_state=…, which is not there"));
+        }
+        if asked.source == Source::Questdb && asked.filter.table().is_none() {
+            return Err(bad("source=questdb needs a table"));
+        }
+        Ok(asked)
+    }
+
+    /// Takes a parameter that is no symbol; false when it is one.
+    fn take(
+        &mut self,
+        name: &str,
+        value: &str,
+        most: usize,
+        now: Timestamp,
+        seen: &mut Vec<&'static str>,
+    ) -> Result<bool, Problem> {
+        let time = || Since::parse(value).map(|since| Some(since.by_wall(now))).map_err(bad);
+        match name {
+            "field" => {
+                let fields = &mut self.values.fields;
+                fields.extend(value.split(',').map(Text::from));
+                if fields.len() > MAX_FIELDS {
+                    return Err(bad(format!("more than {MAX_FIELDS} fields are named")));
+                }
+                return Ok(true);
+            }
+            "limit" => {
+                self.limit = Some(number(name, value, 1, most as u64)? as usize);
+                twice(seen, "limit")?;
+            }
+            "since" => {
+                self.since = Some(Seq(number(name, value, 0, i64::MAX as u64)?));
+                twice(seen, "since")?;
+            }
+            "after" => {
+                self.values.after = time()?;
+                twice(seen, "after")?;
+            }
+            "before" => {
+                self.values.before = time()?;
+                twice(seen, "before")?;
+            }
+            "stale" => {
+                self.values.stale = Some(choice(name, value, &[("true", true), ("false", false)])?);
+                twice(seen, "stale")?;
+            }
+            "snapshot" => {
+                self.snapshot = choice(name, value, &[("true", true), ("false", false)])?;
+                twice(seen, "snapshot")?;
+            }
+            "source" => {
+                let choices = [("any", Source::Any), ("memory", Source::Memory), ("questdb", Source::Questdb)];
+                self.source = choice(name, value, &choices)?;
+                twice(seen, "source")?;
+            }
+            "min_state" => {
+                let choices = [("memory", State::Memory), ("durable", State::Durable), ("stored", State::Stored)];
+                self.min_state = Some(choice(name, value, &choices)?);
+                twice(seen, "min_state")?;
+            }
+            "wait" => {
+                self.wait = Some(wait(value)?);
+                twice(seen, "wait")?;
+            }
+            "cursor" => {
+                self.cursor = Some(read_cursor(value).ok_or_else(|| bad("the cursor is none of forebay's"))?);
+                twice(seen, "cursor")?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn twice(seen: &mut Vec<&'static str>, name: &'static str) -> Result<(), Problem> {
+    if seen.contains(&name) {
+        return Err(bad(format!("{name:?} is given twice")));
+    }
+    seen.push(name);
+    Ok(())
+}
+
+fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64, Problem> {
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| bad(format!("{name}={value} is no number from {least} to {most}")))
+}
+
+fn choice<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T, Problem> {
+    let chosen = choices.iter().find(|(word, _)| *word == value).map(|(_, chosen)| *chosen);
+    chosen.ok_or_else(|| {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        bad(format!("{name}={value} is none of {}", words.join(", ")))
+    })
+}
+
+fn wait(value: &str) -> Result<Duration, Problem> {
+    let wait = humantime::parse_duration(value).ok().filter(|wait| *wait <= MAX_WAIT);
+    wait.ok_or_else(|| bad(format!("wait={value} is no duration up to {} s, such as 2s or 500ms", MAX_WAIT.as_secs())))
+}
+
+/// The place behind a series, for the next request; none for names so long that no request could hold it.
+pub fn cursor(key: &Key) -> Option<String> {
+    let names: Vec<(&str, &str)> = key.symbols.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let text = serde_json::to_vec(&(key.table.as_str(), names)).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(text)).filter(|cursor| cursor.len() <= MAX_CURSOR_BYTES)
+}
+
+fn read_cursor(text: &str) -> Option<Key> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (table, symbols): (Text, Vec<(Text, Text)>) = serde_json::from_slice(&bytes).ok()?;
+    Some(Key { table, symbols: symbols.into() })
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    problem(
+        StatusCode::BAD_REQUEST,
+        detail,
+        "write ?table=NAME&SYMBOL=VALUE&limit=N; a symbol called like a parameter as symbol.table=…; /v1/openapi.json has all parameters",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::extract::Query;
+
+    use super::*;
+    use crate::{latest::Field, point::Value};
+
+    const NOW: Timestamp = Timestamp(100_000_000_000);
+
+    fn read(terms: &[(&str, &str)]) -> Result<Asked, String> {
+        let terms = terms.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Asked::read(Ok(Query(terms)), 2_000, NOW).map_err(|problem| problem.detail)
+    }
+
+    fn series(fields: &[(&str, i64)]) -> Series {
+        let field = |(name, seconds): &(&str, i64)| Field {
+            name: (*name).into(),
+            value: Value::Long(1),
+            time: Timestamp(seconds * 1_000_000_000),
+            received: NOW,
+            seq: Seq(1),
+        };
+        let key = Arc::new(Key { table: "t".into(), symbols: Box::default() });
+        Series { key, fields: Arc::new(fields.iter().map(field).collect()) }
+    }
+
+    #[test]
+    fn parameters_are_told_from_symbols() {
+        let asked = read(&[("table", "t"), ("device", "d"), ("symbol.limit", "3"), ("limit", "7"), ("since", "9")]);
+        let asked = asked.unwrap();
+        assert_eq!(asked.filter, Filter::new(Some("t"), [("device", "d"), ("limit", "3")]).unwrap());
+        assert_eq!((asked.limit, asked.since), (Some(7), Some(Seq(9))));
+        let asked = read(&[("min_state", "stored"), ("wait", "500ms")]).unwrap();
+        assert_eq!((asked.min_state, asked.wait), (Some(State::Stored), Some(Duration::from_millis(500))));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_its_place() {
+        for (terms, word) in [
+            (&[("limit", "0")][..], "limit=0"),
+            (&[("limit", "2001")], "2000"),
+            (&[("since", "-1")], "since=-1"),
+            (&[("after", "yesterday")], "yesterday"),
+            (&[("stale", "maybe")], "true, false"),
+            (&[("min_state", "gone")], "memory, durable, stored"),
+            (&[("min_state", "durable"), ("wait", "31s")], "30 s"),
+            (&[("wait", "1s")], "min_state"),
+            (&[("source", "questdb")], "needs a table"),
+            (&[("cursor", "!")], "cursor"),
+            (&[("cursor", "e30")], "cursor"),
+            (&[("table", "a"), ("table", "b")], "twice"),
+            (&[("limit", "1"), ("limit", "2")], "twice"),
+        ] {
+            let error = read(terms).unwrap_err();
+            assert!(error.contains(word), "{terms:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn cursors_come_back() {
+        let key = Key { table: "t".into(), symbols: [("device".into(), "a\"/ü".into())].into() };
+        assert_eq!(read_cursor(&cursor(&key).unwrap()), Some(key));
+        let long = Key { table: "t".into(), symbols: [("device".into(), "x".repeat(MAX_CURSOR_BYTES).into())].into() };
+        assert_eq!(cursor(&long), None);
+    }
+
+    #[test]
+    fn values_are_chosen_by_name_time_and_staleness() {
+        let names = |asked: &[(&str, &str)]| {
+            let values = read(asked).unwrap().values;
+            let found = values.of(series(&[("x", 10), ("y", 95), ("z", 99)]), NOW, Duration::from_secs(3));
+            found.map_or(String::new(), |s| s.fields.iter().map(|f| f.name.as_str()).collect())
+        };
+        assert_eq!(names(&[]), "xyz");
+        assert_eq!(names(&[("field", "x,z"), ("field", "none")]), "xz");
+        assert_eq!(names(&[("field", "none")]), "");
+        assert_eq!(names(&[("after", "5s")]), "yz");
+        assert_eq!(names(&[("before", "1970-01-01T00:01:35Z")]), "x");
+        assert_eq!(names(&[("after", "90s"), ("before", "1s")]), "xy");
+        assert_eq!(names(&[("stale", "true")]), "");
+        assert_eq!(names(&[("stale", "true"), ("field", "y")]), "y");
+        assert_eq!(names(&[("stale", "false")]), "xyz");
+    }
+}

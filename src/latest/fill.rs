@@ -1,0 +1,32 @@
+//! Values from the database, for series that the map does not hold (any more).
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    Latest,
+    key::{KeyRef, pairs},
+    slot::{Stamp, value_ref},
+};
+use crate::{
+    point::{Row, Timestamp},
+    ring::Seq,
+};
+
+/// The record number of values that came from the database: none has it.
+pub const FROM_DATABASE: Seq = Seq(0);
+
+impl Latest {
+    /// Takes in a row that the database holds; the row has its time. What the map holds of the same moment or later stays, and so does
+    /// what was cleared since. Nobody who watches is told: nothing has changed. False when nothing was taken.
+    pub fn fill(&self, table: &str, row: &Row) -> bool {
+        let (Some(time), false) = (row.time, row.fields.is_empty()) else { return false };
+        let key = KeyRef { table, symbols: pairs(&row.symbols) };
+        let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
+        let stamp = Stamp { time, device_time: true, received: Timestamp::default(), seq: FROM_DATABASE };
+        let taken = self.apply(&key, fields, stamp, true).is_some();
+        if taken {
+            self.filled.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+}

@@ -1,0 +1,217 @@
+//! Latest values that memory lacks, out of the database: one query for many callers at once, with a deadline, and none while the
+//! database is known to be away.
+//!
+//! `desk` decides who waits for what (pure), `rows` has statement and rows (pure); this is the shell around them.
+
+mod desk;
+mod rows;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use self::desk::{Desk, Job, Said};
+pub use self::desk::{MAX_QUESTIONS, NOTHING_FOR};
+use crate::{
+    clock::SharedClock,
+    latest::{Filter, Latest},
+    point::Row,
+    questdb::{Connection, Sql, SqlError, applied::Applied},
+};
+
+/// How long one who asks waits for the database.
+pub const DEADLINE: Duration = Duration::from_secs(2);
+/// Most requests that wait for write-ahead logs to be applied, each in a thread.
+const MAX_APPLYING: usize = 2;
+
+/// What came of a question to the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The map has what the database holds of it.
+    Filled,
+    /// The database holds nothing of it.
+    Nothing,
+    /// It is not known what the database holds, for this reason.
+    Unknown(String),
+}
+
+/// Counters, as `status` shows them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LookupStatus {
+    /// Questions since start.
+    pub asked: u64,
+    /// Statements they became.
+    pub queries: u64,
+    /// Questions without an answer in time.
+    pub unanswered: u64,
+    /// `closed`, `open` or `half-open`.
+    pub breaker: String,
+}
+
+type AwayCheck = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Asks the database on behalf of many.
+pub struct Lookup {
+    latest: Arc<Latest>,
+    sql: Sql,
+    clock: SharedClock,
+    /// Whether others know the database to be away.
+    is_away: AwayCheck,
+    desk: Mutex<Desk<oneshot::Sender<Outcome>>>,
+    applying: tokio::sync::Semaphore,
+    asked: AtomicU64,
+    queries: AtomicU64,
+    unanswered: AtomicU64,
+}
+
+impl Lookup {
+    /// Fills this map from that database. Nothing is sent yet.
+    pub fn new(
+        latest: Arc<Latest>,
+        connection: &Connection,
+        clock: SharedClock,
+        is_away: AwayCheck,
+    ) -> Result<Self, SqlError> {
+        let request_timeout = connection.request_timeout.min(DEADLINE);
+        let sql = Sql::new(Arc::new(Connection { request_timeout, ..connection.clone() }))?;
+        Ok(Self {
+            latest,
+            sql,
+            clock,
+            is_away,
+            desk: Mutex::default(),
+            applying: tokio::sync::Semaphore::new(MAX_APPLYING),
+            asked: AtomicU64::new(0),
+            queries: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
+        })
+    }
+
+    /// Counters.
+    pub fn status(&self) -> LookupStatus {
+        LookupStatus {
+            asked: self.asked.load(Relaxed),
+            queries: self.queries.load(Relaxed),
+            unanswered: self.unanswered.load(Relaxed),
+            breaker: self.desk().breaker().to_owned(),
+        }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk<oneshot::Sender<Outcome>>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the map filled with what the database holds of a filter that names a table; within [`DEADLINE`].
+    pub async fn ask(self: &Arc<Self>, filter: &Filter) -> Outcome {
+        self.asked.fetch_add(1, Relaxed);
+        let outcome = self.answer(filter).await;
+        if matches!(outcome, Outcome::Unknown(_)) {
+            self.unanswered.fetch_add(1, Relaxed);
+        }
+        outcome
+    }
+
+    async fn answer(self: &Arc<Self>, filter: &Filter) -> Outcome {
+        if (self.is_away)() {
+            return Outcome::Unknown("QuestDB is away; it is asked again once rows can be sent".to_owned());
+        }
+        let (waiter, answer) = oneshot::channel();
+        let said = self.desk().ask(filter, waiter, self.clock.since_boot());
+        match said {
+            Said::Nothing => return Outcome::Nothing,
+            Said::Away => return Outcome::Unknown("QuestDB did not answer a moment ago".to_owned()),
+            Said::Busy => return Outcome::Unknown(format!("{MAX_QUESTIONS} questions wait for QuestDB already")),
+            Said::Wait(false) => {}
+            Said::Wait(true) => {
+                let lookup = Arc::clone(self);
+                tokio::task::spawn_blocking(move || lookup.work());
+            }
+        }
+        match tokio::time::timeout(DEADLINE, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Outcome::Unknown("the daemon is stopping".to_owned()),
+            Err(_) => Outcome::Unknown(format!("QuestDB did not answer within {} s", DEADLINE.as_secs())),
+        }
+    }
+
+    /// Asks until nobody waits any more.
+    fn work(&self) {
+        loop {
+            let Some(job) = self.desk().take() else { return };
+            match self.query(&job) {
+                Ok(found) => {
+                    let now = self.clock.since_boot();
+                    let is_found = |filter: &Filter| found.iter().any(|row| means(filter, row));
+                    for (waiter, found) in self.desk().answered(job, is_found, now) {
+                        let _ = waiter.send(if found { Outcome::Filled } else { Outcome::Nothing });
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, table = %job.table, "no latest values from QuestDB");
+                    let waiters = self.desk().failed(self.clock.since_boot(), fastrand::f64());
+                    for waiter in waiters {
+                        let _ = waiter.send(Outcome::Unknown(error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts what the database holds into the map; returns what the map took.
+    fn query(&self, job: &Job) -> Result<Vec<Row>, SqlError> {
+        self.queries.fetch_add(1, Relaxed);
+        let Some(info) = self.sql.table_info(&job.table)? else { return Ok(Vec::new()) };
+        let Some(asked) = rows::Asked::new(&job.table, info) else { return Ok(Vec::new()) };
+        let filters: Vec<&Filter> = job.filters.iter().filter(|filter| asked.can_answer(filter)).collect();
+        if filters.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.sql.query(&asked.statement(filters.into_iter()))?;
+        let mut rows: Vec<Row> = asked.rows(&answer).collect();
+        rows.retain(|row| self.latest.fill(&job.table, row));
+        Ok(rows)
+    }
+
+    /// Waits, at most so long, until QuestDB shows in queries what it has accepted for these tables by now; the error names what is
+    /// not shown, and why.
+    pub async fn applied(self: &Arc<Self>, tables: Vec<String>, within: Duration) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + within;
+        let late = || "QuestDB has accepted the rows and does not show them yet".to_owned();
+        let permit = tokio::time::timeout_at(deadline, self.applying.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(late()) };
+        let lookup = Arc::clone(self);
+        let waited = tokio::task::spawn_blocking(move || {
+            let until = std::time::Instant::now() + deadline.saturating_duration_since(tokio::time::Instant::now());
+            tables.iter().try_for_each(|table| lookup.await_table(table, until))
+        });
+        match tokio::time::timeout_at(deadline, waited).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(late()),
+        }
+    }
+
+    fn await_table(&self, table: &str, until: std::time::Instant) -> Result<(), String> {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        match self.sql.await_applied(table, left) {
+            Ok(Applied::Yes) => Ok(()),
+            Ok(Applied::Behind) => {
+                Err(format!("QuestDB has accepted rows of table {table:?} and does not show them yet"))
+            }
+            Ok(Applied::Suspended) => Err(format!("table {table:?} is suspended; see QuestDB's log")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn means(filter: &Filter, row: &Row) -> bool {
+    let has = |name, value| row.symbols.iter().any(|(n, v)| n == name && v == value);
+    filter.symbols().iter().all(|(name, value)| has(name, value))
+}

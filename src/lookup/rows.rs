@@ -1,0 +1,174 @@
+//! Questions about a table as one statement, and the rows of its answer. Pure.
+
+use serde_json::Value as Json;
+
+use crate::{
+    latest::Filter,
+    point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value},
+    questdb::{
+        sql::{ColumnInfo, Table, TableInfo},
+        statement,
+    },
+};
+
+/// Most rows of an answer.
+pub const MAX_ROWS: usize = 10_000;
+/// Longest list of conditions in a statement, in bytes; without them the answer is larger, and as right.
+const MAX_CONDITIONS_BYTES: usize = 8 << 10;
+
+/// A table whose latest rows can be asked for.
+#[derive(Debug)]
+pub struct Asked {
+    table: String,
+    timestamp: String,
+    columns: Vec<ColumnInfo>,
+}
+
+impl Asked {
+    /// The table; none when it has no time to go by, or is called otherwise but for upper and lower case.
+    pub fn new(table: &str, info: TableInfo) -> Option<Self> {
+        let timestamp = info.columns.iter().find(|column| column.designated)?.name.clone();
+        let symbols = info.columns.iter().filter(|column| is_symbol(column)).count();
+        (info.name == table && symbols <= MAX_SYMBOLS).then_some(Self {
+            table: info.name,
+            timestamp,
+            columns: info.columns,
+        })
+    }
+
+    /// Whether the table has the symbols that a question names.
+    pub fn can_answer(&self, filter: &Filter) -> bool {
+        let has = |name: &Text| self.columns.iter().any(|column| is_symbol(column) && *name == column.name);
+        filter.symbols().iter().all(|(name, _)| has(name))
+    }
+
+    /// The latest row of every series that one of these questions means.
+    pub fn statement<'f>(&self, filters: impl Iterator<Item = &'f Filter>) -> String {
+        let symbols: Vec<&str> = self.columns.iter().filter(|c| is_symbol(c)).map(|c| c.name.as_str()).collect();
+        let conditions: Vec<String> = filters.map(|filter| statement::all_equal(filter.symbols())).collect();
+        let length: usize = conditions.iter().map(String::len).sum();
+        let conditions = if length <= MAX_CONDITIONS_BYTES { conditions.as_slice() } else { &[] };
+        statement::latest_where(&self.table, &self.timestamp, &symbols, conditions, MAX_ROWS)
+    }
+
+    /// The rows of the answer. What is no value of forebay's (other types, names too long) is left out.
+    pub fn rows<'a>(&'a self, answer: &'a Table) -> impl Iterator<Item = Row> + 'a {
+        let known = |name: &String| self.columns.iter().find(|column| column.name == *name);
+        let columns: Vec<Option<&ColumnInfo>> = answer.columns.iter().map(known).collect();
+        answer.rows.iter().filter_map(move |cells| row(&columns, cells))
+    }
+}
+
+fn is_symbol(column: &ColumnInfo) -> bool {
+    column.kind == "SYMBOL"
+}
+
+fn row(columns: &[Option<&ColumnInfo>], cells: &[Json]) -> Option<Row> {
+    let mut row = Row { device_time: true, ..Row::default() };
+    for (column, cell) in columns.iter().zip(cells) {
+        let Some(column) = column.filter(|column| column.name.len() <= MAX_NAME_BYTES) else { continue };
+        if column.designated {
+            let time: jiff::Timestamp = cell.as_str()?.parse().ok()?;
+            row.time = Some(Timestamp(i64::try_from(time.as_nanosecond()).ok()?));
+        } else if is_symbol(column) {
+            if let Some(text) = cell.as_str().filter(|text| text.len() <= MAX_SYMBOL_BYTES) {
+                row.symbols.push((column.name.as_str().into(), text.into()));
+            }
+        } else if let Some(value) = value(&column.kind, cell)
+            && row.fields.len() < MAX_FIELDS
+        {
+            row.fields.push((column.name.as_str().into(), value));
+        }
+    }
+    row.sort_symbols();
+    row.time.is_some().then_some(row)
+}
+
+fn value(kind: &str, cell: &Json) -> Option<Value> {
+    match kind {
+        "BOOLEAN" => cell.as_bool().map(Value::Bool),
+        "BYTE" | "SHORT" | "INT" | "LONG" => cell.as_i64().map(Value::Long),
+        "FLOAT" | "DOUBLE" => cell.as_f64().map(Value::Double),
+        "STRING" | "VARCHAR" => cell.as_str().map(|text| Value::Text(text.into())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn column(name: &str, kind: &str) -> ColumnInfo {
+        ColumnInfo { name: name.into(), kind: kind.into(), designated: name == "ts", key: false }
+    }
+
+    fn asked() -> Asked {
+        let columns = [("site", "SYMBOL"), ("device", "SYMBOL"), ("ts", "TIMESTAMP"), ("x", "DOUBLE"), ("n", "LONG")];
+        let others = [("ok", "BOOLEAN"), ("note", "VARCHAR"), ("at", "TIMESTAMP"), ("id", "UUID")];
+        let columns = columns.iter().chain(&others).map(|(name, kind)| column(name, kind)).collect();
+        Asked::new("t", TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap()
+    }
+
+    #[test]
+    fn one_statement_asks_for_all() {
+        let asked = asked();
+        let filters = [
+            Filter::new(Some("t"), [("device", "o'1"), ("site", "n")]).unwrap(),
+            Filter::new(Some("t"), [("device", "b")]).unwrap(),
+        ];
+        assert_eq!(
+            asked.statement(filters.iter()),
+            "SELECT * FROM \"t\" WHERE (\"device\" = 'o''1' AND \"site\" = 'n') OR (\"device\" = 'b') \
+             LATEST ON \"ts\" PARTITION BY \"site\", \"device\" LIMIT 10000"
+        );
+        let all = [filters[0].clone(), Filter::new(Some("t"), [("", ""); 0]).unwrap()];
+        assert!(!asked.statement(all.iter()).contains("WHERE"), "one who asks for all is one of them");
+        let long = Filter::new(Some("t"), [("device", "x".repeat(1_000)), ("site", "y".repeat(1_000))]).unwrap();
+        let many = vec![long; 10];
+        assert!(asked.statement(many.iter()).len() < 200);
+    }
+
+    #[test]
+    fn questions_that_the_table_can_not_answer_are_known() {
+        let asked = asked();
+        let can = |name: &str| asked.can_answer(&Filter::new(Some("t"), [(name, "1")]).unwrap());
+        assert_eq!(["site", "Site", "x", "none"].map(can), [true, false, false, false]);
+        let info = TableInfo { name: "T".into(), wal: true, dedup: true, columns: asked.columns };
+        assert!(Asked::new("t", info).is_none());
+    }
+
+    #[test]
+    fn rows_are_read_by_their_columns_types() {
+        let asked = asked();
+        let answer = Table {
+            columns: ["ts", "site", "device", "x", "n", "ok", "note", "at", "id"].map(str::to_owned).to_vec(),
+            rows: vec![
+                vec![
+                    json!("2024-01-01T00:00:00.000001Z"),
+                    json!(null),
+                    json!("d"),
+                    json!(1),
+                    json!(7),
+                    json!(true),
+                    json!("a"),
+                    json!("2024-01-01T00:00:00.000000Z"),
+                    json!("u"),
+                ],
+                vec![json!(null), json!("s"), json!("d")],
+            ],
+        };
+        let rows: Vec<Row> = asked.rows(&answer).collect();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].symbols, [("device".into(), "d".into())]);
+        assert_eq!(rows[0].time, Some(Timestamp(1_704_067_200_000_001_000)));
+        let fields = [
+            ("x".into(), Value::Double(1.0)),
+            ("n".into(), Value::Long(7)),
+            ("ok".into(), Value::Bool(true)),
+            ("note".into(), Value::Text("a".into())),
+        ];
+        assert_eq!(rows[0].fields, fields);
+    }
+}
