@@ -258,6 +258,7 @@ impl Ingest {
                         self.latest.update(name, row, Seq(seq), received);
                     }
                     again::note(watched, name, rows);
+                    self.latest.saw(Seq(seq));
                 }
                 Written::Accepted { end: self.ring.ack_position(&appended), rows: all }
             }
