@@ -1,9 +1,6 @@
 //! What a lane does with QuestDB's answer, and with trouble.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     batching::Span,
@@ -11,8 +8,8 @@ use super::{
     encode::EncodeError,
     lane::{Lane, SLACK},
     late::Late,
+    outside::Done,
     policy::Outcome,
-    sender::Done,
     shared::Health,
 };
 use crate::{
@@ -44,20 +41,23 @@ impl Lane {
         self.request_timeout * 2 + Duration::from_secs(bytes as u64 / (100 << 10)) + SLACK
     }
 
-    /// Waits for the answer to the request in flight and acts on it.
-    pub(super) fn receive(&mut self) -> Result<(), Trouble> {
-        let Some(span) = self.flight else { return Ok(()) };
-        let done = loop {
+    /// Waits for the answer to a request, however long that takes, unless a stop takes longer than it may.
+    pub(super) fn await_answer(&mut self) -> Result<Done, Trouble> {
+        loop {
             let slice = self.shared.stopping().map_or(Duration::from_secs(1), |left| left.min(Duration::from_secs(1)));
-            match self.sender.wait(slice) {
-                Some(done) => break done,
+            match self.link.wait(slice) {
+                Some(done) => return Ok(done),
                 None if self.shared.stopping().is_some_and(|left| left.is_zero()) => return Err(Trouble::Stopped),
                 None => {}
             }
-        };
+        }
+    }
+
+    /// Waits for the answer to the request in flight and acts on it.
+    pub(super) fn receive(&mut self) -> Result<(), Trouble> {
+        let Some(span) = self.flight else { return Ok(()) };
+        let Done { buffer, result, took } = self.await_answer()?;
         self.flight = None;
-        let Done { writer, buffer, result, took } = done;
-        self.writer = Some(writer);
         self.give_back(buffer);
         match result {
             Ok(()) => {
@@ -102,8 +102,9 @@ impl Lane {
         }
         self.policy.observe(Outcome::Stored);
         self.breaker.succeeded();
+        let now = self.now();
         if let Some(late) = &mut self.late {
-            late.answered(Instant::now(), self.grace);
+            late.answered(now, self.grace);
         }
         let slow = took > self.batch.target_latency * SLOW_TIMES;
         self.shared.report(self.number, |report| {
@@ -142,7 +143,7 @@ impl Lane {
         self.heartbeat.waiting("when QuestDB was started", Some(self.request_timeout + SLACK));
         if !is_unbroken {
             // First this and then the question: what is answered holds as long as the vigil.
-            vigil.begin(&self.address);
+            vigil.begin();
         }
         // What goes again is told from where the batch begins.
         self.reader.seek(span.start);
@@ -163,7 +164,7 @@ impl Lane {
     pub(super) fn ask_started(&mut self) -> Result<bool, SqlError> {
         let ring = &self.encoder.ring;
         // From before the question: what happens after it is not vouched for.
-        let asked_at = self.encoder.clock.since_boot();
+        let asked_at = self.now();
         match self.encoder.sql.started()? {
             Some(started) if !self.shared.is_first_sight(&started) => {
                 let marks = ring.marks();
@@ -195,16 +196,14 @@ impl Lane {
         let asked = self.shared.fresh_looks_asked();
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
             self.encoder.schema.forget();
-            if let Some(writer) = &mut self.writer {
-                writer.disconnect();
-            }
+            self.link.disconnect();
             self.unusual = true;
         }
     }
 
     /// Whether [`Self::refresh`], [`Self::look_afresh`], [`Self::follow_rewind`] or [`Self::follow_replay`] has something to do.
     pub(super) fn rewind_is_due(&self) -> bool {
-        self.late.as_ref().is_some_and(|late| late.is_due(Instant::now()))
+        self.late.as_ref().is_some_and(|late| late.is_due(self.now()))
             || self.shared.rewinds_asked() > self.rewinds_seen
             || self.shared.fresh_looks_asked() != self.fresh_looks_seen
             || self.replay_is_due()
@@ -259,13 +258,11 @@ impl Lane {
         if broken {
             self.rewind = true;
             self.encoder.schema.forget();
-            if let Some(writer) = &mut self.writer {
-                writer.disconnect();
-            }
+            self.link.disconnect();
         }
         self.policy.observe(if strained { Outcome::Strained } else { Outcome::Failed });
         let first = self.breaker.failures() == 0;
-        let wait = self.breaker.failed(self.encoder.clock.since_boot(), self.random.f64());
+        let wait = self.breaker.failed(self.now(), self.random.f64());
         let text = match trouble {
             Trouble::Write(error) => error.to_string(),
             Trouble::Encode(error) => error.to_string(),

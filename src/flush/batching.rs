@@ -78,13 +78,7 @@ impl Lane {
     }
 
     pub(super) fn take_buffer(&mut self) -> RowBuffer {
-        let spare = self.spare.take();
-        match (spare, &self.writer) {
-            (Some(buffer), Some(writer)) if !writer.speaks(&buffer) => writer.buffer(),
-            (Some(buffer), _) => buffer,
-            (None, Some(writer)) => writer.buffer(),
-            (None, None) => RowBuffer::default(),
-        }
+        self.spare.take().filter(|buffer| self.link.speaks(buffer)).unwrap_or_else(|| self.link.buffer())
     }
 
     /// Clears a buffer for its next use, and gives memory back that recent batches did not need.
@@ -169,21 +163,18 @@ impl Lane {
                 return Err(trouble);
             }
         }
-        let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
-        let connected = writer.connect();
-        if connected.is_err() || !writer.speaks(&buffer) {
-            self.writer = Some(writer);
+        let connected = self.link.connect();
+        if connected.is_err() || !self.link.speaks(&buffer) {
             self.reader.seek(span.start);
             self.give_back(buffer);
             return connected.map_err(Trouble::Write);
         }
         if let Err(go_on_at) = self.encoder.ring.lane_sends(self.number, span.start, span.end) {
-            self.writer = Some(writer);
             self.give_back(buffer);
             if span.start < self.high {
                 // What had been sent before goes on where the tail will be in a moment, and not behind all that is settled.
                 self.reader.seek(span.start);
-                self.shared.rest(TAIL_MOVES);
+                self.pace.rest(&self.shared, TAIL_MOVES);
             } else {
                 self.reader.seek(go_on_at);
             }
@@ -192,7 +183,7 @@ impl Lane {
         self.row_bytes = (buffer.bytes() / span.rows).max(1);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
-        if !self.sender.send(writer, buffer) {
+        if !self.link.send(buffer) {
             return Err(Trouble::Stopped);
         }
         self.flight = Some(span);

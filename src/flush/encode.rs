@@ -12,7 +12,7 @@ use crate::{
     clock::SharedClock,
     entry::{DeadLetter, RowRef, Rows},
     questdb::{
-        RowBuffer, Sql, SqlError,
+        Ask, RowBuffer, SqlError,
         schema::{Examined, Schema, Verdict},
     },
     ring::{Kind, Pos, Record, Ring, Seq},
@@ -132,7 +132,7 @@ pub struct Encoder {
     /// What is known of the tables.
     pub schema: Schema,
     /// Where tables are asked about and changed.
-    pub sql: Sql,
+    pub sql: Arc<dyn Ask>,
     /// Rows that are in quarantine.
     pub exceptions: Arc<Exceptions>,
     /// The quarantine.
@@ -210,7 +210,7 @@ impl Encoder {
             }
             let symbols: Vec<_> = row.symbols().map(|(name, _)| name).collect();
             let allow = (self.allow_narrow)(table);
-            if let Examined::Needs(_) = self.schema.examine(&self.sql, table, &symbols, allow)? {
+            if let Examined::Needs(_) = self.schema.examine(&*self.sql, table, &symbols, allow)? {
                 let symbols = symbols.into_iter().map(str::to_owned).collect();
                 return Ok(Some(Barrier { table: table.to_owned(), symbols }));
             }
@@ -247,7 +247,7 @@ impl Encoder {
     pub fn prepare(&mut self, barrier: &Barrier) -> Result<(), EncodeError> {
         let symbols: Vec<_> = barrier.symbols.iter().map(String::as_str).collect();
         let allow = (self.allow_narrow)(&barrier.table);
-        self.schema.prepare(&self.sql, &barrier.table, &symbols, allow)?;
+        self.schema.prepare(&*self.sql, &barrier.table, &symbols, allow)?;
         Ok(())
     }
 

@@ -3,10 +3,7 @@
 //! One request is in flight while the next batch is encoded. Whatever has to be sent again is sent by rewinding the
 //! cursor and running through to the end, so that an old row never overwrites a newer one.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     answer::Trouble,
@@ -17,15 +14,15 @@ use super::{
     flow::Flow,
     late::Late,
     model::Model,
+    outside::{Link, Pace},
     policy::{Decision, Policy, View},
     replay::Replay,
-    sender::Sender,
     shared::{Health, Shared},
 };
 use crate::{
     config::settings,
     observe::heartbeat::Heartbeat,
-    questdb::{RowBuffer, Writer},
+    questdb::RowBuffer,
     ring::{Mark, Pos, Reader},
 };
 
@@ -53,12 +50,10 @@ pub(super) struct Lane {
     pub policy: Box<dyn Policy>,
     pub batch: settings::Batch,
     pub request_timeout: Duration,
-    /// The server's host and port.
-    pub address: String,
     pub random: fastrand::Rng,
-    pub sender: Sender,
-    /// The connection; with the sender thread while a request is in flight.
-    pub writer: Option<Writer>,
+    /// The connection.
+    pub link: Box<dyn Link>,
+    pub pace: Box<dyn Pace>,
     pub spare: Option<RowBuffer>,
     pub flight: Option<Span>,
     pub barrier: Option<Barrier>,
@@ -79,8 +74,9 @@ pub(super) struct Lane {
     pub replay: Option<Replay>,
     /// How long QuestDB may lose what it acknowledged.
     pub resend_window: Duration,
-    pub filled_at: Instant,
-    pub schema_since: Instant,
+    /// When everything durable had been encoded last, since boot.
+    pub filled_at: Duration,
+    pub schema_since: Duration,
     /// What was safe at `schema_since`.
     pub safe_then: Mark,
     pub flushes_seen: u64,
@@ -103,22 +99,31 @@ impl Lane {
     /// Runs until a stop.
     pub fn run(mut self) {
         while !self.is_over() {
-            let now = self.encoder.clock.since_boot();
-            let result = match self.breaker.gate(now) {
-                Gate::Wait(time) => {
-                    self.heartbeat.waiting("backing off", Some(time + SLACK));
-                    self.report();
-                    self.shared.rest(time);
-                    Ok(())
-                }
-                Gate::Probe => self.probe(),
-                Gate::Go => self.cycle(None),
-            };
-            if let Err(trouble) = result {
-                self.fail(trouble);
-            }
+            self.turn();
         }
         self.heartbeat.waiting("stopped", None);
+    }
+
+    /// Does what the breaker allows, once.
+    pub(super) fn turn(&mut self) {
+        let result = match self.breaker.gate(self.now()) {
+            Gate::Wait(time) => {
+                self.heartbeat.waiting("backing off", Some(time + SLACK));
+                self.report();
+                self.pace.rest(&self.shared, time);
+                Ok(())
+            }
+            Gate::Probe => self.probe(),
+            Gate::Go => self.cycle(None),
+        };
+        if let Err(trouble) = result {
+            self.fail(trouble);
+        }
+    }
+
+    /// Time since boot.
+    pub(super) fn now(&self) -> Duration {
+        self.encoder.clock.since_boot()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -139,9 +144,7 @@ impl Lane {
     pub(super) fn probe(&mut self) -> Result<(), Trouble> {
         self.heartbeat.waiting("QuestDB's answer to a probe", Some(self.request_timeout + SLACK));
         self.encoder.sql.ping(PING_TIMEOUT).map_err(EncodeError::from)?;
-        if let Some(writer) = &mut self.writer {
-            writer.connect().map_err(Trouble::Write)?;
-        }
+        self.link.connect().map_err(Trouble::Write)?;
         self.unusual = true;
         if std::mem::take(&mut self.rewind) {
             let marks = self.encoder.ring.marks();
@@ -215,7 +218,7 @@ impl Lane {
             }
         };
         if filled == Filled::NothingMore {
-            self.filled_at = Instant::now();
+            self.filled_at = self.now();
             self.flushes_seen = self.shared.flushes_asked();
         }
         if self.flight.is_some()
@@ -244,16 +247,17 @@ impl Lane {
             self.policy = super::policy::from_settings(&batch);
             self.batch = batch;
         }
+        let now = self.now();
         if self.flight.is_none()
-            && let Some(late) = self.late.take_if(|late| late.is_due(Instant::now()))
+            && let Some(late) = self.late.take_if(|late| late.is_due(now))
             && late.from < self.reader.mark()
         {
             tracing::info!(lane = self.number, "sending again what a request without an answer may have overwritten");
             self.go_back(late.from, &late.course);
         }
         self.forget_replay();
-        if self.schema_since.elapsed() > SCHEMA_AGE {
-            self.schema_since = Instant::now();
+        if now.saturating_sub(self.schema_since) > SCHEMA_AGE {
+            self.schema_since = now;
             self.encoder.schema.forget();
             // A rewind that was asked for a while ago goes back to what was safe then.
             let keep = self.shared.lowest_kept(self.number, self.kept()).min(self.safe_then.seq);
@@ -264,7 +268,7 @@ impl Lane {
 
     pub(super) fn decide(&mut self) -> Decision {
         let durable = self.durable();
-        self.flow.arrived(self.encoder.clock.since_boot(), durable);
+        self.flow.arrived(self.now(), durable);
         let waiting = durable.0.saturating_sub(self.reader.mark().pos.0);
         self.borrow_memory(waiting);
         let decision = self.policy.decide(&View {
@@ -303,12 +307,12 @@ impl Lane {
             self.flushes_seen = self.shared.flushes_asked();
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
-            let wait = self.late.as_ref().and_then(|late| late.wait(Instant::now())).unwrap_or(idle);
+            let wait = self.late.as_ref().and_then(|late| late.wait(self.now())).unwrap_or(idle);
             let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
-            if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
+            if !self.pace.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
             }
-            first_at = Instant::now();
+            first_at = self.now();
             let rows = decision.rows;
             *decision = self.decide();
             decision.rows = decision.rows.min(rows);
@@ -317,11 +321,11 @@ impl Lane {
         let enough = Pos(from.0 + self.wanted_bytes(decision));
         self.heartbeat.waiting("more rows to send together", Some(decision.linger + SLACK));
         while !self.hurried() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_sub(self.now());
             if left.is_zero() || self.durable() > enough {
                 break;
             }
-            ring.wait_durable(enough, left);
+            self.pace.until_durable(&ring, enough, left);
         }
         true
     }

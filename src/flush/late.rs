@@ -4,7 +4,7 @@
 //! dead. The grace begins when the database answers again: a server that hung executes what it had received at that time, and what is
 //! left of a connection that was given up follows once the network is back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::course::Course;
 use crate::ring::Mark;
@@ -20,8 +20,8 @@ pub struct Late {
     pub from: Mark,
     /// What went from there on.
     pub course: Course,
-    /// When; none as long as the database has not answered since.
-    due: Option<Instant>,
+    /// When (since boot); none as long as the database has not answered since.
+    due: Option<Duration>,
 }
 
 impl Late {
@@ -40,18 +40,18 @@ impl Late {
     }
 
     /// Takes note that the database answered at `now`.
-    pub fn answered(&mut self, now: Instant, grace: Duration) {
+    pub fn answered(&mut self, now: Duration, grace: Duration) {
         self.due.get_or_insert(now + grace);
     }
 
     /// Whether its time has come.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub fn is_due(&self, now: Duration) -> bool {
         self.due.is_some_and(|due| now >= due)
     }
 
     /// How long until then; none before the database has answered.
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.due.map(|due| due.saturating_duration_since(now))
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        self.due.map(|due| due.saturating_sub(now))
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_grace_begins_with_the_first_answer() {
-        let (mut late, start) = (late(5), Instant::now());
+        let (mut late, start) = (late(5), Duration::from_secs(7));
         assert!(!late.is_due(start + GRACE * 100) && late.wait(start).is_none(), "the database is still silent");
         late.answered(start + GRACE, GRACE);
         late.answered(start + GRACE * 3 / 2, GRACE);
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn of_two_the_earlier_place_and_the_later_time_count() {
-        let start = Instant::now();
+        let start = Duration::from_secs(7);
         let mut first = late(5);
         first.answered(start, GRACE);
         for both in [first.and(&late(9)), late(9).and(&first)] {

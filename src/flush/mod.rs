@@ -14,6 +14,7 @@ pub mod isolate;
 mod lane;
 mod late;
 pub mod model;
+mod outside;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
@@ -44,6 +45,7 @@ use self::{
     lane::Lane,
     late::Late,
     model::Model,
+    outside::{Link, Pace, RealPace},
     requeue::Requeue,
     sender::Sender,
     shared::Shared,
@@ -58,7 +60,7 @@ use crate::{
     config::settings,
     ingest::Ingest,
     observe::heartbeat::Heartbeats,
-    questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
+    questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
     ring::{Mark, Ring},
 };
 
@@ -148,11 +150,15 @@ impl Flusher {
         let exceptions = recovered(&context.ring, &held);
         context.ring.set_lanes(lanes);
         let run_began = context.ring.marks().appended;
-        let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
+        let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
+        let shared = Arc::new(Shared::new(lanes, context.batch.clone(), Arc::clone(&context.clock), vigil));
+        let asked: Arc<dyn Ask> = Arc::new(sql.clone());
         let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
-            let encoder = encoder(&context, &sql, &exceptions, &quarantine);
-            let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
+            let encoder = encoder(&context, &asked, &exceptions, &quarantine);
+            let sender = Sender::start(number, Arc::clone(&connection)).map_err(StartError::Thread)?;
+            let timeout = connection.request_timeout;
+            let lane = lane(&context, number, encoder, &shared, timeout, Box::new(sender), Box::new(RealPace));
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
         }
@@ -252,11 +258,16 @@ fn recovered(ring: &Ring, held: &[quarantine::Held]) -> Arc<Exceptions> {
     Arc::new(exceptions)
 }
 
-fn encoder(context: &FlushContext, sql: &Sql, exceptions: &Arc<Exceptions>, quarantine: &Arc<Quarantine>) -> Encoder {
+fn encoder(
+    context: &FlushContext,
+    sql: &Arc<dyn Ask>,
+    exceptions: &Arc<Exceptions>,
+    quarantine: &Arc<Quarantine>,
+) -> Encoder {
     Encoder {
         ring: context.ring.clone(),
-        schema: Schema::new(new_table(&context.questdb)),
-        sql: sql.clone(),
+        schema: Schema::new(new_table(&context.questdb), Arc::clone(&context.clock)),
+        sql: Arc::clone(sql),
         exceptions: Arc::clone(exceptions),
         quarantine: Arc::clone(quarantine),
         allow_narrow: Arc::clone(&context.allow_narrow),
@@ -276,12 +287,15 @@ fn lane(
     number: usize,
     encoder: Encoder,
     shared: &Arc<Shared>,
-    connection: &Arc<Connection>,
-) -> io::Result<Lane> {
+    request_timeout: Duration,
+    link: Box<dyn Link>,
+    pace: Box<dyn Pace>,
+) -> Lane {
     let marks = context.ring.marks();
     shared.report(number, |report| report.sent_upto = marks.settled.pos);
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
-    Ok(Lane {
+    let now = context.clock.since_boot();
+    Lane {
         number,
         lanes: context.batch.max_lanes.max(1),
         shared: Arc::clone(shared),
@@ -290,11 +304,10 @@ fn lane(
         encoder,
         policy: policy::from_settings(&context.batch),
         batch: context.batch.clone(),
-        request_timeout: connection.request_timeout,
-        address: connection.address().to_owned(),
+        request_timeout,
         random: fastrand::Rng::with_seed(context.seed ^ number as u64),
-        sender: Sender::start(number)?,
-        writer: Some(Writer::new(Arc::clone(connection))),
+        link,
+        pace,
         spare: None,
         flight: None,
         barrier: None,
@@ -305,12 +318,12 @@ fn lane(
         rewind: false,
         // A request of an earlier life may still be executed, too.
         late: (marks.safe < marks.durable).then(|| Late::new(marks.safe, Course::all(marks.safe.pos))),
-        grace: connection.request_timeout * late::GRACE_TIMEOUTS,
+        grace: request_timeout * late::GRACE_TIMEOUTS,
         course: Course::default(),
         replay: None,
         resend_window: context.questdb.resend_window,
-        filled_at: Instant::now(),
-        schema_since: Instant::now(),
+        filled_at: now,
+        schema_since: now,
         safe_then: marks.safe,
         flushes_seen: 0,
         largest_bytes: 0,
@@ -320,5 +333,5 @@ fn lane(
         fresh_looks_seen: 0,
         unusual: true,
         borrows: false,
-    })
+    }
 }

@@ -1,12 +1,13 @@
 //! A batch that QuestDB refused: finds the rows to blame, sets them aside, sends the rest.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
     answer::Trouble,
     batching::Span,
     isolate::{Answer, Isolation, Step},
     lane::Lane,
+    outside::Done,
 };
 use crate::{
     questdb::{RowBuffer, WriteError},
@@ -45,7 +46,7 @@ impl Lane {
         self.reconnect()?;
         let mut isolation = Isolation::new(tables);
         let mut blamed = Blamed::new();
-        let mut buffer = self.take_spare();
+        let mut buffer = self.take_buffer();
         while let Step::Send(range) = isolation.step() {
             if self.shared.stopping().is_some_and(|left| left.is_zero()) {
                 return Err(Trouble::Stopped);
@@ -68,19 +69,8 @@ impl Lane {
     /// Opens a new connection. QuestDB (9.3.4) goes on judging what an old one sends by the columns a table had when that connection
     /// first wrote to it, so after an `ALTER` only the refusals of a new one count.
     fn reconnect(&mut self) -> Result<(), Trouble> {
-        let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
-        writer.disconnect();
-        writer.connect().map_err(Trouble::Write)
-    }
-
-    fn take_spare(&mut self) -> RowBuffer {
-        let mut buffer = self.spare.take().unwrap_or_default();
-        if let Some(writer) = &self.writer
-            && !writer.speaks(&buffer)
-        {
-            buffer = writer.buffer();
-        }
-        buffer
+        self.link.disconnect();
+        self.link.connect().map_err(Trouble::Write)
     }
 
     /// The rows that make up the batch, and the table of each.
@@ -126,14 +116,18 @@ impl Lane {
             Ok(())
         })?;
         let patience = self.patience(buffer.bytes());
-        let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
         if buffer.is_empty() {
             return Ok(());
         }
         self.heartbeat.waiting("QuestDB's answer", Some(patience));
-        let started = Instant::now();
-        writer.send(buffer).map_err(Trouble::Write)?;
-        let (rows, took) = (buffer.rows(), started.elapsed());
+        self.link.connect().map_err(Trouble::Write)?;
+        if !self.link.send(std::mem::take(buffer)) {
+            return Err(Trouble::Stopped);
+        }
+        let Done { buffer: sent, result, took } = self.await_answer()?;
+        *buffer = sent;
+        result.map_err(Trouble::Write)?;
+        let rows = buffer.rows();
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
         self.stored(rows, took);
         Ok(())

@@ -134,6 +134,7 @@ struct Bench {
     ring: Ring,
     quarantine: Arc<Quarantine>,
     database: Database,
+    sql: Sql,
     _directory: tempfile::TempDir,
 }
 
@@ -154,13 +155,17 @@ impl Bench {
         let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb).unwrap()).unwrap());
         let sql = Sql::new(Arc::clone(&connection)).unwrap();
         let quarantine = Arc::new(Quarantine::open(&context.quarantine).unwrap().0);
-        let encoder = encoder(&context, &sql, &Arc::default(), &quarantine);
-        let shared = Arc::new(Shared::new(1, context.batch.clone()));
-        let mut lane = lane(&context, 0, encoder, &shared, &connection).unwrap();
+        let asked: Arc<dyn Ask> = Arc::new(sql.clone());
+        let encoder = encoder(&context, &asked, &Arc::default(), &quarantine);
+        let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
+        let shared = Arc::new(Shared::new(1, context.batch.clone(), Arc::clone(&context.clock), vigil));
+        let timeout = connection.request_timeout;
+        let sender = Sender::start(0, connection).unwrap();
+        let mut lane = lane(&context, 0, encoder, &shared, timeout, Box::new(sender), Box::new(RealPace));
         lane.breaker = Breaker::default();
         // So that the first buffer speaks the stand-in's version of the protocol.
-        lane.writer.as_mut().unwrap().connect().unwrap();
-        Self { lane, ring, quarantine, database, _directory: directory }
+        lane.link.connect().unwrap();
+        Self { lane, ring, quarantine, database, sql, _directory: directory }
     }
 
     fn append(&self, part: Part<'_>) -> Pos {
@@ -309,7 +314,7 @@ fn a_rewind_that_is_due_does_not_wait_for_the_backlog_to_end() {
     assert!(bench.lane.flight.is_some() && bench.stored(1) == 1);
     let safe = bench.ring.marks().safe;
     let mut late = Late::new(safe, Course::all(safe.pos));
-    late.answered(Instant::now(), Duration::ZERO);
+    late.answered(bench.lane.now(), Duration::ZERO);
     bench.lane.late = Some(late);
     for _ in 0..4 {
         bench.cycle(1).unwrap();
@@ -465,7 +470,7 @@ fn a_request_without_an_answer_goes_once_more_when_the_database_has_answered_for
     bench.cycle(1).unwrap();
     let span = bench.lane.flight.unwrap();
     bench.lane.note_unanswered(span, &crate::questdb::WriteError::Timeout("late".into()));
-    let later = Instant::now() + 3 * bench.lane.grace;
+    let later = bench.lane.now() + 3 * bench.lane.grace;
     let is_due = |bench: &Bench| bench.lane.late.as_ref().is_some_and(|late| late.is_due(later));
     assert!(!is_due(&bench), "nothing has been answered since");
     bench.run_out();
