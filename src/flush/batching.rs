@@ -7,6 +7,7 @@ use super::{
     encode::Encoded,
     lane::{Lane, SLACK},
     policy::Decision,
+    seeded::{Bug, is_on},
 };
 use crate::{
     questdb::RowBuffer,
@@ -31,8 +32,23 @@ pub(super) struct Span {
     pub end: Mark,
     /// Rows in it.
     pub rows: usize,
+    /// Whether there was any record of the lane's, sent or not.
+    pub own: bool,
+    /// Whether one was left out since it does not go again.
+    pub left_out: bool,
     /// Rows before this are not sent a second time to tables without deduplication.
     pub once_below: Pos,
+}
+
+/// What a lane has passed lately without sending anything.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    /// Since where there has been no record of the lane's.
+    bare_from: Option<Mark>,
+    /// Since where all its rows are set aside, none of them left out.
+    quiet_from: Option<Mark>,
+    /// Since when (since boot) that is all there is of what nobody answered, so that no answer is to be had.
+    pub quiet_since: Option<Duration>,
 }
 
 /// Why filling ended.
@@ -93,7 +109,7 @@ impl Lane {
         let max_bytes = self.max_bytes();
         let mut start = self.reader.mark();
         let once_below = self.high.pos;
-        let (mut all_rows, mut filled) = (0, Filled::Full);
+        let (mut all_rows, mut has_own, mut left_out, mut filled) = (0, false, false, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
             let (lanes, number) = (self.lanes, self.number);
             let own = |_, table_hash: u32| table_hash as usize % lanes == number;
@@ -112,9 +128,12 @@ impl Lane {
             };
             all_rows += usize::from(record.rows);
             let is_own = record.table_hash as usize % self.lanes == self.number;
+            has_own |= is_own && record.kind == Kind::Rows;
             // A dead letter is set aside when it is first read; it may have left the quarantine since.
             let is_done = record.kind == Kind::DeadLetter && record.mark.pos < once_below;
-            if !is_own || is_done || self.course.skips(record.mark.pos, record.table_hash) {
+            let is_skipped = self.course.skips(record.mark.pos, record.table_hash);
+            left_out |= is_own && is_skipped;
+            if !is_own || is_done || is_skipped {
                 if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
                     break;
                 }
@@ -142,7 +161,26 @@ impl Lane {
         if !self.course.is_partial_at(start.pos) {
             self.flow.read(end.pos.0 - start.pos.0, all_rows, buffer.rows());
         }
-        Ok((Span { start, end, rows: buffer.rows(), once_below }, filled))
+        Ok((Span { start, end, rows: buffer.rows(), own: has_own, left_out, once_below }, filled))
+    }
+
+    /// Takes note of a stretch of which nothing is sent.
+    fn note_nothing_sent(&mut self, span: Span) {
+        let (now, durable) = (self.now(), self.durable());
+        let Unsent { bare_from, quiet_from, quiet_since } = &mut self.unsent;
+        if span.own {
+            *bare_from = None;
+        } else {
+            self.late.find_bare(*bare_from.get_or_insert(span.start), span.end);
+        }
+        if span.left_out {
+            (*quiet_from, *quiet_since) = (None, None);
+            return;
+        }
+        let from = *quiet_from.get_or_insert(span.start);
+        if span.end.pos >= durable && self.late.from().is_some_and(|late| from <= late) {
+            quiet_since.get_or_insert(now);
+        }
     }
 
     /// Sends a batch; one without rows is done already.
@@ -150,8 +188,13 @@ impl Lane {
         if span.rows == 0 {
             self.give_back(buffer);
             self.report();
-            return if span.end == span.start { Ok(()) } else { self.settle(span) };
+            if span.end == span.start {
+                return Ok(());
+            }
+            self.note_nothing_sent(span);
+            return self.settle(span);
         }
+        self.unsent = Unsent::default();
         match self.may_launch(span) {
             Ok(true) => {}
             Ok(false) => {
@@ -187,6 +230,9 @@ impl Lane {
             return Err(Trouble::Stopped);
         }
         self.flight = Some(span);
+        if is_on(Bug::SettleBeforeAnswer) {
+            self.encoder.ring.lane_done(self.number, span.end);
+        }
         self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);
         Ok(())
     }

@@ -5,8 +5,10 @@ use std::{collections::HashMap, io, sync::Arc};
 use thiserror::Error;
 
 use super::{
+    condemned::Condemned,
     exceptions::{Exceptions, Id},
     quarantine::{DEAD_LETTER, Entry, Key, Quarantine},
+    seeded::{Bug, is_on},
 };
 use crate::{
     clock::SharedClock,
@@ -147,6 +149,8 @@ pub struct Encoder {
     pub scratch: Vec<u8>,
     /// Rows that need no second look.
     pub known: KnownShapes,
+    /// Tables that refuse everything.
+    pub condemned: Condemned,
 }
 
 impl Encoder {
@@ -163,10 +167,15 @@ impl Encoder {
         }
         match record.kind {
             Kind::Rows => {
+                if let Some(reason) = self.condemnation(record) {
+                    let aside: EachRow<'_> = &mut |encoder, _, index, _| encoder.set_aside(record, index, &reason);
+                    self.each_row(record, once_below, aside)?;
+                    return Ok(Encoded::Taken);
+                }
                 if self.encode_known(record, buffer) {
                     return Ok(Encoded::Taken);
                 }
-                if let Some(barrier) = self.examine(record)? {
+                if let Some(barrier) = self.examine(record)?.filter(|_| !is_on(Bug::NoBarrier)) {
                     return Ok(Encoded::Barrier(barrier));
                 }
                 self.each_row(record, once_below, &mut |encoder, table, index, row| match buffer.add(table, row) {
@@ -178,6 +187,15 @@ impl Encoder {
             _ => {}
         }
         Ok(Encoded::Taken)
+    }
+
+    /// Why a record's rows are set aside without being sent, if they are.
+    fn condemnation(&mut self, record: &Record<'_>) -> Option<Arc<str>> {
+        if self.condemned.is_empty() {
+            return None;
+        }
+        let table = Rows::decode(record.body).ok()?.table;
+        self.condemned.reason(record.table_hash, table, record.mark.pos, self.clock.since_boot())
     }
 
     /// Takes the rows in one go where that is all there is to do: they are of shapes that go to their table as they are.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     answer::Trouble,
-    batching::{Filled, MAX_SPAN_BYTES, Span},
+    batching::{Filled, MAX_SPAN_BYTES, Span, Unsent},
     breaker::{Breaker, Gate},
     course::Course,
     encode::{Barrier, EncodeError, Encoder},
@@ -64,8 +64,14 @@ pub(super) struct Lane {
     pub high: Mark,
     /// Whether to rewind to safe once the database is back.
     pub rewind: bool,
+    /// Where the run to [`Self::high`] that is not through yet began.
+    pub again: Option<Mark>,
+    /// Where this lane may have to begin again, as the ring was told last.
+    pub held: Option<Mark>,
+    /// What was passed lately without sending anything.
+    pub unsent: Unsent,
     /// What to send once more for requests that were not answered.
-    pub late: Option<Late>,
+    pub late: Late,
     /// How long after the database answers again.
     pub grace: Duration,
     /// What is sent from the cursor on.
@@ -195,6 +201,9 @@ impl Lane {
                 self.barrier = Some(barrier);
                 return self.receive();
             }
+            if !self.is_same_server(self.reader.mark())? {
+                return Ok(());
+            }
             self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10 + SLACK));
             self.encoder.prepare(&barrier)?;
             self.unusual = true;
@@ -248,14 +257,18 @@ impl Lane {
             self.batch = batch;
         }
         let now = self.now();
+        if self.unsent.quiet_since.is_some_and(|since| self.shared.is_kept_since(since)) {
+            // Where nothing is sent, the server's word that it runs stands for an answer.
+            self.late.answered(now, self.grace);
+        }
         if self.flight.is_none()
-            && let Some(late) = self.late.take_if(|late| late.is_due(now))
-            && late.from < self.reader.mark()
+            && let Some(missed) = self.late.take_due(now)
         {
             tracing::info!(lane = self.number, "sending again what a request without an answer may have overwritten");
-            self.go_back(late.from, &late.course);
+            self.go_back(missed.from, &missed.course);
         }
         self.forget_replay();
+        self.tell_hold();
         if now.saturating_sub(self.schema_since) > SCHEMA_AGE {
             self.schema_since = now;
             self.encoder.schema.forget();
@@ -307,7 +320,7 @@ impl Lane {
             self.flushes_seen = self.shared.flushes_asked();
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
-            let wait = self.late.as_ref().and_then(|late| late.wait(self.now())).unwrap_or(idle);
+            let wait = self.late.wait(self.now()).unwrap_or(idle);
             let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
             if !self.pace.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
@@ -338,7 +351,8 @@ impl Lane {
             report.status.fixed_ms = self.model.fixed_s() * 1e3;
             report.status.per_row_us = self.model.per_row_s() * 1e6;
             self.breaker.word().clone_into(&mut report.status.breaker);
-            report.warnings = schema.warnings().map(str::to_owned).collect();
+            let condemned = self.encoder.condemned.warnings();
+            report.warnings = schema.warnings().map(str::to_owned).chain(condemned).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();
             report.sent_upto = self.high.pos;
         });

@@ -6,6 +6,7 @@
 mod answer;
 mod batching;
 pub mod breaker;
+mod condemned;
 mod course;
 mod encode;
 mod exceptions;
@@ -20,8 +21,11 @@ pub mod quarantine;
 mod refusal;
 pub mod replay;
 pub mod requeue;
+mod seeded;
 mod sender;
 mod shared;
+#[cfg(test)]
+mod simulated;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -47,6 +51,7 @@ use self::{
     model::Model,
     outside::{Link, Pace, RealPace},
     requeue::Requeue,
+    seeded::{Bug, is_on},
     sender::Sender,
     shared::Shared,
 };
@@ -275,6 +280,7 @@ fn encoder(
         uncounted: Vec::new(),
         scratch: Vec::new(),
         known: encode::KnownShapes::default(),
+        condemned: condemned::Condemned::default(),
     }
 }
 
@@ -293,8 +299,15 @@ fn lane(
 ) -> Lane {
     let marks = context.ring.marks();
     shared.report(number, |report| report.sent_upto = marks.settled.pos);
+    // Every start sends again from safe.
+    context.ring.lane_holds(number, Some(marks.safe));
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
     let now = context.clock.since_boot();
+    let mut late = Late::default();
+    if marks.safe < marks.durable && !is_on(Bug::NoLateAtStart) {
+        // A request of an earlier life may still be executed, too.
+        late.miss(marks.safe, marks.durable, Course::all(marks.safe.pos));
+    }
     Lane {
         number,
         lanes: context.batch.max_lanes.max(1),
@@ -317,7 +330,10 @@ fn lane(
         high: marks.settled,
         rewind: false,
         // A request of an earlier life may still be executed, too.
-        late: (marks.safe < marks.durable).then(|| Late::new(marks.safe, Course::all(marks.safe.pos))),
+        again: (marks.safe < marks.settled).then_some(marks.safe),
+        held: Some(marks.safe),
+        unsent: batching::Unsent::default(),
+        late,
         grace: request_timeout * late::GRACE_TIMEOUTS,
         course: Course::default(),
         replay: None,

@@ -211,10 +211,19 @@ impl Shared {
         same
     }
 
-    /// Asks every lane to rewind to `mark`.
-    pub fn ask_rewind(&self, mark: Mark) {
+    /// Asks every lane to rewind to `mark`; `and` is done before a lane can know of it.
+    pub fn ask_rewind(&self, mark: Mark, and: impl FnOnce()) {
         let mut rewind = lock(&self.rewind);
+        and();
         *rewind = (rewind.0 + 1, mark);
+    }
+
+    /// Does something unless a rewind was asked for since `seen`, and before another can be.
+    pub fn unless_asked(&self, seen: u64, act: impl FnOnce()) {
+        let rewind = lock(&self.rewind);
+        if rewind.0 == seen {
+            act();
+        }
     }
 
     /// How many times a rewind was asked of all lanes.

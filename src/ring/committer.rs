@@ -95,7 +95,7 @@ pub(super) fn start(shared: Arc<Shared>, heartbeat: Heartbeat) -> std::io::Resul
     thread::Builder::new().name("committer".into()).spawn(move || Committer::new(shared, heartbeat).run())
 }
 
-struct Committer {
+pub(super) struct Committer {
     shared: Arc<Shared>,
     heartbeat: Heartbeat,
     last_commit: Option<Instant>,
@@ -104,7 +104,7 @@ struct Committer {
 }
 
 impl Committer {
-    fn new(shared: Arc<Shared>, heartbeat: Heartbeat) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, heartbeat: Heartbeat) -> Self {
         let refused_on_disk = shared.log.intake().refused_messages;
         Self { shared, heartbeat, last_commit: None, refused_on_disk, refused_written: Instant::now() }
     }
@@ -151,7 +151,8 @@ impl Committer {
         self.shared.bell.stopping()
     }
 
-    fn turn(&mut self, stopping: bool) -> Result<(), String> {
+    /// One round: a commit, room where it is short, counts that are due.
+    pub(super) fn turn(&mut self, stopping: bool) -> Result<(), String> {
         if let Some(reason) = self.shared.log.poisoned() {
             return Err(reason);
         }

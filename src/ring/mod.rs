@@ -24,6 +24,8 @@ mod seeded;
 mod settle;
 mod space;
 mod status;
+#[cfg(test)]
+pub mod still;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -207,7 +209,15 @@ impl Ring {
         }
     }
 
-    /// Takes note that the database has restarted and all from safe on is going to be sent again: its resend window begins anew.
+    /// Takes note of where a lane may have to begin again, if anywhere: nothing from there on becomes safe, and a start, which goes back to
+    /// safe, does not begin behind it.
+    pub fn lane_holds(&self, lane: usize, from: Option<Mark>) {
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).lane_holds(lane, from, now);
+    }
+
+    /// Takes note that the database has restarted and all from safe on is going to be sent again: its resend window begins
+    /// anew when every lane has said so ([`Ring::lane_holds`]).
     pub fn begin_window_anew(&self) {
         let now = self.shared.clock.since_boot();
         lock(&self.shared.settlement).begin_window_anew(now);
