@@ -20,6 +20,11 @@ pub trait Clock: Send + Sync {
     fn since_boot(&self) -> Duration {
         Duration::from_nanos(self.now().since_boot_ns)
     }
+
+    /// Lets so much time pass: by sleeping, where time passes by itself.
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 /// A clock shared between threads.
@@ -74,6 +79,10 @@ impl Clock for SimulatedClock {
             wall: Timestamp(self.wall_ns.load(Ordering::SeqCst)),
             since_boot_ns: self.since_boot_ns.load(Ordering::SeqCst),
         }
+    }
+
+    fn pause(&self, time: Duration) {
+        self.advance(time);
     }
 }
 

@@ -1,19 +1,16 @@
 //! What a lane does with QuestDB's answer, and with trouble.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    batching::Span,
+    batching::{Span, Unsent},
     course::Course,
     encode::EncodeError,
     lane::{Lane, SLACK},
-    late::Late,
     model::Flushed,
+    outside::Done,
     policy::Outcome,
-    sender::Done,
+    seeded::{Bug, is_on},
     shared::Health,
     trouble::{Answer, Kind},
 };
@@ -46,28 +43,37 @@ impl Lane {
         self.request_timeout * 2 + Duration::from_secs(bytes as u64 / (100 << 10)) + SLACK
     }
 
-    /// Waits for the answer to the request in flight and acts on it.
-    pub(super) fn receive(&mut self) -> Result<(), Trouble> {
-        let Some(span) = self.flight else { return Ok(()) };
-        let done = loop {
+    /// Waits for the answer to a request, however long that takes, unless a stop takes longer than it may.
+    pub(super) fn await_answer(&mut self) -> Result<Done, Trouble> {
+        loop {
             let slice = self.shared.stopping().map_or(Duration::from_secs(1), |left| left.min(Duration::from_secs(1)));
-            match self.sender.wait(slice) {
-                Some(done) => break done,
+            match self.link.wait(slice) {
+                Some(done) => return Ok(done),
                 None if self.shared.stopping().is_some_and(|left| left.is_zero()) => return Err(Trouble::Stopped),
                 None => {}
             }
-        };
+        }
+    }
+
+    /// Waits for the answer to the request in flight and acts on it.
+    pub(super) fn receive(&mut self) -> Result<(), Trouble> {
+        let Some(span) = self.flight else { return Ok(()) };
+        let Done { buffer, result, took } = self.await_answer()?;
         self.flight = None;
-        let Done { writer, buffer, result, took } = done;
         let flushed = Flushed { rows: span.rows, bytes: buffer.bytes(), took };
-        self.writer = Some(writer);
         self.give_back(buffer);
         match result {
             Ok(()) => {
+                let taken = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
+                self.encoder.condemned.acquit(&taken);
                 self.stored(flushed);
                 self.settle(span)
             }
-            Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => self.isolate(span, &message),
+            Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => {
+                // A refusal is an answer, too.
+                self.late.answered(self.now(), self.grace);
+                self.isolate(span, &message)
+            }
             Err(error) => {
                 self.note_unanswered(span, &error);
                 self.encoder.ring.lane_failed(self.number);
@@ -79,12 +85,13 @@ impl Lane {
 
     /// Takes note that a request may be executed later although it has failed: nobody said that it was refused.
     pub(super) fn note_unanswered(&mut self, span: Span, error: &WriteError) {
-        if matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_)) {
-            let late = Late::new(span.start, self.course.rest(span.start.pos));
-            self.late = Some(match self.late.take() {
-                Some(earlier) => earlier.and(&late),
-                None => late,
-            });
+        let may_come = matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_));
+        if may_come && !is_on(Bug::NoLateRewind) {
+            self.late.miss(span.start, span.end, self.course.rest(span.start.pos));
+            if is_on(Bug::GraceFromFailure) {
+                self.late.answered(self.now(), self.grace);
+            }
+            self.tell_hold();
         }
     }
 
@@ -104,9 +111,8 @@ impl Lane {
         self.policy.observe(if grown { Kind::GrowingLatency.outcome(rows) } else { Outcome::Stored { rows } });
         self.breaker.succeeded();
         self.note_recovery();
-        if let Some(late) = &mut self.late {
-            late.answered(Instant::now(), self.grace);
-        }
+        let now = self.now();
+        self.late.answered(now, self.grace);
         let slow = grown || took > self.batch.target_latency * SLOW_TIMES;
         self.shared.report(self.number, |report| {
             report.health = if slow { Health::Slow } else { Health::Ok };
@@ -122,6 +128,7 @@ impl Lane {
 
     /// Tells the ring that the rows of a batch, and everything before it, have their fate. On trouble the batch is sent again.
     pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
+        let through = span.end >= self.high;
         // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
         self.high = self.high.max(span.end);
         self.sent_ages.record(self.encoder.clock.now(), &self.shared.ages);
@@ -130,36 +137,50 @@ impl Lane {
             self.reader.seek(span.start);
             return Err(error.into());
         }
-        // Counting waits until the next request is on its way ([`Lane::cycle`]).
-        self.encoder.ring.note_done(self.number, span.end);
-        self.to_count = Some(span.end);
+        self.encoder.ring.lane_done(self.number, span.end);
+        if through {
+            self.again = None;
+        }
+        self.tell_hold();
         self.note_replayed(span.end);
+        if is_on(Bug::ResendFirstOnly) && span.end < self.high {
+            self.reader.seek(self.high);
+        }
         Ok(())
     }
 
     /// Whether a batch may be sent: false when the server has restarted, and the cursor is at what goes first now.
     pub(super) fn may_launch(&mut self, span: Span) -> Result<bool, Trouble> {
+        // What goes again is told from where the batch begins.
+        let may = self.is_same_server(span.start)?;
+        if may && self.reader.mark() != span.end {
+            self.reader.seek(span.end);
+        }
+        Ok(may)
+    }
+
+    /// Whether the server is the one it was, with `cursor` as the place that everything before has been sent of: false when it has
+    /// restarted, and the cursor is at what goes first now. Asked before a table is changed, too: a crash takes that as it takes rows.
+    pub(super) fn is_same_server(&mut self, cursor: Mark) -> Result<bool, Trouble> {
         let shared = Arc::clone(&self.shared);
         // Other lanes send nothing either until the server has answered.
         let mut vigil = shared.vigil();
-        let is_unbroken = vigil.is_unbroken();
+        let is_unbroken = vigil.is_unbroken() || is_on(Bug::NoVigil);
         if is_unbroken && !shared.may_ask_started(self.ask_started_every) {
             return Ok(true);
         }
         self.heartbeat.waiting("when QuestDB was started", Some(self.request_timeout + SLACK));
         if !is_unbroken {
             // First this and then the question: what is answered holds as long as the vigil.
-            vigil.begin(&self.address);
+            vigil.begin();
         }
-        // What goes again is told from where the batch begins.
-        self.reader.seek(span.start);
+        self.reader.seek(cursor);
         match self.ask_started() {
             Ok(true) => return Ok(false),
             Ok(false) => {}
             Err(error) if is_unbroken => tracing::debug!(%error, "the next request meets what ails it"),
             Err(error) => return Err(EncodeError::from(error).into()),
         }
-        self.reader.seek(span.end);
         Ok(true)
     }
 
@@ -170,13 +191,13 @@ impl Lane {
     pub(super) fn ask_started(&mut self) -> Result<bool, SqlError> {
         let ring = &self.encoder.ring;
         // From before the question: what happens after it is not vouched for.
-        let asked_at = self.encoder.clock.since_boot();
+        let asked_at = self.now();
         match self.encoder.sql.started()? {
             Some(started) if !self.shared.is_first_sight(&started) => {
                 let marks = ring.marks();
                 tracing::warn!(lane = self.number, %started, "QuestDB was restarted; what it may not have synced is sent again");
-                ring.begin_window_anew();
-                self.shared.ask_rewind(marks.safe.max(marks.tail));
+                let from = if is_on(Bug::RewindToSettled) { marks.settled } else { marks.safe };
+                self.shared.ask_rewind(from.max(marks.tail), || ring.begin_window_anew());
                 // Lanes that have nothing to do rewind now, too.
                 ring.wake_all();
                 self.follow_rewind();
@@ -202,16 +223,15 @@ impl Lane {
         let asked = self.shared.fresh_looks_asked();
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
             self.encoder.schema.forget();
-            if let Some(writer) = &mut self.writer {
-                writer.disconnect();
-            }
+            self.encoder.condemned.try_all();
+            self.link.disconnect();
             self.unusual = true;
         }
     }
 
     /// Whether [`Self::refresh`], [`Self::look_afresh`], [`Self::follow_rewind`] or [`Self::follow_replay`] has something to do.
     pub(super) fn rewind_is_due(&self) -> bool {
-        self.late.as_ref().is_some_and(|late| late.is_due(Instant::now()))
+        self.late.is_due(self.now())
             || self.shared.rewinds_asked() > self.rewinds_seen
             || self.shared.fresh_looks_asked() != self.fresh_looks_seen
             || self.replay_is_due()
@@ -223,7 +243,23 @@ impl Lane {
         self.encoder.schema.forget_after_restart();
         self.rewind_to(mark.max(self.encoder.ring.marks().tail));
         self.begin_replay_anew();
+        // Until now the ring has held what every lane might have to send again.
+        self.held = Some(mark);
+        self.tell_hold();
         true
+    }
+
+    /// Tells the ring where this lane may have to begin again: where a run that is not through yet began, or a request that nobody answered.
+    pub(super) fn tell_hold(&mut self) {
+        let from = if is_on(Bug::NothingHeld) { None } else { self.again.into_iter().chain(self.late.from()).min() };
+        if from != self.held {
+            let (number, ring) = (self.number, &self.encoder.ring);
+            // Where a rewind is still to be followed, the ring holds what that goes back to.
+            self.shared.unless_asked(self.rewinds_seen, || {
+                ring.lane_holds(number, from);
+                self.held = from;
+            });
+        }
     }
 
     /// Sends everything from a place on, unless the cursor is there already.
@@ -234,9 +270,15 @@ impl Lane {
     /// Sends again from a place on, by that course and by the one that was steered already.
     pub(super) fn go_back(&mut self, mark: Mark, course: &Course) {
         let cursor = self.reader.mark();
+        if is_on(Bug::CourseReplaced) {
+            self.course = course.clone();
+        }
         self.course.take_in(cursor.pos, course);
         if mark < cursor {
             self.reader.seek(mark);
+            self.unsent = Unsent::default();
+            self.again = Some(self.again.map_or(mark, |again| again.min(mark)));
+            self.tell_hold();
             self.shared.report(self.number, |report| report.status.rewinds += 1);
         }
     }
@@ -260,9 +302,7 @@ impl Lane {
         if is_broken {
             self.rewind = true;
             self.encoder.schema.forget();
-            if let Some(writer) = &mut self.writer {
-                writer.disconnect();
-            }
+            self.link.disconnect();
             if kind == Kind::TimedOut { self.time_limit.timed_out(now) } else { self.time_limit.lost() }
         }
         self.policy.observe(kind.outcome(self.sent_rows));

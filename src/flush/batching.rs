@@ -7,6 +7,7 @@ use super::{
     encode::Encoded,
     lane::{Lane, SLACK},
     policy::Decision,
+    seeded::{Bug, is_on},
 };
 use crate::{
     questdb::RowBuffer,
@@ -31,8 +32,23 @@ pub(super) struct Span {
     pub end: Mark,
     /// Rows in it.
     pub rows: usize,
+    /// Whether there was any record of the lane's, sent or not.
+    pub own: bool,
+    /// Whether one was left out since it does not go again.
+    pub left_out: bool,
     /// Rows before this are not sent a second time to tables without deduplication.
     pub once_below: Pos,
+}
+
+/// What a lane has passed lately without sending anything.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    /// Since where there has been no record of the lane's.
+    bare_from: Option<Mark>,
+    /// Since where all its rows are set aside, none of them left out.
+    quiet_from: Option<Mark>,
+    /// Since when (since boot) that is all there is of what nobody answered, so that no answer is to be had.
+    pub quiet_since: Option<Duration>,
 }
 
 /// Why filling ended.
@@ -89,11 +105,8 @@ impl Lane {
 
     pub(super) fn take_buffer(&mut self) -> RowBuffer {
         let (spare, room) = (self.spare.take(), self.max_bytes());
-        match (spare, &self.writer) {
-            (Some(buffer), Some(writer)) if !writer.speaks(&buffer) => writer.buffer(room),
-            (None, Some(writer)) => writer.buffer(room),
-            (spare, _) => spare.unwrap_or_default().with_room(room),
-        }
+        let fitting = spare.filter(|buffer| self.link.speaks(buffer));
+        fitting.map_or_else(|| self.link.buffer(room), |buffer| buffer.with_room(room))
     }
 
     /// Takes note of the memory that this lane has, with a batch that is about to leave.
@@ -116,7 +129,7 @@ impl Lane {
         let once_below = self.high.pos;
         let first_sent_from = once_below.max(self.run_began);
         self.ages.clear();
-        let (mut all_rows, mut filled) = (0, Filled::Full);
+        let (mut all_rows, mut has_own, mut left_out, mut filled) = (0, false, false, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
             let (lanes, number) = (self.lanes, self.number);
             let own = |_, table_hash: u32| table_hash as usize % lanes == number;
@@ -135,9 +148,12 @@ impl Lane {
             };
             all_rows += usize::from(record.rows);
             let is_own = record.table_hash as usize % self.lanes == self.number;
+            has_own |= is_own && record.kind == Kind::Rows;
             // A dead letter is set aside when it is first read; it may have left the quarantine since.
             let is_done = record.kind == Kind::DeadLetter && record.mark.pos < once_below;
-            if !is_own || is_done || self.course.skips(record.mark.pos, record.table_hash) {
+            let is_skipped = self.course.skips(record.mark.pos, record.table_hash);
+            left_out |= is_own && is_skipped;
+            if !is_own || is_done || is_skipped {
                 if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
                     break;
                 }
@@ -168,7 +184,26 @@ impl Lane {
         if !self.course.is_partial_at(start.pos) {
             self.flow.read(end.pos.0 - start.pos.0, all_rows, buffer.rows());
         }
-        Ok((Span { start, end, rows: buffer.rows(), once_below }, filled))
+        Ok((Span { start, end, rows: buffer.rows(), own: has_own, left_out, once_below }, filled))
+    }
+
+    /// Takes note of a stretch of which nothing is sent.
+    fn note_nothing_sent(&mut self, span: Span) {
+        let (now, durable) = (self.now(), self.durable());
+        let Unsent { bare_from, quiet_from, quiet_since } = &mut self.unsent;
+        if span.own {
+            *bare_from = None;
+        } else {
+            self.late.find_bare(*bare_from.get_or_insert(span.start), span.end);
+        }
+        if span.left_out {
+            (*quiet_from, *quiet_since) = (None, None);
+            return;
+        }
+        let from = *quiet_from.get_or_insert(span.start);
+        if span.end.pos >= durable && self.late.from().is_some_and(|late| from <= late) {
+            quiet_since.get_or_insert(now);
+        }
     }
 
     /// Sends a batch; one without rows is done already.
@@ -176,9 +211,14 @@ impl Lane {
         if span.rows == 0 {
             self.give_back(buffer);
             self.report();
-            return if span.end == span.start { Ok(()) } else { self.settle(span) };
+            if span.end == span.start {
+                return Ok(());
+            }
+            self.note_nothing_sent(span);
+            return self.settle(span);
         }
         self.hold_back();
+        self.unsent = Unsent::default();
         match self.may_launch(span) {
             Ok(true) => {}
             Ok(false) => {
@@ -190,26 +230,23 @@ impl Lane {
                 return Err(trouble);
             }
         }
-        let Some(mut writer) = self.writer.take() else { return Err(Trouble::Stopped) };
         // Nothing is in flight here.
-        let connected = writer.set_request_timeout(self.time_limit.current()).and_then(|is_new| {
+        let connected = self.link.set_request_timeout(self.time_limit.current()).and_then(|is_new| {
             // The first request of a connection pays for more than its rows.
             self.unusual |= is_new;
-            writer.connect()
+            self.link.connect()
         });
-        if connected.is_err() || !writer.speaks(&buffer) {
-            self.writer = Some(writer);
+        if connected.is_err() || !self.link.speaks(&buffer) {
             self.reader.seek(span.start);
             self.give_back(buffer);
             return connected.map_err(Trouble::Write);
         }
         if let Err(go_on_at) = self.encoder.ring.lane_sends(self.number, span.start, span.end) {
-            self.writer = Some(writer);
             self.give_back(buffer);
             if span.start < self.high {
                 // What had been sent before goes on where the tail will be in a moment, and not behind all that is settled.
                 self.reader.seek(span.start);
-                self.shared.rest(TAIL_MOVES);
+                self.wait.rest(&self.shared, TAIL_MOVES);
             } else {
                 self.reader.seek(go_on_at);
             }
@@ -220,12 +257,15 @@ impl Lane {
         self.note_buffers(&buffer);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
-        if !self.sender.send(writer, buffer) {
+        if !self.link.send(buffer) {
             return Err(Trouble::Stopped);
         }
         std::mem::swap(&mut self.ages, &mut self.sent_ages);
         self.flight = Some(span);
-        self.throttle.sent(self.encoder.clock.since_boot(), span.rows, self.pace);
+        self.throttle.sent(self.now(), span.rows, self.pace);
+        if is_on(Bug::SettleBeforeAnswer) {
+            self.encoder.ring.lane_done(self.number, span.end);
+        }
         self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);
         Ok(())
     }

@@ -5,14 +5,16 @@ use std::{collections::HashMap, io, sync::Arc};
 use thiserror::Error;
 
 use super::{
+    condemned::Condemned,
     exceptions::{Exceptions, Id},
     quarantine::{DEAD_LETTER, Entry, Key, Quarantine},
+    seeded::{Bug, is_on},
 };
 use crate::{
     clock::SharedClock,
     entry::{DeadLetter, RawRows, RowRef, Rows},
     questdb::{
-        RowBuffer, Sql, SqlError,
+        Ask, RowBuffer, SqlError,
         schema::{Examined, Schema, Verdict},
     },
     ring::{Kind, Pos, Record, Ring, Seq},
@@ -132,7 +134,7 @@ pub struct Encoder {
     /// What is known of the tables.
     pub schema: Schema,
     /// Where tables are asked about and changed.
-    pub sql: Sql,
+    pub sql: Arc<dyn Ask>,
     /// Rows that are in quarantine.
     pub exceptions: Arc<Exceptions>,
     /// The quarantine.
@@ -147,6 +149,8 @@ pub struct Encoder {
     pub scratch: Vec<u8>,
     /// Rows that need no second look.
     pub known: KnownShapes,
+    /// Tables that refuse everything.
+    pub condemned: Condemned,
 }
 
 impl Encoder {
@@ -163,10 +167,15 @@ impl Encoder {
         }
         match record.kind {
             Kind::Rows => {
+                if let Some(reason) = self.condemnation(record) {
+                    let aside: EachRow<'_> = &mut |encoder, _, index, _| encoder.set_aside(record, index, &reason);
+                    self.each_row(record, once_below, aside)?;
+                    return Ok(Encoded::Taken);
+                }
                 if self.encode_known(record, buffer) {
                     return Ok(Encoded::Taken);
                 }
-                if let Some(barrier) = self.examine(record)? {
+                if let Some(barrier) = self.examine(record)?.filter(|_| !is_on(Bug::NoBarrier)) {
                     return Ok(Encoded::Barrier(barrier));
                 }
                 self.each_row(record, once_below, &mut |encoder, table, index, row| match buffer.add(table, row) {
@@ -178,6 +187,15 @@ impl Encoder {
             _ => {}
         }
         Ok(Encoded::Taken)
+    }
+
+    /// Why a record's rows are set aside without being sent, if they are.
+    fn condemnation(&mut self, record: &Record<'_>) -> Option<Arc<str>> {
+        if self.condemned.is_empty() {
+            return None;
+        }
+        let table = Rows::decode(record.body).ok()?.table;
+        self.condemned.reason(record.table_hash, table, record.mark.pos, self.clock.since_boot())
     }
 
     /// Takes the rows in one go where that is all there is to do: they are of shapes that go to their table as they are.
@@ -209,7 +227,7 @@ impl Encoder {
             }
             let symbols: Vec<_> = row.symbols().map(|(name, _)| name).collect();
             let allow = (self.allow_narrow)(table);
-            if let Examined::Needs(_) = self.schema.examine(&self.sql, table, &symbols, allow)? {
+            if let Examined::Needs(_) = self.schema.examine(&*self.sql, table, &symbols, allow)? {
                 let symbols = symbols.into_iter().map(str::to_owned).collect();
                 return Ok(Some(Barrier { table: table.to_owned(), symbols }));
             }
@@ -246,7 +264,7 @@ impl Encoder {
     pub fn prepare(&mut self, barrier: &Barrier) -> Result<(), EncodeError> {
         let symbols: Vec<_> = barrier.symbols.iter().map(String::as_str).collect();
         let allow = (self.allow_narrow)(&barrier.table);
-        self.schema.prepare(&self.sql, &barrier.table, &symbols, allow)?;
+        self.schema.prepare(&*self.sql, &barrier.table, &symbols, allow)?;
         Ok(())
     }
 

@@ -166,6 +166,14 @@ impl Exceptions {
 }
 
 #[cfg(test)]
+impl Exceptions {
+    /// Whether some record of that number has the row in the set.
+    pub fn holds(&self, seq: Seq, row: u16) -> bool {
+        self.lock().by_id.iter().any(|(id, rows)| id.seq == seq && rows.runs.contains(row))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 

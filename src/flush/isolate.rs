@@ -4,7 +4,12 @@
 //! does not, the request is halved until one row is left. A table of which nothing is accepted, also where rows from all
 //! over the batch are tried one by one, has all its rows taken out, so that it cannot hold up the others.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use super::seeded::{Bug, is_on};
 
 /// Rows of a table refused, with none accepted, after which rows from all over the batch are tried one by one.
 pub const DOUBTFUL_AFTER: u32 = 32;
@@ -51,11 +56,15 @@ pub struct Isolation {
     chunk: usize,
     /// Rows of a doubtful table to be tried by themselves, the next one last.
     probes: Vec<usize>,
+    /// Tables that are doubtful from the start.
+    suspects: Vec<u32>,
+    condemned: HashSet<u32>,
 }
 
 impl Isolation {
-    /// Starts with a batch of which each row's table is given as a number.
-    pub fn new(tables: Vec<u32>) -> Self {
+    /// Starts with a batch of which each row's table is given as a number. Of tables that are suspected to refuse everything a few rows are
+    /// tried before anything else.
+    pub fn new(tables: Vec<u32>, suspects: &HashSet<u32>) -> Self {
         let rows = tables.len();
         Self {
             out: vec![false; rows],
@@ -63,6 +72,8 @@ impl Isolation {
             tallies: HashMap::new(),
             chunk: rows.max(1),
             probes: Vec::new(),
+            suspects: suspects.iter().copied().collect(),
+            condemned: HashSet::new(),
             tables,
         }
     }
@@ -74,6 +85,11 @@ impl Isolation {
 
     /// What to send now. Asked again without an answer in between, it says the same.
     pub fn step(&mut self) -> Step {
+        while self.probes.is_empty()
+            && let Some(table) = self.suspects.pop()
+        {
+            self.probe(table);
+        }
         if let Some(&row) = self.probes.last() {
             return Step::Send(row..row + 1);
         }
@@ -95,8 +111,11 @@ impl Isolation {
 
     fn split(&mut self, at: usize) {
         if let Some(range) = self.ranges.pop() {
-            self.ranges.push(at..range.end);
-            self.ranges.push(range.start..at);
+            self.ranges.extend([at..range.end, range.start..at]);
+            if is_on(Bug::SuccessorsFirst) {
+                let last = self.ranges.len() - 1;
+                self.ranges.swap(last - 1, last);
+            }
         }
     }
 
@@ -149,12 +168,24 @@ impl Isolation {
         let tally = self.tallies.entry(table).or_default();
         tally.refused += 1;
         if tally.refused >= DOUBTFUL_AFTER && !tally.accepted {
-            let left: Vec<_> = self.left_of(table).collect();
-            // From the end towards the start, evenly.
-            let probes = PROBES.min(left.len());
-            self.probes = (0..probes).map(|n| left[(n + 1) * left.len() / probes - 1]).collect();
+            self.probe(table);
         }
         vec![row]
+    }
+
+    /// Has rows of a table tried by themselves, from the end towards the start, evenly.
+    fn probe(&mut self, table: u32) {
+        let left: Vec<_> = self.left_of(table).collect();
+        let probes = PROBES.min(left.len());
+        self.probes = (0..probes).map(|n| left[(n + 1) * left.len() / probes - 1]).collect();
+        if left.is_empty() {
+            self.condemned.insert(table);
+        }
+    }
+
+    /// Tables of which nothing was accepted, so that all their rows are taken out.
+    pub fn condemned(&self) -> &HashSet<u32> {
+        &self.condemned
     }
 
     fn left_of(&self, table: u32) -> impl Iterator<Item = usize> {
@@ -171,6 +202,7 @@ impl Isolation {
         self.out[row] = true;
         let mut taken = vec![row];
         if self.probes.is_empty() {
+            self.condemned.insert(table);
             taken.extend(self.left_of(table));
             for row in &taken {
                 self.out[*row] = true;
@@ -182,15 +214,13 @@ impl Isolation {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
 
     /// Plays QuestDB: refuses a request that holds a bad row. Returns requests, rows taken out, and rows stored.
     fn play(tables: &[u32], bad: &HashSet<usize>, names_lines: bool) -> (usize, HashSet<usize>, HashSet<usize>) {
-        let mut isolation = Isolation::new(tables.to_vec());
+        let mut isolation = Isolation::new(tables.to_vec(), &HashSet::new());
         let (mut requests, mut out, mut stored) = (0, HashSet::new(), HashSet::new());
         while let Step::Send(range) = isolation.step() {
             requests += 1;
@@ -235,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn a_table_known_to_refuse_everything_costs_a_handful_of_requests() {
+        let tables: Vec<u32> = (0..10_000).map(|row| row % 2).collect();
+        let mut isolation = Isolation::new(tables, &HashSet::from([1]));
+        let (mut requests, mut out) = (0, 0);
+        while let Step::Send(range) = isolation.step() {
+            requests += 1;
+            let bad = range.clone().any(|row| row % 2 == 1 && !isolation.is_out(row));
+            let answer = if bad { Answer::Refused { line: None } } else { Answer::Stored };
+            out += isolation.answer(answer).len();
+        }
+        assert_eq!((requests, out, isolation.condemned()), (PROBES + 1, 5_000, &HashSet::from([1])));
+    }
+
+    #[test]
     fn bad_rows_first_do_not_condemn_the_good_ones_behind_them() {
         for (bad_rows, good_rows) in [(32, 1), (32, 1_000), (40, 8), (200, 300), (1_000, 9_000)] {
             for other_tables in [1, 2] {
@@ -271,7 +315,8 @@ mod tests {
             let (requests, out, stored) = play(&tables, &bad, names_lines);
             prop_assert!(bad.is_subset(&out));
             prop_assert_eq!(out.len() + stored.len(), rows.len());
-            prop_assert!(requests <= (bad.len() + 1) * (2 * 9 + 2));
+            // However many are bad: the halving ends at single rows.
+            prop_assert!(requests <= ((bad.len() + 1) * (2 * 9 + 2)).min(2 * rows.len() + 3 * PROBES));
         }
     }
 }

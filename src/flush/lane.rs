@@ -3,25 +3,22 @@
 //! One request is in flight while the next batch is encoded. Whatever has to be sent again is sent by rewinding the
 //! cursor and running through to the end, so that an old row never overwrites a newer one.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     ages::Ages,
     answer::Trouble,
     apply_lag::{Pace, Throttle},
-    batching::{Filled, MAX_SPAN_BYTES, Span},
+    batching::{Filled, MAX_SPAN_BYTES, Span, Unsent},
     breaker::{Breaker, Gate},
     course::Course,
     encode::{Barrier, EncodeError, Encoder},
     flow::Flow,
     late::Late,
     model::Model,
+    outside::{Link, Wait},
     policy::{Decision, Policy, View},
     replay::Replay,
-    sender::Sender,
     shared::{Health, Shared},
     time_limit::TimeLimit,
     trouble::{Growth, Journal},
@@ -29,7 +26,7 @@ use super::{
 use crate::{
     config::settings,
     observe::heartbeat::Heartbeat,
-    questdb::{RowBuffer, Writer},
+    questdb::RowBuffer,
     ring::{Mark, Pos, Reader},
 };
 
@@ -58,12 +55,11 @@ pub(super) struct Lane {
     pub batch: settings::Batch,
     /// Longest time for a request, its bytes apart; the server is given less while it is quick.
     pub request_timeout: Duration,
-    /// The server's host and port.
-    pub address: String,
     pub random: fastrand::Rng,
-    pub sender: Sender,
-    /// The connection; with the sender thread while a request is in flight.
-    pub writer: Option<Writer>,
+    /// The connection.
+    pub link: Box<dyn Link>,
+    /// How time passes.
+    pub wait: Box<dyn Wait>,
     pub spare: Option<RowBuffer>,
     pub flight: Option<Span>,
     pub barrier: Option<Barrier>,
@@ -85,8 +81,14 @@ pub(super) struct Lane {
     pub high: Mark,
     /// Whether to rewind to safe once the database is back.
     pub rewind: bool,
+    /// Where the run to [`Self::high`] that is not through yet began.
+    pub again: Option<Mark>,
+    /// Where this lane may have to begin again, as the ring was told last.
+    pub held: Option<Mark>,
+    /// What was passed lately without sending anything.
+    pub unsent: Unsent,
     /// What to send once more for requests that were not answered.
-    pub late: Option<Late>,
+    pub late: Late,
     /// How long after the database answers again.
     pub grace: Duration,
     /// What is sent from the cursor on.
@@ -95,8 +97,9 @@ pub(super) struct Lane {
     pub replay: Option<Replay>,
     /// How long QuestDB may lose what it acknowledged.
     pub resend_window: Duration,
-    pub filled_at: Instant,
-    pub schema_since: Instant,
+    /// When everything durable had been encoded last, since boot.
+    pub filled_at: Duration,
+    pub schema_since: Duration,
     /// What was safe at `schema_since`.
     pub safe_then: Mark,
     pub flushes_seen: u64,
@@ -119,8 +122,6 @@ pub(super) struct Lane {
     pub fresh_looks_seen: u64,
     /// Whether this lane has the memory that one lane at a time may borrow.
     pub borrows: bool,
-    /// How far this lane has settled what the ring has yet to count.
-    pub to_count: Option<Mark>,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
 }
@@ -129,22 +130,31 @@ impl Lane {
     /// Runs until a stop.
     pub fn run(mut self) {
         while !self.is_over() {
-            let now = self.encoder.clock.since_boot();
-            let result = match self.breaker.gate(now) {
-                Gate::Wait(time) => {
-                    self.heartbeat.waiting("backing off", Some(time + SLACK));
-                    self.report();
-                    self.shared.rest(time);
-                    Ok(())
-                }
-                Gate::Probe => self.probe(),
-                Gate::Go => self.cycle(None),
-            };
-            if let Err(trouble) = result {
-                self.fail(trouble);
-            }
+            self.turn();
         }
         self.heartbeat.waiting("stopped", None);
+    }
+
+    /// Does what the breaker allows, once.
+    pub(super) fn turn(&mut self) {
+        let result = match self.breaker.gate(self.now()) {
+            Gate::Wait(time) => {
+                self.heartbeat.waiting("backing off", Some(time + SLACK));
+                self.report();
+                self.wait.rest(&self.shared, time);
+                Ok(())
+            }
+            Gate::Probe => self.probe(),
+            Gate::Go => self.cycle(None),
+        };
+        if let Err(trouble) = result {
+            self.fail(trouble);
+        }
+    }
+
+    /// Time since boot.
+    pub(super) fn now(&self) -> Duration {
+        self.encoder.clock.since_boot()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -165,9 +175,7 @@ impl Lane {
     pub(super) fn probe(&mut self) -> Result<(), Trouble> {
         self.heartbeat.waiting("QuestDB's answer to a probe", Some(self.request_timeout + SLACK));
         self.encoder.sql.ping(PING_TIMEOUT).map_err(EncodeError::from)?;
-        if let Some(writer) = &mut self.writer {
-            writer.connect().map_err(Trouble::Write)?;
-        }
+        self.link.connect().map_err(Trouble::Write)?;
         self.unusual = true;
         if std::mem::take(&mut self.rewind) {
             let marks = self.encoder.ring.marks();
@@ -176,9 +184,7 @@ impl Lane {
         if self.reader.mark().pos < self.durable() {
             self.cycle(Some(PROBE_ROWS))?;
             while self.flight.is_some() {
-                let received = self.receive();
-                self.count();
-                received?;
+                self.receive()?;
             }
         }
         // The change of a table that comes next is part of the probe: it fails with a growing backoff, not afresh each time.
@@ -197,22 +203,8 @@ impl Lane {
         Ok(())
     }
 
-    /// One round, and the counting of what it brought to its end: while the next request is under way.
-    pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
-        let result = self.round(rows);
-        self.count();
-        result
-    }
-
-    /// Has the ring count what was settled since the last time.
-    fn count(&mut self) {
-        if self.to_count.take().is_some() {
-            self.encoder.ring.settle();
-        }
-    }
-
     /// One round: wait for enough rows, encode them, take the answer of the request before, send.
-    fn round(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
+    pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
         if self.flight.is_some() && self.rewind_is_due() {
             // While a backlog lasts something is always in flight; what is due comes before the next request.
             return self.receive();
@@ -234,6 +226,9 @@ impl Lane {
             if self.flight.is_some() {
                 self.barrier = Some(barrier);
                 return self.receive();
+            }
+            if !self.is_same_server(self.reader.mark())? {
+                return Ok(());
             }
             self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10 + SLACK));
             self.encoder.prepare(&barrier)?;
@@ -258,7 +253,7 @@ impl Lane {
             }
         };
         if filled == Filled::NothingMore {
-            self.filled_at = Instant::now();
+            self.filled_at = self.now();
             self.flushes_seen = self.shared.flushes_asked();
         }
         if self.flight.is_some()
@@ -287,16 +282,21 @@ impl Lane {
             self.policy = super::policy::from_settings(&batch);
             self.batch = batch;
         }
+        let now = self.now();
+        if self.unsent.quiet_since.is_some_and(|since| self.shared.is_kept_since(since)) {
+            // Where nothing is sent, the server's word that it runs stands for an answer.
+            self.late.answered(now, self.grace);
+        }
         if self.flight.is_none()
-            && let Some(late) = self.late.take_if(|late| late.is_due(Instant::now()))
-            && late.from < self.reader.mark()
+            && let Some(missed) = self.late.take_due(now)
         {
             tracing::info!(lane = self.number, "sending again what a request without an answer may have overwritten");
-            self.go_back(late.from, &late.course);
+            self.go_back(missed.from, &missed.course);
         }
         self.forget_replay();
-        if self.schema_since.elapsed() > SCHEMA_AGE {
-            self.schema_since = Instant::now();
+        self.tell_hold();
+        if now.saturating_sub(self.schema_since) > SCHEMA_AGE {
+            self.schema_since = now;
             self.encoder.schema.forget();
             // A rewind that was asked for a while ago goes back to what was safe then.
             let keep = self.shared.lowest_kept(self.number, self.kept()).min(self.safe_then.seq);
@@ -307,7 +307,7 @@ impl Lane {
 
     pub(super) fn decide(&mut self) -> Decision {
         let durable = self.durable();
-        self.flow.arrived(self.encoder.clock.since_boot(), durable);
+        self.flow.arrived(self.now(), durable);
         let waiting = durable.0.saturating_sub(self.reader.mark().pos.0);
         self.borrow_memory(waiting);
         let mut decision = self.policy.decide(&View {
@@ -349,12 +349,12 @@ impl Lane {
             self.flushes_seen = self.shared.flushes_asked();
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
-            let wait = self.late.as_ref().and_then(|late| late.wait(Instant::now())).unwrap_or(idle);
+            let wait = self.late.wait(self.now()).unwrap_or(idle);
             let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
-            if !ring.wait_durable(from, wait.clamp(Duration::from_millis(1), idle)) {
+            if !self.wait.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
             }
-            first_at = Instant::now();
+            first_at = self.now();
             let rows = decision.rows;
             *decision = self.decide();
             decision.rows = decision.rows.min(rows);
@@ -363,11 +363,11 @@ impl Lane {
         let enough = Pos(from.0 + self.wanted_bytes(decision));
         self.heartbeat.waiting("more rows to send together", Some(decision.linger + SLACK));
         while !self.hurried() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_sub(self.now());
             if left.is_zero() || self.durable() > enough {
                 break;
             }
-            ring.wait_durable(enough, left);
+            self.wait.until_durable(&ring, enough, left);
         }
         true
     }
@@ -386,7 +386,8 @@ impl Lane {
             report.status.last_error = self.model.last_error();
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             self.breaker.word().clone_into(&mut report.status.breaker);
-            report.warnings = schema.warnings().map(str::to_owned).collect();
+            let condemned = self.encoder.condemned.warnings();
+            report.warnings = schema.warnings().map(str::to_owned).chain(condemned).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();
             report.sent_upto = self.high.pos;
         });

@@ -11,6 +11,7 @@ mod batching;
 mod brake;
 pub mod breaker;
 mod buffers;
+mod condemned;
 mod course;
 mod encode;
 mod exceptions;
@@ -19,13 +20,17 @@ pub mod isolate;
 mod lane;
 mod late;
 pub mod model;
+mod outside;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
 pub mod replay;
 pub mod requeue;
+mod seeded;
 mod sender;
 mod shared;
+#[cfg(test)]
+mod simulated;
 pub mod simulator;
 pub mod status;
 #[cfg(test)]
@@ -54,7 +59,9 @@ use self::{
     lane::Lane,
     late::Late,
     model::Model,
+    outside::{Link, RealWait, Wait},
     requeue::Requeue,
+    seeded::{Bug, is_on},
     sender::Sender,
     shared::{Health, Shared},
     time_limit::TimeLimit,
@@ -71,7 +78,7 @@ use crate::{
     config::settings,
     ingest::Ingest,
     observe::heartbeat::Heartbeats,
-    questdb::{Connection, ConnectionError, Secrets, Sql, SqlError, Writer, schema::Schema, statement::NewTable},
+    questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
     ring::{Mark, Ring},
 };
 
@@ -161,11 +168,15 @@ impl Flusher {
         let exceptions = recovered(&context.ring, &held);
         context.ring.set_lanes(lanes);
         let run_began = context.ring.marks().appended;
-        let shared = Arc::new(Shared::new(lanes, context.batch.clone()));
+        let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
+        let shared = Arc::new(Shared::new(lanes, context.batch.clone(), Arc::clone(&context.clock), vigil));
+        let asked: Arc<dyn Ask> = Arc::new(sql.clone());
         let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
-            let encoder = encoder(&context, &sql, &exceptions, &quarantine);
-            let lane = lane(&context, number, encoder, &shared, &connection).map_err(StartError::Thread)?;
+            let encoder = encoder(&context, &asked, &exceptions, &quarantine);
+            let sender = Sender::start(number, Arc::clone(&connection)).map_err(StartError::Thread)?;
+            let timeout = connection.request_timeout;
+            let lane = lane(&context, number, encoder, &shared, timeout, Box::new(sender), Box::new(RealWait));
             let thread = thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(StartError::Thread)?);
         }
@@ -296,11 +307,16 @@ fn recovered(ring: &Ring, held: &[quarantine::Held]) -> Arc<Exceptions> {
     Arc::new(exceptions)
 }
 
-fn encoder(context: &FlushContext, sql: &Sql, exceptions: &Arc<Exceptions>, quarantine: &Arc<Quarantine>) -> Encoder {
+fn encoder(
+    context: &FlushContext,
+    sql: &Arc<dyn Ask>,
+    exceptions: &Arc<Exceptions>,
+    quarantine: &Arc<Quarantine>,
+) -> Encoder {
     Encoder {
         ring: context.ring.clone(),
-        schema: Schema::new(new_table(&context.questdb)),
-        sql: sql.clone(),
+        schema: Schema::new(new_table(&context.questdb), Arc::clone(&context.clock)),
+        sql: Arc::clone(sql),
         exceptions: Arc::clone(exceptions),
         quarantine: Arc::clone(quarantine),
         allow_narrow: Arc::clone(&context.allow_narrow),
@@ -308,6 +324,7 @@ fn encoder(context: &FlushContext, sql: &Sql, exceptions: &Arc<Exceptions>, quar
         uncounted: Vec::new(),
         scratch: Vec::new(),
         known: encode::KnownShapes::default(),
+        condemned: condemned::Condemned::default(),
     }
 }
 
@@ -320,12 +337,22 @@ fn lane(
     number: usize,
     encoder: Encoder,
     shared: &Arc<Shared>,
-    connection: &Arc<Connection>,
-) -> io::Result<Lane> {
+    request_timeout: Duration,
+    link: Box<dyn Link>,
+    wait: Box<dyn Wait>,
+) -> Lane {
     let marks = context.ring.marks();
     shared.report(number, |report| report.sent_upto = marks.settled.pos);
+    // Every start sends again from safe.
+    context.ring.lane_holds(number, Some(marks.safe));
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
-    Ok(Lane {
+    let now = context.clock.since_boot();
+    let mut late = Late::default();
+    if marks.safe < marks.durable && !is_on(Bug::NoLateAtStart) {
+        // A request of an earlier life may still be executed, too.
+        late.miss(marks.safe, marks.durable, Course::all(marks.safe.pos));
+    }
+    Lane {
         number,
         lanes: context.batch.max_lanes.max(1),
         shared: Arc::clone(shared),
@@ -334,16 +361,15 @@ fn lane(
         encoder,
         policy: policy::from_settings(&context.batch),
         batch: context.batch.clone(),
-        request_timeout: connection.request_timeout,
-        address: connection.address().to_owned(),
+        request_timeout,
         random: fastrand::Rng::with_seed(context.seed ^ number as u64),
-        sender: Sender::start(number)?,
-        writer: Some(Writer::new(Arc::clone(connection))),
+        link,
+        wait,
         spare: None,
         flight: None,
         barrier: None,
         breaker: Breaker::half_open(),
-        time_limit: TimeLimit::new(connection.request_timeout),
+        time_limit: TimeLimit::new(request_timeout),
         decided_rows: 0,
         growth: trouble::Growth::default(),
         journal: trouble::Journal::default(),
@@ -355,14 +381,17 @@ fn lane(
         high: marks.settled,
         rewind: false,
         // A request of an earlier life may still be executed, too.
-        late: (marks.safe < marks.durable).then(|| Late::new(marks.safe, Course::all(marks.safe.pos))),
+        again: (marks.safe < marks.settled).then_some(marks.safe),
+        held: Some(marks.safe),
+        unsent: batching::Unsent::default(),
+        late,
         // Of the longest time that a request is ever given.
-        grace: connection.request_timeout * late::GRACE_TIMEOUTS,
+        grace: request_timeout * late::GRACE_TIMEOUTS,
         course: Course::default(),
         replay: None,
         resend_window: context.questdb.resend_window,
-        filled_at: Instant::now(),
-        schema_since: Instant::now(),
+        filled_at: now,
+        schema_since: now,
         safe_then: marks.safe,
         flushes_seen: 0,
         largest_bytes: 0,
@@ -374,8 +403,7 @@ fn lane(
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,
-        to_count: None,
         unusual: true,
         borrows: false,
-    })
+    }
 }

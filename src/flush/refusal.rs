@@ -1,6 +1,6 @@
 //! A batch that QuestDB refused: finds the rows to blame, sets them aside, sends the rest.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
     answer::Trouble,
@@ -8,8 +8,10 @@ use super::{
     isolate::{Answer, Isolation, Step},
     lane::Lane,
     model::Flushed,
+    outside::Done,
 };
 use crate::{
+    entry::Rows,
     questdb::{RowBuffer, WriteError},
     ring::{Kind, Record, Seq},
 };
@@ -24,6 +26,15 @@ struct Place {
 /// Rows to be set aside, by their number in the batch.
 type Blamed = BTreeMap<usize, Arc<str>>;
 
+/// How a search ended.
+#[derive(Debug)]
+enum Searched {
+    /// Every row has its fate.
+    Through,
+    /// The server has restarted meanwhile; the cursor is at what goes first now.
+    Restarted,
+}
+
 impl Lane {
     /// Works off a refused batch, request by request. On trouble nothing of it counts as done: it is sent again later.
     pub(super) fn isolate(&mut self, span: Span, message: &str) -> Result<(), Trouble> {
@@ -31,12 +42,15 @@ impl Lane {
         if let Err(Trouble::Write(error)) = &isolated {
             self.note_unanswered(span, error);
         }
+        if matches!(isolated, Ok(Searched::Restarted)) {
+            return Ok(());
+        }
         self.reader.seek(if isolated.is_ok() { span.end } else { span.start });
         isolated?;
         self.settle(span)
     }
 
-    fn send_all_but_the_bad(&mut self, span: Span, message: &str) -> Result<(), Trouble> {
+    fn send_all_but_the_bad(&mut self, span: Span, message: &str) -> Result<Searched, Trouble> {
         let (places, tables) = self.index(span)?;
         tracing::warn!(
             lane = self.number,
@@ -44,12 +58,16 @@ impl Lane {
             "QuestDB refuses a batch, looking for the row: {message}"
         );
         self.reconnect()?;
-        let mut isolation = Isolation::new(tables);
+        let suspects = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
+        let mut isolation = Isolation::new(tables, &suspects);
         let mut blamed = Blamed::new();
         let mut buffer = self.take_buffer();
         while let Step::Send(range) = isolation.step() {
             if self.shared.stopping().is_some_and(|left| left.is_zero()) {
                 return Err(Trouble::Stopped);
+            }
+            if !self.is_same_server(span.start)? {
+                return Ok(Searched::Restarted);
             }
             let sent = self.send_part(span, &places, &range, &isolation, &mut buffer);
             let (answer, message) = match sent {
@@ -62,16 +80,19 @@ impl Lane {
             };
             note(&mut blamed, isolation.answer(answer), &message);
         }
-        self.spare = Some(buffer);
-        self.set_blamed_aside(span, &places, &blamed)
+        self.give_back(buffer);
+        self.condemn(span, &isolation, &blamed, &places)?;
+        self.encoder.condemned.acquit(&suspects.difference(isolation.condemned()).copied().collect());
+        self.report();
+        self.set_blamed_aside(span, &places, &blamed)?;
+        Ok(Searched::Through)
     }
 
     /// Opens a new connection. QuestDB (9.3.4) goes on judging what an old one sends by the columns a table had when that connection
     /// first wrote to it, so after an `ALTER` only the refusals of a new one count.
     fn reconnect(&mut self) -> Result<(), Trouble> {
-        let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
-        writer.disconnect();
-        writer.connect().map_err(Trouble::Write)
+        self.link.disconnect();
+        self.link.connect().map_err(Trouble::Write)
     }
 
     /// The rows that make up the batch, and the table of each.
@@ -117,19 +138,44 @@ impl Lane {
             Ok(())
         })?;
         let patience = self.patience(buffer.bytes());
-        let Some(writer) = &mut self.writer else { return Err(Trouble::Stopped) };
         if buffer.is_empty() {
             return Ok(());
         }
         self.heartbeat.waiting("QuestDB's answer", Some(patience));
         self.sent_rows = buffer.rows();
-        let started = Instant::now();
-        writer.send(buffer).map_err(Trouble::Write)?;
-        let flushed = Flushed { rows: buffer.rows(), bytes: buffer.bytes(), took: started.elapsed() };
+        self.link.connect().map_err(Trouble::Write)?;
+        if !self.link.send(std::mem::take(buffer)) {
+            return Err(Trouble::Stopped);
+        }
+        let Done { buffer: sent, result, took } = self.await_answer()?;
+        *buffer = sent;
+        result.map_err(Trouble::Write)?;
+        let flushed = Flushed { rows: buffer.rows(), bytes: buffer.bytes(), took };
         let rows = flushed.rows;
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
         self.stored(flushed);
         Ok(())
+    }
+
+    /// Remembers tables that have refused everything, so that the next batches need not find out.
+    fn condemn(&mut self, span: Span, isolation: &Isolation, blamed: &Blamed, places: &[Place]) -> Result<(), Trouble> {
+        let mut left = isolation.condemned().clone();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let reasons: BTreeMap<Seq, &Arc<str>> =
+            blamed.iter().map(|(index, reason)| (places[*index].seq, reason)).collect();
+        self.walk(span, &mut |lane, record| {
+            if let Some(reason) = reasons.get(&record.seq)
+                && left.remove(&record.table_hash)
+                && let Ok(rows) = Rows::decode(record.body)
+            {
+                tracing::warn!(lane = lane.number, table = rows.table, "the table refuses everything: {reason}");
+                lane.encoder.condemned.condemn(record.table_hash, rows.table, reason, now);
+            }
+            Ok(())
+        })
     }
 
     fn set_blamed_aside(&mut self, span: Span, places: &[Place], blamed: &Blamed) -> Result<(), Trouble> {
@@ -152,8 +198,9 @@ impl Lane {
         each: &mut dyn FnMut(&mut Self, &Record<'_>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let mut reader = self.encoder.ring.reader(span.start);
-        while reader.mark().pos < span.end.pos {
-            match reader.next() {
+        loop {
+            // No further: a commit may stand between the last record of the batch and its end, and behind that a record of the next one.
+            match reader.next_with(span.end.pos, |_, _| true) {
                 Ok(Some(record)) => {
                     let own = record.table_hash as usize % self.lanes == self.number;
                     if own && record.kind == Kind::Rows && !self.course.skips(record.mark.pos, record.table_hash) {

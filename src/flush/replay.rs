@@ -236,11 +236,11 @@ impl Lane {
         }
     }
 
-    /// The oldest record that is read again for a replay or a request without an answer.
+    /// The oldest record that may be read again: in a run that is not through, for a replay, or for a request without an answer.
     pub(super) fn kept(&self) -> Option<Seq> {
-        let late = self.late.as_ref().map(|late| late.from.seq);
+        let late = self.again.into_iter().chain(self.late.from()).map(|from| from.seq);
         let replay = self.replay.as_ref().map(|replay| replay.unsafe_yet.from.seq);
-        late.into_iter().chain(replay).min()
+        late.chain(replay).min()
     }
 }
 

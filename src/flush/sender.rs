@@ -4,12 +4,16 @@
 
 use std::{
     io,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use crate::questdb::{RowBuffer, WriteError, Writer};
+use super::outside::{Done, Link};
+use crate::questdb::{Connection, RowBuffer, WriteError, Writer};
 
 /// A request to send.
 struct Job {
@@ -17,53 +21,68 @@ struct Job {
     buffer: RowBuffer,
 }
 
-/// A request that has been answered, or given up.
-pub struct Done {
-    /// The connection.
-    pub writer: Writer,
-    /// The rows, still in it.
-    pub buffer: RowBuffer,
-    /// The answer.
-    pub result: Result<(), WriteError>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// A lane's sender thread. It ends when the lane drops this.
+/// A lane's connection with its sender thread, which ends when the lane drops this.
 pub struct Sender {
     jobs: SyncSender<Job>,
-    done: Receiver<Done>,
+    done: Receiver<(Writer, Done)>,
+    /// With the thread while a request is in flight.
+    writer: Option<Writer>,
 }
 
 impl Sender {
-    /// Starts the thread.
-    pub fn start(lane: usize) -> io::Result<Self> {
+    /// Starts the thread; nothing is sent yet.
+    pub fn start(lane: usize, connection: Arc<Connection>) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel::<Job>(1);
         let (answer, done) = sync_channel(1);
         let work = move || {
             while let Ok(Job { mut writer, buffer }) = waiting.recv() {
                 let started = Instant::now();
                 let result = writer.send(&buffer);
-                if answer.send(Done { writer, buffer, result, took: started.elapsed() }).is_err() {
+                if answer.send((writer, Done { buffer, result, took: started.elapsed() })).is_err() {
                     return;
                 }
             }
         };
         thread::Builder::new().name(format!("send-{lane}")).spawn(work)?;
-        Ok(Self { jobs, done })
+        Ok(Self { jobs, done, writer: Some(Writer::new(connection)) })
+    }
+}
+
+impl Link for Sender {
+    fn connect(&mut self) -> Result<(), WriteError> {
+        let in_flight = || WriteError::Other("a request is in flight".to_owned());
+        self.writer.as_mut().ok_or_else(in_flight)?.connect()
     }
 
-    /// Hands a request over; false when the thread is gone.
-    pub fn send(&self, writer: Writer, buffer: RowBuffer) -> bool {
-        self.jobs.send(Job { writer, buffer }).is_ok()
+    fn disconnect(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.disconnect();
+        }
     }
 
-    /// Waits for the answer; none after the time-out.
-    ///
+    fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError> {
+        self.writer.as_mut().map_or(Ok(false), |writer| writer.set_request_timeout(timeout))
+    }
+
+    fn buffer(&self, room: usize) -> RowBuffer {
+        self.writer.as_ref().map_or_else(|| RowBuffer::default().with_room(room), |writer| writer.buffer(room))
+    }
+
+    fn speaks(&self, buffer: &RowBuffer) -> bool {
+        self.writer.as_ref().is_none_or(|writer| writer.speaks(buffer))
+    }
+
+    fn send(&mut self, buffer: RowBuffer) -> bool {
+        self.writer.take().is_some_and(|writer| self.jobs.send(Job { writer, buffer }).is_ok())
+    }
+
     /// The thread being gone is a bug in it, since a panic aborts the process.
-    pub fn wait(&self, timeout: Duration) -> Option<Done> {
-        match self.done.recv_timeout(timeout) {
-            Ok(done) => Some(done),
+    fn wait(&mut self, at_most: Duration) -> Option<Done> {
+        match self.done.recv_timeout(at_most) {
+            Ok((writer, done)) => {
+                self.writer = Some(writer);
+                Some(done)
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("the sender thread ends only after its lane"),
         }

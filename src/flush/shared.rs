@@ -5,18 +5,19 @@ use std::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
     buffers::Buffers,
+    outside::Vigil,
     replay::{Asked, Requests},
     status::LaneStatus,
     trouble,
-    vigil::Vigil,
     wal_watch::Board,
 };
 use crate::{
+    clock::SharedClock,
     config::settings,
     observe::histogram::Histogram,
     ring::{Mark, Pos, Seq},
@@ -88,10 +89,9 @@ pub struct Report {
 }
 
 /// Shared between the lanes and [`super::Flusher`].
-#[derive(Debug)]
 pub struct Shared {
-    started: Instant,
-    /// Stop deadline in nanoseconds after `started`; 0 while running.
+    clock: SharedClock,
+    /// Stop deadline in nanoseconds since boot; 0 while running.
     stop_ns: AtomicU64,
     flushes_asked: AtomicU64,
     fresh_looks_asked: AtomicU64,
@@ -103,14 +103,14 @@ pub struct Shared {
     batch: Mutex<settings::Batch>,
     /// When the server was started, as it said last.
     server_started: Mutex<Option<String>>,
-    /// When some lane last asked it.
-    started_asked: Mutex<Option<Instant>>,
+    /// When some lane last asked it, since boot.
+    started_asked: Mutex<Option<Duration>>,
     /// Rewinds asked of all lanes so far, and how far back those not yet followed by every lane go.
     rewind: Mutex<(u64, Mark)>,
     /// Time since boot, in nanoseconds, at which the server was last seen not to have restarted.
     kept_ns: AtomicU64,
     replays: Mutex<Requests>,
-    vigil: Mutex<Vigil>,
+    vigil: Mutex<Box<dyn Vigil>>,
     /// Time from a row's arrival to its being stored, of rows of this run.
     pub ages: Histogram,
     /// What is known of QuestDB's write-ahead logs.
@@ -125,9 +125,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// State for that many lanes.
-    pub fn new(lanes: usize, batch: settings::Batch) -> Self {
+    pub fn new(lanes: usize, batch: settings::Batch, clock: SharedClock, vigil: Box<dyn Vigil>) -> Self {
         Self {
-            started: Instant::now(),
+            clock,
             stop_ns: AtomicU64::new(0),
             flushes_asked: AtomicU64::new(0),
             fresh_looks_asked: AtomicU64::new(0),
@@ -141,7 +141,7 @@ impl Shared {
             rewind: Mutex::new((0, Mark::default())),
             kept_ns: AtomicU64::new(0),
             replays: Mutex::new(Requests::new(lanes)),
-            vigil: Mutex::default(),
+            vigil: Mutex::new(vigil),
             ages: Histogram::new(),
             wal: Board::new(lanes),
             buffers: Buffers::default(),
@@ -155,7 +155,7 @@ impl Shared {
 
     /// Asks the lanes to end by then.
     pub fn stop(&self, within: Duration) {
-        let deadline = (self.started.elapsed() + within).as_nanos() as u64;
+        let deadline = (self.clock.since_boot() + within).as_nanos() as u64;
         self.stop_ns.store(deadline.max(1), Ordering::Release);
         self.wake();
     }
@@ -163,7 +163,7 @@ impl Shared {
     /// How long a stop may still take; none while nobody asked for one.
     pub fn stopping(&self) -> Option<Duration> {
         let deadline = self.stop_ns.load(Ordering::Acquire);
-        (deadline != 0).then(|| Duration::from_nanos(deadline).saturating_sub(self.started.elapsed()))
+        (deadline != 0).then(|| Duration::from_nanos(deadline).saturating_sub(self.clock.since_boot()))
     }
 
     /// Asks for everything durable to be sent without waiting for company.
@@ -223,10 +223,11 @@ impl Shared {
 
     /// Whether it is time for a lane to ask when the server was started.
     pub fn may_ask_started(&self, every: Duration) -> bool {
+        let now = self.clock.since_boot();
         let mut asked = lock(&self.started_asked);
-        let due = asked.is_none_or(|asked| asked.elapsed() >= every);
+        let due = asked.is_none_or(|asked| now.saturating_sub(asked) >= every);
         if due {
-            *asked = Some(Instant::now());
+            *asked = Some(now);
         }
         due
     }
@@ -239,10 +240,19 @@ impl Shared {
         same
     }
 
-    /// Asks every lane to rewind to `mark`.
-    pub fn ask_rewind(&self, mark: Mark) {
+    /// Asks every lane to rewind to `mark`; `and` is done before a lane can know of it.
+    pub fn ask_rewind(&self, mark: Mark, and: impl FnOnce()) {
         let mut rewind = lock(&self.rewind);
+        and();
         *rewind = (rewind.0 + 1, mark);
+    }
+
+    /// Does something unless a rewind was asked for since `seen`, and before another can be.
+    pub fn unless_asked(&self, seen: u64, act: impl FnOnce()) {
+        let rewind = lock(&self.rewind);
+        if rewind.0 == seen {
+            act();
+        }
     }
 
     /// How many times a rewind was asked of all lanes.
@@ -267,7 +277,7 @@ impl Shared {
     }
 
     /// The watch over the server's process; held while it is asked when it was started.
-    pub fn vigil(&self) -> MutexGuard<'_, Vigil> {
+    pub fn vigil(&self) -> MutexGuard<'_, Box<dyn Vigil>> {
         lock(&self.vigil)
     }
 

@@ -134,6 +134,7 @@ struct Bench {
     ring: Ring,
     quarantine: Arc<Quarantine>,
     database: Database,
+    sql: Sql,
     _directory: tempfile::TempDir,
 }
 
@@ -154,13 +155,17 @@ impl Bench {
         let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb).unwrap()).unwrap());
         let sql = Sql::new(Arc::clone(&connection)).unwrap();
         let quarantine = Arc::new(Quarantine::open(&context.quarantine).unwrap().0);
-        let encoder = encoder(&context, &sql, &Arc::default(), &quarantine);
-        let shared = Arc::new(Shared::new(1, context.batch.clone()));
-        let mut lane = lane(&context, 0, encoder, &shared, &connection).unwrap();
+        let asked: Arc<dyn Ask> = Arc::new(sql.clone());
+        let encoder = encoder(&context, &asked, &Arc::default(), &quarantine);
+        let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
+        let shared = Arc::new(Shared::new(1, context.batch.clone(), Arc::clone(&context.clock), vigil));
+        let timeout = connection.request_timeout;
+        let sender = Sender::start(0, connection).unwrap();
+        let mut lane = lane(&context, 0, encoder, &shared, timeout, Box::new(sender), Box::new(RealWait));
         lane.breaker = Breaker::default();
         // So that the first buffer speaks the stand-in's version of the protocol.
-        lane.writer.as_mut().unwrap().connect().unwrap();
-        Self { lane, ring, quarantine, database, _directory: directory }
+        lane.link.connect().unwrap();
+        Self { lane, ring, quarantine, database, sql, _directory: directory }
     }
 
     fn append(&self, part: Part<'_>) -> Pos {
@@ -298,6 +303,20 @@ fn a_refused_row_that_cannot_be_set_aside_is_tried_again() {
 }
 
 #[test]
+fn what_went_of_a_refused_batch_does_not_go_with_the_next_one() {
+    let mut bench = Bench::new();
+    bench.database.seen().refuse = Some(" x=1i ");
+    bench.row(1, "device");
+    bench.row(2, "device");
+    bench.cycle(2).unwrap();
+    bench.lane.receive().unwrap();
+    let refused = bench.stored(2);
+    let end = bench.row(3, "device");
+    bench.settle(end);
+    assert_eq!((bench.stored(2), bench.stored(3)), (refused, 1));
+}
+
+#[test]
 fn a_rewind_that_is_due_does_not_wait_for_the_backlog_to_end() {
     let mut bench = Bench::new();
     for number in 1..=20 {
@@ -308,14 +327,15 @@ fn a_rewind_that_is_due_does_not_wait_for_the_backlog_to_end() {
     }
     assert!(bench.lane.flight.is_some() && bench.stored(1) == 1);
     let safe = bench.ring.marks().safe;
-    let mut late = Late::new(safe, Course::all(safe.pos));
-    late.answered(Instant::now(), Duration::ZERO);
-    bench.lane.late = Some(late);
+    let mut late = Late::default();
+    late.miss(safe, safe, Course::all(safe.pos));
+    late.answered(bench.lane.now(), Duration::ZERO);
+    bench.lane.late = late;
     for _ in 0..4 {
         bench.cycle(1).unwrap();
     }
     assert_eq!(bench.stored(1), 2);
-    bench.lane.shared.ask_rewind(bench.ring.marks().safe);
+    bench.lane.shared.ask_rewind(bench.ring.marks().safe, || {});
     for _ in 0..4 {
         bench.cycle(1).unwrap();
     }
@@ -424,7 +444,7 @@ fn a_restart_of_the_server_begins_a_replay_anew_until_its_rows_are_safe() {
     bench.replay(start, &[]);
     bench.run_out();
     assert_eq!(bench.sent([1, 2]), [2; 2]);
-    bench.lane.shared.ask_rewind(end);
+    bench.lane.shared.ask_rewind(end, || {});
     bench.row(3, "device");
     bench.run_out();
     assert_eq!(bench.sent([1, 2, 3]), [3, 3, 1]);
@@ -432,7 +452,7 @@ fn a_restart_of_the_server_begins_a_replay_anew_until_its_rows_are_safe() {
     bench.lane.shared.confirm_kept(later);
     bench.row(4, "device");
     bench.run_out();
-    bench.lane.shared.ask_rewind(end);
+    bench.lane.shared.ask_rewind(end, || {});
     bench.row(5, "device");
     bench.run_out();
     assert_eq!(bench.sent([1, 2, 4]), [3, 3, 2]);
@@ -465,17 +485,15 @@ fn a_request_without_an_answer_goes_once_more_when_the_database_has_answered_for
     bench.cycle(1).unwrap();
     let span = bench.lane.flight.unwrap();
     bench.lane.note_unanswered(span, &crate::questdb::WriteError::Timeout("late".into()));
-    let later = Instant::now() + 3 * bench.lane.grace;
-    let is_due = |bench: &Bench| bench.lane.late.as_ref().is_some_and(|late| late.is_due(later));
-    assert!(!is_due(&bench), "nothing has been answered since");
-    bench.run_out();
-    assert!(is_due(&bench));
-    bench.lane.note_unanswered(span, &crate::questdb::WriteError::Overloaded("504".into()));
-    assert!(!is_due(&bench), "it begins anew");
+    let later = bench.lane.now() + 3 * bench.lane.grace;
+    assert!(!bench.lane.late.is_due(later), "nothing has been answered since");
     bench.lane.grace = Duration::ZERO;
+    bench.run_out();
+    assert_eq!((bench.sent([1, 2]), bench.lane.late.from()), ([2, 1], None));
+    bench.lane.note_unanswered(span, &crate::questdb::WriteError::Overloaded("504".into()));
     bench.row(3, "device");
     bench.run_out();
-    assert_eq!((bench.sent([1, 2, 3]), bench.lane.late.is_some()), ([2; 3], false));
+    assert_eq!((bench.sent([1, 2, 3]), bench.lane.late.from()), ([3, 2, 2], None));
     bench.lane.note_unanswered(span, &crate::questdb::WriteError::BadRow { line: 1, message: "bad".into() });
-    assert!(bench.lane.late.is_none(), "what was refused is not executed");
+    assert!(bench.lane.late.from().is_none(), "what was refused is not executed");
 }

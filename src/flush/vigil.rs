@@ -10,27 +10,36 @@ use std::{
     time::Duration,
 };
 
+use super::outside::Vigil;
+
 /// Time for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The watch over the server's process. One that was never begun counts as broken.
-#[derive(Debug, Default)]
-pub struct Vigil {
+/// The watch over the process of the server at an address (`host:port`).
+#[derive(Debug)]
+pub struct Connected {
+    address: String,
     stream: Option<TcpStream>,
 }
 
-impl Vigil {
-    /// Whether the server has run without a break since [`Self::begin`], as far as a connection tells. A proxy in between hides it.
-    pub fn is_unbroken(&self) -> bool {
+impl Connected {
+    /// One that is not begun.
+    pub fn to(address: String) -> Self {
+        Self { address, stream: None }
+    }
+}
+
+impl Vigil for Connected {
+    /// As far as a connection tells: a proxy in between hides a restart.
+    fn is_unbroken(&self) -> bool {
         // A server has nothing to say here; one that says something is about to close.
         self.stream
             .as_ref()
             .is_some_and(|stream| matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock))
     }
 
-    /// Begins anew with the server at `address` (`host:port`). A failure leaves the vigil broken.
-    pub fn begin(&mut self, address: &str) {
-        self.stream = connect(address);
+    fn begin(&mut self) {
+        self.stream = connect(&self.address);
     }
 }
 
@@ -49,11 +58,10 @@ mod tests {
 
     #[test]
     fn it_breaks_with_the_server_and_can_be_begun_again() {
-        let mut vigil = Vigil::default();
-        assert!(!vigil.is_unbroken());
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = server.local_addr().unwrap().to_string();
-        vigil.begin(&address);
+        let mut vigil = Connected::to(server.local_addr().unwrap().to_string());
+        assert!(!vigil.is_unbroken());
+        vigil.begin();
         assert!(vigil.is_unbroken());
         // A process that ends closes what it has, taken or not.
         drop(server);
@@ -61,7 +69,7 @@ mod tests {
         while vigil.is_unbroken() {
             assert!(Instant::now() < deadline);
         }
-        vigil.begin(&address);
+        vigil.begin();
         assert!(!vigil.is_unbroken(), "nobody is there");
     }
 }

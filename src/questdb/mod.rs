@@ -1,6 +1,7 @@
 //! QuestDB: writing rows, asking questions, and keeping tables such that a resent row is no second row.
 
 pub mod applied;
+mod ask;
 pub mod connection;
 pub mod plan;
 pub mod present;
@@ -10,6 +11,7 @@ pub mod statement;
 pub mod wal;
 pub mod writer;
 
+pub use ask::Ask;
 pub use connection::{Connection, ConnectionError, Secrets};
 pub use sql::{Sql, SqlError, Table};
 pub use writer::{RowBuffer, WriteError, Writer};

@@ -59,10 +59,14 @@ pub(super) fn is(a: &str, b: &str) -> bool {
 /// Decides from a table's description, the symbols of a row, and the rules.
 pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rules<'_>) -> Action {
     let Some(info) = info else {
+        let mut wanted: Vec<&str> = symbols.to_vec();
+        wanted.extend(
+            rules.lost.iter().map(String::as_str).filter(|lost| !symbols.iter().any(|symbol| is(symbol, lost))),
+        );
         return match rules.create {
             Some(shape) => Action::Run {
-                statements: vec![statement::create_table(table, symbols, shape)],
-                keys: symbols.iter().map(|s| (*s).to_owned()).collect(),
+                statements: vec![statement::create_table(table, &wanted, shape)],
+                keys: wanted.into_iter().map(str::to_owned).collect(),
             },
             None => {
                 Action::Refuse { reason: format!("table {table:?} does not exist and questdb.create_tables is false") }
@@ -260,5 +264,12 @@ pub(super) mod tests {
         assert_eq!(keys, ["site", "device", "unit"]);
         let whole = info(true, &[("device", "SYMBOL", true), ("unit", "SYMBOL", true)]);
         assert_eq!(plan("t", Some(&whole), &["device"], rules), Action::Send);
+        // Gone as a whole: made with all of them, so that none is taken for a key that is none.
+        let Action::Run { statements, keys } = plan("t", None, &["Device", "site"], rules) else { panic!() };
+        assert_eq!(keys, ["Device", "site", "unit"]);
+        assert!(
+            statements[0].ends_with("UPSERT KEYS(\"timestamp\", \"Device\", \"site\", \"unit\")"),
+            "{statements:?}"
+        );
     }
 }

@@ -1,18 +1,14 @@
 //! What is known of tables: whether rows of a certain shape may be sent to them, and how they are made fit.
 
-use std::{
-    collections::HashMap,
-    hash::BuildHasher,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, hash::BuildHasher, sync::Arc, time::Duration};
 
 use super::{
-    Sql, SqlError,
+    Ask, SqlError,
     plan::{Action, Rules, add_set_keys, has_keys, is, is_symbol, lost_keys, outside_keys, plan},
     sql::TableInfo,
     statement::NewTable,
 };
+use crate::clock::SharedClock;
 
 /// Most tables a lane remembers; the memory starts afresh beyond.
 pub const MAX_TABLES: usize = 4_096;
@@ -90,7 +86,6 @@ impl Known {
 }
 
 /// A lane's memory of its tables.
-#[derive(Debug)]
 pub struct Schema {
     tables: HashMap<String, Known, foldhash::fast::RandomState>,
     warnings: HashMap<String, String>,
@@ -99,14 +94,15 @@ pub struct Schema {
     hasher: foldhash::fast::FixedState,
     generation: u64,
     create: Option<NewTable>,
+    clock: SharedClock,
 }
 
 impl Schema {
     /// An empty memory; `create` is what created tables look like, none to create none.
-    pub fn new(create: Option<NewTable>) -> Self {
+    pub fn new(create: Option<NewTable>, clock: SharedClock) -> Self {
         let hasher = foldhash::fast::FixedState::with_seed(0);
         let tables = HashMap::with_hasher(foldhash::fast::RandomState::default());
-        Self { tables, warnings: HashMap::new(), said: HashMap::new(), hasher, generation: 0, create }
+        Self { tables, warnings: HashMap::new(), said: HashMap::new(), hasher, generation: 0, create, clock }
     }
 
     /// Number of a set of symbol names, in the order of a row.
@@ -170,7 +166,7 @@ impl Schema {
     /// Finds out about a shape that is not known yet.
     pub fn examine(
         &mut self,
-        sql: &Sql,
+        sql: &dyn Ask,
         table: &str,
         symbols: &[&str],
         allow_narrow: bool,
@@ -235,7 +231,7 @@ impl Schema {
     /// A statement that QuestDB refuses for good makes the shape's rows ones to set aside.
     pub fn prepare(
         &mut self,
-        sql: &Sql,
+        sql: &dyn Ask,
         table: &str,
         symbols: &[&str],
         allow_narrow: bool,
@@ -248,8 +244,8 @@ impl Schema {
                 Examined::Needs(statements) => statements,
             };
             for statement in &statements {
-                match sql.query(statement) {
-                    Ok(_) => tracing::info!(table, "{statement}"),
+                match sql.change(statement) {
+                    Ok(()) => tracing::info!(table, "{statement}"),
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) => {
                         let reason = format!("{error}; statement: {statement}");
@@ -270,10 +266,10 @@ impl Schema {
 
     /// Waits for QuestDB to apply what is committed to a table, since keys set by an earlier process may be among it.
     /// Keys left out of a statement would be keys no more.
-    fn await_description(&mut self, sql: &Sql, table: &str) -> Result<(), SqlError> {
-        let deadline = Instant::now() + APPLY_WAIT;
+    fn await_description(&mut self, sql: &dyn Ask, table: &str) -> Result<(), SqlError> {
+        let deadline = self.clock.since_boot() + APPLY_WAIT;
         let described = |known: &Known| known.info.is_some() && known.set.is_empty();
-        while self.tables.get(table).is_some_and(described) && Instant::now() < deadline {
+        while self.tables.get(table).is_some_and(described) && self.clock.since_boot() < deadline {
             let applying = sql.is_applying(table)?;
             if let Some(known) = self.tables.get_mut(table) {
                 let had = std::mem::take(&mut known.had);
@@ -282,7 +278,7 @@ impl Schema {
             if !applying {
                 break;
             }
-            std::thread::sleep(APPLY_PAUSE);
+            self.clock.pause(APPLY_PAUSE);
             let info = sql.table_info(table)?;
             if let Some(known) = self.tables.get_mut(table) {
                 known.info = info;
@@ -308,6 +304,7 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use super::{super::plan::tests::info, *};
+    use crate::clock::SystemClock;
 
     #[test]
     fn an_operator_who_takes_keys_away_is_believed() {
@@ -328,7 +325,7 @@ mod tests {
 
     #[test]
     fn shapes_depend_on_names_and_their_borders() {
-        let schema = Schema::new(None);
+        let schema = Schema::new(None, Arc::new(SystemClock));
         let shape = |names: &[&str]| schema.shape(names.iter().copied());
         assert_eq!(shape(&["a", "b"]), shape(&["a", "b"]));
         assert_ne!(shape(&["a", "b"]), shape(&["ab"]));

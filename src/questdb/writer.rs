@@ -311,6 +311,24 @@ fn write_field(buffer: &mut Buffer, name: ColumnName<'_>, value: ValueRef<'_>) -
     Ok(())
 }
 
+#[cfg(test)]
+impl RowBuffer {
+    /// An empty buffer that speaks the version that is all text.
+    pub fn text() -> Self {
+        Self::new(ProtocolVersion::V1, usize::MAX)
+    }
+
+    /// Whether it speaks that version.
+    pub fn is_text(&self) -> bool {
+        self.version == ProtocolVersion::V1
+    }
+
+    /// What is in it.
+    pub fn as_text(&self) -> &str {
+        std::str::from_utf8(self.inner.as_bytes()).unwrap()
+    }
+}
+
 fn write_row(buffer: &mut Buffer, names: &mut KnownNames, table: &str, row: &RowRef<'_>) -> Result<(), Error> {
     buffer.table(names.table(table)?)?;
     let mut place = 0;

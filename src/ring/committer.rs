@@ -93,7 +93,7 @@ pub(super) fn start(shared: Arc<Shared>, heartbeat: Heartbeat) -> std::io::Resul
     thread::Builder::new().name("committer".into()).spawn(move || Committer::new(shared, heartbeat).run())
 }
 
-struct Committer {
+pub(super) struct Committer {
     shared: Arc<Shared>,
     heartbeat: Heartbeat,
     /// When the latest commit, or header in place of one, began.
@@ -101,7 +101,7 @@ struct Committer {
 }
 
 impl Committer {
-    fn new(shared: Arc<Shared>, heartbeat: Heartbeat) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, heartbeat: Heartbeat) -> Self {
         Self { shared, heartbeat, last_commit: None }
     }
 
@@ -150,7 +150,8 @@ impl Committer {
         self.shared.bell.stopping()
     }
 
-    fn turn(&mut self) -> Result<(), String> {
+    /// One round: a commit, room where it is short, counts that are due.
+    pub(super) fn turn(&mut self) -> Result<(), String> {
         if let Some(reason) = self.shared.log.poisoned() {
             return Err(reason);
         }

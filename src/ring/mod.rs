@@ -24,6 +24,8 @@ mod seeded;
 mod settle;
 mod space;
 mod status;
+#[cfg(test)]
+pub mod still;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -217,18 +219,6 @@ impl Ring {
         self.after_settling(settled);
     }
 
-    /// The same, but nothing is counted before [`Ring::settle`].
-    pub fn note_done(&self, lane: usize, upto: Mark) {
-        lock(&self.shared.settlement).note_done(lane, upto);
-    }
-
-    /// Counts the rows that all lanes have a fate for by now, and moves the settled watermark. This reads what it counts.
-    pub fn settle(&self) {
-        let now = self.shared.clock.since_boot();
-        let settled = lock(&self.shared.settlement).catch_up(now);
-        self.after_settling(settled);
-    }
-
     fn after_settling(&self, settled: Result<Mark, ReadError>) {
         match settled {
             Ok(_) if self.shared.log.starved() => self.shared.bell.ring(),
@@ -247,7 +237,15 @@ impl Ring {
         }
     }
 
-    /// Takes note that the database has restarted and all from safe on is going to be sent again: its resend window begins anew.
+    /// Takes note of where a lane may have to begin again, if anywhere: nothing from there on becomes safe, and a start, which goes back to
+    /// safe, does not begin behind it.
+    pub fn lane_holds(&self, lane: usize, from: Option<Mark>) {
+        let now = self.shared.clock.since_boot();
+        lock(&self.shared.settlement).lane_holds(lane, from, now);
+    }
+
+    /// Takes note that the database has restarted and all from safe on is going to be sent again: its resend window begins
+    /// anew when every lane has said so ([`Ring::lane_holds`]).
     pub fn begin_window_anew(&self) {
         let now = self.shared.clock.since_boot();
         lock(&self.shared.settlement).begin_window_anew(now);

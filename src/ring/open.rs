@@ -123,21 +123,31 @@ impl Ring {
         visit: &mut dyn FnMut(&Record<'_>),
         progress: &mut dyn FnMut(u64),
     ) -> std::io::Result<Opened> {
-        let (log, outcome, safe) = recover_log(media, &clock, &mut report, visit, progress)?;
-        let shared = Arc::new(Shared {
-            settlement: Mutex::new(Settlement::new(Arc::clone(&log), outcome, safe, resend_window)),
-            clock,
-            settings: settings.clone(),
-            ackable: watch::Sender::new(log.ackable()),
-            failed: watch::Sender::new(None),
-            room: Notify::new(),
-            commit_micros: Histogram::new(),
-            bell: Bell::default(),
-            log,
-        });
+        let recovered = recover_log(media, &clock, &mut report, visit, progress)?;
+        let shared = share(recovered, settings, resend_window, clock);
         let thread = committer::start(Arc::clone(&shared), heartbeat)?;
         Ok(Opened { ring: Ring { shared, committer: Arc::new(Mutex::new(Some(thread))) }, report })
     }
+}
+
+/// What a ring's handles and its committer share.
+pub(super) fn share(
+    (log, outcome, safe): (Arc<Log>, Outcome, Mark),
+    settings: &Settings,
+    resend_window: Duration,
+    clock: SharedClock,
+) -> Arc<Shared> {
+    Arc::new(Shared {
+        settlement: Mutex::new(Settlement::new(Arc::clone(&log), outcome, safe, resend_window)),
+        clock,
+        settings: settings.clone(),
+        ackable: watch::Sender::new(log.ackable()),
+        failed: watch::Sender::new(None),
+        room: Notify::new(),
+        commit_micros: Histogram::new(),
+        bell: Bell::default(),
+        log,
+    })
 }
 
 /// Scans the medium, makes what it finds durable, and closes the ledger over what is lost.

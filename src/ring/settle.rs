@@ -46,6 +46,8 @@ pub struct Settlement {
     log: Arc<Log>,
     walker: Reader,
     lanes: Vec<Mark>,
+    /// Where each lane may have to begin again: nothing from there on becomes safe.
+    holds: Vec<Option<Mark>>,
     /// What each lane has under way.
     in_flight: Vec<Option<InFlight>>,
     outcome: Outcome,
@@ -61,6 +63,7 @@ impl Settlement {
         Self {
             walker: Reader::new(Arc::clone(&log), outcome.settled),
             lanes: vec![outcome.settled],
+            holds: vec![None],
             in_flight: vec![None],
             exceptions: BTreeMap::new(),
             dropped: VecDeque::new(),
@@ -75,6 +78,7 @@ impl Settlement {
     pub fn set_lanes(&mut self, n: usize) {
         self.lanes = vec![self.outcome.settled; n.max(1)];
         self.in_flight = vec![None; n.max(1)];
+        self.holds = vec![None; n.max(1)];
     }
 
     /// Takes note that a lane is about to send the records of a stretch. The error is where to go on instead, when some of them
@@ -197,9 +201,26 @@ impl Settlement {
         }
     }
 
+    /// Takes note of where a lane may have to begin again.
+    pub fn lane_holds(&mut self, lane: usize, from: Option<Mark>, now: Duration) {
+        if let Some(hold) = self.holds.get_mut(lane) {
+            *hold = from;
+        }
+        if let Some(from) = from {
+            self.window.hold(from);
+        }
+        self.publish(now);
+    }
+
+    /// Up to where nothing is going to be sent again, as far as is known.
+    fn at_rest(&self) -> Mark {
+        let holds = self.holds.iter().copied().flatten();
+        holds.chain([self.outcome.settled]).min().unwrap_or_default()
+    }
+
     /// Advances the resend window and tells the log.
     pub fn publish(&mut self, now: Duration) -> Mark {
-        let safe = self.window.advance(now, self.outcome.settled);
+        let safe = self.window.advance(now, self.at_rest());
         self.log.set_outcome(self.outcome, safe);
         safe
     }
@@ -210,9 +231,11 @@ impl Settlement {
         self.publish(now);
     }
 
-    /// Takes note that the database has restarted, and that all from safe on is going to be sent again.
+    /// Takes note that the database has restarted, and that every lane is going to send all from safe on again.
     pub fn begin_window_anew(&mut self, now: Duration) {
-        self.window.begin_anew(now, self.outcome.settled);
+        let safe = self.publish(now);
+        self.holds.fill(Some(safe));
+        self.window.begin_anew(now);
         self.publish(now);
     }
 

@@ -52,11 +52,15 @@ impl ResendWindow {
         self.kept = self.kept.max(Some(now));
     }
 
-    /// Takes note that the database may have lost what is not safe: that counts as settled at `now`, when it is sent again.
-    pub fn begin_anew(&mut self, now: Duration, settled: Mark) {
+    /// Takes note that the database may have lost what is not safe: it counts as settled when it has been sent again.
+    pub fn begin_anew(&mut self, now: Duration) {
         self.samples.clear();
-        self.samples.push_back((now, settled));
         self.kept = Some(now);
+    }
+
+    /// Takes note that from a place on everything may be sent again: it counts as settled when that has been done.
+    pub fn hold(&mut self, from: Mark) {
+        self.samples.retain(|(_, sample)| *sample <= from);
     }
 
     /// Gives up the window before `mark`, because its space is needed more.
@@ -97,11 +101,29 @@ mod tests {
         window.confirm(at(0));
         window.advance(at(0), mark(5));
         assert_eq!(window.advance(at(1_000), mark(5)), Mark::default(), "nobody has looked since");
-        window.begin_anew(at(1_000), mark(5));
-        window.confirm(at(1_059));
-        assert_eq!(window.advance(at(1_059), mark(5)), Mark::default());
-        window.confirm(at(1_060));
-        assert_eq!(window.advance(at(1_060), mark(5)), mark(5));
+        window.begin_anew(at(1_000));
+        // It is sent again only now.
+        window.advance(at(1_030), mark(5));
+        window.confirm(at(1_089));
+        assert_eq!(window.advance(at(1_089), mark(5)), Mark::default());
+        window.confirm(at(1_090));
+        assert_eq!(window.advance(at(1_090), mark(5)), mark(5));
+    }
+
+    #[test]
+    fn what_is_held_becomes_safe_a_window_after_it_is_let_go() {
+        let mut window = ResendWindow::new(Duration::from_secs(60), Mark::default());
+        let at = Duration::from_secs;
+        window.advance(at(0), mark(5));
+        window.advance(at(10), mark(9));
+        window.hold(mark(5));
+        window.confirm(at(100));
+        assert_eq!(window.advance(at(100), mark(5)), mark(5));
+        window.advance(at(110), mark(9));
+        window.confirm(at(169));
+        assert_eq!(window.advance(at(169), mark(9)), mark(5));
+        window.confirm(at(170));
+        assert_eq!(window.advance(at(170), mark(9)), mark(9));
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Bench {
             ingest: Arc::new(Ingest::new(&settings, self.ring.clone(), latest, ClockTrust::always()).unwrap()),
             quarantine: Arc::clone(&self.quarantine),
             exceptions: Arc::clone(&self.lane.encoder.exceptions),
-            sql: self.lane.encoder.sql.clone(),
+            sql: self.sql.clone(),
             clock: Arc::clone(&self.lane.encoder.clock),
             shared: Arc::clone(&self.lane.shared),
             busy: Mutex::new(()),

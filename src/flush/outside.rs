@@ -1,0 +1,76 @@
+//! What a lane meets of the world outside, as traits: the connection rows go over, the watch over the server's process, and time that
+//! passes. Tests put a simulated database and simulated time in their place. ([`crate::questdb::Ask`] are the questions it asks.)
+
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::{
+    questdb::{RowBuffer, WriteError},
+    ring::{Pos, Ring},
+};
+
+/// A request that has been answered, or given up.
+pub struct Done {
+    /// The rows, still in it.
+    pub buffer: RowBuffer,
+    /// The answer.
+    pub result: Result<(), WriteError>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A connection that carries one request at a time.
+pub trait Link: Send {
+    /// Connects unless connected already. To be called with nothing in flight.
+    fn connect(&mut self) -> Result<(), WriteError>;
+
+    /// Gives up the connection; the next [`Self::connect`] opens another. To be called with nothing in flight.
+    fn disconnect(&mut self);
+
+    /// Sets how long a request may take, its bytes apart; true when that took a new client. To be called with nothing in flight.
+    fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError>;
+
+    /// An empty buffer that speaks the server's version of the protocol, as far as that is known, and grows to that many bytes.
+    fn buffer(&self, room: usize) -> RowBuffer;
+
+    /// Whether a buffer speaks the server's version; true while that is not known.
+    fn speaks(&self, buffer: &RowBuffer) -> bool;
+
+    /// Hands a request over; false when nobody is there to send it. To be called with nothing in flight.
+    fn send(&mut self, buffer: RowBuffer) -> bool;
+
+    /// Waits for the answer to the request in flight, at most so long.
+    fn wait(&mut self, at_most: Duration) -> Option<Done>;
+}
+
+/// A watch over the server's process. One that was never begun counts as broken.
+pub trait Vigil: Send {
+    /// Whether the server has run without a break since [`Self::begin`], as far as can be told.
+    fn is_unbroken(&self) -> bool;
+
+    /// Begins anew. A failure leaves it broken.
+    fn begin(&mut self);
+}
+
+/// How a lane lets time pass.
+pub trait Wait: Send {
+    /// Waits until the ring is durable beyond a position, at most so long. False where it is not, also when woken before.
+    fn until_durable(&self, ring: &Ring, beyond: Pos, at_most: Duration) -> bool;
+
+    /// Rests so long, or until woken.
+    fn rest(&self, shared: &Shared, time: Duration);
+}
+
+/// The time of the day: waits by blocking the thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealWait;
+
+impl Wait for RealWait {
+    fn until_durable(&self, ring: &Ring, beyond: Pos, at_most: Duration) -> bool {
+        ring.wait_durable(beyond, at_most)
+    }
+
+    fn rest(&self, shared: &Shared, time: Duration) {
+        shared.rest(time);
+    }
+}

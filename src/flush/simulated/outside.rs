@@ -1,0 +1,139 @@
+//! The simulated world behind the traits that lanes meet it by.
+
+use std::time::Duration;
+
+use super::{
+    database::Line,
+    world::{Shared, lock},
+};
+use crate::{
+    flush::{
+        outside::{Done, Link, Vigil, Wait},
+        shared,
+    },
+    questdb::{Ask, RowBuffer, SqlError, WriteError, sql::TableInfo},
+    ring::{Pos, Ring},
+};
+
+/// Longest that a lane lets time pass in one go while others stand still.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// A lane's connection.
+pub struct Wire {
+    pub world: Shared,
+    pub lane: usize,
+    pub in_flight: Option<RowBuffer>,
+}
+
+impl Link for Wire {
+    fn connect(&mut self) -> Result<(), WriteError> {
+        let is_up = lock(&self.world).is_up();
+        if is_up { Ok(()) } else { Err(WriteError::Unreachable("refused".to_owned())) }
+    }
+
+    fn disconnect(&mut self) {
+        assert!(self.in_flight.is_none(), "a request is in flight");
+    }
+
+    fn set_request_timeout(&mut self, _: Duration) -> Result<bool, WriteError> {
+        Ok(false)
+    }
+
+    fn buffer(&self, _: usize) -> RowBuffer {
+        RowBuffer::text()
+    }
+
+    fn speaks(&self, buffer: &RowBuffer) -> bool {
+        buffer.is_text()
+    }
+
+    fn send(&mut self, buffer: RowBuffer) -> bool {
+        let lines = buffer.as_text().lines().map(Line::read).collect();
+        lock(&self.world).send(self.lane, lines);
+        self.in_flight = Some(buffer);
+        true
+    }
+
+    fn wait(&mut self, at_most: Duration) -> Option<Done> {
+        let (result, took) = lock(&self.world).wait(self.lane, at_most)?;
+        Some(Done { buffer: self.in_flight.take().unwrap(), result, took })
+    }
+}
+
+/// The watch over the server.
+pub struct Watch {
+    pub world: Shared,
+    /// Server and cuts when it was begun.
+    pub begun: Option<(u64, u64)>,
+}
+
+impl Vigil for Watch {
+    fn is_unbroken(&self) -> bool {
+        let world = lock(&self.world);
+        world.is_up() && self.begun == Some((world.server, world.cuts))
+    }
+
+    fn begin(&mut self) {
+        let world = lock(&self.world);
+        self.begun = world.is_up().then_some((world.server, world.cuts));
+    }
+}
+
+/// Time that passes only where somebody waits.
+pub struct Simulated {
+    pub world: Shared,
+}
+
+impl Wait for Simulated {
+    fn until_durable(&self, ring: &Ring, beyond: Pos, at_most: Duration) -> bool {
+        let is_there = ring.marks().durable.pos > beyond;
+        if !is_there {
+            lock(&self.world).advance(at_most.min(LONGEST));
+        }
+        is_there
+    }
+
+    fn rest(&self, _: &shared::Shared, time: Duration) {
+        lock(&self.world).advance(time.min(LONGEST));
+    }
+}
+
+/// The questions.
+pub struct Questions {
+    pub world: Shared,
+}
+
+impl Ask for Questions {
+    fn ping(&self, _: Duration) -> Result<(), SqlError> {
+        lock(&self.world).ask()
+    }
+
+    fn started(&self) -> Result<Option<String>, SqlError> {
+        let mut world = lock(&self.world);
+        world.ask().map(|()| Some(world.server.to_string()))
+    }
+
+    fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
+        let mut world = lock(&self.world);
+        world.ask().map(|()| world.database.describe(table))
+    }
+
+    fn is_used(&self, table: &str, column: &str) -> Result<bool, SqlError> {
+        let mut world = lock(&self.world);
+        world.ask().map(|()| world.database.is_used(table, column))
+    }
+
+    fn is_applying(&self, _: &str) -> Result<bool, SqlError> {
+        lock(&self.world).ask().map(|()| false)
+    }
+
+    fn change(&self, statement: &str) -> Result<(), SqlError> {
+        let mut world = lock(&self.world);
+        world.ask()?;
+        let now = world.now();
+        world.database.change(now, statement);
+        world.tell(|| statement.to_owned());
+        // The answer may be lost after all.
+        world.ask()
+    }
+}

@@ -1,0 +1,52 @@
+//! The questions a lane asks about the server and its tables, as a trait: a simulated database answers them in tests.
+
+use std::time::Duration;
+
+use super::{Sql, SqlError, sql::TableInfo};
+
+/// What is asked and changed by SQL while rows are sent. [`Sql`] asks QuestDB.
+pub trait Ask: Send + Sync {
+    /// Whether the server answers at all.
+    fn ping(&self, timeout: Duration) -> Result<(), SqlError>;
+
+    /// When the server was started, in its own words; none when it does not tell.
+    fn started(&self) -> Result<Option<String>, SqlError>;
+
+    /// What is known of a table; none when there is no such table.
+    fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError>;
+
+    /// Whether some row of a table has a value in a column.
+    fn is_used(&self, table: &str, column: &str) -> Result<bool, SqlError>;
+
+    /// Whether the table has accepted transactions that it is going to apply, so that its description may be behind.
+    fn is_applying(&self, table: &str) -> Result<bool, SqlError>;
+
+    /// Runs a statement that makes or changes a table.
+    fn change(&self, statement: &str) -> Result<(), SqlError>;
+}
+
+impl Ask for Sql {
+    fn ping(&self, timeout: Duration) -> Result<(), SqlError> {
+        Self::ping(self, timeout)
+    }
+
+    fn started(&self) -> Result<Option<String>, SqlError> {
+        Self::started(self)
+    }
+
+    fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
+        Self::table_info(self, table)
+    }
+
+    fn is_used(&self, table: &str, column: &str) -> Result<bool, SqlError> {
+        Self::is_used(self, table, column)
+    }
+
+    fn is_applying(&self, table: &str) -> Result<bool, SqlError> {
+        Self::is_applying(self, table)
+    }
+
+    fn change(&self, statement: &str) -> Result<(), SqlError> {
+        self.query(statement).map(drop)
+    }
+}
