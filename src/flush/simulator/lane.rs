@@ -78,7 +78,8 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
     lane.queue.arrive(0, scenario.arrivals.waiting());
     lane.queue.commit(scenario.arrivals.waiting());
     while lane.now_us < end_us {
-        let due = [Some(tick_us), commit_due, syncing.map(|(at, _)| at), lane.due_us()];
+        let commit = commit_due.filter(|_| syncing.is_none());
+        let due = [Some(tick_us), commit, syncing.map(|(at, _)| at), lane.due_us()];
         lane.now_us = due.into_iter().flatten().min().unwrap_or(end_us).max(lane.now_us);
         let now_us = lane.now_us;
         if let Some((_, upto)) = syncing.take_if(|(at, _)| *at <= now_us) {
@@ -187,7 +188,8 @@ impl<'a> Lane<'a> {
     fn decide(&mut self) -> Decision {
         self.flow.arrived(self.now(), Pos(self.queue.durable() * RING_BYTES));
         let waiting = self.queue.waiting();
-        let limit = self.batch.request_limit().0.min(self.batch.max_bytes.0.max(1)) as usize;
+        let asked = if self.batch.max_bytes.0 == 0 { u64::MAX } else { self.batch.max_bytes.0 };
+        let limit = self.batch.request_limit().0.min(asked) as usize;
         let decision = self.policy.decide(&View {
             backlog_rows: self.flow.own_rows(waiting * RING_BYTES),
             arrival_rows_per_s: self.flow.rows_per_s(),
