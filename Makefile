@@ -56,7 +56,7 @@ it:                  ## Runs the tests against real servers; TEST=name picks som
 	$(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
 
 bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES, BACKLOG and DRAINS adjust it.
-	@$(TOOLS)/install-deps demo
+	@$(TOOLS)/install-deps demo bench
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ring
 	$(CARGO) bench --locked --bench readers
@@ -64,6 +64,7 @@ bench:               ## Measures against a bare reader and a naive program; ROUN
 	$(CARGO) bench --locked --bench write
 	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES)
 	$(CARGO) bench --locked --bench drain -- --backlog $(BACKLOG) --rounds $(DRAINS)
+	$(CARGO) bench --locked --bench reads
 
 bench-batcher:       ## Dynamic batches against fixed ones, simulated and on a real QuestDB; REAL_SECONDS (0: none) adjusts it.
 	@$(TOOLS)/install-deps demo

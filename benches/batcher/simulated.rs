@@ -2,7 +2,7 @@
 
 use forebay::flush::simulator::{
     Outcome,
-    regimes::{Contender, all as regimes, compare, dynamic, peers, score, sizes},
+    regimes::{Contender, all as regimes, compare, dynamic, peers, score, short_lingers, sizes},
     run,
 };
 use serde::Serialize;
@@ -40,13 +40,15 @@ pub struct Table {
 /// Runs everything.
 pub fn all(seed: u64) -> Table {
     let fixed = [sizes(), peers()].concat();
-    let mut worst: Vec<_> = fixed.iter().map(|fixed| (fixed.name.clone(), f64::INFINITY, String::new())).collect();
+    let lingering = short_lingers();
+    let mut worst: Vec<_> =
+        fixed.iter().chain(&lingering).map(|fixed| (fixed.name.clone(), f64::INFINITY, String::new())).collect();
     let mut rows = Vec::new();
     for regime in regimes(seed) {
         let name = format!("{} × {}", regime.arrivals, regime.database);
         let own = run(&regime.scenario, &dynamic().batch);
         let others = compare(&regime, &fixed);
-        for (worst, other) in worst.iter_mut().zip(&others) {
+        for (worst, other) in worst.iter_mut().zip(others.iter().chain(&compare(&regime, &lingering))) {
             let value = score(other, &others).value();
             if value < worst.1 {
                 (worst.1, worst.2) = (value, name.clone());

@@ -10,6 +10,10 @@ use super::{
 
 /// The model foretells nothing worth comparing with before so many flushes.
 const LEAST_MEASUREMENTS: u64 = 20;
+/// The next batch may be so many times larger for the time-out that is given to it.
+const FORESEEN_GROWTH: usize = 32;
+/// Least time between two lines of the journal about why batches are what they are.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 /// Longest rest without looking whether something else is asked for.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
@@ -24,7 +28,9 @@ impl Lane {
         let expected = self.model.predict(rows);
         let is_known = self.model.measurements() >= LEAST_MEASUREMENTS;
         self.model.observe(flush);
-        let largest = self.model.predict(rows.max(self.decided_rows.min(self.fitting_rows())));
+        // What batches this small tell of much larger ones is too vague to go by; the client adds time for their bytes anyway.
+        let next = self.decided_rows.min(self.fitting_rows()).min(rows.saturating_mul(FORESEEN_GROWTH));
+        let largest = self.model.predict(rows.max(next));
         let now = self.encoder.clock.since_boot();
         self.time_limit.answered(now, took, largest, largest.mul_f64(self.model.spread()));
         is_known && self.growth.observe(took, expected)
@@ -44,6 +50,20 @@ impl Lane {
         decision.linger = self.pace.linger(decision.linger, longest);
         decision.rows = self.pace.rows(decision.rows);
         self.decided_rows = decision.rows;
+    }
+
+    /// Tells the journal why batches are what they are, when that is for another reason than before, and not more often than
+    /// [`TELL_EVERY`].
+    pub(super) fn tell_why(&mut self, decision: &Decision) {
+        let now = self.now();
+        let is_news = self
+            .told_why
+            .as_ref()
+            .is_none_or(|(at, reason)| now.saturating_sub(*at) >= TELL_EVERY && decision.reason.differs_from(reason));
+        if is_news {
+            tracing::info!(lane = self.number, "batches: {}", decision.reason);
+            self.told_why = Some((now, decision.reason.clone()));
+        }
     }
 
     /// Waits until the next request may go at that pace. A stop does not wait.

@@ -17,7 +17,7 @@ use super::{
     late::Late,
     model::Model,
     outside::{Link, Wait},
-    policy::{Decision, Policy, View},
+    policy::{Decision, Policy, Reason, View},
     replay::Replay,
     shared::{Health, Shared},
     time_limit::TimeLimit,
@@ -112,6 +112,8 @@ pub(super) struct Lane {
     pub ages: Ages,
     /// Ages of the batch in flight.
     pub sent_ages: Ages,
+    /// What the journal was told last of why batches are what they are, and when.
+    pub told_why: Option<(Duration, Reason)>,
     /// Rows of the last request.
     pub sent_rows: usize,
     /// How often the server is asked when it was started.
@@ -317,6 +319,7 @@ impl Lane {
             model: &self.model,
             settings: &self.batch,
         });
+        self.tell_why(&decision);
         self.keep_pace(&mut decision);
         let pace = self.pace.sentence();
         self.shared.report(self.number, |report| {

@@ -399,6 +399,7 @@ fn lane(
         run_began: marks.appended.pos,
         ages: Ages::default(),
         sent_ages: Ages::default(),
+        told_why: None,
         sent_rows: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,

@@ -236,9 +236,9 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// What ended up bounding the batch.
-    pub fn bound(&self) -> Bound {
-        self.bound
+    /// Whether there is a backlog, and what bounds the batch.
+    pub(super) fn kind(&self) -> (bool, Bound) {
+        (self.waiting.is_some(), self.bound)
     }
 }
 

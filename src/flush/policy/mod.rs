@@ -53,6 +53,17 @@ pub enum Reason {
     Measured(dynamic::Reason),
 }
 
+impl Reason {
+    /// Whether it is of another kind than that one: other figures alone are no news.
+    pub fn differs_from(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed, Self::Fixed) => false,
+            (Self::Measured(one), Self::Measured(other)) => one.kind() != other.kind(),
+            _ => true,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

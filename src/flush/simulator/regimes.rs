@@ -50,6 +50,13 @@ pub fn peers() -> Vec<Contender> {
         .to_vec()
 }
 
+/// Large batches that wait a little only: a flow that clocks itself, with a pause for company that is the same for every database.
+pub fn short_lingers() -> Vec<Contender> {
+    [1, 5, 50]
+        .map(|ms| Contender { name: format!("30000 rows / {ms} ms"), batch: fixed(30_000, Duration::from_millis(ms)) })
+        .to_vec()
+}
+
 const ARRIVALS: [(&str, Arrivals); 4] = [
     ("steady", Arrivals::Steady { rows_per_s: 2_000.0 }),
     ("bursty", Arrivals::Bursty { rows_per_s: 50.0, burst_rows: 5_000.0, over_s: 0.2, every_s: 5.0 }),

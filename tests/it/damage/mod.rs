@@ -45,7 +45,8 @@ impl Stage {
         let builder = DaemonBuilder::new()
             .servers(&broker, QuestDb::shared())
             .source(&readings)
-            .set("questdb.conf", format!("http::addr=127.0.0.1:{};", database.port))
+            // Space is kept for as long as a request of the life before may be executed: six time-outs, and the ring is small.
+            .set("questdb.conf", format!("http::addr=127.0.0.1:{};request_timeout=1000;", database.port))
             .set("ring.size", "1MiB")
             .set("mqtt.max_payload", "64KiB")
             .set("daemon.stop_timeout", "100ms");
