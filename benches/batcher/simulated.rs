@@ -105,7 +105,7 @@ impl Table {
         }
         println!("\n| fixed setting | worst against the best of a regime | where |\n|---|---|---|");
         for (name, worst, regime) in &self.worst {
-            println!("| {name} | {:.0} × | {regime} |", 1.0 / worst);
+            println!("| {name} | {:.1} × | {regime} |", 1.0 / worst);
         }
         println!();
     }

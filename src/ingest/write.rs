@@ -23,7 +23,7 @@ use crate::{
     ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::record_bytes, table_hash},
 };
 
-/// Most rows a request may bring. (A row takes some 500 bytes of memory while it is decoded.)
+/// Most rows a request may bring.
 pub const MAX_ROWS: usize = 100_000;
 /// A request takes at most this part of the ring: room for it is made in one step of the tail (`ring/tail.rs`).
 pub const RING_PART: u64 = 32;
