@@ -21,5 +21,6 @@ pub mod point;
 pub mod questdb;
 pub mod republish;
 pub mod ring;
+mod seeded;
 pub mod since;
 pub mod verify;

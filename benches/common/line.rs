@@ -45,12 +45,6 @@ impl Open {
     }
 }
 
-/// Opens a line to the server on that port that only takes its time; the port of its near end.
-#[allow(dead_code, reason = "not every benchmark has one")]
-pub fn line_to(server: u16, one_way: Duration) -> u16 {
-    Line { one_way, ..Line::default() }.open(server).port
-}
-
 impl Line {
     /// Opens it to the server on that port.
     pub fn open(self, server: u16) -> Open {

@@ -71,7 +71,8 @@ fn main() -> ExitCode {
         results.print();
     }
     for ms in &plan.distances {
-        let port = line::line_to(questdb.port, Duration::from_millis(*ms as u64));
+        let port =
+            line::Line { one_way: Duration::from_millis(*ms as u64), ..line::Line::default() }.open(questdb.port).port;
         let far = Stage { conf: format!("http::addr=127.0.0.1:{port};"), ..near };
         let mut results = report::Results::new(plan.backlog);
         for round in 0..plan.rounds {

@@ -36,29 +36,4 @@ pub enum Bug {
     AckRefusedBeforeSync,
 }
 
-/// Whether the bug is switched on.
-#[cfg(not(test))]
-#[inline]
-pub const fn is_on(_: Bug) -> bool {
-    false
-}
-
-#[cfg(test)]
-thread_local! {
-    static ON: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
-}
-
-/// Whether the bug is switched on.
-#[cfg(test)]
-pub fn is_on(bug: Bug) -> bool {
-    ON.get() == Some(bug)
-}
-
-/// Runs with a bug, in this thread alone.
-#[cfg(test)]
-pub fn with<T>(bug: Option<Bug>, run: impl FnOnce() -> T) -> T {
-    ON.set(bug);
-    let result = run();
-    ON.set(None);
-    result
-}
+crate::seeded::switch!(Bug);

@@ -39,6 +39,8 @@ const LARGEST_FADES: f64 = 0.98;
 const DISTANT: f64 = 0.5;
 /// More flushes' worth of rows waiting are a backlog.
 const BACKLOG_FLUSHES: f64 = 3.0;
+/// Fewer rows a second are shown as quiet.
+const QUIET_ROWS_PER_S: f64 = 10.0;
 /// Fewer waiting rows are none.
 const LEAST_BACKLOG_ROWS: f64 = 500.0;
 
@@ -260,7 +262,8 @@ impl fmt::Display for Reason {
             let wait = self.linger.as_secs_f64() * 1e3;
             let wait = if self.linger.is_zero() { String::new() } else { format!(" after {wait:.1} ms") };
             if usual < 2.0 {
-                write!(f, "quiet ({arriving:.1} rows/s): fresh, at once{wait}")?;
+                let pace = if arriving < QUIET_ROWS_PER_S { "quiet" } else { "quicker than rows come" };
+                write!(f, "{pace} ({arriving:.1} rows/s): fresh, at once{wait}")?;
             } else {
                 let usual = usual.min(rows as f64);
                 write!(f, "{arriving:.0} rows/s: what arrives during a flush goes next{wait}, ")?;
