@@ -18,7 +18,7 @@ const WRONG_AFTER: usize = 4;
 /// See [`WRONG_AFTER`].
 const WINDOW: usize = 6;
 /// Flushes within which the model follows a change of regime, as far as their sizes tell the costs apart.
-pub const FOLLOWS_WITHIN: usize = 4 * WINDOW;
+pub const FOLLOWS_WITHIN: usize = 8 * WINDOW;
 /// Errors beyond so many usual ones are far off.
 const FAR: f64 = 4.0;
 /// Classes of sizes, by powers of two of their rows.
