@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    batching::{Span, Unsent},
+    ages::Ages,
+    batching::{Sent, Span, Unsent},
     course::Course,
     encode::EncodeError,
     lane::{Lane, SLACK},
     model::Flushed,
-    outside::Done,
+    outside::{Done, NotStored},
     policy::Outcome,
     seeded::{Bug, is_on},
     shared::Health,
@@ -57,30 +58,63 @@ impl Lane {
 
     /// Waits for the answer to the request in flight and acts on it.
     pub(super) fn receive(&mut self) -> Result<(), Trouble> {
-        let Some(span) = self.flight else { return Ok(()) };
+        if self.flight.is_empty() {
+            return Ok(());
+        }
         let Done { buffer, result, took } = self.await_answer()?;
-        self.flight = None;
+        let Some(Sent { span, ages, .. }) = self.flight.pop_front() else { return Ok(()) };
         let flushed = Flushed { rows: span.rows, bytes: buffer.bytes(), took };
+        self.sent_rows = span.rows;
+        if !self.flight.is_empty() {
+            self.heartbeat.waiting("QuestDB's answer", Some(self.patience(self.largest_bytes)));
+        }
         self.give_back(buffer);
+        if result.is_err() {
+            self.recall()?;
+        }
         match result {
             Ok(()) => {
                 let taken = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
                 self.encoder.condemned.acquit(&taken);
                 self.stored(flushed);
-                self.settle(span)
+                self.settle(span, ages)
             }
-            Err(WriteError::BadRow { message, .. } | WriteError::Refused { message }) => {
+            Err(NotStored::Unsent) => {
+                self.take_back(span);
+                Ok(())
+            }
+            Err(NotStored::Failed(WriteError::BadRow { message, .. } | WriteError::Refused { message })) => {
                 // A refusal is an answer, too.
                 self.late.answered(self.now(), self.grace);
-                self.isolate(span, &message)
+                self.isolate(span, ages, &message)
             }
-            Err(error) => {
+            Err(NotStored::Failed(error)) => {
                 self.note_unanswered(span, &error);
                 self.encoder.ring.lane_failed(self.number);
                 self.reader.seek(span.start);
                 Err(Trouble::Write(error))
             }
         }
+    }
+
+    /// Takes back what was to follow a request that is not stored.
+    fn recall(&mut self) -> Result<(), Trouble> {
+        if !self.flight.is_empty() {
+            let Done { buffer, .. } = self.await_answer()?;
+            self.give_back(buffer);
+        }
+        if let Some(Sent { span, .. }) = self.flight.pop_front() {
+            self.take_back(span);
+        }
+        Ok(())
+    }
+
+    /// Goes back to a batch that has not left after all.
+    fn take_back(&mut self, span: Span) {
+        self.encoder.ring.lane_takes_back(self.number, span.start);
+        self.reader.seek(span.start);
+        self.barrier = None;
+        self.shared.report(self.number, |report| report.status.rows_sent -= span.rows as u64);
     }
 
     /// Takes note that a request may be executed later although it has failed: nobody said that it was refused.
@@ -97,9 +131,7 @@ impl Lane {
 
     /// Waits for a request in flight before something else goes wrong; its own trouble comes first.
     pub(super) fn drain(&mut self) {
-        if self.flight.is_some()
-            && let Err(trouble) = self.receive()
-        {
+        if let Err(trouble) = self.receive() {
             self.fail(trouble);
         }
     }
@@ -127,11 +159,11 @@ impl Lane {
     }
 
     /// Tells the ring that the rows of a batch, and everything before it, have their fate. On trouble the batch is sent again.
-    pub(super) fn settle(&mut self, span: Span) -> Result<(), Trouble> {
+    pub(super) fn settle(&mut self, span: Span, mut ages: Ages) -> Result<(), Trouble> {
         let through = span.end >= self.high;
         // What is stored already does not go twice to a table without deduplication, even if it cannot be settled now.
         self.high = self.high.max(span.end);
-        self.sent_ages.record(self.encoder.clock.now(), &self.shared.ages);
+        ages.record(self.encoder.clock.now(), &self.shared.ages);
         self.shared.report(self.number, |report| report.sent_upto = self.high.pos);
         if let Err(error) = self.encoder.count_set_aside() {
             self.reader.seek(span.start);
@@ -165,6 +197,13 @@ impl Lane {
         let shared = Arc::clone(&self.shared);
         // Other lanes send nothing either until the server has answered.
         let mut vigil = shared.vigil();
+        if self.shared.rewinds_asked() > self.rewinds_seen {
+            // Another lane has found the server restarted, and has begun the watch anew.
+            drop(vigil);
+            self.reader.seek(cursor);
+            self.follow_rewind();
+            return Ok(false);
+        }
         let is_unbroken = vigil.is_unbroken() || is_on(Bug::NoVigil);
         if is_unbroken && !shared.may_ask_started(self.ask_started_every) {
             return Ok(true);

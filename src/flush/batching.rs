@@ -1,8 +1,9 @@
 //! A lane's batches: from the cursor into a buffer, and off to the sender thread.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
+    ages::Ages,
     answer::Trouble,
     encode::Encoded,
     lane::{Lane, SLACK},
@@ -38,6 +39,15 @@ pub(super) struct Span {
     pub left_out: bool,
     /// Rows before this are not sent a second time to tables without deduplication.
     pub once_below: Pos,
+}
+
+/// A batch that was handed over and is not answered yet.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub span: Span,
+    pub ages: Ages,
+    /// Memory of its buffer.
+    capacity: usize,
 }
 
 /// What a lane has passed lately without sending anything.
@@ -88,14 +98,14 @@ impl Lane {
 
     /// Gives memory back that is not needed while nothing waits.
     pub(super) fn shrink(&mut self) {
-        if self.flight.is_none() {
+        if self.flight.is_empty() {
             self.reader.release();
         }
         self.largest_bytes = 0;
         if let Some(buffer) = &mut self.spare {
             buffer.clear(KEPT_BYTES);
         }
-        if self.flight.is_none() {
+        if self.flight.is_empty() {
             self.shared.buffers.note(self.number, self.spare.as_ref().map_or(0, RowBuffer::capacity));
             if std::mem::take(&mut self.borrows) {
                 self.shared.return_memory();
@@ -112,7 +122,9 @@ impl Lane {
     /// Takes note of the memory that this lane has, with a batch that is about to leave.
     fn note_buffers(&self, leaving: &RowBuffer) {
         let spare = self.spare.as_ref().map_or(0, RowBuffer::capacity);
-        self.shared.buffers.note(self.number, leaving.capacity() + spare + self.reader.window_bytes());
+        let in_flight: usize = self.flight.iter().map(|sent| sent.capacity).sum();
+        let all = leaving.capacity() + in_flight + spare + self.reader.window_bytes();
+        self.shared.buffers.note(self.number, all);
     }
 
     /// Clears a buffer for its next use, and gives memory back that recent batches did not need.
@@ -215,7 +227,7 @@ impl Lane {
                 return Ok(());
             }
             self.note_nothing_sent(span);
-            return self.settle(span);
+            return self.settle(span, Ages::default());
         }
         self.hold_back();
         self.unsent = Unsent::default();
@@ -231,7 +243,8 @@ impl Lane {
             }
         }
         // Nothing is in flight here.
-        let connected = self.link.set_request_timeout(self.time_limit.current()).and_then(|is_new| {
+        self.given_time = self.time_limit.current();
+        let connected = self.link.set_request_timeout(self.given_time).and_then(|is_new| {
             // The first request of a connection pays for more than its rows.
             self.unusual |= is_new;
             self.link.connect()
@@ -252,21 +265,44 @@ impl Lane {
             }
             return Ok(());
         }
+        self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
+        self.note_leaving(span, &buffer);
+        if self.link.send(buffer) { Ok(()) } else { Err(Trouble::Stopped) }
+    }
+
+    /// Takes note of a batch that is handed over.
+    fn note_leaving(&mut self, span: Span, buffer: &RowBuffer) {
         self.row_bytes = (buffer.bytes() / span.rows).max(1);
         self.sent_rows = span.rows;
-        self.note_buffers(&buffer);
+        self.note_buffers(buffer);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
-        self.heartbeat.waiting("QuestDB's answer", Some(self.patience(buffer.bytes())));
-        if !self.link.send(buffer) {
-            return Err(Trouble::Stopped);
-        }
-        std::mem::swap(&mut self.ages, &mut self.sent_ages);
-        self.flight = Some(span);
+        self.flight.push_back(Sent { span, ages: std::mem::take(&mut self.ages), capacity: buffer.capacity() });
         self.throttle.sent(self.now(), span.rows, self.pace);
         if is_on(Bug::SettleBeforeAnswer) {
             self.encoder.ring.lane_done(self.number, span.end);
         }
         self.shared.report(self.number, |report| report.status.rows_sent += span.rows as u64);
-        Ok(())
+    }
+
+    /// Hands a batch over to follow the request in flight. The batch is given back where something has to be done first with nothing
+    /// in flight, or where there is nothing to follow.
+    pub(super) fn follow(&mut self, span: Span, buffer: RowBuffer) -> Option<RowBuffer> {
+        let may_follow = self.flight.len() == 1
+            && span.rows > 0
+            // A quarantine that cannot be written is met with nothing else in flight.
+            && self.encoder.uncounted.is_empty()
+            && self.time_limit.current() == self.given_time
+            && self.throttle.wait(self.now(), self.pace).is_zero()
+            && !self.shared.is_ask_started_due(self.ask_started_every)
+            && self.encoder.ring.lane_sends(self.number, span.start, span.end).is_ok();
+        if !may_follow {
+            return Some(buffer);
+        }
+        self.unsent = Unsent::default();
+        self.note_leaving(span, &buffer);
+        let (shared, rewinds_seen) = (Arc::clone(&self.shared), self.rewinds_seen);
+        // The thread being gone shows at the answer.
+        self.link.follow(buffer, Box::new(move || shared.is_same_server_as(rewinds_seen)));
+        None
     }
 }

@@ -1,15 +1,15 @@
 //! One lane: reads its records in order, sends their rows in batches, and tells the ring how far it is.
 //!
-//! One request is in flight while the next batch is encoded. Whatever has to be sent again is sent by rewinding the
+//! One request is in flight while the next batch is encoded and handed over to follow it. Whatever has to be sent again is sent by rewinding the
 //! cursor and running through to the end, so that an old row never overwrites a newer one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     ages::Ages,
     answer::Trouble,
     apply_lag::{Pace, Throttle},
-    batching::{Filled, MAX_SPAN_BYTES, Span, Unsent},
+    batching::{Filled, MAX_SPAN_BYTES, Sent, Unsent},
     breaker::{Breaker, Gate},
     course::Course,
     encode::{Barrier, EncodeError, Encoder},
@@ -61,11 +61,14 @@ pub(super) struct Lane {
     /// How time passes.
     pub wait: Box<dyn Wait>,
     pub spare: Option<RowBuffer>,
-    pub flight: Option<Span>,
+    /// What is handed over and not answered yet: the request in flight, and the one that follows it.
+    pub flight: VecDeque<Sent>,
     pub barrier: Option<Barrier>,
     pub breaker: Breaker,
     /// What the next request is given at most.
     pub time_limit: TimeLimit,
+    /// What the connection gives a request.
+    pub given_time: Duration,
     /// Rows of a request, as decided last.
     pub decided_rows: usize,
     pub growth: Growth,
@@ -110,8 +113,6 @@ pub(super) struct Lane {
     pub run_began: Pos,
     /// Ages of the batch being filled.
     pub ages: Ages,
-    /// Ages of the batch in flight.
-    pub sent_ages: Ages,
     /// What the journal was told last of why batches are what they are, and when.
     pub told_why: Option<(Duration, Reason)>,
     /// Rows of the last request.
@@ -161,7 +162,7 @@ impl Lane {
 
     pub(super) fn is_over(&self) -> bool {
         let Some(left) = self.shared.stopping() else { return false };
-        let nothing_left = self.flight.is_none() && self.reader.mark().pos >= self.durable();
+        let nothing_left = self.flight.is_empty() && self.reader.mark().pos >= self.durable();
         left.is_zero() || nothing_left || self.breaker.word() == "open"
     }
 
@@ -185,7 +186,7 @@ impl Lane {
         }
         if self.reader.mark().pos < self.durable() {
             self.cycle(Some(PROBE_ROWS))?;
-            while self.flight.is_some() {
+            while !self.flight.is_empty() {
                 self.receive()?;
             }
         }
@@ -205,14 +206,15 @@ impl Lane {
         Ok(())
     }
 
-    /// One round: wait for enough rows, encode them, take the answer of the request before, send.
+    /// One round: wait for enough rows, encode them, and hand them over to follow the request in flight; where they can't, take its
+    /// answer and send.
     pub(super) fn cycle(&mut self, rows: Option<usize>) -> Result<(), Trouble> {
-        if self.flight.is_some() && self.rewind_is_due() {
-            // While a backlog lasts something is always in flight; what is due comes before the next request.
+        // While a backlog lasts something is always in flight; what is due comes before the next request.
+        if self.flight.len() > 1 || (!self.flight.is_empty() && self.rewind_is_due()) {
             return self.receive();
         }
         self.refresh();
-        if self.flight.is_none() {
+        if self.flight.is_empty() {
             self.follow_replay();
             if !self.follow_rewind() && self.window_is_open() && self.shared.may_ask_started(self.ask_started_every) {
                 // The next request meets what ails it.
@@ -225,7 +227,7 @@ impl Lane {
             decision.linger = Duration::ZERO;
         }
         if let Some(barrier) = self.barrier.take() {
-            if self.flight.is_some() {
+            if !self.flight.is_empty() {
                 self.barrier = Some(barrier);
                 return self.receive();
             }
@@ -235,7 +237,7 @@ impl Lane {
             self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10 + SLACK));
             self.encoder.prepare(&barrier)?;
             self.unusual = true;
-        } else if self.flight.is_none() {
+        } else if self.flight.is_empty() {
             if !self.await_rows(&mut decision) {
                 return Ok(());
             }
@@ -258,9 +260,8 @@ impl Lane {
             self.filled_at = self.now();
             self.flushes_seen = self.shared.flushes_asked();
         }
-        if self.flight.is_some()
-            && let Err(trouble) = self.receive()
-        {
+        let Some(buffer) = self.follow(span, buffer) else { return Ok(()) };
+        if let Err(trouble) = self.receive() {
             // What was encoded meanwhile goes with its buffer, unless the cursor is before it already.
             if self.reader.mark() == span.end {
                 self.reader.seek(span.start);
@@ -289,7 +290,7 @@ impl Lane {
             // Where nothing is sent, the server's word that it runs stands for an answer.
             self.late.answered(now, self.grace);
         }
-        if self.flight.is_none()
+        if self.flight.is_empty()
             && let Some(missed) = self.late.take_due(now)
         {
             tracing::info!(lane = self.number, "sending again what a request without an answer may have overwritten");

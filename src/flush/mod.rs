@@ -41,6 +41,7 @@ mod vigil;
 pub mod wal_watch;
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -366,10 +367,11 @@ fn lane(
         link,
         wait,
         spare: None,
-        flight: None,
+        flight: VecDeque::new(),
         barrier: None,
         breaker: Breaker::half_open(),
         time_limit: TimeLimit::new(request_timeout),
+        given_time: Duration::ZERO,
         decided_rows: 0,
         growth: trouble::Growth::default(),
         journal: trouble::Journal::default(),
@@ -398,7 +400,6 @@ fn lane(
         row_bytes: 0,
         run_began: marks.appended.pos,
         ages: Ages::default(),
-        sent_ages: Ages::default(),
         told_why: None,
         sent_rows: 0,
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),

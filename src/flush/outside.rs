@@ -14,12 +14,24 @@ pub struct Done {
     /// The rows, still in it.
     pub buffer: RowBuffer,
     /// The answer.
-    pub result: Result<(), WriteError>,
+    pub result: Result<(), NotStored>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// A connection that carries one request at a time.
+/// Why the rows of a request are not stored, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotStored {
+    /// It was to follow one that was not stored, or something stood against it by then: it has not left.
+    Unsent,
+    /// It was sent, or should have been.
+    Failed(WriteError),
+}
+
+/// Whether a request may follow the one before now that that is stored.
+pub type May = Box<dyn FnOnce() -> bool + Send>;
+
+/// A connection that carries one request at a time, and may have another at hand.
 pub trait Link: Send {
     /// Connects unless connected already. To be called with nothing in flight.
     fn connect(&mut self) -> Result<(), WriteError>;
@@ -39,7 +51,11 @@ pub trait Link: Send {
     /// Hands a request over; false when nobody is there to send it. To be called with nothing in flight.
     fn send(&mut self, buffer: RowBuffer) -> bool;
 
-    /// Waits for the answer to the request in flight, at most so long.
+    /// Hands over the request that follows the one in flight: it leaves as soon as that is stored, if it may then. False when
+    /// nobody is there to send it. To be called with one in flight.
+    fn follow(&mut self, buffer: RowBuffer, may: May) -> bool;
+
+    /// Waits for the answer to the request in flight (the older one of two), at most so long.
     fn wait(&mut self, at_most: Duration) -> Option<Done>;
 }
 

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
+    ages::Ages,
     answer::Trouble,
     batching::Span,
     isolate::{Answer, Isolation, Step},
     lane::Lane,
     model::Flushed,
-    outside::Done,
+    outside::{Done, NotStored},
 };
 use crate::{
     entry::Rows,
@@ -37,7 +38,7 @@ enum Searched {
 
 impl Lane {
     /// Works off a refused batch, request by request. On trouble nothing of it counts as done: it is sent again later.
-    pub(super) fn isolate(&mut self, span: Span, message: &str) -> Result<(), Trouble> {
+    pub(super) fn isolate(&mut self, span: Span, ages: Ages, message: &str) -> Result<(), Trouble> {
         let isolated = self.send_all_but_the_bad(span, message);
         if let Err(Trouble::Write(error)) = &isolated {
             self.note_unanswered(span, error);
@@ -47,7 +48,7 @@ impl Lane {
         }
         self.reader.seek(if isolated.is_ok() { span.end } else { span.start });
         isolated?;
-        self.settle(span)
+        self.settle(span, ages)
     }
 
     fn send_all_but_the_bad(&mut self, span: Span, message: &str) -> Result<Searched, Trouble> {
@@ -149,7 +150,10 @@ impl Lane {
         }
         let Done { buffer: sent, result, took } = self.await_answer()?;
         *buffer = sent;
-        result.map_err(Trouble::Write)?;
+        result.map_err(|why| match why {
+            NotStored::Failed(error) => Trouble::Write(error),
+            NotStored::Unsent => Trouble::Stopped,
+        })?;
         let flushed = Flushed { rows: buffer.rows(), bytes: buffer.bytes(), took };
         let rows = flushed.rows;
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);

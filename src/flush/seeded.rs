@@ -26,12 +26,14 @@ pub enum Bug {
     NoBarrier,
     /// Lets rows become safe while they, or rows before them, are to be sent again.
     NothingHeld,
+    /// Sends the request that is at hand although the server may be another.
+    FollowWithoutLook,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ResendFirstOnly,
         Self::NoLateRewind,
         Self::GraceFromFailure,
@@ -43,6 +45,7 @@ impl Bug {
         Self::SuccessorsFirst,
         Self::NoBarrier,
         Self::NothingHeld,
+        Self::FollowWithoutLook,
     ];
 }
 

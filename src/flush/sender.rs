@@ -1,88 +1,119 @@
 //! The thread that waits for QuestDB's answer while its lane encodes the next batch.
 //!
-//! The writer travels with the job: the lane has it back with the answer, so one request is in flight at most.
+//! It has the next request at hand: that leaves as soon as the one before is stored, without the lane having to wake up first.
 
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::outside::{Done, Link};
-use crate::questdb::{Connection, RowBuffer, WriteError, Writer};
+use super::{
+    outside::{Done, Link, May, NotStored},
+    seeded::{Bug, is_on},
+};
+use crate::questdb::{Connection, Dialect, RowBuffer, WriteError, Writer};
+
+/// Requests handed over and not answered yet, at most: one in flight, one that follows.
+const AT_HAND: usize = 2;
 
 /// A request to send.
 struct Job {
-    writer: Writer,
     buffer: RowBuffer,
+    /// Of one that follows another: sent only when that was stored and this agrees.
+    follows: Option<May>,
 }
 
 /// A lane's connection with its sender thread, which ends when the lane drops this.
 pub struct Sender {
     jobs: SyncSender<Job>,
-    done: Receiver<(Writer, Done)>,
-    /// With the thread while a request is in flight.
-    writer: Option<Writer>,
+    done: Receiver<Done>,
+    /// Locked by the thread while a request is in flight.
+    writer: Arc<Mutex<Writer>>,
+    /// What the connected server speaks.
+    dialect: Option<Dialect>,
 }
 
 impl Sender {
     /// Starts the thread; nothing is sent yet.
     pub fn start(lane: usize, connection: Arc<Connection>) -> io::Result<Self> {
-        let (jobs, waiting) = sync_channel::<Job>(1);
-        let (answer, done) = sync_channel(1);
+        let (jobs, waiting) = sync_channel::<Job>(AT_HAND);
+        let (answer, done) = sync_channel(AT_HAND);
+        let writer = Arc::new(Mutex::new(Writer::new(connection)));
+        let own = Arc::clone(&writer);
         let work = move || {
-            while let Ok(Job { mut writer, buffer }) = waiting.recv() {
+            let mut is_stored = false;
+            while let Ok(Job { buffer, follows }) = waiting.recv() {
                 let started = Instant::now();
-                let result = writer.send(&buffer);
-                if answer.send((writer, Done { buffer, result, took: started.elapsed() })).is_err() {
+                let result = if may_leave(follows, is_stored) {
+                    lock(&own).send(&buffer).map_err(NotStored::Failed)
+                } else {
+                    Err(NotStored::Unsent)
+                };
+                is_stored = result.is_ok();
+                if answer.send(Done { buffer, result, took: started.elapsed() }).is_err() {
                     return;
                 }
             }
         };
         thread::Builder::new().name(format!("send-{lane}")).spawn(work)?;
-        Ok(Self { jobs, done, writer: Some(Writer::new(connection)) })
+        Ok(Self { jobs, done, writer, dialect: None })
     }
+}
+
+/// Whether a request may leave, the one before it being stored or not.
+pub fn may_leave(follows: Option<May>, is_stored: bool) -> bool {
+    follows.is_none_or(|may| is_stored && (may() || is_on(Bug::FollowWithoutLook)))
+}
+
+fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Link for Sender {
     fn connect(&mut self) -> Result<(), WriteError> {
         let in_flight = || WriteError::Other("a request is in flight".to_owned());
-        self.writer.as_mut().ok_or_else(in_flight)?.connect()
+        let mut writer = self.writer.try_lock().map_err(|_| in_flight())?;
+        writer.connect()?;
+        self.dialect = writer.dialect();
+        Ok(())
     }
 
     fn disconnect(&mut self) {
-        if let Some(writer) = &mut self.writer {
+        if let Ok(mut writer) = self.writer.try_lock() {
             writer.disconnect();
+            self.dialect = None;
         }
     }
 
     fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError> {
-        self.writer.as_mut().map_or(Ok(false), |writer| writer.set_request_timeout(timeout))
+        self.writer.try_lock().map_or(Ok(false), |mut writer| writer.set_request_timeout(timeout))
     }
 
     fn buffer(&self, room: usize) -> RowBuffer {
-        self.writer.as_ref().map_or_else(|| RowBuffer::default().with_room(room), |writer| writer.buffer(room))
+        RowBuffer::speaking(self.dialect.unwrap_or_default(), room)
     }
 
     fn speaks(&self, buffer: &RowBuffer) -> bool {
-        self.writer.as_ref().is_none_or(|writer| writer.speaks(buffer))
+        self.dialect.is_none_or(|dialect| dialect == buffer.dialect())
     }
 
     fn send(&mut self, buffer: RowBuffer) -> bool {
-        self.writer.take().is_some_and(|writer| self.jobs.send(Job { writer, buffer }).is_ok())
+        self.jobs.send(Job { buffer, follows: None }).is_ok()
+    }
+
+    fn follow(&mut self, buffer: RowBuffer, may: May) -> bool {
+        self.jobs.send(Job { buffer, follows: Some(may) }).is_ok()
     }
 
     /// The thread being gone is a bug in it, since a panic aborts the process.
     fn wait(&mut self, at_most: Duration) -> Option<Done> {
         match self.done.recv_timeout(at_most) {
-            Ok((writer, done)) => {
-                self.writer = Some(writer);
-                Some(done)
-            }
+            Ok(done) => Some(done),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("the sender thread ends only after its lane"),
         }

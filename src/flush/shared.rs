@@ -232,6 +232,18 @@ impl Shared {
         due
     }
 
+    /// Whether [`Self::may_ask_started`] would say so.
+    pub fn is_ask_started_due(&self, every: Duration) -> bool {
+        let now = self.clock.since_boot();
+        lock(&self.started_asked).is_none_or(|asked| now.saturating_sub(asked) >= every)
+    }
+
+    /// Whether the server has run without a break since the watch began, and all rewinds asked for until now have been seen.
+    pub fn is_same_server_as(&self, rewinds_seen: u64) -> bool {
+        let vigil = self.vigil();
+        vigil.is_unbroken() && self.rewinds_asked() == rewinds_seen
+    }
+
     /// Whether nothing else is known of when the server was started.
     pub fn is_first_sight(&self, started: &str) -> bool {
         let mut known = lock(&self.server_started);

@@ -5,6 +5,7 @@ mod ask;
 pub mod connection;
 pub mod plan;
 pub mod present;
+mod refusal;
 pub mod schema;
 pub mod sql;
 pub mod statement;
@@ -14,7 +15,7 @@ pub mod writer;
 pub use ask::Ask;
 pub use connection::{Connection, ConnectionError, Secrets};
 pub use sql::{Sql, SqlError, Table};
-pub use writer::{RowBuffer, WriteError, Writer};
+pub use writer::{Dialect, RowBuffer, WriteError, Writer};
 
 /// Longest message of QuestDB's that is kept, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 512;

@@ -8,7 +8,7 @@ use questdb::{
 };
 use thiserror::Error;
 
-use super::{Connection, cut};
+use super::{Connection, cut, refusal::refusal};
 use crate::{
     entry::{RawRows, RowRef, ValueRef},
     point::MAX_NAME_BYTES,
@@ -111,14 +111,9 @@ impl Writer {
         self.sender = None;
     }
 
-    /// An empty buffer that speaks the server's version of the protocol, for so many bytes of rows.
-    pub fn buffer(&self, room: usize) -> RowBuffer {
-        RowBuffer::new(self.sender.as_ref().map_or(ProtocolVersion::V3, Sender::protocol_version), room)
-    }
-
-    /// Whether the buffer speaks the connected server's version.
-    pub fn speaks(&self, buffer: &RowBuffer) -> bool {
-        self.sender.as_ref().is_none_or(|sender| sender.protocol_version() == buffer.version)
+    /// What the connected server speaks.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.sender.as_ref().map(|sender| Dialect(sender.protocol_version()))
     }
 
     /// Sends all rows in one request and waits for the answer; the buffer keeps them.
@@ -128,6 +123,17 @@ impl Writer {
             return Err(WriteError::Unreachable("not connected".into()));
         };
         sender.flush_and_keep(&buffer.inner).map_err(|e| classify(&e))
+    }
+}
+
+/// A version of the protocol: what a server speaks, and what a buffer is written in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dialect(ProtocolVersion);
+
+impl Default for Dialect {
+    /// The newest.
+    fn default() -> Self {
+        Self(ProtocolVersion::V3)
     }
 }
 
@@ -201,6 +207,16 @@ impl RowBuffer {
         // Doubled so often, the first size is the room again (and less than 1 KiB more where the room is no multiple of that).
         inner.reserve(room.div_ceil(room.div_ceil(FIRST_BYTES).next_power_of_two()));
         Self { inner, version, names: KnownNames::default(), room }
+    }
+
+    /// An empty one in that dialect, for so many bytes of rows.
+    pub fn speaking(dialect: Dialect, room: usize) -> Self {
+        Self::new(dialect.0, room)
+    }
+
+    /// What it is written in.
+    pub fn dialect(&self) -> Dialect {
+        Dialect(self.version)
     }
 
     /// Bytes of rows that it is made for.
@@ -362,60 +378,6 @@ fn classify(error: &Error) -> WriteError {
     }
 }
 
-/// Reads QuestDB's answer out of the client's error: JSON with `code`, `message` and perhaps `line`, or a proxy's own text.
-///
-/// The client does not tell the status. `internal error` and whatever is not QuestDB's JSON is taken for 5xx: the rows
-/// are kept and sent again.
-fn refusal(text: &str) -> WriteError {
-    let Some(Reply { code, message, line }) = Reply::read(text) else {
-        return WriteError::Overloaded(cut(text).to_owned());
-    };
-    let message = cut(&message);
-    if code != "invalid" && code != "request too large" {
-        return WriteError::Overloaded(format!("{code}: {message}"));
-    }
-    let message = without_line(message).to_owned();
-    match line {
-        Some(line) if line > 0 => WriteError::BadRow { line: line as usize, message },
-        _ => WriteError::Refused { message },
-    }
-}
-
-/// What QuestDB says of a request it does not take.
-struct Reply {
-    code: String,
-    message: String,
-    line: Option<u64>,
-}
-
-impl Reply {
-    /// Reads the client's error text: QuestDB's JSON as it came, or, where the answer's type is plain `application/json` (as
-    /// behind some proxies), what the client makes of it: `message [id: …, code: …, line: …]`.
-    fn read(text: &str) -> Option<Self> {
-        let json = text.find('{').and_then(|at| serde_json::from_str::<serde_json::Value>(&text[at..]).ok());
-        if let Some(json) = json {
-            return Some(Self {
-                code: json["code"].as_str().unwrap_or_default().to_owned(),
-                message: json["message"].as_str().unwrap_or(text).to_owned(),
-                line: json["line"].as_u64(),
-            });
-        }
-        let (message, details) = text.strip_suffix(']')?.rsplit_once(" [")?;
-        let detail = |name: &str| details.split(", ").find_map(|part| part.strip_prefix(name)?.strip_prefix(": "));
-        Some(Self {
-            code: detail("code")?.to_owned(),
-            message: message.to_owned(),
-            line: detail("line").and_then(|line| line.parse().ok()),
-        })
-    }
-}
-
-/// The reason without the number of the line, so that equal reasons read alike.
-fn without_line(message: &str) -> &str {
-    let Some((_, rest)) = message.split_once("error in line ") else { return message };
-    rest.split_once(": ").map_or(message, |(_, reason)| reason)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -496,19 +458,5 @@ mod tests {
         let mut take = |table: &str, body: &[u8]| buffer.add_all(table, RawRows::decode(body).unwrap(), |_| true);
         assert!(!take("t", &both) && !take("a/b", &good));
         assert_eq!(buffer.rows(), 3);
-    }
-
-    #[test]
-    fn answers_are_told_apart() {
-        let text = r#"Could not flush buffer: {"code":"invalid","message":"failed to parse line protocol:errors encountered on line(s):\nerror in line 2: table: s","line":2,"errorId":"x"}"#;
-        assert_eq!(refusal(text), WriteError::BadRow { line: 2, message: "table: s".into() });
-        assert!(matches!(refusal(r#"x: {"code":"invalid","message":"m"}"#), WriteError::Refused { .. }));
-        assert!(matches!(refusal(r#"x: {"code":"internal error","message":"m"}"#), WriteError::Overloaded(_)));
-        let made = "Could not flush buffer: error in line 2: table: {s} [id: x-1, code: invalid, line: 2]";
-        assert_eq!(refusal(made), WriteError::BadRow { line: 2, message: "table: {s}".into() });
-        assert!(matches!(refusal("x: y [id: x-1, code: internal error]"), WriteError::Overloaded(_)));
-        assert!(matches!(refusal("x: <html>502</html>"), WriteError::Overloaded(_)));
-        let long = format!("x: {}", "ü".repeat(2_000));
-        assert!(refusal(&long).to_string().len() < 700);
     }
 }

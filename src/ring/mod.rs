@@ -202,9 +202,14 @@ impl Ring {
     }
 
     /// Takes note that a lane is about to send the records of a stretch; the error is where to go on instead, when some of them
-    /// have been given up already. [`Ring::lane_done`] or [`Ring::lane_failed`] follows.
+    /// have been given up already. [`Ring::lane_done`], [`Ring::lane_failed`] or [`Ring::lane_takes_back`] follows.
     pub fn lane_sends(&self, lane: usize, start: Mark, end: Mark) -> Result<(), Mark> {
         lock(&self.shared.settlement).lane_sends(lane, start, end)
+    }
+
+    /// Takes note that what a lane was about to send from a place on has not left after all.
+    pub fn lane_takes_back(&self, lane: usize, from: Mark) {
+        lock(&self.shared.settlement).lane_takes_back(lane, from);
     }
 
     /// Takes note that what a lane had sent was not stored.

@@ -26,7 +26,7 @@ const MAX_TABLES: usize = 256;
 /// Name under which dropped rows of further tables are counted.
 pub const OTHER_TABLES: &str = "(other)";
 
-/// A request that a lane is waiting for the answer to.
+/// A request that a lane is waiting for the answer to, or that follows one.
 #[derive(Debug, Clone, Copy)]
 struct InFlight {
     start: Mark,
@@ -48,8 +48,8 @@ pub struct Settlement {
     lanes: Vec<Mark>,
     /// Where each lane may have to begin again: nothing from there on becomes safe.
     holds: Vec<Option<Mark>>,
-    /// What each lane has under way.
-    in_flight: Vec<Option<InFlight>>,
+    /// What each lane has under way, the oldest first.
+    in_flight: Vec<VecDeque<InFlight>>,
     outcome: Outcome,
     exceptions: BTreeMap<Seq, u32>,
     dropped: VecDeque<(Seq, Seq)>,
@@ -64,7 +64,7 @@ impl Settlement {
             walker: Reader::new(Arc::clone(&log), outcome.settled),
             lanes: vec![outcome.settled],
             holds: vec![None],
-            in_flight: vec![None],
+            in_flight: vec![VecDeque::new()],
             exceptions: BTreeMap::new(),
             dropped: VecDeque::new(),
             dropped_by_table: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl Settlement {
     /// Sets the number of lanes; a record belongs to lane `table_hash % n`. To be called before the lanes start.
     pub fn set_lanes(&mut self, n: usize) {
         self.lanes = vec![self.outcome.settled; n.max(1)];
-        self.in_flight = vec![None; n.max(1)];
+        self.in_flight = vec![VecDeque::new(); n.max(1)];
         self.holds = vec![None; n.max(1)];
     }
 
@@ -87,29 +87,39 @@ impl Settlement {
         if self.dropped.iter().any(|(from, to)| *from < end.seq && start.seq < *to) {
             return Err(self.outcome.settled.max(start));
         }
-        if let Some(slot) = self.in_flight.get_mut(lane) {
-            *slot = Some(InFlight { start, end, given_up: 0 });
+        if let Some(flights) = self.in_flight.get_mut(lane) {
+            flights.push_back(InFlight { start, end, given_up: 0 });
         }
         Ok(())
     }
 
+    /// Takes note that what a lane was about to send from a place on has not left after all.
+    pub fn lane_takes_back(&mut self, lane: usize, from: Mark) {
+        if let Some(flights) = self.in_flight.get_mut(lane) {
+            flights.retain(|flight| flight.start.pos < from.pos);
+        }
+    }
+
     /// Takes note that what a lane had sent was not stored.
     pub fn lane_failed(&mut self, lane: usize) {
-        if let Some(slot) = self.in_flight.get_mut(lane) {
-            *slot = None;
+        if let Some(flights) = self.in_flight.get_mut(lane) {
+            flights.clear();
         }
     }
 
     /// Rows given up while they were under way have been stored after all, but for those in quarantine.
     fn arrived(&mut self, lane: usize, upto: Mark) {
-        let slot = self.in_flight.get_mut(lane).and_then(|slot| slot.take_if(|flight| flight.end.pos <= upto.pos));
-        let Some(flight) = slot.filter(|flight| flight.given_up > 0) else { return };
-        let set_aside: u64 =
-            self.exceptions.range(flight.start.seq..flight.end.seq).map(|(_, rows)| u64::from(*rows)).sum();
-        let set_aside = set_aside.min(flight.given_up);
-        self.outcome.dropped -= flight.given_up;
-        self.outcome.quarantined += set_aside;
-        self.outcome.stored += flight.given_up - set_aside;
+        let Some(flights) = self.in_flight.get_mut(lane) else { return };
+        while let Some(flight) = flights.pop_front_if(|flight| flight.end.pos <= upto.pos) {
+            if flight.given_up == 0 {
+                continue;
+            }
+            let exceptions = self.exceptions.range(flight.start.seq..flight.end.seq);
+            let set_aside = exceptions.map(|(_, rows)| u64::from(*rows)).sum::<u64>().min(flight.given_up);
+            self.outcome.dropped -= flight.given_up;
+            self.outcome.quarantined += set_aside;
+            self.outcome.stored += flight.given_up - set_aside;
+        }
     }
 
     /// Takes note of rows of a record that are in quarantine; must come before its lane passes the record.
@@ -175,7 +185,7 @@ impl Settlement {
                 if give_up && lanes[number].pos < record.end.pos {
                     self.outcome.dropped += rows - excepted;
                     dropped += rows - excepted;
-                    if let Some(flight) = self.in_flight[number].as_mut().filter(|flight| flight.holds(record.mark)) {
+                    if let Some(flight) = self.in_flight[number].iter_mut().find(|flight| flight.holds(record.mark)) {
                         flight.given_up += rows - excepted;
                     }
                     count_table(&mut self.dropped_by_table, record.body, rows - excepted);

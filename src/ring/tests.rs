@@ -264,6 +264,39 @@ fn rows_given_up_while_under_way_are_counted_by_what_became_of_them() {
 }
 
 #[test]
+fn of_two_requests_under_way_each_counts_what_was_given_up_of_it() {
+    for (first_arrives, second_leaves) in [(true, true), (true, false), (false, false)] {
+        let mut rng = Rng::with_seed(3);
+        let mut life = Life::begin(empty(), Vec::new(), Seq(0));
+        let mut marks = vec![life.log.durable()];
+        let mut rows = Vec::new();
+        for _ in 0..2 {
+            let before = life.log.intake().rows;
+            assert!(life.append(&mut rng));
+            life.commit();
+            rows.push(life.log.intake().rows - before);
+            marks.push(life.log.durable());
+        }
+        life.settlement.lane_sends(0, marks[0], marks[1]).unwrap();
+        life.settlement.lane_sends(0, marks[1], marks[2]).unwrap();
+        life.settlement.drop_upto(marks[2], Duration::ZERO).unwrap();
+        if first_arrives {
+            life.settlement.lane_done(0, marks[1], Duration::ZERO).unwrap();
+        }
+        if !second_leaves {
+            life.settlement.lane_takes_back(0, marks[1]);
+        }
+        if !first_arrives {
+            life.settlement.lane_failed(0);
+        }
+        life.settlement.lane_done(0, marks[2], Duration::ZERO).unwrap();
+        let stored = if first_arrives { rows[0] } else { 0 } + if second_leaves { rows[1] } else { 0 };
+        let outcome = life.log.outcome().0;
+        assert_eq!((outcome.stored, outcome.dropped), (stored, rows[0] + rows[1] - stored));
+    }
+}
+
+#[test]
 fn nobody_is_told_stored_of_what_was_given_up_or_set_aside() {
     let mut rng = Rng::with_seed(4);
     let mut life = Life::begin(empty(), Vec::new(), Seq(0));

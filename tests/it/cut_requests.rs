@@ -10,7 +10,7 @@ use forebay::{
     config::settings,
     entry::{RawRows, encode_rows},
     point::{Row, Timestamp, Value},
-    questdb::{Connection, Secrets, WriteError, Writer},
+    questdb::{Connection, RowBuffer, Secrets, WriteError, Writer},
 };
 
 use crate::support::{
@@ -28,8 +28,8 @@ const TABLES: usize = 2;
 const FIRST: i64 = 100_000;
 
 /// A batch as a lane encodes it: message after message, each with rows for every table. `number` tells one batch from another.
-fn batch(writer: &Writer, tables: &[String], number: i64) -> forebay::questdb::RowBuffer {
-    let mut buffer = writer.buffer(1 << 20);
+fn batch(writer: &Writer, tables: &[String], number: i64) -> RowBuffer {
+    let mut buffer = RowBuffer::speaking(writer.dialect().unwrap_or_default(), 1 << 20);
     for message in 0..MESSAGES {
         for table in tables {
             let row = |row: i64| Row {

@@ -1,6 +1,6 @@
 //! The simulated world behind the traits that lanes meet it by.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     database::Line,
@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     flush::{
-        outside::{Done, Link, Vigil, Wait},
+        outside::{Done, Link, May, NotStored, Vigil, Wait},
+        sender::may_leave,
         shared,
     },
     questdb::{Ask, RowBuffer, SqlError, WriteError, sql::TableInfo},
@@ -23,6 +24,10 @@ pub struct Wire {
     pub world: Shared,
     pub lane: usize,
     pub in_flight: Option<RowBuffer>,
+    /// What has not left, and was not told of yet.
+    pub unsent: VecDeque<RowBuffer>,
+    /// What follows it.
+    pub next: Option<(RowBuffer, May)>,
 }
 
 impl Link for Wire {
@@ -54,9 +59,36 @@ impl Link for Wire {
         true
     }
 
+    fn follow(&mut self, buffer: RowBuffer, may: May) -> bool {
+        assert!(self.next.is_none() && self.unsent.len() <= 1, "a third one");
+        if self.in_flight.is_some() {
+            self.next = Some((buffer, may));
+        } else {
+            assert!(!self.unsent.is_empty(), "it follows nothing");
+            self.unsent.push_back(buffer);
+        }
+        true
+    }
+
+    /// What follows leaves when the answer is taken, which is some time after it has come.
     fn wait(&mut self, at_most: Duration) -> Option<Done> {
-        let (result, took) = lock(&self.world).wait(self.lane, at_most)?;
-        Some(Done { buffer: self.in_flight.take().unwrap(), result, took })
+        let Some(buffer) = self.in_flight.take() else {
+            let buffer = self.unsent.pop_front().expect("there is something to wait for");
+            return Some(Done { buffer, result: Err(NotStored::Unsent), took: Duration::ZERO });
+        };
+        let answer = lock(&self.world).wait(self.lane, at_most);
+        let Some((result, took)) = answer else {
+            self.in_flight = Some(buffer);
+            return None;
+        };
+        if let Some((next, may)) = self.next.take() {
+            if may_leave(Some(may), result.is_ok()) {
+                self.send(next);
+            } else {
+                self.unsent.push_back(next);
+            }
+        }
+        Some(Done { buffer, result: result.map_err(NotStored::Failed), took })
     }
 }
 

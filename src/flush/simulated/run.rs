@@ -1,7 +1,7 @@
 //! One run: real lanes and a real ring on a simulated medium, against the simulated database, from one seed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -171,7 +171,13 @@ impl Run {
         let asked: Arc<dyn Ask> = Arc::new(Questions { world: Arc::clone(&self.world) });
         let lanes = (0..count).map(|number| {
             let encoder = encoder(&context, &asked, &exceptions, &quarantine);
-            let wire = Wire { world: Arc::clone(&self.world), lane: number, in_flight: None };
+            let wire = Wire {
+                world: Arc::clone(&self.world),
+                lane: number,
+                in_flight: None,
+                next: None,
+                unsent: VecDeque::new(),
+            };
             let pace = Simulated { world: Arc::clone(&self.world) };
             lane(&context, number, encoder, &shared, TIMEOUT, Box::new(wire), Box::new(pace))
         });
@@ -417,7 +423,7 @@ impl Run {
 }
 
 fn is_at_rest(lane: &Lane) -> bool {
-    let is_through = lane.reader.mark().pos >= lane.durable() && lane.flight.is_none() && lane.barrier.is_none();
+    let is_through = lane.reader.mark().pos >= lane.durable() && lane.flight.is_empty() && lane.barrier.is_none();
     let owes_nothing = lane.late.from().is_none() || !Run::serves(lane.number, lane.lanes);
     is_through && owes_nothing && !lane.rewind && lane.breaker.word() == "closed" && !lane.rewind_is_due()
 }
