@@ -16,6 +16,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use self::desk::{Desk, Job, Said};
 pub use self::desk::{MAX_QUESTIONS, NOTHING_FOR};
@@ -43,7 +44,7 @@ pub enum Outcome {
 }
 
 /// Counters, as `status` shows them.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct LookupStatus {
     /// Questions since start.
     pub asked: u64,

@@ -16,6 +16,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{sync::watch, time::sleep};
+use utoipa::ToSchema;
 
 pub use self::pending::MAX_PENDING;
 use self::{
@@ -40,7 +41,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 
 /// Counters, as `status` shows them.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct RepublishStatus {
     /// Whether there is a connection.
     pub connected: bool,
