@@ -60,12 +60,14 @@ fn values_are_kept_by_the_broker_follow_changes_and_come_again_when_it_forgets()
     publisher.drain(LIMIT).expect("the broker acknowledges");
     eventually_eq(LIMIT, "a newer value, and one less", vec![(topic(0), 2), (topic(1), 1)], || seqs(&broker, 3));
     eventually_eq(LIMIT, "nothing waits", 0, || republished(&daemon, "pending"));
+    assert_eq!(republished(&daemon, "failures"), 0);
 
     // Without persistence it forgets what it kept.
     drop(publisher);
     broker.stop();
     broker.restart();
     eventually_eq(LIMIT, "both come again", vec![(topic(0), 2), (topic(1), 1)], || seqs(&broker, 2));
+    assert!(republished(&daemon, "failures") > 0, "the connection was lost");
 
     daemon.kill9();
     daemon.restart();
