@@ -34,12 +34,22 @@ fn republished(daemon: &Daemon, count: &str) -> u64 {
 
 #[test]
 fn values_are_kept_by_the_broker_follow_changes_and_come_again_when_it_forgets() {
+    kept_and_followed(5);
+}
+
+#[test]
+fn the_same_over_mqtt_3_1_1() {
+    kept_and_followed(4);
+}
+
+fn kept_and_followed(protocol: i64) {
     let (mut broker, questdb) = (Mosquitto::start(), QuestDb::shared());
     let readings = Readings::new(unique("again"), 3);
     let below = unique("published");
     let mut daemon = DaemonBuilder::new()
         .servers(&broker, questdb)
         .source(&readings)
+        .set("mqtt.protocol", protocol)
         .set("latest.republish_topic", format!("{below}/{{table}}/{{device}}"))
         .start();
     daemon.wait_subscribed();
