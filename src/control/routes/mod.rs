@@ -7,7 +7,7 @@ mod latest;
 mod openapi;
 mod quarantine;
 mod query;
-mod render;
+pub mod render;
 mod replay;
 mod ring;
 mod scrape;
