@@ -9,7 +9,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Failure, Global, connect};
-use crate::config::{self, Loaded};
+use crate::{
+    config::{self, Loaded},
+    control::token::{TokenError, WriteToken},
+};
 
 /// Arguments of `forebay check`.
 #[derive(Debug, Clone, Args)]
@@ -24,7 +27,8 @@ pub struct CheckArgs {
 
 /// Loads the configuration and prints what results: TOML, each key with where it was set, or JSON.
 ///
-/// Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials, 1 output or a connection failed.
+/// The token of `control.token_file` is read too. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
+/// 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
     let loaded = check(args, global.config_file(), global.json)?;
     if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) }
@@ -35,11 +39,25 @@ fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Fa
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
+    token(&loaded)?;
     if !args.quiet {
         let text = render(&loaded, json).map_err(|error| Failure::new(Exit::Failed, error))?;
         super::out::emit(&text)?;
     }
     Ok(loaded)
+}
+
+/// Reads the token as the daemon does at its start.
+fn token(loaded: &Loaded) -> Result<(), Failure> {
+    let Some(path) = &loaded.settings.control.token_file else { return Ok(()) };
+    let Err(error) = WriteToken::load(path) else { return Ok(()) };
+    let origin = loaded.origins.get("control.token_file").map(|origin| format!("{origin}: ")).unwrap_or_default();
+    if matches!(&error, TokenError::Secret(secret) if secret.is_denied()) {
+        // A secret is hidden from others than the daemon's user, and this may be one of them.
+        report(&format!("warning: {origin}{error}; run this as the daemon's user, or as root, to have it looked at"));
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("{origin}{error}")))
 }
 
 fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
@@ -62,7 +80,7 @@ fn report(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -78,6 +96,44 @@ mod tests {
     fn exit_codes_tell_sound_from_mistaken() {
         assert_eq!(exit_of("[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n"), Exit::Ok);
         assert_eq!(exit_of("[mqtt]\nprotocol = 9\n"), Exit::Usage);
+    }
+
+    #[test]
+    fn a_token_that_the_daemon_would_not_start_with_is_told_with_its_place() {
+        let directory = tempfile::tempdir().expect("directory");
+        let (file, token) = (directory.path().join("forebay.toml"), directory.path().join("token"));
+        let control =
+            format!("[control]\nlisten = \"127.0.0.1:8400\"\ntoken_file = {:?}\n", token.display().to_string());
+        let text = control + "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
+        fs::write(&file, text).expect("written");
+        let checked = || {
+            let done = check(&CheckArgs { connect: false, quiet: true }, Some(&file), false);
+            done.map_or_else(
+                |failure| (failure.exit, failure.error.expect("an error").to_string()),
+                |_| (Exit::Ok, String::new()),
+            )
+        };
+        let refused = |word: &str| {
+            let (exit, error) = checked();
+            assert_eq!(exit, Exit::Usage, "{error}");
+            let place = format!("{}:3: control.token_file", file.display());
+            assert!(error.starts_with(&place) && error.contains(word), "{word} and {place} in {error}");
+        };
+        refused("cannot be opened");
+        let put = |text: &str, mode| {
+            fs::write(&token, text).expect("written");
+            fs::set_permissions(&token, fs::Permissions::from_mode(mode)).expect("mode");
+        };
+        put("", 0o600);
+        refused("empty");
+        put("short\n", 0o600);
+        refused("16 to 1024");
+        put(&"t".repeat(1_025), 0o600);
+        refused("16 to 1024");
+        put("0123456789abcdef\n", 0o644);
+        refused("chmod 640");
+        put("0123456789abcdef\n", 0o640);
+        assert_eq!(checked().0, Exit::Ok);
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! `forebay get`: latest values.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use jiff::Timestamp;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{aligned, emit, span, tame},
-    query::QueryArgs,
+    out::{Columns, emit, span, tame},
+    query::{QueryArgs, escape},
 };
 use crate::control::{
     api::{LatestAnswer, SeriesView},
     client::Client,
+    render,
 };
+
+/// Series asked for at a time: as many as are held in memory.
+const PAGE: usize = 500;
 
 /// Arguments of `get`.
 #[derive(Debug, Clone, Args)]
@@ -20,6 +26,9 @@ Examples:
   forebay get sensors device=dev-1
   forebay get sensors --field temperature
   forebay get --json | jq '.series[] | select(.stale)'
+  forebay get --csv > latest.csv
+
+All that matches is listed, in pages: what changes meanwhile may be in it.
 
 State says how far the last reading of a series has come: memory (appended, its sender not yet told), durable (on this \
 machine's disk), stored (in QuestDB).
@@ -28,41 +37,120 @@ Exit codes: 0 done, 2 usage, 3 nothing matches, 4 the daemon is not reachable")]
 pub struct GetArgs {
     #[command(flatten)]
     query: QueryArgs,
-    /// Most series to list [default and most: 2000].
+    /// Most series to list; all when absent.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Print CSV, one line a field: as `/v1/latest` answers it (docs/api.md).
+    #[arg(long)]
+    csv: bool,
 }
 
 pub fn run(args: &GetArgs, global: &Global) -> Result<(), Failure> {
-    let query = args.query.to_query(args.limit)?;
+    let form = match (global.json, args.csv) {
+        (true, true) => return Err(Failure::new(Exit::Usage, "--json and --csv: one of them")),
+        (true, false) => Form::Json,
+        (false, true) => Form::Csv,
+        (false, false) => Form::Table(Columns::new(HEAD, &[3, 4])),
+    };
+    let first = request(args, args.limit.unwrap_or(PAGE), None)?;
     let socket = global.socket_path()?;
-    let mut answer: LatestAnswer = block_on(async {
+    block_on(async {
         let mut client = Client::connect(&socket).await?;
-        Ok(client.get_json(&format!("/v1/latest{query}")).await?)
-    })?;
-    for series in &mut answer.series {
-        series.fields.retain(|name, _| args.query.wants(name));
-        series.field_times.retain(|name, _| args.query.wants(name));
-    }
-    answer.series.retain(|series| !series.fields.is_empty());
-    if answer.series.is_empty() {
-        return Err(Failure::new(Exit::NotFound, "no series that matches has such a field"));
-    }
-    if global.json {
-        let json = serde_json::to_string(&answer).map_err(|why| Failure::new(Exit::Failed, why))?;
-        return emit(&(json + "\n"));
-    }
-    emit(&table(&answer))
+        list(args, first, Output { form, seq: None }, async |target| Ok(client.get_json(&target).await?), emit).await
+    })
 }
 
-fn table(answer: &LatestAnswer) -> String {
-    let rows: Vec<[String; 6]> = answer.series.iter().flat_map(rows).collect();
-    let mut text = aligned(["TABLE", "SERIES", "FIELD", "VALUE", "AGE", "STATE"], &[3, 4], &rows);
-    if answer.truncated {
-        text.push_str("… and more; narrow it down by table and symbols\n");
+/// The target of a request for at most so many series.
+fn request(args: &GetArgs, most: usize, cursor: Option<&str>) -> Result<String, Failure> {
+    let mut target = format!("/v1/latest{}", args.query.to_query(Some(most.min(PAGE)))?);
+    for field in &args.query.fields {
+        let _ = write!(target, "&field={}", escape(field));
     }
-    text
+    if let Some(cursor) = cursor {
+        let _ = write!(target, "&cursor={}", escape(cursor));
+    }
+    Ok(target)
 }
+
+/// Asks for one page after the other, each written before the next is asked for, until all is listed or the limit reached.
+async fn list(
+    args: &GetArgs,
+    first: String,
+    mut output: Output,
+    mut ask: impl AsyncFnMut(String) -> Result<LatestAnswer, Failure>,
+    mut emit: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut target, mut left) = (first, args.limit.unwrap_or(usize::MAX));
+    loop {
+        let mut page = ask(target).await?;
+        left = left.saturating_sub(page.series.len());
+        for series in &mut page.series {
+            series.fields.retain(|name, _| args.query.wants(name));
+            series.field_times.retain(|name, _| args.query.wants(name));
+        }
+        page.series.retain(|series| !series.fields.is_empty());
+        if !page.series.is_empty() {
+            emit(&output.page(&page)?)?;
+        }
+        match page.next.as_deref().filter(|_| left > 0) {
+            Some(next) => target = request(args, left, Some(next))?,
+            None if output.seq.is_some() => return emit(&output.end(page.truncated, page.next.as_deref())?),
+            None => return Err(Failure::new(Exit::NotFound, "no series that matches has such a field")),
+        }
+    }
+}
+
+enum Form {
+    Table(Columns<'static, 6>),
+    Json,
+    Csv,
+}
+
+/// What is written, in parts.
+struct Output {
+    form: Form,
+    /// Of the first page: what changes while the others are asked for is news to whoever asks for what came since. None before it.
+    seq: Option<u64>,
+}
+
+impl Output {
+    fn page(&mut self, page: &LatestAnswer) -> Result<String, Failure> {
+        let is_first = self.seq.is_none();
+        self.seq.get_or_insert(page.seq);
+        Ok(match &mut self.form {
+            Form::Table(columns) => columns.rows(&page.series.iter().flat_map(rows).collect::<Vec<_>>()),
+            Form::Json => {
+                let series = page.series.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+                let series = series.map_err(|why| Failure::new(Exit::Failed, why))?.join(",");
+                format!("{}{series}", if is_first { "{\"series\":[" } else { "," })
+            }
+            Form::Csv => {
+                let mut text = if is_first { render::CSV_HEADER.as_bytes().to_vec() } else { Vec::new() };
+                page.series.iter().for_each(|series| render::csv_lines(series, &mut text));
+                String::from_utf8_lossy(&text).into_owned()
+            }
+        })
+    }
+
+    /// What comes after the last page, which may not be the last there is.
+    fn end(&self, truncated: bool, next: Option<&str>) -> Result<String, Failure> {
+        let text = match &self.form {
+            Form::Table(_) if truncated => "… and more; --limit N, or narrow it down by table and symbols\n".to_owned(),
+            Form::Table(_) | Form::Csv => String::new(),
+            Form::Json => {
+                let next = next.map(str::to_owned);
+                let rest =
+                    LatestAnswer { truncated, next, seq: self.seq.unwrap_or_default(), ..LatestAnswer::default() };
+                let rest = serde_json::to_string(&rest).map_err(|why| Failure::new(Exit::Failed, why))?;
+                // The list is written already.
+                rest.replacen("{\"series\":[", "", 1) + "\n"
+            }
+        };
+        Ok(text)
+    }
+}
+
+const HEAD: [&str; 6] = ["TABLE", "SERIES", "FIELD", "VALUE", "AGE", "STATE"];
 
 /// One row a field.
 fn rows(series: &SeriesView) -> impl Iterator<Item = [String; 6]> {
@@ -104,30 +192,4 @@ pub(super) fn shown(value: &serde_json::Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::State;
-
-    #[test]
-    fn each_field_has_its_own_age() {
-        let series = SeriesView {
-            table: "sensors".into(),
-            symbols: [("device".to_owned(), "dev-1".to_owned())].into(),
-            fields: [("hum".to_owned(), 40.into()), ("note".to_owned(), "a\nb".into())].into(),
-            time: "2024-01-01T00:01:00Z".into(),
-            field_times: [("hum".to_owned(), "2024-01-01T00:00:00Z".to_owned())].into(),
-            received: "2024-01-01T00:01:00Z".into(),
-            age_ms: 12,
-            stale: true,
-            state: State::Durable,
-            source: "memory".into(),
-            ..SeriesView::default()
-        };
-        let text = table(&LatestAnswer { series: vec![series], truncated: true, ..LatestAnswer::default() });
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "TABLE    SERIES        FIELD   VALUE     AGE  STATE");
-        assert_eq!(lines[1], "sensors  device=dev-1  hum        40  60.0 s  durable (stale)");
-        assert_eq!(lines[2], "sensors  device=dev-1  note   \"a\\nb\"   12 ms  durable (stale)");
-        assert!(lines[3].starts_with("… and more"));
-    }
-}
+mod tests;

@@ -49,28 +49,48 @@ pub fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String 
 
 /// The same with some columns, by their place, flush right: figures are compared by their last digits.
 pub fn aligned<const N: usize>(head: [&str; N], right: &[usize], rows: &[[String; N]]) -> String {
-    let mut widths = head.map(UnicodeWidthStr::width);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
-        }
+    Columns::new(head, right).rows(rows)
+}
+
+/// Columns of a table that is written in parts: each is as wide as the widest cell so far.
+pub struct Columns<'a, const N: usize> {
+    /// Until it is written.
+    head: Option<[&'a str; N]>,
+    right: &'a [usize],
+    widths: [usize; N],
+}
+
+impl<'a, const N: usize> Columns<'a, N> {
+    /// Under a head, some columns flush right.
+    pub fn new(head: [&'a str; N], right: &'a [usize]) -> Self {
+        Self { head: Some(head), right, widths: head.map(UnicodeWidthStr::width) }
     }
-    let line = |cells: [&str; N]| {
+
+    /// The next rows; the first under the head.
+    pub fn rows(&mut self, rows: &[[String; N]]) -> String {
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        let mut text = self.head.take().map_or(String::new(), |head| self.line(head));
+        for row in rows {
+            text.push_str(&self.line(row.each_ref().map(String::as_str)));
+        }
+        text
+    }
+
+    fn line(&self, cells: [&str; N]) -> String {
         let mut line = String::new();
-        for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        for (at, (cell, width)) in cells.iter().zip(self.widths).enumerate() {
             let room = " ".repeat(width - cell.width());
-            let (before, after) = if right.contains(&at) { (room.as_str(), "") } else { ("", room.as_str()) };
+            let (before, after) = if self.right.contains(&at) { (room.as_str(), "") } else { ("", room.as_str()) };
             let _ = write!(line, "{before}{cell}{after}  ");
         }
         line.truncate(line.trim_end().len());
         line.push('\n');
         line
-    };
-    let mut text = line(head);
-    for row in rows {
-        text.push_str(&line(row.each_ref().map(String::as_str)));
     }
-    text
 }
 
 /// A span in one unit a person reads at a glance.
@@ -129,6 +149,9 @@ mod tests {
     fn columns_line_up() {
         let rows = [["a".into(), "1".into()], ["long".into(), "2".into()]];
         assert_eq!(columns(["N", "V"], &rows), "N     V\na     1\nlong  2\n");
+        let mut parts = Columns::new(["N", "V"], &[1]);
+        assert_eq!(parts.rows(&[["a".into(), "10".into()]]), "N   V\na  10\n");
+        assert_eq!(parts.rows(&[["b".into(), "7".into()]]), "b   7\n");
         let rows = [["漢字".into(), "9.5".into(), "x".into()], ["a".into(), "10".into(), "y".into()]];
         assert_eq!(aligned(["N", "V", "U"], &[1], &rows), "N       V  U\n漢字  9.5  x\na      10  y\n");
     }

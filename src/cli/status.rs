@@ -48,12 +48,20 @@ fn render(status: &Document<'_>) -> String {
     database(&mut screen, status);
     latest(&mut screen, status);
     ledger(&mut screen, status);
+    if let Some(lag_s) = status.known("/lag_s") {
+        screen.more(&waits(lag_s));
+    }
     sources(&mut screen, status);
     writes(&mut screen, status);
     for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         screen.line("warning", warning.0.as_str().unwrap_or_default());
     }
     screen.0
+}
+
+/// Age of the oldest row that waits.
+fn waits(lag_s: f64) -> String {
+    if lag_s > 0.0 { format!("the oldest that waits came {} ago", span(lag_s * 1e3)) } else { "none waits".into() }
 }
 
 fn broker(screen: &mut Screen, status: &Document<'_>) {
@@ -220,6 +228,14 @@ mod tests {
         assert!(text.contains("2.00 rows a message"), "{text}");
         status["ledger"]["dropped"] = 1.into();
         assert!(render(&Document(&status)).contains("DOES NOT BALANCE: they add up to 1,011"));
+    }
+
+    #[test]
+    fn the_lag_is_told_where_the_daemon_tells_it() {
+        let lag = |lag_s: f64| render(&Document(&json!({ "lag_s": lag_s })));
+        assert!(lag(312.4).contains("the oldest that waits came 5 min ago"), "{}", lag(312.4));
+        assert!(lag(0.0).contains("none waits"));
+        assert!(!render(&Document(&json!({}))).contains("wait"), "an older daemon");
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! Secrets: read from files, never shown.
 
-use std::{fmt, fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io::{ErrorKind, Read},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use thiserror::Error;
 
@@ -37,6 +43,15 @@ impl fmt::Display for Secret {
 pub struct SecretError {
     path: String,
     what: String,
+    is_denied: bool,
+}
+
+impl SecretError {
+    /// Whether the file is there and this user may not read it; another may.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.is_denied
+    }
 }
 
 /// What [`read_secret`] found.
@@ -50,8 +65,11 @@ pub struct ReadSecret {
 
 /// Reads a secret from a file: UTF-8, one trailing newline removed, at most [`MAX_SECRET_BYTES`].
 pub fn read_secret(path: &Path) -> Result<ReadSecret, SecretError> {
-    let fault = |what: String| SecretError { path: path.display().to_string(), what };
-    let file = File::open(path).map_err(|error| fault(format!("cannot be opened ({error})")))?;
+    let fault = |what: String| SecretError { path: path.display().to_string(), what, is_denied: false };
+    let file = File::open(path).map_err(|error| SecretError {
+        is_denied: error.kind() == ErrorKind::PermissionDenied,
+        ..fault(format!("cannot be opened ({error})"))
+    })?;
     let mode = file.metadata().map_err(|error| fault(error.to_string()))?.permissions().mode();
     let mut bytes = Vec::new();
     let limit = MAX_SECRET_BYTES as u64 + 1;

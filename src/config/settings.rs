@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::units::{Bytes, duration, option_duration};
 
@@ -221,7 +222,7 @@ impl Default for Ring {
 }
 
 /// What an acknowledgement waits for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// The sync of the commit that holds the message: survives a power cut.
@@ -234,7 +235,7 @@ pub enum Durability {
 }
 
 /// What to do when the ring is full.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFull {
     /// Stop acknowledging: the broker queues.

@@ -69,7 +69,7 @@ pub struct QuarantineAccess {
 }
 
 /// The answer of `GET /v1/status`. Extended over time; members are never removed or given another meaning.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Status {
     /// forebay's version.
     pub version: String,
@@ -113,7 +113,7 @@ pub struct Status {
 }
 
 /// Rates over the recent past.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rates {
     /// The span they were measured over, in seconds.
     pub over_s: f64,

@@ -15,6 +15,6 @@ pub mod token;
 mod watch;
 
 pub use api::{Inspect, Status};
-pub use routes::write::Writes;
+pub use routes::{render, write::Writes};
 pub use server::{App, Limits, serve, serve_tcp};
 pub use socket::{SocketError, SocketFile, bind_tcp};

@@ -74,17 +74,17 @@ impl Inspect for Fake {
     }
 }
 
-struct Served {
+pub(super) struct Served {
     _dir: tempfile::TempDir,
     path: PathBuf,
     latest: Arc<Latest>,
     fake: Arc<Fake>,
-    app: Arc<App>,
-    stop: watch::Sender<bool>,
+    pub app: Arc<App>,
+    pub stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-fn served(limits: Limits) -> Served {
+pub(super) fn served(limits: Limits) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let latest = Arc::new(Latest::new(&settings::Latest::default()));
@@ -115,14 +115,14 @@ impl Served {
     }
 
     /// What comes back for raw bytes, until the server closes.
-    async fn raw(&self, request: &[u8]) -> String {
+    pub async fn raw(&self, request: &[u8]) -> String {
         let mut stream = UnixStream::connect(&self.path).await.unwrap();
         stream.write_all(request).await.unwrap();
         read_all(&mut stream).await
     }
 }
 
-async fn read_all(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+pub(super) async fn read_all(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("the server closes");
     String::from_utf8(answer).unwrap()

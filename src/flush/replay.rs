@@ -9,6 +9,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Flusher, course::Course, exceptions::Id, lane::Lane, status::ReplayStatus};
 use crate::{
@@ -21,16 +22,19 @@ use crate::{
 pub const MAX_NAMED: usize = 64;
 
 /// What to replay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ReplayAsk {
     /// From the first record received since then.
+    #[param(value_type = Option<String>, example = "2026-03-01T12:00:00Z")]
     pub since: Since,
-    /// Only these tables; all where none is named. At most [`MAX_NAMED`] are looked at.
+    /// Only this table, or these: at most 64, each a parameter of its own; all where none is named.
+    #[param(rename = "table", required = false)]
     pub tables: Vec<String>,
 }
 
 /// What goes again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayAnswer {
     /// Number of the request, from 1 since the daemon's start.
     pub number: u64,
@@ -47,7 +51,7 @@ pub struct ReplayAnswer {
 }
 
 /// What a lane sends again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ReplayLane {
     /// The lane.
     pub lane: usize,

@@ -1,6 +1,7 @@
 //! What the write side tells about itself.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::wal_watch::WalStatus;
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// State of the way into QuestDB, as `status` shows it.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct FlushStatus {
     /// One word: `connecting`, `ok`, `slow`, `lagging`, `suspended`, `blocked`, `overloaded`, `unreachable`, `refused` (authentication),
     /// `misconfigured` (docs/ARCHITECTURE.md, section "Trouble with the database").
@@ -42,7 +43,7 @@ pub struct FlushStatus {
 }
 
 /// State of one lane.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct LaneStatus {
     /// Number of the lane, from 0.
     pub lane: usize,
@@ -84,7 +85,7 @@ pub struct LaneStatus {
 }
 
 /// How far a lane is with a replay.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayStatus {
     /// Number of the newest request it takes in, from 1.
     pub number: u64,
@@ -99,7 +100,7 @@ pub struct ReplayStatus {
 }
 
 /// Fill of the quarantine.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct QuarantineStatus {
     /// Entries in it (a row or a dead letter each).
     pub entries: u64,

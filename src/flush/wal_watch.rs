@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     apply_lag::{Look, Pace, Pacer, Trace},
@@ -40,7 +41,7 @@ pub const MAX_LISTED: usize = 64;
 const REMINDER: Duration = Duration::from_mins(10);
 
 /// What `status` tells of the write-ahead logs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct WalStatus {
     /// Seconds since QuestDB last answered the question; none before it has.
     pub looked_s_ago: Option<f64>,
@@ -58,7 +59,7 @@ pub struct WalStatus {
 }
 
 /// A table's write-ahead log.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct WalTableStatus {
     /// The table.
     pub table: String,

@@ -1,9 +1,10 @@
 //! The sources as `status` shows them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a source has brought since start.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct SourceStatus {
     /// Its name in the configuration.
     pub name: String,

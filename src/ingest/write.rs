@@ -12,6 +12,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
+use utoipa::ToSchema;
 
 use super::{Ingest, Work, again};
 use crate::{
@@ -135,7 +136,7 @@ impl WriteCounts {
 }
 
 /// What `POST /write` has brought since start.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct WriteStatus {
     /// Requests answered 204.
     pub requests: u64,

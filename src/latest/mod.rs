@@ -26,6 +26,7 @@ use std::sync::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::{
     feed::Feed,
@@ -75,7 +76,7 @@ impl Series {
 }
 
 /// State of the map, as `status` shows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LatestStatus {
     /// Series held.
     pub series: u64,

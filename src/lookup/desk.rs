@@ -34,6 +34,8 @@ pub enum Said {
     Busy,
     /// An answer will come. True: a worker has to be started for it.
     Wait(bool),
+    /// The answer to the same question, asked already, will be this one's.
+    Join,
 }
 
 /// Questions about one table, to be asked together.
@@ -84,7 +86,7 @@ impl<W> Desk<W> {
         match self.open.entry(filter.clone()) {
             Entry::Occupied(mut waiters) => {
                 waiters.get_mut().push(waiter);
-                Said::Wait(false)
+                Said::Join
             }
             Entry::Vacant(_) if is_full => Said::Busy,
             Entry::Vacant(place) => {
@@ -159,11 +161,11 @@ mod tests {
         let mut desk = Desk::default();
         let said: Vec<_> =
             ["a", "a", "b", "a"].iter().enumerate().map(|(n, d)| desk.ask(&filter("t", d), n, NOW)).collect();
-        assert_eq!(said, [Said::Wait(true), Said::Wait(false), Said::Wait(true), Said::Wait(false)]);
+        assert_eq!(said, [Said::Wait(true), Said::Join, Said::Wait(true), Said::Join]);
         assert_eq!(desk.ask(&filter("u", "a"), 9, NOW), Said::Wait(false), "both workers are on their way");
         let job = desk.take().unwrap();
         assert_eq!(job, Job { table: "t".into(), filters: vec![filter("t", "a"), filter("t", "b")] });
-        assert_eq!(desk.ask(&filter("t", "a"), 4, NOW), Said::Wait(false), "the question is on its way");
+        assert_eq!(desk.ask(&filter("t", "a"), 4, NOW), Said::Join, "the question is on its way");
         let mut told = desk.answered(job, |asked| *asked == filter("t", "a"), NOW);
         told.sort_unstable();
         assert_eq!(told, [(0, true), (1, true), (2, false), (3, true), (4, true)]);

@@ -16,6 +16,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use self::desk::{Desk, Job, Said};
 pub use self::desk::{MAX_QUESTIONS, NOTHING_FOR};
@@ -43,14 +44,30 @@ pub enum Outcome {
 }
 
 /// Counters, as `status` shows them.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct LookupStatus {
     /// Questions since start.
     pub asked: u64,
     /// Statements they became.
     pub queries: u64,
-    /// Questions without an answer in time.
+    /// Questions that shared the statement of the same question, asked before.
+    pub joined: u64,
+    /// Questions whose answer QuestDB had.
+    pub filled: u64,
+    /// Questions to which QuestDB said that there is nothing.
+    pub nothing: u64,
+    /// Questions answered by what it had said a moment ago: nothing.
+    pub remembered: u64,
+    /// Questions without an answer in time, for any of the reasons that follow.
     pub unanswered: u64,
+    /// Not asked, because QuestDB is away or did not answer a moment ago.
+    pub away: u64,
+    /// Not asked, because too many waited already.
+    pub busy: u64,
+    /// No answer within the deadline.
+    pub timed_out: u64,
+    /// An error in place of an answer.
+    pub failed: u64,
     /// `closed`, `open` or `half-open`.
     pub breaker: String,
 }
@@ -66,9 +83,47 @@ pub struct Lookup {
     is_away: AwayCheck,
     desk: Mutex<Desk<oneshot::Sender<Outcome>>>,
     applying: tokio::sync::Semaphore,
+    counts: Counts,
+}
+
+/// Counters; [`LookupStatus`] says what they count.
+#[derive(Debug, Default)]
+struct Counts {
     asked: AtomicU64,
     queries: AtomicU64,
-    unanswered: AtomicU64,
+    joined: AtomicU64,
+    filled: AtomicU64,
+    nothing: AtomicU64,
+    remembered: AtomicU64,
+    away: AtomicU64,
+    busy: AtomicU64,
+    timed_out: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counts {
+    fn status(&self, breaker: String) -> LookupStatus {
+        let of = |count: &AtomicU64| count.load(Relaxed);
+        let [away, busy, timed_out, failed] = [&self.away, &self.busy, &self.timed_out, &self.failed].map(of);
+        LookupStatus {
+            asked: of(&self.asked),
+            queries: of(&self.queries),
+            joined: of(&self.joined),
+            filled: of(&self.filled),
+            nothing: of(&self.nothing),
+            remembered: of(&self.remembered),
+            unanswered: away + busy + timed_out + failed,
+            away,
+            busy,
+            timed_out,
+            failed,
+            breaker,
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }
 
 impl Lookup {
@@ -88,20 +143,14 @@ impl Lookup {
             is_away,
             desk: Mutex::default(),
             applying: tokio::sync::Semaphore::new(MAX_APPLYING),
-            asked: AtomicU64::new(0),
-            queries: AtomicU64::new(0),
-            unanswered: AtomicU64::new(0),
+            counts: Counts::default(),
         })
     }
 
     /// Counters.
     pub fn status(&self) -> LookupStatus {
-        LookupStatus {
-            asked: self.asked.load(Relaxed),
-            queries: self.queries.load(Relaxed),
-            unanswered: self.unanswered.load(Relaxed),
-            breaker: self.desk().breaker().to_owned(),
-        }
+        let breaker = self.desk().breaker().to_owned();
+        self.counts.status(breaker)
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk<oneshot::Sender<Outcome>>> {
@@ -110,24 +159,27 @@ impl Lookup {
 
     /// Has the map filled with what the database holds of a filter that names a table; within [`DEADLINE`].
     pub async fn ask(self: &Arc<Self>, filter: &Filter) -> Outcome {
-        self.asked.fetch_add(1, Relaxed);
-        let outcome = self.answer(filter).await;
-        if matches!(outcome, Outcome::Unknown(_)) {
-            self.unanswered.fetch_add(1, Relaxed);
-        }
+        count(&self.counts.asked);
+        let (fate, outcome) = self.answer(filter).await;
+        count(fate);
         outcome
     }
 
-    async fn answer(self: &Arc<Self>, filter: &Filter) -> Outcome {
+    /// The answer, and as what it counts.
+    async fn answer(self: &Arc<Self>, filter: &Filter) -> (&AtomicU64, Outcome) {
+        let (counts, unknown) = (&self.counts, |why: &str| Outcome::Unknown(why.to_owned()));
         if (self.is_away)() {
-            return Outcome::Unknown("QuestDB is away; it is asked again once rows can be sent".to_owned());
+            return (&counts.away, unknown("QuestDB is away; it is asked again once rows can be sent"));
         }
         let (waiter, answer) = oneshot::channel();
         let said = self.desk().ask(filter, waiter, self.clock.since_boot());
         match said {
-            Said::Nothing => return Outcome::Nothing,
-            Said::Away => return Outcome::Unknown("QuestDB did not answer a moment ago".to_owned()),
-            Said::Busy => return Outcome::Unknown(format!("{MAX_QUESTIONS} questions wait for QuestDB already")),
+            Said::Nothing => return (&counts.remembered, Outcome::Nothing),
+            Said::Away => return (&counts.away, unknown("QuestDB did not answer a moment ago")),
+            Said::Busy => {
+                return (&counts.busy, Outcome::Unknown(format!("{MAX_QUESTIONS} questions wait for QuestDB already")));
+            }
+            Said::Join => count(&counts.joined),
             Said::Wait(false) => {}
             Said::Wait(true) => {
                 let lookup = Arc::clone(self);
@@ -135,9 +187,14 @@ impl Lookup {
             }
         }
         match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::Unknown("the daemon is stopping".to_owned()),
-            Err(_) => Outcome::Unknown(format!("QuestDB did not answer within {} s", DEADLINE.as_secs())),
+            Ok(Ok(outcome @ Outcome::Filled)) => (&counts.filled, outcome),
+            Ok(Ok(outcome @ Outcome::Nothing)) => (&counts.nothing, outcome),
+            Ok(Ok(outcome @ Outcome::Unknown(_))) => (&counts.failed, outcome),
+            Ok(Err(_)) => (&counts.failed, unknown("the daemon is stopping")),
+            Err(_) => {
+                let why = format!("QuestDB did not answer within {} s", DEADLINE.as_secs());
+                (&counts.timed_out, Outcome::Unknown(why))
+            }
         }
     }
 
@@ -166,7 +223,7 @@ impl Lookup {
 
     /// Puts what the database holds into the map; returns what the map took.
     fn query(&self, job: &Job) -> Result<Vec<Row>, SqlError> {
-        self.queries.fetch_add(1, Relaxed);
+        count(&self.counts.queries);
         let Some(info) = self.sql.table_info(&job.table)? else { return Ok(Vec::new()) };
         let Some(asked) = rows::Asked::new(&job.table, info) else { return Ok(Vec::new()) };
         let filters: Vec<&Filter> = job.filters.iter().filter(|filter| asked.can_answer(filter)).collect();

@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::observe::histogram::{Distribution, Histogram, Quantiles};
 
 /// State of the connection to the broker, as `status` shows it.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct BrokerStatus {
     /// Whether a connection is up and every subscription is confirmed.
     pub connected: bool,

@@ -10,6 +10,7 @@
 use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The intake's rate is the mean of so long.
 pub const INTAKE_SPAN: Duration = Duration::from_mins(5);
@@ -38,7 +39,7 @@ pub struct Levels {
 }
 
 /// What is foretold. A figure that is not known, or that never comes at the present rates, is none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct Forecast {
     /// Seconds of history behind the rate of intake; none while there is too little.
     pub measured_over_s: Option<f64>,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Buckets an octave, as a power of two: 32 make each bucket at most 1/32 of its value wide.
 const SUB_BITS: u32 = 5;
@@ -12,7 +13,7 @@ const MAX_BITS: u32 = 36;
 const BUCKETS: usize = ((MAX_BITS - SUB_BITS + 1) as u64 * SUB) as usize;
 
 /// Quantiles of a latency in microseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Quantiles {
     /// Median.
     pub p50: u64,

@@ -2,8 +2,8 @@
 //! Prometheus' older text format (0.0.4), which everything reads. docs/monitoring.md lists what is on it.
 
 mod classic;
+mod latest;
 mod page;
-
 mod trouble;
 
 use std::fmt;
@@ -56,7 +56,9 @@ impl Collector for Snapshot {
         flush(&mut page, &self.0)?;
         lanes(&mut page, &self.0)?;
         trouble::trouble(&mut page, &self.0)?;
-        latest(&mut page, &self.0)
+        latest::latest(&mut page, &self.0)?;
+        latest::lookup(&mut page, &self.0)?;
+        latest::republish(&mut page, &self.0)
     }
 }
 
@@ -265,17 +267,6 @@ fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         "Times the lane's cursor was rewound since start",
         &of(|lane| lane.rewinds as f64),
     )
-}
-
-fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let latest = &status.latest;
-    page.gauge("latest_series", "Series in the map of latest values", None, latest.series as f64)?;
-    page.gauge("latest_series_limit", "Most series the map holds", None, latest.max_series as f64)?;
-    page.gauge("latest_used", "Bytes the map takes, roughly", Some(&Unit::Bytes), latest.bytes as f64)?;
-    page.counter("latest_evictions", "Series that made room for others since start", latest.evicted)?;
-    page.counter("latest_updates", "Readings that changed a latest value since start", latest.updates)?;
-    page.counter("latest_late", "Readings older than the latest values since start", latest.late)?;
-    page.gauge("watchers", "Clients that watch", None, latest.watchers as f64)
 }
 
 #[cfg(test)]

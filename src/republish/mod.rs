@@ -16,6 +16,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{sync::watch, time::sleep};
+use utoipa::ToSchema;
 
 pub use self::pending::MAX_PENDING;
 use self::{
@@ -40,7 +41,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 
 /// Counters, as `status` shows them.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct RepublishStatus {
     /// Whether there is a connection.
     pub connected: bool,
@@ -52,6 +53,8 @@ pub struct RepublishStatus {
     pub unnamed: u64,
     /// Series that wait.
     pub pending: u64,
+    /// Connections that failed or ended.
+    pub failures: u64,
     /// The last error; none while connected.
     pub error: Option<String>,
 }
@@ -64,6 +67,7 @@ pub struct SharedRepublish {
     skipped: AtomicU64,
     unnamed: AtomicU64,
     pending: AtomicU64,
+    failures: AtomicU64,
     error: Mutex<Option<String>>,
 }
 
@@ -76,6 +80,7 @@ impl SharedRepublish {
             skipped: self.skipped.load(Relaxed),
             unnamed: self.unnamed.load(Relaxed),
             pending: self.pending.load(Relaxed),
+            failures: self.failures.load(Relaxed),
             error: self.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -117,6 +122,7 @@ pub async fn run(task: Task) {
             () = stopped(&mut stop) => return,
         };
         work.shared.connected.store(false, Relaxed);
+        work.shared.failures.fetch_add(1, Relaxed);
         tracing::debug!(%error, "latest values are not published");
         work.shared.set_error(Some(error.to_string()));
         // What was under way may be lost, and so may what the broker kept, should it have been restarted: everything goes again.

@@ -1,6 +1,7 @@
 //! The ledger: what became of every row, exact across restarts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{layout::Kind, marks::Mark};
 
@@ -70,7 +71,7 @@ impl Outcome {
 /// Cumulative counts since the ring was created. They travel in the commits they count (docs/ring-format.md).
 ///
 /// `rows = pending + stored + quarantined + dropped + coalesced`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// Messages taken in, dead letters and clears included.
     pub messages: u64,

@@ -1,6 +1,7 @@
 //! The ring as `status` shows it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Ring, Seq, layout::DATA_START, log::lock};
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// State of the ring.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct RingStatus {
     /// The file.
     pub path: String,

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, eventually_eq, unique};
+use crate::support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, daemon::told, eventually_eq, unique};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -99,6 +99,33 @@ fn listings_come_in_pages_forms_and_news() {
         (&problem["type"], &problem["title"], &problem["status"]),
         (&"about:blank".into(), &"Not Acceptable".into(), &406.into())
     );
+}
+
+#[test]
+fn get_lists_everything_page_by_page() {
+    const SERIES: usize = 1_100;
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    let readings = Readings::new(unique("all"), SERIES as u64);
+    let daemon = DaemonBuilder::new().servers(&broker, questdb).source(&readings).start();
+    daemon.wait_subscribed();
+    readings.publish(&mut broker.publisher().expect("connects"), 0..SERIES as u64);
+    eventually_eq(LIMIT, "all series", SERIES as u64, || daemon.status()["latest"]["series"].as_u64().unwrap_or(0));
+    let get = |arguments: &[&str]| {
+        let (code, out, error) = told(&daemon.cli(&[arguments, &["get", &readings.name, "--field", "seq"]].concat()));
+        assert_eq!(code, 0, "{arguments:?}: {error}");
+        out
+    };
+    let json: Value = serde_json::from_str(&get(&["--json"])).expect("a document");
+    let devices = json["series"].as_array().expect("series").iter().map(|one| one["symbols"]["device"].to_string());
+    assert_eq!((devices.collect::<BTreeSet<_>>().len(), json.get("truncated")), (SERIES, None));
+    let table = get(&[]);
+    assert_eq!((table.lines().count(), table.matches("TABLE ").count()), (SERIES + 1, 1));
+
+    let (code, csv, error) = told(&daemon.cli(&["get", &readings.name, "--field", "seq", "--csv", "--limit", "1001"]));
+    assert_eq!((code, csv.lines().count()), (0, 1_002), "{error}");
+    assert_eq!(told(&daemon.cli(&["--json", "get", "--csv"])).0, 2);
+    assert_eq!(told(&daemon.cli(&["get", &readings.name, "--field", "none"])).0, 3);
+    assert_eq!(told(&daemon.cli(&["get", "--limit", "0"])).0, 2);
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn stage() -> Stage {
         .servers(&broker, questdb)
         .source(&readings)
         .set("control.listen", format!("127.0.0.1:{port}"))
+        .set("latest.republish_topic", "again/{table}/{symbols...}")
         .start();
     daemon.wait_subscribed();
     let load = Load::start(&readings, broker.port, 500);

@@ -34,12 +34,22 @@ fn republished(daemon: &Daemon, count: &str) -> u64 {
 
 #[test]
 fn values_are_kept_by_the_broker_follow_changes_and_come_again_when_it_forgets() {
+    kept_and_followed(5);
+}
+
+#[test]
+fn the_same_over_mqtt_3_1_1() {
+    kept_and_followed(4);
+}
+
+fn kept_and_followed(protocol: i64) {
     let (mut broker, questdb) = (Mosquitto::start(), QuestDb::shared());
     let readings = Readings::new(unique("again"), 3);
     let below = unique("published");
     let mut daemon = DaemonBuilder::new()
         .servers(&broker, questdb)
         .source(&readings)
+        .set("mqtt.protocol", protocol)
         .set("latest.republish_topic", format!("{below}/{{table}}/{{device}}"))
         .start();
     daemon.wait_subscribed();
@@ -60,12 +70,14 @@ fn values_are_kept_by_the_broker_follow_changes_and_come_again_when_it_forgets()
     publisher.drain(LIMIT).expect("the broker acknowledges");
     eventually_eq(LIMIT, "a newer value, and one less", vec![(topic(0), 2), (topic(1), 1)], || seqs(&broker, 3));
     eventually_eq(LIMIT, "nothing waits", 0, || republished(&daemon, "pending"));
+    assert_eq!(republished(&daemon, "failures"), 0);
 
     // Without persistence it forgets what it kept.
     drop(publisher);
     broker.stop();
     broker.restart();
     eventually_eq(LIMIT, "both come again", vec![(topic(0), 2), (topic(1), 1)], || seqs(&broker, 2));
+    assert!(republished(&daemon, "failures") > 0, "the connection was lost");
 
     daemon.kill9();
     daemon.restart();

@@ -130,6 +130,11 @@ fn signals_end_top_and_leave_the_terminal_in_order() {
         top.signal(signal);
         assert_eq!(top.ends(), Some(0), "{signal:?}");
     }
+    // In raw mode Ctrl-C is a key like any other, and no signal.
+    let mut top = Top::start(&daemon);
+    top.wait_for(0, "asked");
+    top.press("\x03");
+    assert_eq!(top.ends(), Some(0), "Ctrl-C");
 }
 
 #[test]

@@ -46,11 +46,22 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route(PATH, get(index)).route("/page/{name}", get(file))
 }
 
-async fn index(headers: HeaderMap) -> Response {
+/// The page, on the loopback listener alone.
+#[utoipa::path(get, path = "/", tag = "page", responses(
+    (status = 200, description = "It", body = String, content_type = "text/html"),
+    (status = 304, description = "The copy that the browser holds is still it"),
+))]
+pub(super) async fn index(headers: HeaderMap) -> Response {
     serve(&INDEX, &headers)
 }
 
-async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+/// What the page consists of besides.
+#[utoipa::path(get, path = "/page/{name}", tag = "page", params(("name" = String, Path, description = "A file's name")), responses(
+    (status = 200, description = "The file", content((String = "text/css"), (String = "text/javascript"), (String = "image/svg+xml"))),
+    (status = 304, description = "The copy that the browser holds is still it"),
+    (status = 404, description = "There is no such file"),
+))]
+pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match FILES.iter().find(|file| file.name == name) {
         Some(file) => serve(file, &headers),
         None => StatusCode::NOT_FOUND.into_response(),

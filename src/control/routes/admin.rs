@@ -8,10 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use serde_json::json;
 
-use super::{Context, problem};
-use crate::control::server::Peer;
+use super::{Context, Told, problem};
+use crate::control::{api::Problem, server::Peer};
 
 /// Every route of an administrator.
 pub(super) fn routes() -> Router<Context> {
@@ -26,7 +25,12 @@ pub(super) async fn admin_only(Extension(peer): Extension<Peer>, request: Reques
     problem(StatusCode::FORBIDDEN, detail, "run the command with sudo").into_response()
 }
 
-async fn flush(Shared(context): Shared<Context>) -> Response {
+/// Has the lanes send what is pending without lingering.
+#[utoipa::path(post, path = "/v1/flush", tag = "administration", responses(
+    (status = 202, description = "They are told: `flushing`", body = Told, content_type = "application/json"),
+    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn flush(Shared(context): Shared<Context>) -> (StatusCode, Json<Told>) {
     context.app.inspect.flush_now();
-    (StatusCode::ACCEPTED, Json(json!({ "status": "flushing" }))).into_response()
+    (StatusCode::ACCEPTED, Json(Told { status: "flushing" }))
 }

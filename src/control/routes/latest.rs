@@ -19,8 +19,9 @@ use tokio::{
 use super::{
     Context, Parameters,
     accept::Form,
+    openapi::SeriesParameters,
     problem,
-    query::{Asked, DEFAULT_WAIT, Source, cursor},
+    query::{Asked, DEFAULT_WAIT, Scope, Source, Values, cursor},
     render,
 };
 use crate::{
@@ -54,7 +55,7 @@ pub(super) fn routes() -> Router<Context> {
     get,
     path = "/v1/latest",
     tag = "latest values",
-    params(super::openapi::LatestParameters, super::openapi::SymbolParameters),
+    params(SeriesParameters, Values, Scope),
     responses(
         (status = 200, description = "The series, sorted by table and symbols", content(
             (LatestAnswer = "application/json"),
@@ -80,17 +81,17 @@ pub(super) async fn latest(
     let mut listing = Listing::new(Arc::clone(app), &asked, form);
     let mut first = listing.next_some().await;
     let mut why = unknown;
-    if first.is_empty() && asked.source == Source::Any && asked.may_be_elsewhere() {
+    if first.is_empty() && asked.scope.source == Source::Any && asked.may_be_elsewhere() {
         why = look_up(app, &asked).await;
         listing = Listing::new(Arc::clone(app), &asked, form);
         first = listing.next_some().await;
     }
-    if first.is_empty() && asked.since.is_none() && asked.cursor.is_none() {
+    if first.is_empty() && asked.scope.since.is_none() && asked.scope.cursor.is_none() {
         return Err(nothing(why));
     }
-    if let Some(least) = asked.min_state {
+    if let Some(least) = asked.scope.min_state {
         first.append(&mut listing.rest().await);
-        reach(app, &first, least, asked.wait.unwrap_or(DEFAULT_WAIT)).await?;
+        reach(app, &first, least, asked.scope.wait.unwrap_or(DEFAULT_WAIT)).await?;
     }
     Ok(answer(listing, first, form).await)
 }
@@ -102,7 +103,7 @@ pub(super) async fn latest(
     get,
     path = "/v1/watch",
     tag = "latest values",
-    params(super::openapi::WatchParameters, super::openapi::SymbolParameters),
+    params(SeriesParameters, Values, Asked),
     responses(
         (status = 200, description = "Server-sent events, until the client leaves", body = String, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
@@ -137,13 +138,13 @@ fn nothing(unknown: Option<String>) -> Problem {
 impl Asked {
     /// Whether QuestDB may have something that memory lacks: it is not asked where the answer of memory says all.
     fn may_be_elsewhere(&self) -> bool {
-        self.filter.table().is_some() && self.since.is_none() && self.cursor.is_none()
+        self.filter.table().is_some() && self.scope.since.is_none() && self.scope.cursor.is_none()
     }
 }
 
 /// Asks QuestDB before memory where the request says so.
 async fn look_up_first(app: &Arc<App>, asked: &Asked) -> Result<Option<String>, Problem> {
-    if asked.source != Source::Questdb {
+    if asked.scope.source != Source::Questdb {
         return Ok(None);
     }
     match look_up(app, asked).await {
@@ -180,9 +181,9 @@ impl Listing {
     fn new(app: Arc<App>, asked: &Asked, form: Form) -> Self {
         let seen = app.latest.seen();
         // A number from the future is one of an earlier ring: everything is new.
-        let since = asked.since.filter(|since| *since <= seen);
-        let walk = Walk::new(asked.filter.clone(), since, asked.cursor.clone());
-        let left = asked.limit.unwrap_or(app.limits.listed);
+        let since = asked.scope.since.filter(|since| *since <= seen);
+        let walk = Walk::new(asked.filter.clone(), since, asked.scope.cursor.clone());
+        let left = asked.scope.limit.unwrap_or(app.limits.listed);
         Self { app, asked: asked.clone(), form, walk, left, seq: seen.0, last: None }
     }
 

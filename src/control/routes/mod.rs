@@ -7,7 +7,7 @@ mod latest;
 mod openapi;
 mod quarantine;
 mod query;
-mod render;
+pub mod render;
 mod replay;
 mod ring;
 mod scrape;
@@ -23,12 +23,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
+use utoipa::ToSchema;
 
 pub(super) use self::query::Asked;
 use super::{
-    api::{Problem, SeriesView},
+    api::{Problem, SeriesView, Status},
     page,
     server::App,
 };
@@ -74,38 +75,45 @@ fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>)
     routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop, watchers })
 }
 
+/// One word in answer.
+#[derive(Serialize, ToSchema)]
+struct Told {
+    /// The word.
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
 /// Watermarks, ring fill, forecast, the batcher's decision and its reason, broker, database and ledger.
-#[utoipa::path(get, path = "/v1/status", tag = "state", responses((status = 200, description = "Everything about its state", body = serde_json::Value, content_type = "application/json")))]
-async fn status(Shared(context): Shared<Context>) -> Response {
-    let status = context.app.inspect.status();
-    Json(status).into_response()
+#[utoipa::path(get, path = "/v1/status", tag = "state", responses(
+    (status = 200, description = "Everything about its state", body = Status, content_type = "application/json"),
+))]
+async fn status(Shared(context): Shared<Context>) -> Json<Status> {
+    Json(context.app.inspect.status())
 }
 
 /// Whether the daemon answers.
-#[utoipa::path(get, path = "/healthz", tag = "state", responses((status = 200, description = "It does", body = serde_json::Value, content_type = "application/json")))]
-async fn health() -> Response {
-    Json(json!({ "status": "ok" })).into_response()
+#[utoipa::path(get, path = "/healthz", tag = "state", responses(
+    (status = 200, description = "It does: `ok`", body = Told, content_type = "application/json"),
+))]
+async fn health() -> Json<Told> {
+    Json(Told { status: "ok" })
 }
 
 /// Whether the ring is recovered and intake runs.
 #[utoipa::path(get, path = "/readyz", tag = "state", responses(
-    (status = 200, description = "Ready", body = serde_json::Value, content_type = "application/json"),
+    (status = 200, description = "Ready: `ready`", body = Told, content_type = "application/json"),
     (status = 503, description = "Not ready", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn ready(Shared(context): Shared<Context>) -> Response {
     match context.app.inspect.ready() {
-        Ok(()) => Json(json!({ "status": "ready" })).into_response(),
+        Ok(()) => Json(Told { status: "ready" }).into_response(),
         Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why, "forebay status tells more").into_response(),
     }
 }
 
 async fn unknown(uri: Uri) -> Problem {
     let detail = format!("there is no {}", uri.path());
-    problem(
-        StatusCode::NOT_FOUND,
-        detail,
-        "routes: /v1/latest, /v1/watch, /v1/openapi.json, /v1/status, /v1/ring, /v1/quarantine, /metrics, /healthz, /readyz, POST /write, /v1/flush, /v1/replay",
-    )
+    problem(StatusCode::NOT_FOUND, detail, "/v1/openapi.json lists the routes")
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::spawn_blocking};
+use utoipa::IntoParams;
 
 use super::{Context, Parameters, admin::admin_only, problem};
 use crate::{
@@ -37,15 +38,22 @@ pub(super) fn administering() -> Router<Context> {
         .route_layer(from_fn(admin_only))
 }
 
-async fn list(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
-    at_work(&context, parameters, |access, asked| {
+/// What was set aside: rows that could not be stored and messages that could not be decoded, and why.
+#[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine", params(Selection, Showing, Paging, Following), responses(
+    (status = 200, description = "A page of them", body = view::Page, content_type = "application/json"),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
+    at_work(&context, parameters, LISTING, |access, asked| {
         let ask = view::Ask {
             selection: asked.selection,
-            order: asked.order.unwrap_or_default(),
-            form: asked.form.unwrap_or_default(),
-            limit: asked.limit,
-            cursor: asked.cursor,
-            summary: asked.summary,
+            order: asked.showing.order.unwrap_or_default(),
+            form: asked.showing.form.unwrap_or_default(),
+            limit: asked.paging.limit,
+            cursor: asked.following.cursor,
+            summary: asked.showing.summary,
         };
         let mut page = access.quarantine.snapshot().and_then(|snapshot| view::page(&snapshot, &ask)).map_err(unread)?;
         if let Some(summary) = &mut page.summary {
@@ -57,12 +65,18 @@ async fn list(Shared(context): Shared<Context>, parameters: Parameters) -> Respo
     .await
 }
 
-async fn entry(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
-    at_work(&context, parameters, |access, asked| {
-        let id: Id = match asked.selection.ids.iter().copied().collect::<Vec<_>>()[..] {
-            [id] => id,
-            _ => return Err(bad_query("name one entry: ?id=ID")),
-        };
+/// One entry whole.
+#[utoipa::path(get, path = "/v1/quarantine/entry", tag = "quarantine", params(("id" = String, Query, description = "Its id", example = "1234-0-9f86d081")), responses(
+    (status = 200, description = "The row, or the message with its payload; the same members as in a page of the form `whole`", body = BTreeMap<String, serde_json::Value>, content_type = "application/json"),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "It is not in the quarantine", body = Problem, content_type = "application/problem+json"),
+    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn entry(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
+    at_work(&context, parameters, &[], |access, asked| {
+        let ids: Vec<Id> = asked.selection.ids.iter().copied().collect();
+        let [id] = ids[..] else { return Err(bad_query("name one entry: ?id=ID")) };
         let found = access.quarantine.snapshot().and_then(|snapshot| snapshot.find(id)).map_err(unread)?;
         let found = found.ok_or_else(|| {
             let hint = "forebay quarantine ls shows what there is; it may have been pushed out, requeued or dropped";
@@ -73,14 +87,24 @@ async fn entry(Shared(context): Shared<Context>, parameters: Parameters) -> Resp
     .await
 }
 
-async fn put_back(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
-    at_work(&context, parameters, |access, asked| {
+/// Puts entries back into the ring, the newest first, once what was wrong with them is mended.
+///
+/// One where a newer row of its table, time and symbols is known stays.
+#[utoipa::path(post, path = "/v1/quarantine/requeue", tag = "administration", params(Selection, Paging, Following, Changing, Superseded), responses(
+    (status = 200, description = "What became of the entries", body = requeue::Report, content_type = "application/json"),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
+    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn put_back(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
+    at_work(&context, parameters, PUTTING_BACK, |access, asked| {
         asked.must_mean_something()?;
         let ask = requeue::Ask {
             selection: asked.selection,
-            before: asked.cursor,
-            limit: asked.limit,
-            drop_superseded: asked.drop_superseded,
+            before: asked.following.cursor,
+            limit: asked.paging.limit,
+            drop_superseded: asked.superseded.drop_superseded,
         };
         access.requeue.run(&ask).map_err(|error| match error {
             RequeueError::Busy => busy(error.to_string()),
@@ -92,12 +116,22 @@ async fn put_back(Shared(context): Shared<Context>, parameters: Parameters) -> R
     .await
 }
 
-async fn discard(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
-    at_work(&context, parameters, |access, asked| {
+/// Drops entries for good, the newest first, at most 10,000 a request.
+#[utoipa::path(post, path = "/v1/quarantine/drop", tag = "administration", params(Selection, Following, Changing), responses(
+    (status = 200, description = "What was taken out", body = quarantine::Discarded, content_type = "application/json"),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
+    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn discard(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
+    at_work(&context, parameters, DROPPING, |access, asked| {
         asked.must_mean_something()?;
         let quarantine = access.quarantine;
         let discarded = quarantine.snapshot().and_then(|snapshot| {
-            quarantine::discard(&snapshot, &asked.selection, asked.cursor, &mut |named| quarantine.take_out(named))
+            quarantine::discard(&snapshot, &asked.selection, asked.following.cursor, &mut |named| {
+                quarantine.take_out(named)
+            })
         });
         discarded.map_err(unread)
     })
@@ -108,9 +142,10 @@ async fn discard(Shared(context): Shared<Context>, parameters: Parameters) -> Re
 async fn at_work<T: Serialize + Send + 'static>(
     context: &Context,
     parameters: Parameters,
+    takes: &[&str],
     work: impl FnOnce(QuarantineAccess, Asked) -> Result<T, Problem> + Send + 'static,
 ) -> Response {
-    let asked = match Asked::read(parameters) {
+    let asked = match Asked::read(parameters, takes) {
         Ok(asked) => asked,
         Err(problem) => return problem.into_response(),
     };
@@ -144,24 +179,78 @@ fn bad_query(detail: impl Into<String>) -> Problem {
     problem(StatusCode::BAD_REQUEST, detail, hint)
 }
 
-/// A request's parameters.
+/// The parameters that are no conditions, and who takes which of them.
+const OTHERS: &[&str] = &["order", "form", "limit", "cursor", "summary", "all", "drop_superseded"];
+const LISTING: &[&str] = &["order", "form", "limit", "cursor", "summary"];
+const PUTTING_BACK: &[&str] = &["limit", "cursor", "all", "drop_superseded"];
+const DROPPING: &[&str] = &["cursor", "all"];
+
+/// A request's parameters. The comments of the members of its parts are what `/v1/openapi.json` says of them.
 #[derive(Debug, Default)]
 struct Asked {
     selection: Selection,
+    showing: Showing,
+    paging: Paging,
+    following: Following,
+    changing: Changing,
+    superseded: Superseded,
+}
+
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Showing {
+    /// Which entries come first; the newest unless said.
+    #[param(inline)]
     order: Option<view::Order>,
+    /// `brief`: all but what they hold. `whole`: that too. `line`: rows as line protocol, under `line`.
+    #[param(inline)]
     form: Option<view::Form>,
-    limit: Option<usize>,
-    cursor: Option<Cursor>,
+    /// Counts of all entries meant as well.
+    #[param(required = false)]
     summary: bool,
+}
+
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Paging {
+    /// Most entries.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Following {
+    /// Where to go on: the `cursor` of an earlier answer.
+    #[param(value_type = Option<String>, example = "1-16")]
+    cursor: Option<Cursor>,
+}
+
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Changing {
+    /// `true`: every entry is meant. To be said where no id and no condition is given.
+    #[param(required = false)]
     all: bool,
+}
+
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Superseded {
+    /// Entries of which newer rows are known are dropped.
+    #[param(required = false)]
     drop_superseded: bool,
 }
 
 impl Asked {
-    fn read(parameters: Parameters) -> Result<Self, Problem> {
+    /// Reads parameters: conditions, and of the others those that the route takes.
+    fn read(parameters: Parameters, takes: &[&str]) -> Result<Self, Problem> {
         let Query(parameters) = parameters.map_err(|why| bad_query(why.body_text()))?;
         let mut asked = Self::default();
         for (name, value) in parameters {
+            if OTHERS.contains(&name.as_str()) && !takes.contains(&name.as_str()) {
+                return Err(bad_query(format!("{name:?} means nothing here")));
+            }
             asked.take(&name, &value).map_err(bad_query)?;
         }
         Ok(asked)
@@ -169,17 +258,19 @@ impl Asked {
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
-            "order" => self.order = Some(value.parse()?),
-            "form" => self.form = Some(value.parse()?),
+            "order" => self.showing.order = Some(value.parse()?),
+            "form" => self.showing.form = Some(value.parse()?),
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=view::MAX_PAGE_ENTRIES).contains(limit));
                 let most = view::MAX_PAGE_ENTRIES;
-                self.limit = Some(limit.ok_or_else(|| format!("limit={value} is no number from 1 to {most}"))?);
+                self.paging.limit = Some(limit.ok_or_else(|| format!("limit={value} is no number from 1 to {most}"))?);
             }
-            "cursor" => self.cursor = Some(value.parse().map_err(|why: quarantine::PlaceError| why.to_string())?),
-            "summary" => self.summary = flag(name, value)?,
-            "all" => self.all = flag(name, value)?,
-            "drop_superseded" => self.drop_superseded = flag(name, value)?,
+            "cursor" => {
+                self.following.cursor = Some(value.parse().map_err(|why: quarantine::PlaceError| why.to_string())?);
+            }
+            "summary" => self.showing.summary = flag(name, value)?,
+            "all" => self.changing.all = flag(name, value)?,
+            "drop_superseded" => self.superseded.drop_superseded = flag(name, value)?,
             _ if self.selection.set(name, value)? => {}
             _ => return Err(format!("there is no parameter {name:?}")),
         }
@@ -188,7 +279,7 @@ impl Asked {
 
     /// Every entry is meant only where that is said.
     fn must_mean_something(&self) -> Result<(), Problem> {
-        match (self.selection.is_all(), self.all) {
+        match (self.selection.is_all(), self.changing.all) {
             (true, false) => Err(bad_query("name entries by id or by conditions, or say all=true")),
             (false, true) => Err(bad_query("all=true together with ids or conditions means two things")),
             _ => Ok(()),
@@ -219,7 +310,7 @@ mod tests {
             asked(&[("table", "t"), ("limit", "1000"), ("cursor", "2-16"), ("form", "line"), ("order", "oldest")]);
         let good = good.unwrap();
         assert_eq!(
-            (good.limit, good.form, good.order),
+            (good.paging.limit, good.showing.form, good.showing.order),
             (Some(1_000), Some(view::Form::Line), Some(view::Order::Oldest))
         );
         for wrong in
@@ -235,5 +326,25 @@ mod tests {
         assert!(asked(&[("all", "true")]).unwrap().must_mean_something().is_ok());
         assert!(asked(&[("table", "t")]).unwrap().must_mean_something().is_ok());
         assert!(asked(&[("table", "t"), ("all", "true")]).unwrap().must_mean_something().is_err());
+    }
+    /// A route takes the parameters that the document says it takes, and refuses the others.
+    #[test]
+    fn each_route_takes_what_is_described() {
+        let document = serde_json::to_value(super::super::openapi::described()).unwrap();
+        for (path, method, takes) in [
+            ("/v1/quarantine", "get", LISTING),
+            ("/v1/quarantine/requeue", "post", PUTTING_BACK),
+            ("/v1/quarantine/drop", "post", DROPPING),
+        ] {
+            let described = document["paths"][path][method]["parameters"].as_array().unwrap();
+            let described: Vec<&str> = described.iter().map(|one| one["name"].as_str().unwrap()).collect();
+            for name in ["id", "kind", "table", "topic", "reason", "since"].iter().chain(takes) {
+                assert!(described.contains(name), "{path} lacks {name}");
+            }
+            assert_eq!(described.len(), 6 + takes.len(), "{path}: {described:?}");
+        }
+        let read = |takes| Asked::read(Ok(Query(vec![("limit".to_owned(), "5".to_owned())])), takes);
+        assert!(read(LISTING).is_ok());
+        assert!(read(DROPPING).unwrap_err().detail.contains("limit"));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Parameters, problem};
 use crate::{
@@ -24,7 +25,8 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Where values may come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Source {
     /// From memory, and from QuestDB when memory has nothing that matches.
     #[default]
@@ -35,35 +37,62 @@ pub enum Source {
     Questdb,
 }
 
-/// A request, read.
-#[derive(Debug, Clone, Default)]
+/// A request, read. The comments of its members are what `/v1/openapi.json` says of the parameters, here and below.
+#[derive(Debug, Clone, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Asked {
     /// Which series.
+    #[param(ignore)]
     pub filter: Filter,
     /// Which of their values.
+    #[param(ignore)]
     pub values: Values,
-    /// Only what a later record has changed.
-    pub since: Option<Seq>,
-    /// Most series listed.
-    pub limit: Option<usize>,
-    /// Behind which series the listing begins.
-    pub cursor: Option<Key>,
-    /// Whether QuestDB may be asked.
-    pub source: Source,
-    /// How far the values must have come, and how long that may take.
-    pub min_state: Option<State>,
-    /// See `min_state`.
-    pub wait: Option<Duration>,
-    /// For watchers: whether to tell first what holds now.
+    /// For a listing: which part of it, and where the values come from.
+    #[param(ignore)]
+    pub scope: Scope,
+    /// Tells first what holds now.
+    #[param(required = false)]
     pub snapshot: bool,
 }
 
+/// Which part of what matches is listed, and where the values come from.
+#[derive(Debug, Clone, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Scope {
+    /// Only series that a later record has changed: the `seq` of an earlier answer. With nothing new the list is empty.
+    #[param(value_type = Option<i64>, minimum = 0)]
+    pub since: Option<Seq>,
+    /// Most series.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 2000)]
+    pub limit: Option<usize>,
+    /// Where to go on: the `next` of an earlier answer.
+    #[param(value_type = Option<String>)]
+    pub cursor: Option<Key>,
+    /// `memory`: QuestDB is not asked. `questdb`: it is asked in any case (needs a table). `any`: when memory has nothing that matches.
+    #[param(inline, required = false)]
+    pub source: Source,
+    /// Waits until the values found have come so far. `stored`: QuestDB shows them in queries.
+    #[param(inline)]
+    pub min_state: Option<State>,
+    /// How long that may take, such as `500ms`; 5 s when absent, 30 s at most. After that: 504.
+    #[param(value_type = Option<String>, example = "2s")]
+    pub wait: Option<Duration>,
+}
+
 /// Which values of a series are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Values {
+    /// Only these fields, parted by commas; may be given several times.
+    #[param(rename = "field", value_type = Option<String>, example = "temperature")]
     fields: Vec<Text>,
+    /// Only values whose event time is then or later: RFC 3339, or a span back from now such as `10m`.
+    #[param(value_type = Option<String>, example = "10m")]
     after: Option<Timestamp>,
+    /// Only values whose event time is earlier.
+    #[param(value_type = Option<String>, example = "2026-03-01T12:00:00Z")]
     before: Option<Timestamp>,
+    /// Only stale series, or only fresh ones.
     stale: Option<bool>,
 }
 
@@ -102,10 +131,10 @@ impl Asked {
             }
         }
         asked.filter = Filter::new(table.as_deref(), symbols).map_err(|why| bad(why.to_string()))?;
-        if asked.wait.is_some() && asked.min_state.is_none() {
+        if asked.scope.wait.is_some() && asked.scope.min_state.is_none() {
             return Err(bad("wait=… is about min_state=…, which is not there"));
         }
-        if asked.source == Source::Questdb && asked.filter.table().is_none() {
+        if asked.scope.source == Source::Questdb && asked.filter.table().is_none() {
             return Err(bad("source=questdb needs a table"));
         }
         Ok(asked)
@@ -131,11 +160,11 @@ impl Asked {
                 return Ok(true);
             }
             "limit" => {
-                self.limit = Some(number(name, value, 1, most as u64)? as usize);
+                self.scope.limit = Some(number(name, value, 1, most as u64)? as usize);
                 twice(seen, "limit")?;
             }
             "since" => {
-                self.since = Some(Seq(number(name, value, 0, i64::MAX as u64)?));
+                self.scope.since = Some(Seq(number(name, value, 0, i64::MAX as u64)?));
                 twice(seen, "since")?;
             }
             "after" => {
@@ -156,20 +185,20 @@ impl Asked {
             }
             "source" => {
                 let choices = [("any", Source::Any), ("memory", Source::Memory), ("questdb", Source::Questdb)];
-                self.source = choice(name, value, &choices)?;
+                self.scope.source = choice(name, value, &choices)?;
                 twice(seen, "source")?;
             }
             "min_state" => {
                 let choices = [("memory", State::Memory), ("durable", State::Durable), ("stored", State::Stored)];
-                self.min_state = Some(choice(name, value, &choices)?);
+                self.scope.min_state = Some(choice(name, value, &choices)?);
                 twice(seen, "min_state")?;
             }
             "wait" => {
-                self.wait = Some(wait(value)?);
+                self.scope.wait = Some(wait(value)?);
                 twice(seen, "wait")?;
             }
             "cursor" => {
-                self.cursor = Some(read_cursor(value).ok_or_else(|| bad("the cursor is none of forebay's"))?);
+                self.scope.cursor = Some(read_cursor(value).ok_or_else(|| bad("the cursor is none of forebay's"))?);
                 twice(seen, "cursor")?;
             }
             _ => return Ok(false),
@@ -258,9 +287,9 @@ mod tests {
         let asked = read(&[("table", "t"), ("device", "d"), ("symbol.limit", "3"), ("limit", "7"), ("since", "9")]);
         let asked = asked.unwrap();
         assert_eq!(asked.filter, Filter::new(Some("t"), [("device", "d"), ("limit", "3")]).unwrap());
-        assert_eq!((asked.limit, asked.since), (Some(7), Some(Seq(9))));
+        assert_eq!((asked.scope.limit, asked.scope.since), (Some(7), Some(Seq(9))));
         let asked = read(&[("min_state", "stored"), ("wait", "500ms")]).unwrap();
-        assert_eq!((asked.min_state, asked.wait), (Some(State::Stored), Some(Duration::from_millis(500))));
+        assert_eq!((asked.scope.min_state, asked.scope.wait), (Some(State::Stored), Some(Duration::from_millis(500))));
     }
 
     #[test]

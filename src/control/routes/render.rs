@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::accept::Form;
 use crate::control::api::SeriesView;
 
-const CSV_HEADER: &str = "table,symbols,field,value,time,received,age_ms,stale,state,source\r\n";
+/// First line of the CSV form.
+pub const CSV_HEADER: &str = "table,symbols,field,value,time,received,age_ms,stale,state,source\r\n";
 
 /// What comes before the first series.
 pub fn begin(form: Form) -> Vec<u8> {
@@ -79,7 +80,8 @@ fn fields(view: &SeriesView) -> impl Iterator<Item = (&str, String, &str)> {
     })
 }
 
-fn csv_lines(view: &SeriesView, out: &mut Vec<u8>) {
+/// A series in the CSV form, one line a field.
+pub fn csv_lines(view: &SeriesView, out: &mut Vec<u8>) {
     let symbols = symbols(view);
     let (age, stale, state) = (view.age_ms.to_string(), view.stale.to_string(), view.state.word());
     let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).has_headers(false).from_writer(out);

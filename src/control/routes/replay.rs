@@ -11,7 +11,7 @@ use axum::{
 use super::{Context, problem};
 use crate::{
     control::api::Problem,
-    flush::replay::{MAX_NAMED, ReplayAsk, ReplayError},
+    flush::replay::{MAX_NAMED, ReplayAnswer, ReplayAsk, ReplayError},
     since::Since,
 };
 
@@ -22,7 +22,19 @@ pub(super) fn routes() -> Router<Context> {
 
 type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-async fn replay(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Response, Problem> {
+/// Sends rows that are stored to QuestDB again, out of the ring's history: all received since a moment, of all tables or some.
+#[utoipa::path(post, path = "/v1/replay", tag = "administration", params(
+    ReplayAsk,
+    ("since_ms" = Option<u64>, Query, description = "In place of `since`: how many milliseconds ago"),
+), responses(
+    (status = 202, description = "What goes again", body = ReplayAnswer, content_type = "application/json"),
+    (status = 400, description = "A parameter is wrong, or it is not said since when", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "Nothing was received since then", body = Problem, content_type = "application/problem+json"),
+    (status = 500, description = "The ring can't be read", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "The start of another replay is being looked for", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn replay(Shared(context): Shared<Context>, parameters: Parameters) -> Result<Response, Problem> {
     let ask = parse(parameters)?;
     let inspect = context.app.inspect.clone();
     let answer = tokio::task::spawn_blocking(move || inspect.replay(&ask)).await;
@@ -50,8 +62,8 @@ fn parse(parameters: Parameters) -> Result<ReplayAsk, Problem> {
             "since" | "since_ms" if since.is_some() => return Err(bad("the time is given twice")),
             "since" => since = Some(Since::at(&value).map_err(bad)?),
             "since_ms" => {
-                let millis =
-                    value.parse().map_err(|_| bad(format!("since_ms={value} is no number of milliseconds")))?;
+                let millis = value.parse().ok().filter(|millis| i64::try_from(*millis).is_ok());
+                let millis = millis.ok_or_else(|| bad(format!("since_ms={value} is no number of milliseconds")))?;
                 since = Some(Since::Ago(std::time::Duration::from_millis(millis)));
             }
             "table" if tables.len() == MAX_NAMED => return Err(bad(format!("more than {MAX_NAMED} tables are named"))),

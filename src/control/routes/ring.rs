@@ -13,7 +13,7 @@ use crate::{
 /// What the ring holds: fill, watermarks, what is oldest, rows by table.
 // The file is read on a thread that may block.
 #[utoipa::path(get, path = "/v1/ring", tag = "state", responses(
-    (status = 200, description = "What it holds", body = serde_json::Value, content_type = "application/json"),
+    (status = 200, description = "What it holds", body = RingInfo, content_type = "application/json"),
     (status = 500, description = "The ring can't be read", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "It is being read for another request", body = Problem, content_type = "application/problem+json"),
 ))]

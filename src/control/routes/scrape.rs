@@ -10,7 +10,12 @@ use super::Context;
 use crate::observe::metrics::{Format, encode_as};
 
 /// The same for Prometheus, in the format that is asked for.
-#[utoipa::path(get, path = "/metrics", tag = "state", responses((status = 200, description = "Prometheus' text format, or OpenMetrics", body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "state", responses(
+    (status = 200, description = "Prometheus' text format 0.0.4, or OpenMetrics 1.0.0", content(
+        (String = "text/plain"),
+        (String = "application/openmetrics-text"),
+    )),
+))]
 pub async fn metrics(Shared(context): Shared<Context>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());

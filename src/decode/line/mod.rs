@@ -18,26 +18,33 @@ mod value;
 use std::borrow::Cow;
 
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use self::scan::Scanner;
 use super::names::{column_fault, duplicate, short, table_fault};
 use crate::point::{MAX_FIELDS, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
 
 /// The unit of rows' times where they carry none of their own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ToSchema)]
 pub enum Precision {
     /// Nanoseconds, unless the request says otherwise.
     #[default]
+    #[schema(rename = "ns")]
     Nanoseconds,
     /// Microseconds.
+    #[schema(rename = "us")]
     Microseconds,
     /// Milliseconds.
+    #[schema(rename = "ms")]
     Milliseconds,
     /// Seconds.
+    #[schema(rename = "s")]
     Seconds,
     /// Minutes.
+    #[schema(rename = "m")]
     Minutes,
     /// Hours.
+    #[schema(rename = "h")]
     Hours,
 }
 

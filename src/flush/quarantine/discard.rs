@@ -3,6 +3,7 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     id::Id,
@@ -19,7 +20,7 @@ const PER_HOLD: usize = 1_000;
 pub type TakeOut<'a> = &'a mut dyn FnMut(&[(Place, Id)]) -> io::Result<u64>;
 
 /// What was taken out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Discarded {
     /// Entries meant that the request could have come to, those of later requests included.
     pub matched: u64,

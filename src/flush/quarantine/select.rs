@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use utoipa::{IntoParams, ToSchema};
+
 use super::{
     format::{DEAD_LETTER, Entry},
     id::Id,
@@ -12,7 +14,8 @@ use crate::point::Timestamp;
 pub const MAX_IDS: usize = 400;
 
 /// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "kebab-case")]
 pub enum Kind {
     /// A row that could not be stored.
     Row,
@@ -37,11 +40,14 @@ impl From<&Entry<'_>> for Kind {
 }
 
 /// Which entries: those that meet every condition given, or, where ids are given, those named that do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Selection {
-    /// Entries named one by one.
+    /// Entries named one by one, each a parameter of its own; at most 400.
+    #[param(rename = "id", value_type = Vec<String>, required = false, example = json!(["1234-0-9f86d081"]))]
     pub ids: HashSet<Id>,
     /// Rows only, or dead letters only.
+    #[param(inline)]
     pub kind: Option<Kind>,
     /// Rows of this table.
     pub table: Option<String>,
@@ -50,6 +56,7 @@ pub struct Selection {
     /// Entries whose reason contains this, whatever the case.
     pub reason: Option<String>,
     /// Entries set aside at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
 }
 

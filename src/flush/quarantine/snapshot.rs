@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     format::{Entry, Key},
@@ -123,7 +124,8 @@ pub struct Newest {
 }
 
 /// Counts of the entries meant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = QuarantineSummary)]
 pub struct Summary {
     /// Entries.
     pub entries: u64,

@@ -4,6 +4,7 @@ use std::{io, ops::ControlFlow, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
 
 use super::{
     format::Entry,
@@ -22,7 +23,8 @@ pub const MAX_PAGE_ENTRIES: usize = 1_000;
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// How much of an entry is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Form {
     /// All but what it holds.
     #[default]
@@ -34,7 +36,8 @@ pub enum Form {
 }
 
 /// Which entries come first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Order {
     /// The newest.
     #[default]
@@ -79,9 +82,11 @@ pub struct Ask {
 }
 
 /// A page of entries.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = QuarantinePage)]
 pub struct Page {
-    /// The entries.
+    /// The entries, each with `id`, `kind`, `set_aside`, `received`, `table` or `topic`, `reason`, `bytes`, and what `form` adds.
+    #[schema(value_type = Vec<BTreeMap<String, Json>>)]
     pub entries: Vec<Map<String, Json>>,
     /// Where the next page begins; none when this is the last.
     pub cursor: Option<String>,

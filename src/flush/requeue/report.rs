@@ -1,6 +1,7 @@
 //! What became of the entries of a request.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::flush::quarantine::{Id, Place};
 
@@ -37,7 +38,8 @@ impl Outcome {
 }
 
 /// An entry that did not simply enter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RequeueNote)]
 pub struct Note {
     /// The entry.
     pub id: String,
@@ -46,7 +48,8 @@ pub struct Note {
 }
 
 /// The answer to a request to put entries back.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RequeueReport)]
 pub struct Report {
     /// Entries meant that the request could have come to, those of later requests included.
     pub matched: u64,

@@ -4,10 +4,12 @@ use super::*;
 use crate::{
     config::settings::{Durability, OnFull},
     flush::{LaneStatus, WalTableStatus},
+    lookup::LookupStatus,
     observe::{
         forecast::Forecast,
         histogram::{Distribution, Quantiles},
     },
+    republish::RepublishStatus,
     ring::{Ledger, RingStatus, Seq},
 };
 
@@ -23,6 +25,8 @@ fn the_page_has_values_units_and_labels() {
     status.broker.ack_latency = latency.distribution();
     status.forecast.sentence = "full in 5 min".into();
     status.forecast.full_in_s = Some(300.0);
+    status.lookup = Some(LookupStatus { filled: 5, away: 2, breaker: "open".into(), ..LookupStatus::default() });
+    status.republish = Some(RepublishStatus { published: 8, unnamed: 1, ..RepublishStatus::default() });
     let page = encode(status);
     assert!(!page.contains("drained_in"), "what is not known has no sample");
     for line in [
@@ -42,11 +46,17 @@ fn the_page_has_values_units_and_labels() {
         "forebay_source_last_message_age_seconds{source=\"silent\"} 1.5",
         "forebay_source_messages_total{source=\"(none)\"} 4.0",
         "# UNIT forebay_uptime_seconds seconds",
+        "forebay_lookup_answers_total{outcome=\"filled\"} 5.0",
+        "forebay_lookup_answers_total{outcome=\"away\"} 2.0",
+        "forebay_lookup_breaker_open 1.0",
+        "forebay_republish_messages_total 8",
+        "forebay_republish_dropped_total{reason=\"unnamed\"} 1.0",
     ] {
         assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
     }
     assert!(!page.contains("age_seconds{source=\"(none)\"}"), "what matches no source is expected never");
     assert!(page.ends_with("# EOF\n"));
+    assert!(!encode(Status::default()).contains("republish"), "what is off has no sample");
 }
 
 /// A status that has something to say everywhere.
@@ -87,6 +97,8 @@ fn full() -> Status {
         sources: vec![SourceStatus { name: "a".into(), ..SourceStatus::default() }],
         ..Status::default()
     };
+    status.lookup = Some(LookupStatus::default());
+    status.republish = Some(RepublishStatus::default());
     status.flush.lanes = vec![LaneStatus { breaker: "closed".into(), ..LaneStatus::default() }];
     status.flush.failures = vec![("overloaded", 0)];
     status.flush.wal.tables =

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     InspectError, RingFile,
@@ -19,8 +20,9 @@ use crate::{
 const MAX_TABLES: usize = 256;
 
 /// A watermark.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = Watermark)]
 pub struct MarkView {
     /// Number of the last record before it.
     pub seq: u64,
@@ -35,7 +37,7 @@ impl From<Mark> for MarkView {
 }
 
 /// Rows of one table.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TableRows {
     /// The table.
@@ -45,7 +47,7 @@ pub struct TableRows {
 }
 
 /// What a ring holds. The offline document (`forebay ring info --file`) and the answer of `GET /v1/ring` are the same.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RingInfo {
     /// `daemon` where watermarks and ledger come from the running daemon, `file` where they are as the file tells.

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::MAX_BODY_BYTES;
 use crate::{
@@ -38,15 +39,52 @@ enum Kind {
 }
 
 /// QuestDB's form of it, which holds `InfluxDB`'s two: `code` and `message` (v2), `error` (v1).
-#[derive(Debug, Serialize)]
-struct Body {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WriteRefusal)]
+pub(in crate::control::routes) struct Body {
+    #[schema(value_type = String)]
     code: &'static str,
     message: String,
+    /// The same as `message`.
     error: String,
+    /// Number of the line that is wrong, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
+    /// The log names the same.
     #[serde(rename = "errorId")]
     error_id: String,
+}
+
+/// Each answer, for the description of the interface.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes what Refusal makes")]
+pub(super) enum Answers {
+    /// The rows are as safe as `[ring] durability` says.
+    #[response(status = 204, headers(
+        ("forebay-dropped-rows" = Option<u64>, description = "Rows that `drop-newest` dropped, the ring being full"),
+    ))]
+    Taken,
+    /// A line or a parameter is wrong; no row was taken.
+    #[response(status = 400)]
+    Malformed(Body),
+    /// Over `[control] listen`: no token, or a wrong one.
+    #[response(status = 401)]
+    Unauthorized(Body),
+    /// Over `[control] listen`: there is no `[control] token_file`.
+    #[response(status = 403)]
+    Forbidden(Body),
+    /// The body did not come in time.
+    #[response(status = 408)]
+    Slow(Body),
+    /// The body is too large, decompressed too, or has too many rows.
+    #[response(status = 413)]
+    TooLarge(Body),
+    /// A `Content-Encoding` other than gzip.
+    #[response(status = 415)]
+    Encoding(Body),
+    /// The ring is full, the daemon stops, or too much is under way: to be sent again later.
+    #[response(status = 503)]
+    Unavailable(Body),
 }
 
 impl Refusal {

@@ -19,14 +19,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde_json::json;
+use serde::Serialize;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
+use utoipa::{IntoParams, ToSchema};
 
+pub(super) use self::answer::Body;
 use self::{
-    answer::Refusal,
+    answer::{Answers, Refusal},
     body::{Taken, drain},
 };
 use super::Context;
@@ -95,7 +97,7 @@ pub(super) fn guarded(app: Arc<App>) -> Router<Context> {
 }
 
 fn writing() -> Router<Context> {
-    Router::new().route("/write", post(write)).route("/api/v2/write", post(write))
+    Router::new().route("/write", post(write)).route("/api/v2/write", post(write_v2))
 }
 
 fn asking() -> Router<Context> {
@@ -103,20 +105,40 @@ fn asking() -> Router<Context> {
 }
 
 /// What `InfluxDB`'s and QuestDB's clients take for a sign of life.
-async fn ping() -> Response {
+#[utoipa::path(get, path = "/ping", tag = "writing", responses(
+    (status = 204, description = "It lives", headers(("x-influxdb-version" = String, description = "`forebay-` and its version"))),
+))]
+pub(super) async fn ping() -> Response {
     let version = concat!("forebay-", env!("CARGO_PKG_VERSION"));
     (StatusCode::NO_CONTENT, [("x-influxdb-version", version)]).into_response()
 }
 
-/// What QuestDB's clients ask before they write: which versions of the protocol are spoken (1: the one that is text), and how long a
-/// name may be.
-async fn settings() -> Response {
-    Json(json!({ "config": {
-        "line.proto.support.versions": [1],
-        "ilp.proto.transports": ["http"],
-        "cairo.max.file.name.length": MAX_NAME_BYTES,
-    } }))
-    .into_response()
+/// The answer of `GET /settings`, in QuestDB's words.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ClientSettings {
+    config: ClientConfig,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ClientConfig {
+    /// 1: the one that is text.
+    #[serde(rename = "line.proto.support.versions")]
+    versions: [u8; 1],
+    #[serde(rename = "ilp.proto.transports")]
+    #[schema(value_type = [String; 1])]
+    transports: [&'static str; 1],
+    /// Longest name of a table or column, in bytes.
+    #[serde(rename = "cairo.max.file.name.length")]
+    max_name_bytes: usize,
+}
+
+/// What QuestDB's clients ask before they write: which versions of the protocol are spoken, and how long a name may be.
+#[utoipa::path(get, path = "/settings", tag = "writing", responses(
+    (status = 200, description = "As QuestDB answers it", body = ClientSettings, content_type = "application/json"),
+))]
+pub(super) async fn settings() -> Json<ClientSettings> {
+    let config = ClientConfig { versions: [1], transports: ["http"], max_name_bytes: MAX_NAME_BYTES };
+    Json(ClientSettings { config })
 }
 
 async fn token_only(Shared(app): Shared<Arc<App>>, request: Request, next: Next) -> Response {
@@ -140,7 +162,46 @@ fn credentials(request: &Request) -> Option<String> {
     })
 }
 
-async fn write(Shared(context): Shared<Context>, request: Request) -> Response {
+/// What a request to write may say in its target.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "of the other parameters that clients send nothing is read")]
+pub(super) struct WriteParameters {
+    /// The unit of times that carry none of their own; nanoseconds when absent.
+    #[param(inline)]
+    precision: Option<Precision>,
+}
+
+/// Rows as line protocol; answered once they are durable.
+#[utoipa::path(
+    post,
+    path = "/write",
+    tag = "writing",
+    params(WriteParameters),
+    request_body(content = Option<String>, content_type = "text/plain", description = "Line protocol, plain or gzip"),
+    security((), ("token" = []), ("login" = []), ("parameter" = [])),
+    responses(Answers)
+)]
+pub(super) async fn write(context: Shared<Context>, request: Request) -> Response {
+    take_in(context, request).await
+}
+
+/// The same where clients of `InfluxDB` v2 look for it.
+#[utoipa::path(
+    post,
+    path = "/api/v2/write",
+    operation_id = "write_v2",
+    tag = "writing",
+    params(WriteParameters),
+    request_body(content = Option<String>, content_type = "text/plain", description = "Line protocol, plain or gzip"),
+    security((), ("token" = []), ("login" = []), ("parameter" = [])),
+    responses(Answers)
+)]
+pub(super) async fn write_v2(context: Shared<Context>, request: Request) -> Response {
+    take_in(context, request).await
+}
+
+async fn take_in(Shared(context): Shared<Context>, request: Request) -> Response {
     let Some(writes) = &context.app.writes else { return Refusal::no_intake().into_response() };
     match take(writes, request).await {
         Ok(0) => StatusCode::NO_CONTENT.into_response(),
