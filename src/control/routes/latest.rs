@@ -201,7 +201,9 @@ impl Listing {
             let part = self.app.latest.part(&mut self.walk, most);
             let wanted = part.into_iter().filter_map(|series| self.asked.values.of(series, now, self.app.stale_after));
             found.extend(wanted);
-            yield_now().await;
+            if !self.walk.is_over() {
+                yield_now().await;
+            }
         }
         found
     }
