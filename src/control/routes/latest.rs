@@ -34,6 +34,8 @@ use crate::{
     ring::State,
 };
 
+/// Where latest values are.
+pub(super) const PATH: &str = "/v1/latest";
 /// Series rendered before others get their turn.
 const PART: usize = 64;
 /// Most tables whose rows can be waited for until queries show them.
@@ -44,7 +46,7 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// The routes.
 pub(super) fn routes() -> Router<Context> {
-    Router::new().route("/v1/latest", get(latest)).route("/v1/watch", get(watch))
+    Router::new().route(PATH, get(latest)).route("/v1/watch", get(watch))
 }
 
 /// Latest values: one series or many, the newest value of each field by event time.
@@ -73,8 +75,16 @@ pub(super) async fn latest(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let app = &context.app;
-    let form = Form::asked(&headers)?;
+    answer(&context.app, &headers, parameters).await
+}
+
+/// What [`latest`] answers.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let form = Form::asked(headers)?;
     let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
     let unknown = look_up_first(app, &asked).await?;
     let mut listing = Listing::new(Arc::clone(app), &asked, form);
@@ -92,7 +102,7 @@ pub(super) async fn latest(
         first.append(&mut listing.rest().await);
         reach(app, &first, least, asked.wait.unwrap_or(DEFAULT_WAIT)).await?;
     }
-    Ok(answer(listing, first, form).await)
+    Ok(listed(listing, first, form).await)
 }
 
 /// Changes of latest values as server-sent events: `data` is a series as in `/v1/latest`, or an event `cleared` or `missed`.
@@ -233,7 +243,7 @@ impl Listing {
 }
 
 /// The answer: at once when it is short, else as a stream that is made while it is taken.
-async fn answer(mut listing: Listing, first: Vec<Series>, form: Form) -> Response {
+async fn listed(mut listing: Listing, first: Vec<Series>, form: Form) -> Response {
     let head = [(header::CONTENT_TYPE, form.media_type())];
     let mut begin = render::begin(form);
     for (at, part) in first.chunks(PART).enumerate() {
