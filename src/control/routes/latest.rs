@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     control::{
-        api::{LatestAnswer, Problem, SeriesView},
+        api::{LatestAnswer, Problem},
         server::App,
         watch::events,
     },
@@ -38,6 +38,8 @@ use crate::{
 pub(super) const PATH: &str = "/v1/latest";
 /// Series rendered before others get their turn.
 const PART: usize = 64;
+/// Bytes that an answer about one series mostly fits into.
+const ROOM: usize = 1 << 10;
 /// Most tables whose rows can be waited for until queries show them.
 const MAX_AWAITED_TABLES: usize = 64;
 /// How often states are looked at while a request waits for one: at first, and at last.
@@ -79,11 +81,7 @@ pub(super) async fn latest(
 }
 
 /// What [`latest`] answers.
-pub(super) async fn answer(
-    app: &Arc<App>,
-    headers: &HeaderMap,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
+pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Parameters) -> Result<Response, Problem> {
     let form = Form::asked(headers)?;
     let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
     let unknown = look_up_first(app, &asked).await?;
@@ -229,39 +227,37 @@ impl Listing {
         }
     }
 
-    fn render(&self, series: &[Series], first: bool) -> Vec<u8> {
-        let views: Vec<SeriesView> = series.iter().map(|series| self.app.view(series)).collect();
-        render::some(self.form, &views, first)
+    fn render(&self, series: &[Series], first: bool, out: &mut Vec<u8>) {
+        render::some(self.form, series.iter().map(|series| self.app.view(series)), first, out);
     }
 
     /// What comes after the last series.
-    async fn end(&mut self) -> Vec<u8> {
+    async fn end(&mut self, out: &mut Vec<u8>) {
         let truncated = !self.find(1).await.is_empty();
         let next = self.last.as_ref().filter(|_| truncated).and_then(|last| cursor(&last.key));
-        render::end(self.form, truncated, next.as_deref(), self.seq)
+        render::end(self.form, truncated, next.as_deref(), self.seq, out);
     }
 }
 
 /// The answer: at once when it is short, else as a stream that is made while it is taken.
 async fn listed(mut listing: Listing, first: Vec<Series>, form: Form) -> Response {
     let head = [(header::CONTENT_TYPE, form.media_type())];
-    let mut begin = render::begin(form);
-    for (at, part) in first.chunks(PART).enumerate() {
-        begin.extend(listing.render(part, at == 0));
-    }
+    let mut begin = Vec::with_capacity(ROOM);
+    render::begin(form, &mut begin);
+    listing.render(&first, true, &mut begin);
     let second = listing.next_some().await;
     if second.is_empty() {
-        begin.extend(listing.end().await);
+        listing.end(&mut begin).await;
         return (head, begin).into_response();
     }
     let state = Some((listing, Some(begin), second));
     let pieces = stream::unfold(state, async |state| {
         let (mut listing, begin, series) = state?;
         let mut piece = begin.unwrap_or_default();
-        piece.extend(listing.render(&series, false));
+        listing.render(&series, false, &mut piece);
         let next = listing.next_some().await;
         if next.is_empty() {
-            piece.extend(listing.end().await);
+            listing.end(&mut piece).await;
             return Some((Ok::<_, Infallible>(Bytes::from(piece)), None));
         }
         Some((Ok(Bytes::from(piece)), Some((listing, None, next))))

@@ -30,9 +30,10 @@ use tokio::sync::{Semaphore, watch};
 
 pub(super) use self::query::Asked;
 use super::{
-    api::{Problem, SeriesView},
+    api::Problem,
     page,
     server::{App, Peer},
+    view::View,
 };
 use crate::latest::Series;
 
@@ -62,22 +63,26 @@ pub(super) struct Routes {
     latest: Option<Context>,
 }
 
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        Self { router: TowerToHyperService::new(router), peer: Peer::Unknown, latest: None }
+    }
+}
+
 impl Routes {
     /// Every route.
     pub fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Self {
         let routes = reading().merge(admin::routes()).merge(quarantine::reading()).merge(quarantine::administering());
         let routes = routes.merge(write::open());
         let context = Context::new(app, stop);
-        let router = TowerToHyperService::new(complete(routes, context.clone()));
-        Self { router, peer: Peer::Unknown, latest: Some(context) }
+        Self { latest: Some(context.clone()), ..Self::from(complete(routes, context)) }
     }
 
     /// The page, the routes that change nothing, and writing with the token, for browsers on this machine too.
     pub fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Self {
         let guarded = write::guarded(Arc::clone(&app));
         let routes = reading().merge(guarded).merge(page::routes());
-        let router = complete(routes, Context::new(app, stop)).layer(from_fn(browser::guard));
-        Self { router: TowerToHyperService::new(router), peer: Peer::Unknown, latest: None }
+        Self::from(complete(routes, Context::new(app, stop)).layer(from_fn(browser::guard)))
     }
 
     /// The same for whoever is at the other end of a connection.
@@ -157,9 +162,9 @@ async fn method_not_allowed(request: Request) -> Problem {
 
 impl App {
     /// The series as answered now.
-    pub(super) fn view(&self, series: &Series) -> SeriesView {
+    pub(super) fn view<'a>(&self, series: &'a Series) -> View<'a> {
         let state = self.inspect.state_of(series.seq());
-        SeriesView::new(series, state, self.clock.now().wall, self.stale_after)
+        View::new(series, state, self.clock.now().wall, self.stale_after)
     }
 }
 

@@ -1,58 +1,56 @@
 //! Series as JSON, CSV and plain text, in pieces, so that a long listing is never held as a whole. Pure.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use super::accept::Form;
-use crate::control::api::SeriesView;
+use crate::{control::view::View, point::Value};
 
 const CSV_HEADER: &str = "table,symbols,field,value,time,received,age_ms,stale,state,source\r\n";
 
 /// What comes before the first series.
-pub fn begin(form: Form) -> Vec<u8> {
+pub fn begin(form: Form, out: &mut Vec<u8>) {
     match form {
-        Form::Json => b"{\"series\":[".to_vec(),
-        Form::Csv => CSV_HEADER.into(),
-        Form::Text => Vec::new(),
+        Form::Json => out.extend_from_slice(b"{\"series\":["),
+        Form::Csv => out.extend_from_slice(CSV_HEADER.as_bytes()),
+        Form::Text => {}
     }
 }
 
 /// A few series; `first` when none came before.
-pub fn some(form: Form, series: &[SeriesView], first: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (at, view) in series.iter().enumerate() {
+pub fn some<'a>(form: Form, series: impl Iterator<Item = View<'a>>, first: bool, out: &mut Vec<u8>) {
+    for (at, view) in series.enumerate() {
         match form {
             Form::Json => {
                 if at > 0 || !first {
                     out.push(b',');
                 }
                 // Strings and numbers: writing them to memory can't fail.
-                let _ = serde_json::to_writer(&mut out, view);
+                let _ = serde_json::to_writer(&mut *out, &view);
             }
-            Form::Csv => csv_lines(view, &mut out),
-            Form::Text => text_lines(view, &mut out),
+            Form::Csv => csv_lines(&view, out),
+            Form::Text => text_lines(&view, out),
         }
     }
-    out
 }
 
 /// What comes after the last one: whether there are more, where they begin, and the record everything up to which was seen.
-pub fn end(form: Form, truncated: bool, next: Option<&str>, seq: u64) -> Vec<u8> {
+pub fn end(form: Form, truncated: bool, next: Option<&str>, seq: u64, out: &mut Vec<u8>) {
     if form != Form::Json {
-        return Vec::new();
+        return;
     }
-    let mut text = String::from("]");
+    out.push(b']');
     if truncated {
-        text.push_str(",\"truncated\":true");
+        out.extend_from_slice(b",\"truncated\":true");
     }
+    // Writing to memory can't fail.
     if let Some(next) = next {
-        let _ = write!(text, ",\"next\":\"{next}\"");
+        let _ = write!(out, ",\"next\":\"{next}\"");
     }
-    let _ = write!(text, ",\"seq\":{seq}}}");
-    text.into_bytes()
+    let _ = write!(out, ",\"seq\":{seq}}}");
 }
 
 /// Symbols in one cell, as in line protocol: `device=dev-1,site=north`, commas, spaces, equals signs and backslashes escaped.
-fn symbols(view: &SeriesView) -> String {
+fn symbols(view: &View<'_>) -> String {
     let escaped = |text: &str| {
         let mut out = String::new();
         for c in text.chars() {
@@ -68,23 +66,24 @@ fn symbols(view: &SeriesView) -> String {
 }
 
 /// Cells of each field: name, value, time.
-fn fields(view: &SeriesView) -> impl Iterator<Item = (&str, String, &str)> {
-    view.fields.iter().map(|(name, value)| {
-        let value = match value {
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Null => "NaN".to_owned(),
-            other => other.to_string(),
+fn fields<'a>(view: &'a View<'_>) -> impl Iterator<Item = (&'a str, String, String)> {
+    view.fields.iter().map(|field| {
+        let value = match &field.value {
+            Value::Text(text) => text.to_string(),
+            Value::Double(number) if !number.is_finite() => "NaN".to_owned(),
+            other => serde_json::to_string(other).unwrap_or_default(),
         };
-        (name.as_str(), value, view.field_times.get(name).map_or(view.time.as_str(), String::as_str))
+        (field.name.as_str(), value, field.time.to_string())
     })
 }
 
-fn csv_lines(view: &SeriesView, out: &mut Vec<u8>) {
+fn csv_lines(view: &View<'_>, out: &mut Vec<u8>) {
     let symbols = symbols(view);
     let (age, stale, state) = (view.age_ms.to_string(), view.stale.to_string(), view.state.word());
+    let received = view.received.map_or_else(String::new, |time| time.to_string());
     let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).has_headers(false).from_writer(out);
     for (field, value, time) in fields(view) {
-        let cells = [&view.table, &symbols, field, &value, time, &view.received, &age, &stale, state, &view.source];
+        let cells = [view.table, &symbols, field, &value, &time, &received, &age, &stale, state, view.source];
         // Writing to memory can't fail, and every line has as many cells.
         let _ = lines.write_record(cells);
     }
@@ -92,23 +91,68 @@ fn csv_lines(view: &SeriesView, out: &mut Vec<u8>) {
 }
 
 /// One line a field: table, symbols, field, value, time, state; tabs and line ends within them are escaped.
-fn text_lines(view: &SeriesView, out: &mut Vec<u8>) {
+fn text_lines(view: &View<'_>, out: &mut Vec<u8>) {
     let tame = |text: &str| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
     let symbols = symbols(view).replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
     let state = if view.stale { format!("{} (stale)", view.state.word()) } else { view.state.word().to_owned() };
     for (field, value, time) in fields(view) {
-        let (table, field, value) = (tame(&view.table), tame(field), tame(&value));
+        let (table, field, value) = (tame(view.table), tame(field), tame(&value));
         out.extend_from_slice(format!("{table}\t{symbols}\t{field}\t{value}\t{time}\t{state}\n").as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::ring::State;
+    use std::time::Duration;
 
-    fn view() -> SeriesView {
-        SeriesView {
+    use super::*;
+    use crate::{
+        control::api::SeriesView,
+        latest::{Field, Key, Series},
+        point::Timestamp,
+        ring::{Seq, State},
+    };
+
+    /// Of one minute into 2024, but for a value of the minute before.
+    fn series() -> Series {
+        let minute = |n: i64| Timestamp((1_704_067_200 + n * 60) * 1_000_000_000);
+        let field = |name: &str, value, time| Field {
+            name: name.into(),
+            value,
+            time,
+            received: Timestamp(minute(1).0 + 1_000_000_000),
+            seq: Seq(7),
+        };
+        let key = Key {
+            table: "sensors".into(),
+            symbols: [("device".into(), "a, b".into()), ("site".into(), "n".into())].into(),
+        };
+        let note = field("note", Value::Text("x\t\"y\"\n".into()), minute(1));
+        Series { key: key.into(), fields: vec![note, field("bad", Value::Double(f64::NAN), minute(0))].into() }
+    }
+
+    fn view(series: &Series) -> View<'_> {
+        let now = Timestamp(series.newest().unwrap().time.0 + 12_000_000);
+        View::new(series, State::Durable, now, Duration::ZERO)
+    }
+
+    /// Parts of so many series.
+    fn whole(form: Form, parts: &[usize]) -> String {
+        let series = series();
+        let mut out = Vec::new();
+        begin(form, &mut out);
+        for (at, part) in parts.iter().enumerate() {
+            some(form, (0..*part).map(|_| view(&series)), at == 0, &mut out);
+        }
+        end(form, true, Some("abc"), 9, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn clients_read_what_is_written() {
+        let series = series();
+        let read: SeriesView = serde_json::from_slice(&serde_json::to_vec(&view(&series)).unwrap()).unwrap();
+        let expected = SeriesView {
             table: "sensors".into(),
             symbols: [("device".to_owned(), "a, b".to_owned()), ("site".to_owned(), "n".to_owned())].into(),
             fields: [("bad".to_owned(), serde_json::Value::Null), ("note".to_owned(), "x\t\"y\"\n".into())].into(),
@@ -120,29 +164,20 @@ mod tests {
             state: State::Durable,
             source: "memory".into(),
             seq: 7,
-        }
-    }
-
-    fn whole(form: Form, parts: &[&[SeriesView]]) -> String {
-        let mut out = begin(form);
-        for (at, part) in parts.iter().enumerate() {
-            out.extend(some(form, part, at == 0));
-        }
-        out.extend(end(form, true, Some("abc"), 9));
-        String::from_utf8(out).unwrap()
+        };
+        assert_eq!(read, expected);
     }
 
     #[test]
     fn pieces_make_one_document() {
-        let json: serde_json::Value =
-            serde_json::from_str(&whole(Form::Json, &[&[view(), view()], &[view()]])).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&whole(Form::Json, &[2, 1])).unwrap();
         assert_eq!(json["series"].as_array().unwrap().len(), 3);
         assert_eq!((&json["truncated"], &json["next"], &json["seq"]), (&true.into(), &"abc".into(), &9.into()));
     }
 
     #[test]
     fn csv_has_a_header_and_quotes_what_needs_it() {
-        let csv = whole(Form::Csv, &[&[view()]]);
+        let csv = whole(Form::Csv, &[1]);
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         assert_eq!(reader.headers().unwrap().len(), 10);
         let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
@@ -153,7 +188,7 @@ mod tests {
 
     #[test]
     fn text_has_one_line_a_field() {
-        let text = whole(Form::Text, &[&[view()]]);
+        let text = whole(Form::Text, &[1]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(
