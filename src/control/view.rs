@@ -10,6 +10,16 @@ use crate::{
     ring::State,
 };
 
+/// A moment, written as text.
+#[derive(Debug, Clone, Copy)]
+pub struct Rfc3339(pub Timestamp);
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
 /// A series now. Clients read it as [`SeriesView`](super::api::SeriesView), which says what the members mean.
 #[derive(Debug, Clone, Serialize)]
 pub struct View<'a> {
@@ -22,13 +32,12 @@ pub struct View<'a> {
     #[serde(serialize_with = "values")]
     pub fields: Vec<&'a Field>,
     /// Event time of the newest value.
-    #[serde(serialize_with = "time")]
-    pub time: Timestamp,
+    pub time: Rfc3339,
     #[serde(rename = "field_times", skip_serializing_if = "Vec::is_empty", serialize_with = "times")]
     older: Vec<&'a Field>,
     /// When the newest value was received, unless it came from the database.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_time")]
-    pub received: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<Rfc3339>,
     /// From `time` to now.
     pub age_ms: u64,
     /// Whether that is long.
@@ -55,8 +64,8 @@ impl<'a> View<'a> {
             symbols: &series.key.symbols,
             older: fields.iter().copied().filter(|field| field.time != time).collect(),
             fields,
-            time,
-            received: newest.filter(|_| !from_database).map(|field| field.received),
+            time: Rfc3339(time),
+            received: newest.filter(|_| !from_database).map(|field| Rfc3339(field.received)),
             age_ms: age_ns / 1_000_000,
             stale: Duration::from_nanos(age_ns) > stale_after,
             state,
@@ -75,16 +84,5 @@ fn values<S: Serializer>(fields: &[&Field], serializer: S) -> Result<S::Ok, S::E
 }
 
 fn times<S: Serializer>(fields: &[&Field], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().map(|field| (&field.name, field.time.to_string())))
-}
-
-fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(time)
-}
-
-fn some_time<S: Serializer>(some: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match some {
-        Some(some) => time(some, serializer),
-        None => serializer.serialize_none(),
-    }
+    serializer.collect_map(fields.iter().map(|field| (&field.name, Rfc3339(field.time))))
 }

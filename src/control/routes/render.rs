@@ -80,7 +80,7 @@ fn fields<'a>(view: &'a View<'_>) -> impl Iterator<Item = (&'a str, String, Stri
 fn csv_lines(view: &View<'_>, out: &mut Vec<u8>) {
     let symbols = symbols(view);
     let (age, stale, state) = (view.age_ms.to_string(), view.stale.to_string(), view.state.word());
-    let received = view.received.map_or_else(String::new, |time| time.to_string());
+    let received = view.received.map_or_else(String::new, |time| time.0.to_string());
     let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).has_headers(false).from_writer(out);
     for (field, value, time) in fields(view) {
         let cells = [view.table, &symbols, field, &value, &time, &received, &age, &stale, state, view.source];
