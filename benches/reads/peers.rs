@@ -64,8 +64,18 @@ impl Forebay {
         Self { socket, table: table.to_owned() }
     }
 
+    /// What asks for a device.
+    pub fn query(&self, device: u64) -> String {
+        format!("table={}&site=site-{}&device=dev-{device}", self.table, device % 4)
+    }
+
+    /// The whole request for it.
+    pub fn request(&self, device: u64) -> Vec<u8> {
+        format!("GET /v1/latest?{} HTTP/1.1\r\nHost: f\r\n\r\n", self.query(device)).into_bytes()
+    }
+
     /// The body of the answer about a device.
-    fn value(&self, device: u64) -> Vec<u8> {
+    pub fn value(&self, device: u64) -> Vec<u8> {
         let mut answer = Vec::new();
         self.connect().ask(device as usize, &mut answer);
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
@@ -76,28 +86,26 @@ impl Forebay {
 
 impl Peer for Forebay {
     fn connect(&self) -> Client {
-        let request = |device: u64| {
-            let table = &self.table;
-            format!(
-                "GET /v1/latest?table={table}&site=site-{}&device=dev-{device} HTTP/1.1\r\nHost: f\r\n\r\n",
-                device % 4
-            )
-        };
-        Client {
-            stream: UnixStream::connect(&self.socket).expect("the daemon's socket"),
-            requests: (0..crate::SERIES).map(|device| request(device).into_bytes()).collect(),
-            is_complete: |answer| {
-                let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
-                let text = std::str::from_utf8(&answer[..head]).expect("a head of text");
-                match text.split_once("content-length: ") {
-                    Some((_, rest)) => {
-                        let length: usize = rest.split('\r').next().and_then(|n| n.parse().ok()).expect("a length");
-                        answer.len() >= head + 4 + length
-                    }
-                    None => answer.ends_with(b"0\r\n\r\n"),
+        client(&self.socket, (0..crate::SERIES).map(|device| self.request(device)).collect())
+    }
+}
+
+/// A client of HTTP.
+pub fn client(socket: &Path, requests: Vec<Vec<u8>>) -> Client {
+    Client {
+        stream: UnixStream::connect(socket).expect("a server's socket"),
+        requests,
+        is_complete: |answer| {
+            let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+            let text = std::str::from_utf8(&answer[..head]).expect("a head of text");
+            match text.split_once("content-length: ") {
+                Some((_, rest)) => {
+                    let length: usize = rest.split('\r').next().and_then(|n| n.parse().ok()).expect("a length");
+                    answer.len() >= head + 4 + length
                 }
-            },
-        }
+                None => answer.ends_with(b"0\r\n\r\n"),
+            }
+        },
     }
 }
 

@@ -12,11 +12,10 @@ use crate::{
         requeue::Requeue,
     },
     ingest::{SourceStatus, WriteStatus},
-    latest::{FROM_DATABASE, LatestStatus, Series},
+    latest::LatestStatus,
     lookup::{Lookup, LookupStatus},
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
-    point::{Text, Timestamp, Value},
     republish::RepublishStatus,
     ring::{
         Ledger, RingStatus, Seq, State,
@@ -159,7 +158,7 @@ pub struct LatestAnswer {
     pub seq: u64,
 }
 
-/// One series as answered and as watched.
+/// One series as answered and as watched: how clients read a [`View`](super::View).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeriesView {
     /// The table.
@@ -187,41 +186,6 @@ pub struct SeriesView {
     /// The last record that holds any of the values; 0 when they came from the database.
     #[serde(default)]
     pub seq: u64,
-}
-
-impl SeriesView {
-    /// The view of a series now.
-    #[must_use]
-    pub fn new(series: &Series, state: State, now: Timestamp, stale_after: Duration) -> Self {
-        let newest = series.newest();
-        let time = newest.map(|field| field.time).unwrap_or_default();
-        let age_ns = now.0.saturating_sub(time.0).max(0) as u64;
-        let from_database = newest.is_some_and(|field| field.seq == FROM_DATABASE);
-        let received = newest.filter(|_| !from_database).map(|field| field.received.to_string());
-        let older = series.fields.iter().filter(|field| field.time != time);
-        Self {
-            table: series.key.table.to_string(),
-            symbols: series.key.symbols.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
-            fields: series.fields.iter().map(|f| (f.name.to_string(), json(&f.value))).collect(),
-            time: time.to_string(),
-            field_times: older.map(|f| (f.name.to_string(), f.time.to_string())).collect(),
-            received: received.unwrap_or_default(),
-            age_ms: age_ns / 1_000_000,
-            stale: Duration::from_nanos(age_ns) > stale_after,
-            state,
-            source: if from_database { "questdb" } else { "memory" }.into(),
-            seq: series.seq().0,
-        }
-    }
-}
-
-fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Bool(v) => (*v).into(),
-        Value::Long(v) => (*v).into(),
-        Value::Double(v) => (*v).into(),
-        Value::Text(v) => Text::as_str(v).into(),
-    }
 }
 
 /// An error as answered (RFC 9457, `application/problem+json`), with a remedy.

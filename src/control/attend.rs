@@ -13,16 +13,14 @@ use axum::body::{Body, Bytes};
 use hyper::{
     Request, Response,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
-    service::Service,
 };
-use hyper_util::service::TowerToHyperService;
 use tokio::time::{Instant, Sleep};
 
-use super::seats::Seat;
+use super::{routes::Routes, seats::Seat};
 
 /// Serves a request, noting what the connection waits for.
 pub(super) async fn attend(
-    routes: &TowerToHyperService<axum::Router>,
+    routes: &Routes,
     request: Request<Incoming>,
     seat: Arc<Seat>,
     body_timeout: Duration,
@@ -30,7 +28,7 @@ pub(super) async fn attend(
     seat.head_came();
     let served = Served(Arc::clone(&seat));
     let request = request.map(|body| Body::new(Awaited { body, seat, limit: body_timeout, deadline: None }));
-    let response = routes.call(request).await?;
+    let response = routes.answer(request).await;
     Ok(response.map(|body| Body::new(Answer { body, _served: served })))
 }
 

@@ -2,12 +2,8 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::Extension;
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener},
@@ -20,7 +16,7 @@ use tracing::{debug, warn};
 use super::{
     api::Inspect,
     attend::attend,
-    routes::{self, write::Writes},
+    routes::{Routes, write::Writes},
     seats::{Offer, Seats, Taken},
     stall::WriteTimeout,
 };
@@ -155,19 +151,19 @@ impl Accept for TcpListener {
 
 /// Serves every route on the Unix socket until `stop` turns true.
 pub async fn serve(listener: UnixListener, app: Arc<App>, stop: watch::Receiver<bool>) {
-    let router = routes::local(Arc::clone(&app), stop.clone());
-    run(listener, router, &app.limits, ADMIN_CONNECTIONS, stop).await;
+    let routes = Routes::local(Arc::clone(&app), stop.clone());
+    run(listener, &routes, &app.limits, ADMIN_CONNECTIONS, stop).await;
 }
 
 /// Serves the routes that only read, and writing with the token, on a loopback TCP address until `stop` turns true.
 pub async fn serve_tcp(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
-    let router = routes::read_only(Arc::clone(&app), stop.clone());
-    run(listener, router, &app.limits, 0, stop).await;
+    let routes = Routes::read_only(Arc::clone(&app), stop.clone());
+    run(listener, &routes, &app.limits, 0, stop).await;
 }
 
 async fn run<L: Accept>(
     listener: L,
-    router: axum::Router,
+    routes: &Routes,
     limits: &Limits,
     reserved: usize,
     mut stop: watch::Receiver<bool>,
@@ -205,9 +201,9 @@ async fn run<L: Accept>(
             let _ = timeout(Duration::ZERO, io.write_all(BUSY)).await;
             continue;
         };
-        let router = router.clone().layer(Extension(peer));
+        let routes = routes.for_peer(peer);
         let (limits, stop) = (limits.clone(), stop.clone());
-        connections.spawn(async move { connection(io, &taken, router, &limits, stop).await });
+        connections.spawn(async move { connection(io, &taken, &routes, &limits, stop).await });
     }
     // Dropping the listener refuses newcomers while answers under way are finished.
     drop(listener);
@@ -217,12 +213,11 @@ async fn run<L: Accept>(
 async fn connection<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     io: I,
     taken: &Taken,
-    router: axum::Router,
+    routes: &Routes,
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
     let seat = taken.seat();
-    let routes = &TowerToHyperService::new(router);
     let service = service_fn(|request| attend(routes, request, Arc::clone(seat), limits.body_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -311,7 +311,7 @@ async fn a_body_that_does_not_come_is_not_waited_for_longer_than_it_may_take() {
     tokio::spawn(async move {
         let take = |body: axum::body::Bytes| async move { format!("{} bytes", body.len()) };
         let routes = axum::Router::new().route("/", axum::routing::post(take));
-        let routes = &hyper_util::service::TowerToHyperService::new(routes);
+        let routes = &super::routes::Routes::from(routes);
         let limit = Duration::from_millis(50);
         let service = hyper::service::service_fn(|request| attend::attend(routes, request, Arc::clone(&seat), limit));
         let io = hyper_util::rt::TokioIo::new(theirs);

@@ -110,10 +110,8 @@ impl Settlement {
     /// Rows given up while they were under way have been stored after all, but for those in quarantine.
     fn arrived(&mut self, lane: usize, upto: Mark) {
         let Some(flights) = self.in_flight.get_mut(lane) else { return };
-        while let Some(flight) = flights.pop_front_if(|flight| flight.end.pos <= upto.pos) {
-            if flight.given_up == 0 {
-                continue;
-            }
+        let arrived = flights.partition_point(|flight| flight.end.pos <= upto.pos);
+        for flight in flights.drain(..arrived).filter(|flight| flight.given_up > 0) {
             let exceptions = self.exceptions.range(flight.start.seq..flight.end.seq);
             let set_aside = exceptions.map(|(_, rows)| u64::from(*rows)).sum::<u64>().min(flight.given_up);
             self.outcome.dropped -= flight.given_up;

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     control::{
-        api::{LatestAnswer, Problem, SeriesView},
+        api::{LatestAnswer, Problem},
         server::App,
         watch::events,
     },
@@ -35,8 +35,12 @@ use crate::{
     ring::State,
 };
 
+/// Where latest values are.
+pub(super) const PATH: &str = "/v1/latest";
 /// Series rendered before others get their turn.
 const PART: usize = 64;
+/// Bytes that an answer about one series mostly fits into.
+const ROOM: usize = 1 << 10;
 /// Most tables whose rows can be waited for until queries show them.
 const MAX_AWAITED_TABLES: usize = 64;
 /// How often states are looked at while a request waits for one: at first, and at last.
@@ -45,7 +49,7 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// The routes.
 pub(super) fn routes() -> Router<Context> {
-    Router::new().route("/v1/latest", get(latest)).route("/v1/watch", get(watch))
+    Router::new().route(PATH, get(latest)).route("/v1/watch", get(watch))
 }
 
 /// Latest values: one series or many, the newest value of each field by event time.
@@ -74,8 +78,12 @@ pub(super) async fn latest(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let app = &context.app;
-    let form = Form::asked(&headers)?;
+    answer(&context.app, &headers, parameters).await
+}
+
+/// What [`latest`] answers.
+pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Parameters) -> Result<Response, Problem> {
+    let form = Form::asked(headers)?;
     let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
     let unknown = look_up_first(app, &asked).await?;
     let mut listing = Listing::new(Arc::clone(app), &asked, form);
@@ -93,7 +101,7 @@ pub(super) async fn latest(
         first.append(&mut listing.rest().await);
         reach(app, &first, least, asked.scope.wait.unwrap_or(DEFAULT_WAIT)).await?;
     }
-    Ok(answer(listing, first, form).await)
+    Ok(listed(listing, first, form).await)
 }
 
 /// Changes of latest values as server-sent events: `data` is a series as in `/v1/latest`, or an event `cleared` or `missed`.
@@ -202,7 +210,9 @@ impl Listing {
             let part = self.app.latest.part(&mut self.walk, most);
             let wanted = part.into_iter().filter_map(|series| self.asked.values.of(series, now, self.app.stale_after));
             found.extend(wanted);
-            yield_now().await;
+            if !self.walk.is_over() {
+                yield_now().await;
+            }
         }
         found
     }
@@ -218,39 +228,37 @@ impl Listing {
         }
     }
 
-    fn render(&self, series: &[Series], first: bool) -> Vec<u8> {
-        let views: Vec<SeriesView> = series.iter().map(|series| self.app.view(series)).collect();
-        render::some(self.form, &views, first)
+    fn render(&self, series: &[Series], first: bool, out: &mut Vec<u8>) {
+        render::some(self.form, series.iter().map(|series| self.app.view(series)), first, out);
     }
 
     /// What comes after the last series.
-    async fn end(&mut self) -> Vec<u8> {
+    async fn end(&mut self, out: &mut Vec<u8>) {
         let truncated = !self.find(1).await.is_empty();
         let next = self.last.as_ref().filter(|_| truncated).and_then(|last| cursor(&last.key));
-        render::end(self.form, truncated, next.as_deref(), self.seq)
+        render::end(self.form, truncated, next.as_deref(), self.seq, out);
     }
 }
 
 /// The answer: at once when it is short, else as a stream that is made while it is taken.
-async fn answer(mut listing: Listing, first: Vec<Series>, form: Form) -> Response {
+async fn listed(mut listing: Listing, first: Vec<Series>, form: Form) -> Response {
     let head = [(header::CONTENT_TYPE, form.media_type())];
-    let mut begin = render::begin(form);
-    for (at, part) in first.chunks(PART).enumerate() {
-        begin.extend(listing.render(part, at == 0));
-    }
+    let mut begin = Vec::with_capacity(ROOM);
+    render::begin(form, &mut begin);
+    listing.render(&first, true, &mut begin);
     let second = listing.next_some().await;
     if second.is_empty() {
-        begin.extend(listing.end().await);
+        listing.end(&mut begin).await;
         return (head, begin).into_response();
     }
     let state = Some((listing, Some(begin), second));
     let pieces = stream::unfold(state, async |state| {
         let (mut listing, begin, series) = state?;
         let mut piece = begin.unwrap_or_default();
-        piece.extend(listing.render(&series, false));
+        listing.render(&series, false, &mut piece);
         let next = listing.next_some().await;
         if next.is_empty() {
-            piece.extend(listing.end().await);
+            listing.end(&mut piece).await;
             return Some((Ok::<_, Infallible>(Bytes::from(piece)), None));
         }
         Some((Ok(Bytes::from(piece)), Some((listing, None, next))))

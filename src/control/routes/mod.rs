@@ -18,20 +18,23 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Query, Request, State as Shared, rejection::QueryRejection},
-    http::{StatusCode, Uri, header},
+    http::{Method, StatusCode, Uri, header},
     middleware::from_fn,
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use utoipa::ToSchema;
 
 pub(super) use self::query::Asked;
 use super::{
-    api::{Problem, SeriesView, Status},
+    api::{Problem, Status},
     page,
-    server::App,
+    server::{App, Peer},
+    view::View,
 };
 use crate::latest::Series;
 
@@ -43,19 +46,70 @@ pub(super) struct Context {
     pub watchers: Arc<Semaphore>,
 }
 
-type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
-
-/// Every route.
-pub(super) fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    let routes = reading().merge(admin::routes()).merge(quarantine::reading()).merge(quarantine::administering());
-    let routes = routes.merge(write::open());
-    complete(routes, app, stop)
+impl Context {
+    fn new(app: Arc<App>, stop: watch::Receiver<bool>) -> Self {
+        let watchers = Arc::new(Semaphore::new(app.limits.watchers));
+        Self { app, stop, watchers }
+    }
 }
 
-/// The page, the routes that change nothing, and writing with the token, for browsers on this machine too.
-pub(super) fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    let guarded = write::guarded(Arc::clone(&app));
-    complete(reading().merge(guarded).merge(page::routes()), app, stop).layer(from_fn(browser::guard))
+type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// What answers the requests of a listener, or of one of its connections.
+pub(super) struct Routes {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+    /// Latest values are asked for most. The way through the router takes longer than to answer, so they go beside it; not where
+    /// something stands before every route.
+    latest: Option<Context>,
+}
+
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        Self { router: TowerToHyperService::new(router), peer: Peer::Unknown, latest: None }
+    }
+}
+
+impl Routes {
+    /// Every route.
+    pub fn local(app: Arc<App>, stop: watch::Receiver<bool>) -> Self {
+        let context = Context::new(app, stop);
+        Self { latest: Some(context.clone()), ..Self::from(local(context)) }
+    }
+
+    /// The page, the routes that change nothing, and writing with the token, for browsers on this machine too.
+    pub fn read_only(app: Arc<App>, stop: watch::Receiver<bool>) -> Self {
+        Self::from(read_only(Context::new(app, stop)))
+    }
+
+    /// The same for whoever is at the other end of a connection.
+    pub fn for_peer(&self, peer: Peer) -> Self {
+        Self { router: self.router.clone(), peer, latest: self.latest.clone() }
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, mut request: Request) -> Response {
+        if let Some(context) = &self.latest
+            && request.method() == Method::GET
+            && request.uri().path() == latest::PATH
+        {
+            let parameters = Query::try_from_uri(request.uri());
+            return latest::answer(&context.app, request.headers(), parameters).await.into_response();
+        }
+        request.extensions_mut().insert(self.peer);
+        let Ok(response) = self.router.call(request).await;
+        response
+    }
+}
+
+fn local(context: Context) -> Router {
+    let routes = reading().merge(admin::routes()).merge(quarantine::reading()).merge(quarantine::administering());
+    complete(routes.merge(write::open()), context)
+}
+
+fn read_only(context: Context) -> Router {
+    let routes = reading().merge(write::guarded(Arc::clone(&context.app))).merge(page::routes());
+    complete(routes, context).layer(from_fn(browser::guard))
 }
 
 fn reading() -> Router<Context> {
@@ -70,9 +124,8 @@ fn reading() -> Router<Context> {
 }
 
 /// Adds the answers to what no route takes; the fallback covers only the routes that are there already.
-fn complete(routes: Router<Context>, app: Arc<App>, stop: watch::Receiver<bool>) -> Router {
-    let watchers = Arc::new(Semaphore::new(app.limits.watchers));
-    routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(Context { app, stop, watchers })
+fn complete(routes: Router<Context>, context: Context) -> Router {
+    routes.fallback(unknown).method_not_allowed_fallback(method_not_allowed).with_state(context)
 }
 
 /// One word in answer.
@@ -123,9 +176,9 @@ async fn method_not_allowed(request: Request) -> Problem {
 
 impl App {
     /// The series as answered now.
-    pub(super) fn view(&self, series: &Series) -> SeriesView {
+    pub(super) fn view<'a>(&self, series: &'a Series) -> View<'a> {
         let state = self.inspect.state_of(series.seq());
-        SeriesView::new(series, state, self.clock.now().wall, self.stale_after)
+        View::new(series, state, self.clock.now().wall, self.stale_after)
     }
 }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     control::{
         Limits,
-        routes::{local, read_only},
+        routes::{Context, local, read_only},
         serve_tcp,
         server::MAX_LISTED,
         tests::{read_all, served},
@@ -76,14 +76,14 @@ async fn every_route_is_described_and_nothing_else() {
     let document = document();
 
     let mut on_socket = BTreeSet::new();
-    for path in paths_of(&local(served.app.clone(), served.stop.subscribe())) {
+    for path in paths_of(&local(Context::new(served.app.clone(), served.stop.subscribe()))) {
         let methods = allowed(&served.raw(brew(&path).as_bytes()).await);
         on_socket.extend(methods.into_iter().map(|method| (path.clone(), method)));
     }
     assert_eq!(on_socket, described_at(&document, "http://forebay"), "served on the socket, and described");
 
     let mut on_listener = BTreeSet::new();
-    for path in paths_of(&read_only(served.app.clone(), served.stop.subscribe())) {
+    for path in paths_of(&read_only(Context::new(served.app.clone(), served.stop.subscribe()))) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(brew(&path).as_bytes()).await.unwrap();
         let methods = allowed(&read_all(&mut stream).await);
