@@ -16,7 +16,7 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_mins(10);
 /// Seldom enough to cost nothing worth counting, often enough to be exact to 1 %.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Parts of the time whose peak memory is told apart.
 const PARTS: usize = 10;
 
