@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
+    os::fd::AsFd,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixListener,
@@ -16,6 +17,10 @@ use rustix::{
 };
 
 use crate::config::settings::Control;
+
+/// Newcomers that may wait to be let in. With the 128 of the standard library a crowd of slow clients filled the queue, and the kernel
+/// drops what does not fit in: a TCP client tries again after 1 s, 2 s and so on (listen(2), tcp(7)).
+const BACKLOG: i32 = 1024;
 
 /// Suffix under which the socket is made ready before it appears under its name.
 const NEW_SUFFIX: &str = ".new";
@@ -92,6 +97,7 @@ impl SocketFile {
             if let Some(group) = group {
                 std::os::unix::fs::chown(&new, None, Some(group))?;
             }
+            widen(&listener)?;
             listener.set_nonblocking(true)?;
             fs::rename(&new, path)?;
             fs::symlink_metadata(path)
@@ -124,8 +130,18 @@ pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, SocketError> {
     if !address.ip().is_loopback() {
         return Err(SocketError::NotLoopback(address));
     }
-    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    listener.map_err(|why| SocketError::Tcp { address, why })
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        widen(&listener)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|why| SocketError::Tcp { address, why })
+}
+
+/// Lets more newcomers wait; a socket that listens already takes a new number.
+fn widen(listener: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, BACKLOG)?)
 }
 
 /// Succeeds when nothing stands at the path, or the socket of a dead daemon.
