@@ -25,10 +25,7 @@ pub(super) async fn attend(
     seat: Arc<Seat>,
     body_timeout: Duration,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    if seat.head_came() {
-        // Who asks faster than is answered, many requests at a time, gives others their turn before each; newcomers above all.
-        tokio::task::yield_now().await;
-    }
+    seat.head_came();
     let served = Served(Arc::clone(&seat));
     let request = request.map(|body| Body::new(Awaited { body, seat, limit: body_timeout, deadline: None }));
     let response = routes.answer(request).await;

@@ -57,9 +57,9 @@ impl Seat {
         }
     }
 
-    /// A request's head is there; whether it was so already when the server looked for it.
-    pub fn head_came(&self) -> bool {
-        self.head_since.swap(NEVER, Relaxed) == DUE
+    /// A request's head is there.
+    pub fn head_came(&self) {
+        self.head_since.store(NEVER, Relaxed);
     }
 
     /// More of a request's body is waited for, or no more.
@@ -212,17 +212,6 @@ mod tests {
         assert!(matches!(seats.take(false), Offer::Full), "all are being served");
         drop(second);
         seat(seats.take(false));
-    }
-
-    #[test]
-    fn a_head_that_was_waited_for_is_told_from_one_that_was_there() {
-        let one = seat(seats(1, 0).take(false));
-        assert!(one.seat.head_came(), "it came with the connection");
-        one.seat.head_is_due();
-        assert!(one.seat.head_came(), "it came with the one before");
-        one.seat.head_is_due();
-        one.seat.nothing_read();
-        assert!(!one.seat.head_came());
     }
 
     #[test]

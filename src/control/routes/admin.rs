@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{Context, Told, problem};
-use crate::control::{api::Problem, server::Peer};
+use crate::control::server::Peer;
 
 /// Every route of an administrator.
 pub(super) fn routes() -> Router<Context> {
@@ -28,7 +28,6 @@ pub(super) async fn admin_only(Extension(peer): Extension<Peer>, request: Reques
 /// Has the lanes send what is pending without lingering.
 #[utoipa::path(post, path = "/v1/flush", tag = "administration", responses(
     (status = 202, description = "They are told: `flushing`", body = Told, content_type = "application/json"),
-    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn flush(Shared(context): Shared<Context>) -> (StatusCode, Json<Told>) {
     context.app.inspect.flush_now();

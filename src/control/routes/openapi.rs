@@ -94,6 +94,15 @@ impl IntoParams for SeriesParameters {
     }
 }
 
+const FROM_ELSEWHERE: &str =
+    "Over `[control] listen`: the request comes from another site, or `Host` is no name of this machine's";
+/// What any request about the quarantine may come to.
+const OF_QUARANTINE: [(&str, &str); 3] = [
+    ("400", "A parameter is wrong"),
+    ("500", "The quarantine can't be read or written"),
+    ("503", "Too many requests about the quarantine are worked on, or there is none yet"),
+];
+
 /// Says what no single route says: where each is served, how a writer shows its token, and what any of them may answer.
 struct Everywhere;
 
@@ -109,7 +118,7 @@ impl Modify for Everywhere {
             components.add_security_scheme(name, scheme);
         }
         let [socket, listener] = servers();
-        for operation in document.paths.paths.values_mut().flat_map(operations) {
+        for (path, operation) in document.paths.paths.iter_mut().flat_map(operations) {
             let tag = operation.tags.iter().flatten().next().map_or("", String::as_str);
             let (servers, on_listener) = match tag {
                 "quarantine" | "administration" => (Some(vec![socket.clone()]), false),
@@ -117,10 +126,11 @@ impl Modify for Everywhere {
                 _ => (None, true),
             };
             operation.servers = servers;
-            let refused =
-                "Over `[control] listen`: the request comes from another site, or `Host` is no name of this machine's";
-            let refused = on_listener.then_some(("403", refused));
-            for (status, description) in refused.into_iter().chain([("503", "Too many connections")]) {
+            let of_others = on_listener.then_some(("403", FROM_ELSEWHERE));
+            let of_users = (tag == "administration").then_some(("403", "Neither root nor the daemon's own user"));
+            let of_quarantine = path.starts_with("/v1/quarantine").then_some(OF_QUARANTINE).into_iter().flatten();
+            let refusals = of_others.into_iter().chain(of_users).chain(of_quarantine);
+            for (status, description) in refusals.chain([("503", "Too many connections")]) {
                 let response = || ResponseBuilder::new().description(description).build().into();
                 let response = operation.responses.responses.entry(status.into()).or_insert_with(response);
                 if let RefOr::T(response) = response {
@@ -137,8 +147,8 @@ fn servers() -> [Server; 2] {
     [server("http://forebay", "over the Unix socket"), server("http://127.0.0.1:8400", "[control] listen")]
 }
 
-fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut path.get, &mut path.post].into_iter().filter_map(Option::as_mut)
+fn operations<'a>((path, item): (&'a String, &'a mut PathItem)) -> impl Iterator<Item = (&'a str, &'a mut Operation)> {
+    [&mut item.get, &mut item.post].into_iter().filter_map(Option::as_mut).map(|operation| (path.as_str(), operation))
 }
 
 #[cfg(test)]

@@ -41,9 +41,6 @@ pub(super) fn administering() -> Router<Context> {
 /// What was set aside: rows that could not be stored and messages that could not be decoded, and why.
 #[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine", params(Selection, Showing, Paging, Following), responses(
     (status = 200, description = "A page of them", body = view::Page, content_type = "application/json"),
-    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
     at_work(&context, parameters, LISTING, |access, asked| {
@@ -68,10 +65,7 @@ pub(super) async fn list(Shared(context): Shared<Context>, parameters: Parameter
 /// One entry whole.
 #[utoipa::path(get, path = "/v1/quarantine/entry", tag = "quarantine", params(("id" = String, Query, description = "Its id", example = "1234-0-9f86d081")), responses(
     (status = 200, description = "The row, or the message with its payload; the same members as in a page of the form `whole`", body = BTreeMap<String, serde_json::Value>, content_type = "application/json"),
-    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "It is not in the quarantine", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn entry(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
     at_work(&context, parameters, &[], |access, asked| {
@@ -92,10 +86,6 @@ pub(super) async fn entry(Shared(context): Shared<Context>, parameters: Paramete
 /// One where a newer row of its table, time and symbols is known stays.
 #[utoipa::path(post, path = "/v1/quarantine/requeue", tag = "administration", params(Selection, Paging, Following, Changing, Superseded), responses(
     (status = 200, description = "What became of the entries", body = requeue::Report, content_type = "application/json"),
-    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn put_back(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
     at_work(&context, parameters, PUTTING_BACK, |access, asked| {
@@ -119,10 +109,6 @@ pub(super) async fn put_back(Shared(context): Shared<Context>, parameters: Param
 /// Drops entries for good, the newest first, at most 10,000 a request.
 #[utoipa::path(post, path = "/v1/quarantine/drop", tag = "administration", params(Selection, Following, Changing), responses(
     (status = 200, description = "What was taken out", body = quarantine::Discarded, content_type = "application/json"),
-    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "The quarantine can't be read or written", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many requests about the quarantine are worked on, or there is none yet", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn discard(Shared(context): Shared<Context>, parameters: Parameters) -> Response {
     at_work(&context, parameters, DROPPING, |access, asked| {

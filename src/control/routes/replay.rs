@@ -29,7 +29,6 @@ type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 ), responses(
     (status = 202, description = "What goes again", body = ReplayAnswer, content_type = "application/json"),
     (status = 400, description = "A parameter is wrong, or it is not said since when", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "Neither root nor the daemon's own user", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "Nothing was received since then", body = Problem, content_type = "application/problem+json"),
     (status = 500, description = "The ring can't be read", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "The start of another replay is being looked for", body = Problem, content_type = "application/problem+json"),
