@@ -8,7 +8,7 @@ TOOLS      := tests/tools
 ROUNDS     ?= 5
 MESSAGES   ?= 200000
 BACKLOG    ?= 5000000
-DRAINS     ?= 2
+DRAINS     ?= 3
 # make bench-batcher: seconds of each strategy over each line to a real QuestDB.
 REAL_SECONDS ?= 20
 # make bench-wear: seconds a measurement.

@@ -1,4 +1,5 @@
 //! What several benchmarks need.
 
+pub mod memory;
 pub mod role;
 pub mod sample;

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::{
     backlog::{Backlog, create_table},
     common::{
+        memory,
         role::Role,
         sample::{self, Watch},
     },
@@ -87,6 +88,7 @@ pub fn bare(stage: &Stage<'_>, backlog: &Backlog, batch: usize, pairs: usize) ->
     let [rows, base_us, batch, pairs] =
         [backlog.rows, backlog.base_us as u64, batch as u64, pairs as u64].map(|n| n.to_string());
     let arguments = ["bare".into(), stage.conf.clone(), table.clone(), rows, base_us, batch, pairs];
+    memory::bring_to_hand();
     let mut role = Role::start(&arguments);
     let pid = role.process.id();
     let cpu = sample::cpu(pid);
@@ -118,6 +120,7 @@ pub fn forebay(stage: &Stage<'_>, backlog: &Backlog, set: &[(String, toml::Value
     let builder = set.iter().fold(builder, |builder, (key, value)| builder.set(key, value.clone()));
     let ring = builder.dir().join("ring");
     backlog.fill_ring(&ring, &readings.name);
+    memory::bring_to_hand();
     let mut daemon = builder.start();
     let watch = Watch::start(daemon.id());
     let mut seen = Seen::default();

@@ -23,7 +23,7 @@ use contenders::Stage;
 use support::{Mosquitto, QuestDb};
 
 /// Rows that warm the database up: its code is compiled while it runs.
-const WARM_UP_ROWS: u64 = 2_000_000;
+const WARM_UP_ROWS: u64 = 5_000_000;
 
 /// What is asked for on the command line.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ fn turn(stage: &Stage<'_>, plan: &Plan, round: usize, pairs: &[usize], results: 
 fn plan(arguments: &[String]) -> Result<Plan, String> {
     let mut plan = Plan {
         backlog: 5_000_000,
-        rounds: 2,
+        rounds: 3,
         batches: vec![5_000, 10_000, 20_000, 50_000, 100_000],
         distances: Vec::new(),
         pairs: vec![1, 2, 4, 8],

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use crate::{
     Plan,
     common::{
+        memory,
         role::Role,
         sample::{self, Watch},
     },
@@ -105,6 +106,7 @@ fn encoded(readings: &Readings, range: Range<u64>) -> Vec<(String, String)> {
 pub fn run(contender: Contender, qos: u8, plan: &Plan, broker: &Mosquitto, questdb: &QuestDb) -> Run {
     let readings = Readings::new(unique("bench"), DEVICES);
     let messages = encoded(&readings, 0..plan.messages);
+    memory::bring_to_hand();
     let run = match contender {
         Contender::Forebay => run_forebay(qos, &readings, &messages, broker, questdb),
         Contender::Reader | Contender::Naive => run_role(contender, qos, &readings, &messages, broker, questdb),
