@@ -8,6 +8,8 @@ mod simulated;
 
 #[path = "../common/line.rs"]
 mod line;
+#[path = "../common/memory.rs"]
+mod memory;
 #[allow(unused_imports, reason = "the tests use all of it, this a part")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;

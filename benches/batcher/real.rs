@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     line::Line,
+    memory,
     simulated::seconds as shown,
     support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, eventually, unique},
 };
@@ -65,6 +66,7 @@ struct Base {
     per_row_s: f64,
     row_bytes: f64,
     sync_s: f64,
+    noise: f64,
 }
 
 /// Runs every strategy over every line.
@@ -114,6 +116,7 @@ impl Run {
             fixed_s: figure("fixed_ms") * 1e-3,
             per_row_s: figure("per_row_us") * 1e-6,
             row_bytes: self.carried as f64 / self.rows as f64,
+            noise: figure("spread"),
             sync_s: self.status["ring"]["commit_us"]["p50"].as_f64().expect("commits") * 1e-6,
         }
     }
@@ -134,6 +137,7 @@ fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosqui
             .set("batch.max_rows", rows)
             .set("batch.max_linger", format!("{linger_ms}ms"));
     }
+    memory::bring_to_hand();
     let mut daemon = builder.start();
     daemon.wait_subscribed();
     warm_up(&readings, broker, &daemon);
@@ -172,12 +176,14 @@ fn foretell(
         fixed_s: base.fixed_s + 2.0 * line.one_way.as_secs_f64(),
         per_row_s: base.per_row_s + line.bytes_per_s.map_or(0.0, |rate| base.row_bytes / rate),
         stalls: line.stalls.map(|(every, span)| (every.as_secs_f64(), span.as_secs_f64())),
+        noise: base.noise,
         ..Database::default()
     };
     let scenario = Scenario {
         arrivals: Arrivals::Steady { rows_per_s: ROWS_PER_S as f64 },
         database,
         sync_s: base.sync_s,
+        warm_up_rows: WARM_UP_ROWS,
         seconds: seconds as f64,
         seed,
     };

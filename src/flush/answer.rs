@@ -218,7 +218,13 @@ impl Lane {
             Ok(true) => return Ok(false),
             Ok(false) => {}
             Err(error) if is_unbroken => tracing::debug!(%error, "the next request meets what ails it"),
-            Err(error) => return Err(EncodeError::from(error).into()),
+            Err(error) => {
+                // A watch over a server that nothing is known of would vouch for nothing.
+                if !is_on(Bug::VigilWithoutAnswer) {
+                    vigil.end();
+                }
+                return Err(EncodeError::from(error).into());
+            }
         }
         Ok(true)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ring::Pos;
 
-/// Weight of the newest measurement of density.
+/// Weight of the newest measurement of density, at least: the first few count alike, and what was supposed before them not at all.
 const DENSITY_GAIN: f64 = 0.2;
 /// Time over which the arrival rate is smoothed, in seconds.
 const RATE_TIME_S: f64 = 1.0;
@@ -18,13 +18,15 @@ pub struct Flow {
     density: f64,
     /// Share of the rows that is this lane's.
     share: f64,
+    /// Stretches that were read.
+    reads: u32,
     rate_bytes_per_s: f64,
     last: Option<(Duration, Pos)>,
 }
 
 impl Default for Flow {
     fn default() -> Self {
-        Self { density: 1.0 / PRIOR_BYTES_PER_ROW, share: 1.0, rate_bytes_per_s: 0.0, last: None }
+        Self { density: 1.0 / PRIOR_BYTES_PER_ROW, share: 1.0, reads: 0, rate_bytes_per_s: 0.0, last: None }
     }
 }
 
@@ -34,8 +36,12 @@ impl Flow {
         if bytes == 0 || rows == 0 {
             return;
         }
-        self.density += DENSITY_GAIN * (rows as f64 / bytes as f64 - self.density);
-        self.share += DENSITY_GAIN * (own_rows as f64 / rows as f64 - self.share);
+        self.reads = self.reads.saturating_add(1);
+        let gain = DENSITY_GAIN.max(1.0 / f64::from(self.reads));
+        self.density += gain * (rows as f64 / bytes as f64 - self.density);
+        // That all are its own counts as one stretch: a first one with none of them says little.
+        let gain = DENSITY_GAIN.max(1.0 / (f64::from(self.reads) + 1.0));
+        self.share += gain * (own_rows as f64 / rows as f64 - self.share);
     }
 
     /// Takes in how far the durable watermark is at `now`.
@@ -81,6 +87,15 @@ mod tests {
         assert!((flow.rows_per_s() / 1_000.0 - 1.0).abs() < 0.01, "{flow:?}");
         assert!((flow.own_rows(20_000) - 50.0).abs() < 0.5);
         assert!((flow.bytes_for(50) as i64 - 20_000).abs() < 200);
+    }
+
+    #[test]
+    fn the_first_stretch_tells_what_a_row_takes() {
+        let mut flow = Flow::default();
+        flow.read(30_000, 100, 100);
+        assert!(flow.bytes_for(1_000).abs_diff(300_000) <= 1);
+        flow.read(30_000, 200, 200);
+        assert!(flow.bytes_for(1_000).abs_diff(200_000) <= 1);
     }
 
     #[test]

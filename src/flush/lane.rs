@@ -335,11 +335,12 @@ impl Lane {
 
     pub(super) fn is_enough(&self, decision: &Decision) -> bool {
         let waiting = self.durable().0.saturating_sub(self.reader.mark().pos.0);
-        waiting >= self.wanted_bytes(decision)
+        waiting > self.wanted_bytes(decision)
     }
 
+    /// Bytes of the ring beyond which a batch is taken to be full: with its last row, however small that is.
     pub(super) fn wanted_bytes(&self, decision: &Decision) -> u64 {
-        self.flow.bytes_for(decision.rows.min(usize::MAX >> 16)).min(MAX_SPAN_BYTES)
+        self.flow.bytes_for(decision.rows.saturating_sub(1).min(usize::MAX >> 16)).min(MAX_SPAN_BYTES)
     }
 
     /// Waits for the first row, then for company. False when there is nothing to do after all.

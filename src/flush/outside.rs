@@ -66,6 +66,9 @@ pub trait Vigil: Send {
 
     /// Begins anew. A failure leaves it broken.
     fn begin(&mut self);
+
+    /// Gives it up: it counts as broken.
+    fn end(&mut self);
 }
 
 /// How a lane lets time pass.

@@ -12,6 +12,8 @@ pub enum Bug {
     GraceFromFailure,
     /// Forgets at a start that requests of the life before may still be executed.
     NoLateAtStart,
+    /// Watches a server that has not said when it was started.
+    VigilWithoutAnswer,
     /// Goes on at settled after a restart of the server, not at safe.
     RewindToSettled,
     /// Does not ask whether the server was restarted.
@@ -33,11 +35,12 @@ pub enum Bug {
 impl Bug {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ResendFirstOnly,
         Self::NoLateRewind,
         Self::GraceFromFailure,
         Self::NoLateAtStart,
+        Self::VigilWithoutAnswer,
         Self::RewindToSettled,
         Self::NoVigil,
         Self::CourseReplaced,

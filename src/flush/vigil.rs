@@ -41,6 +41,10 @@ impl Vigil for Connected {
     fn begin(&mut self) {
         self.stream = connect(&self.address);
     }
+
+    fn end(&mut self) {
+        self.stream = None;
+    }
 }
 
 fn connect(address: &str) -> Option<TcpStream> {
@@ -71,5 +75,15 @@ mod tests {
         }
         vigil.begin();
         assert!(!vigil.is_unbroken(), "nobody is there");
+    }
+
+    #[test]
+    fn it_can_be_given_up() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut vigil = Connected::to(server.local_addr().unwrap().to_string());
+        vigil.begin();
+        assert!(vigil.is_unbroken());
+        vigil.end();
+        assert!(!vigil.is_unbroken());
     }
 }

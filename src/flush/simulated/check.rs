@@ -9,8 +9,17 @@ use super::{
 };
 use crate::{point::Timestamp, ring::Seq};
 
+/// What has to hold whenever something has happened.
+pub fn always(run: &mut Run) -> Result<(), String> {
+    // Tables that a crash took would be made anew without keys.
+    if let Some(number) = lock(&run.world).astray {
+        return Err(format!("request {number} left for a server that has not said when it was started"));
+    }
+    settled(run)
+}
+
 /// Every row before the settled watermark was confirmed by the database, or is in quarantine.
-pub fn settled(run: &mut Run) -> Result<(), String> {
+fn settled(run: &mut Run) -> Result<(), String> {
     let (ring, flusher, _) = run.parts();
     let settled = ring.marks().settled.seq;
     let quarantined = |seq: Seq, row: usize| flusher.exceptions.holds(seq, row as u16);

@@ -109,6 +109,10 @@ impl Vigil for Watch {
         let world = lock(&self.world);
         self.begun = world.is_up().then_some((world.server, world.cuts));
     }
+
+    fn end(&mut self) {
+        self.begun = None;
+    }
 }
 
 /// Time that passes only where somebody waits.
@@ -141,8 +145,7 @@ impl Ask for Questions {
     }
 
     fn started(&self) -> Result<Option<String>, SqlError> {
-        let mut world = lock(&self.world);
-        world.ask().map(|()| Some(world.server.to_string()))
+        lock(&self.world).ask_started().map(Some)
     }
 
     fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {

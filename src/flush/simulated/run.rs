@@ -30,6 +30,8 @@ use crate::{
 
 /// Tables of the runs; with two and with three lanes some of them share one.
 pub const TABLES: [&str; 4] = ["a", "b", "c", "d"];
+/// Records that arrive at once in a burst.
+const BURST: usize = 12;
 /// Rounds of healthy weather after which everything has to be at rest.
 const MOST_ROUNDS: usize = 3_000;
 
@@ -149,10 +151,11 @@ impl Run {
         let ring = still.ring.clone();
         let allow_narrow: AllowNarrow = Arc::new(|_| false);
         let max_rows = [1, 3, 10, 50_000][self.rng.usize(..4)];
+        let strategy = if self.rng.bool() { settings::Strategy::Dynamic } else { settings::Strategy::Hybrid };
         let context = FlushContext {
             ring: ring.clone(),
             questdb: settings::Questdb { resend_window: self.resend_window, ..settings::Questdb::default() },
-            batch: settings::Batch { max_lanes: count, max_rows, ..settings::Batch::default() },
+            batch: settings::Batch { strategy, max_lanes: count, max_rows, ..settings::Batch::default() },
             quarantine: self.quarantine.clone(),
             allow_narrow,
             clock: Arc::clone(&clock),
@@ -249,10 +252,17 @@ impl Run {
         self.said.insert(appended.first, said);
     }
 
+    /// Rows enough for requests that follow each other.
+    fn burst(&mut self) -> Result<(), String> {
+        (0..BURST).for_each(|_| self.append());
+        self.commit()
+    }
+
     /// Something happens.
     pub fn step(&mut self) -> Result<(), String> {
         match self.rng.u32(..100) {
-            0..20 => self.append(),
+            0..18 => self.append(),
+            18..20 => self.burst()?,
             20..30 => self.commit()?,
             30..75 => self.turn()?,
             75..85 => self.pass(),
@@ -266,7 +276,7 @@ impl Run {
             97..99 if self.plan.replays => self.replay(),
             _ => self.operate(),
         }
-        check::settled(self)
+        check::always(self)
     }
 
     fn commit(&mut self) -> Result<(), String> {
@@ -363,7 +373,7 @@ impl Run {
             }
             self.poisoned()?;
             lock(&self.world).advance(Duration::from_millis(200));
-            check::settled(self)?;
+            check::always(self)?;
         }
         Err(format!("it does not come to rest: {}", self.state()))
     }

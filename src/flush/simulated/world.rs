@@ -73,6 +73,10 @@ pub struct World {
     sent: u64,
     /// Number of the server's process.
     pub server: u64,
+    /// The one that last said in this life when it was started.
+    known: Option<u64>,
+    /// A request that left for another one.
+    pub astray: Option<u64>,
     /// When it is up again.
     up_at: Duration,
     /// When the network is back.
@@ -100,6 +104,8 @@ impl World {
             waiting: Vec::new(),
             sent: 0,
             server: 1,
+            known: None,
+            astray: None,
             up_at: Duration::ZERO,
             net_at: Duration::ZERO,
             cuts: 0,
@@ -131,6 +137,7 @@ impl World {
     /// A new life of the program, with so many lanes: whatever was under way goes on without anybody to take the answer.
     pub fn begin_life(&mut self, lanes: usize) {
         self.lanes = lanes;
+        self.known = None;
         self.waiting = (0..lanes).map(|_| None).collect();
         self.requests.iter_mut().for_each(|request| request.reply = None);
     }
@@ -144,6 +151,9 @@ impl World {
         self.sent += 1;
         let (now, number, lines) = (self.now(), self.sent, Arc::new(lines));
         assert!(self.waiting[lane].is_none(), "two requests in flight");
+        if self.is_up() && self.known != Some(self.server) {
+            self.astray.get_or_insert(number);
+        }
         let mut waiting = Waiting { number, lines: Arc::clone(&lines), sent: now, answer: None };
         let quick = if self.rng.u32(..10) == 0 { Duration::from_secs(8) } else { Duration::from_millis(40) };
         let mut request = Request { number, lines, server: self.server, executes: now + self.some(quick), reply: None };
@@ -326,6 +336,13 @@ impl World {
             return Err(SqlError::Timeout);
         }
         Err(if self.is_up() { SqlError::Overloaded(503) } else { SqlError::Unreachable("refused".to_owned()) })
+    }
+
+    /// When the server was started, if that gets an answer.
+    pub fn ask_started(&mut self) -> Result<String, SqlError> {
+        self.ask()?;
+        self.known = Some(self.server);
+        Ok(self.server.to_string())
     }
 
     /// Nothing goes wrong any more.

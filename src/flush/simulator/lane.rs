@@ -71,7 +71,8 @@ struct Lane<'a> {
 pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
     let mut arriving = fastrand::Rng::with_seed(scenario.seed);
     let mut lane = Lane::new(scenario, batch);
-    let end_us = (scenario.seconds * 1e6) as u64;
+    let span_us = (scenario.seconds * 1e6) as u64;
+    let (mut began_us, mut end_us) = (None, span_us);
     let mut commit_due: Option<u64> = None;
     let (mut committed_us, mut tick_us) = (0, 0);
     let mut syncing: Option<(u64, u64)> = None;
@@ -85,8 +86,18 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
         if let Some((_, upto)) = syncing.take_if(|(at, _)| *at <= now_us) {
             lane.queue.commit(upto);
         }
+        if began_us.is_none() && lane.queue.stored() >= scenario.warm_up_rows {
+            (began_us, end_us) = (Some(now_us), now_us + span_us);
+        }
         if tick_us <= now_us {
-            let rows = scenario.arrivals.draw(now_us as f64 * 1e-6, TICK_US as f64 * 1e-6, &mut arriving);
+            let rows = match began_us {
+                Some(began_us) => {
+                    let at_s = (now_us - began_us) as f64 * 1e-6;
+                    scenario.arrivals.draw(at_s, TICK_US as f64 * 1e-6, &mut arriving)
+                }
+                None if tick_us == 0 => 1,
+                None => scenario.warm_up_rows - lane.queue.arrived(),
+            };
             lane.queue.arrive(now_us, rows);
             tick_us += TICK_US;
             if rows > 0 && commit_due.is_none() {

@@ -34,6 +34,8 @@ pub struct Scenario {
     pub database: Database,
     /// Time of one of the ring's commits, in seconds.
     pub sync_s: f64,
+    /// Rows that come before what is simulated begins, and are stored by then: one, and the others a moment later.
+    pub warm_up_rows: u64,
     /// Time simulated, in seconds.
     pub seconds: f64,
     /// Seed of arrivals and of the database's noise.

@@ -11,12 +11,29 @@ fn a_run_is_told_by_its_seed() {
         arrivals: Arrivals::Steady { rows_per_s: 1_000.0 },
         database: Database { loses: (0.1, 0.1), breaks: 0.01, ..Database::default() },
         sync_s: SYNC_S,
+        warm_up_rows: 0,
         seconds: 20.0,
         seed: 7,
     };
     let batch = settings::Batch::default();
     assert_eq!(run(&scenario, &batch), run(&scenario, &batch));
     assert_ne!(run(&scenario, &batch), run(&Scenario { seed: 8, ..scenario }, &batch));
+}
+
+#[test]
+fn what_came_before_has_taught_the_model() {
+    let scenario = Scenario {
+        arrivals: Arrivals::Steady { rows_per_s: 1_000.0 },
+        database: Database { fixed_s: 0.2, ..Database::default() },
+        sync_s: SYNC_S,
+        warm_up_rows: 0,
+        seconds: 6.0,
+        seed: 7,
+    };
+    let (cold, warm) =
+        (run(&scenario, &dynamic().batch), run(&Scenario { warm_up_rows: 20, ..scenario }, &dynamic().batch));
+    assert!(warm.p99_s < cold.p99_s, "{warm:?} {cold:?}");
+    assert!(warm.arrived.abs_diff(cold.arrived) == 20, "{warm:?} {cold:?}");
 }
 
 /// Aims: within 5 % of the best fixed setting's throughput, and within 15 % of its 99th percentile where the database keeps up.
@@ -70,6 +87,7 @@ fn sparing_transactions_costs_freshness_and_nothing_else() {
         arrivals: Arrivals::Steady { rows_per_s: 2_000.0 },
         database: Database::default(),
         sync_s: SYNC_S,
+        warm_up_rows: 0,
         seconds: 60.0,
         seed: 3,
     };

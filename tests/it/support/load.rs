@@ -164,7 +164,7 @@ impl Drop for Load {
 }
 
 fn run(readings: &Readings, port: u16, (per_second, again): (u64, u64), stop: &AtomicBool, acked: &AtomicU64) -> u64 {
-    const TICK: Duration = Duration::from_millis(5);
+    const TICK: Duration = Duration::from_millis(1);
     const GIVE_UP: Duration = Duration::from_mins(2);
     let mut confirmed: u64 = 0;
     let mut last_connected = Instant::now();
