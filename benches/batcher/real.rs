@@ -172,11 +172,13 @@ fn foretell(
     seconds: u64,
     seed: u64,
 ) -> forebay::flush::simulator::Outcome {
+    let fixed_s = base.fixed_s + 2.0 * line.one_way.as_secs_f64();
     let database = Database {
-        fixed_s: base.fixed_s + 2.0 * line.one_way.as_secs_f64(),
+        fixed_s,
         per_row_s: base.per_row_s + line.bytes_per_s.map_or(0.0, |rate| base.row_bytes / rate),
         stalls: line.stalls.map(|(every, span)| (every.as_secs_f64(), span.as_secs_f64())),
-        noise: base.noise,
+        // A line takes its time without a spread.
+        noise: base.noise * base.fixed_s / fixed_s,
         ..Database::default()
     };
     let scenario = Scenario {

@@ -170,8 +170,10 @@ impl Dynamic {
     }
 
     /// Wait of a batch's first row: a share of what the flush takes, within the settings.
-    fn linger(view: &View<'_>, costs: Costs) -> Duration {
-        let arriving = costs.self_clocked(view.arrival_rows_per_s).min(view.fitting_rows as f64);
+    fn linger(self, view: &View<'_>, costs: Costs) -> Duration {
+        // What a batch takes that is larger than any lately is a supposition, and nothing to wait by.
+        let most = self.largest.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
+        let arriving = costs.self_clocked(view.arrival_rows_per_s).min(most);
         let share = Duration::from_secs_f64((LINGER_SHARE * costs.flush_s(arriving)).min(1e6));
         let share = if share < LEAST_LINGER { Duration::ZERO } else { share };
         // Company that comes more seldom than that is not waited for.
@@ -195,7 +197,7 @@ impl Policy for Dynamic {
         let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS);
         let urgent = backlog && view.backlog_rows / spare > PATIENCE_S;
         let (rows, bound) = self.size(view, costs, urgent);
-        let linger = Self::linger(view, costs);
+        let linger = self.linger(view, costs);
         let reason = Reason {
             waiting: backlog.then_some(view.backlog_rows),
             over_target: urgent && costs.flush_s(rows as f64) > target,

@@ -107,6 +107,21 @@ fn what_was_never_measured_is_reached_in_steps() {
 }
 
 #[test]
+fn what_was_never_measured_is_not_waited_by() {
+    // A first flush that paid for more than its twenty rows makes rows look as if they could not be kept up with.
+    let (mut policy, mut model) = (Dynamic::default(), Model::default());
+    for (rows, ms) in [(1, 187), (20, 391)] {
+        policy.observe(Outcome::Stored { rows });
+        model.observe(Flushed { rows, bytes: 100 * rows, took: Duration::from_millis(ms) });
+    }
+    let settings = settings::Batch::default();
+    let (backlog_rows, arrival_rows_per_s, fitting_rows) = (1.0, 500.0, 31_000);
+    let view = View { backlog_rows, arrival_rows_per_s, fitting_rows, model: &model, settings: &settings };
+    let linger = policy.decide(&view).linger;
+    assert!(linger < Duration::from_millis(100), "{linger:?}");
+}
+
+#[test]
 fn failing_halves_what_failed_and_recovers() {
     let mut policy = grown();
     let rows = |policy| decide(policy, NEAR, 1e6, 0.0).rows;
