@@ -60,12 +60,14 @@ pub struct Measured {
     foretold_p50_s: f64,
 }
 
-/// What one row and one flush cost without a line in between.
+/// What one row, one flush and one commit cost without a line in between.
+#[derive(Debug)]
 struct Base {
     fixed_s: f64,
     per_row_s: f64,
     row_bytes: f64,
     sync_s: f64,
+    sync_spread: f64,
     noise: f64,
 }
 
@@ -74,6 +76,7 @@ pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
     // The server's code is compiled while it runs, and the costs are told by the strategy that varies its sizes most.
     let base = measure(&Line::default(), None, seconds, &broker, &questdb).base();
+    eprintln!("{base:?}");
     let mut measured = Vec::new();
     for way in ways() {
         for (strategy, fixed) in STRATEGIES {
@@ -112,12 +115,15 @@ impl Run {
         let lanes = self.status["flush"]["lanes"].as_array().expect("lanes");
         let lane = lanes.iter().max_by_key(|lane| lane["flushes"].as_u64()).expect("a lane");
         let figure = |name: &str| lane[name].as_f64().expect("a figure");
+        let commit = |name: &str| self.status["ring"]["commit_us"][name].as_f64().expect("commits");
         Base {
             fixed_s: figure("fixed_ms") * 1e-3,
             per_row_s: figure("per_row_us") * 1e-6,
             row_bytes: self.carried as f64 / self.rows as f64,
             noise: figure("spread"),
-            sync_s: self.status["ring"]["commit_us"]["p50"].as_f64().expect("commits") * 1e-6,
+            sync_s: commit("p50") * 1e-6,
+            // So far from the median is the 99th percentile of what is spread normally.
+            sync_spread: (commit("p99") / commit("p50")).ln() / 2.33,
         }
     }
 }
@@ -185,6 +191,7 @@ fn foretell(
         arrivals: Arrivals::Steady { rows_per_s: ROWS_PER_S as f64 },
         database,
         sync_s: base.sync_s,
+        sync_spread: base.sync_spread,
         warm_up_rows: WARM_UP_ROWS,
         seconds: seconds as f64,
         seed,

@@ -98,7 +98,8 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
                 None if tick_us == 0 => 1,
                 None => scenario.warm_up_rows - lane.queue.arrived(),
             };
-            lane.queue.arrive(now_us, rows);
+            // They came within the tick that is over, half of it ago on average.
+            lane.queue.arrive(now_us.saturating_sub(TICK_US / 2), rows);
             tick_us += TICK_US;
             if rows > 0 && commit_due.is_none() {
                 commit_due = Some(now_us.max(committed_us + COMMIT_SPACING_US));
@@ -106,7 +107,7 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
         }
         if syncing.is_none() && commit_due.take_if(|at| *at <= now_us).is_some() {
             committed_us = now_us;
-            syncing = Some((now_us + (scenario.sync_s * 1e6) as u64, lane.queue.arrived()));
+            syncing = Some((now_us + scenario.sync_us(&mut arriving), lane.queue.arrived()));
         }
         lane.turn();
     }

@@ -13,6 +13,7 @@ pub mod regimes;
 #[cfg(test)]
 mod tests;
 
+use self::arrivals::normal;
 pub use self::{
     arrivals::Arrivals,
     database::{Database, Spell},
@@ -32,14 +33,24 @@ pub struct Scenario {
     pub arrivals: Arrivals,
     /// Where it goes.
     pub database: Database,
-    /// Time of one of the ring's commits, in seconds.
+    /// Time of one of the ring's commits, in seconds: the median.
     pub sync_s: f64,
+    /// Spread of its logarithm (standard deviation).
+    pub sync_spread: f64,
     /// Rows that come before what is simulated begins, and are stored by then: one, and the others a moment later.
     pub warm_up_rows: u64,
     /// Time simulated, in seconds.
     pub seconds: f64,
     /// Seed of arrivals and of the database's noise.
     pub seed: u64,
+}
+
+impl Scenario {
+    /// How long a commit takes, in microseconds.
+    fn sync_us(&self, random: &mut fastrand::Rng) -> u64 {
+        let times = if self.sync_spread > 0.0 { (self.sync_spread * normal(random)).exp() } else { 1.0 };
+        (self.sync_s * times * 1e6) as u64
+    }
 }
 
 /// How a strategy fared.

@@ -89,8 +89,15 @@ pub fn all(seed: u64) -> Vec<Regime> {
     let mut regimes = Vec::new();
     for (arrivals, arriving) in ARRIVALS {
         for (database, meets, seconds) in databases() {
-            let scenario =
-                Scenario { arrivals: arriving, database: meets, sync_s: SYNC_S, warm_up_rows: 0, seconds, seed };
+            let scenario = Scenario {
+                arrivals: arriving,
+                database: meets,
+                sync_s: SYNC_S,
+                sync_spread: 0.0,
+                warm_up_rows: 0,
+                seconds,
+                seed,
+            };
             regimes.push(Regime { arrivals, database, scenario });
         }
     }
