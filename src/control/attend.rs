@@ -24,12 +24,17 @@ pub(super) async fn attend(
     request: Request<Incoming>,
     seat: Arc<Seat>,
     body_timeout: Duration,
-) -> Result<Response<Body>, std::convert::Infallible> {
+) -> Result<Response<Answer>, std::convert::Infallible> {
     seat.head_came();
     let served = Served(Arc::clone(&seat));
-    let request = request.map(|body| Body::new(Awaited { body, seat, limit: body_timeout, deadline: None }));
+    let request = request.map(|body| {
+        if body.is_end_stream() {
+            return Body::empty();
+        }
+        Body::new(Awaited { body, seat, limit: body_timeout, deadline: None })
+    });
     let response = routes.answer(request).await;
-    Ok(response.map(|body| Body::new(Answer { body, _served: served })))
+    Ok(response.map(|body| Answer { body, _served: served }))
 }
 
 /// From a request's head to the end of its answer.
@@ -82,7 +87,7 @@ impl HttpBody for Awaited {
 }
 
 /// An answer's body.
-struct Answer {
+pub(super) struct Answer {
     body: Body,
     _served: Served,
 }

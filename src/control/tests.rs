@@ -163,6 +163,23 @@ async fn latest_answers_with_age_state_and_staleness() {
 }
 
 #[tokio::test]
+async fn one_series_is_answered_as_a_listing_of_one_is() {
+    let served = served(Limits::default());
+    served.reading("dev-1", 8, 1);
+    served.reading("dev-2", 1, 2);
+    let mut client = served.client().await;
+    for query in ["", "&field=temperature", "&stale=false", "&before=1970-01-01T00:00:09Z"] {
+        let one = format!("/v1/latest?table=sensors&device=dev-1{query}");
+        let (directly, listed) = (client.get(&one).await.unwrap(), client.get(&format!("{one}&limit=1")).await.unwrap());
+        assert_eq!(String::from_utf8(directly), String::from_utf8(listed), "{query}");
+    }
+    for query in ["&field=none", "&stale=true"] {
+        let refused = client.get(&format!("/v1/latest?table=sensors&device=dev-1{query}")).await.unwrap_err();
+        assert_eq!(detail(&refused), (404, "no series matches".to_owned()), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_request_is_said() {
     let served = served(Limits::default());
     let mut client = served.client().await;

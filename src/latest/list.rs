@@ -49,6 +49,15 @@ impl Latest {
         self.board.get(table, symbols)
     }
 
+    /// The series that matches, where no other can; the rest of the map is not looked at.
+    pub fn only(&self, filter: &Filter) -> Option<Series> {
+        let table = filter.table()?;
+        match self.board.reach(table, filter.symbols()) {
+            Reach::One => self.get(table, filter.symbols()),
+            Reach::Nothing | Reach::Many => None,
+        }
+    }
+
     /// The series that match, at most `limit`.
     pub fn list(&self, filter: &Filter, limit: usize) -> Listing {
         let mut walk = Walk::new(filter.clone(), None, None);

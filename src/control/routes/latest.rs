@@ -85,6 +85,9 @@ pub(super) async fn latest(
 pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Parameters) -> Result<Response, Problem> {
     let form = Form::asked(headers)?;
     let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
+    if let Some(response) = only(app, &asked, form) {
+        return Ok(response);
+    }
     let unknown = look_up_first(app, &asked).await?;
     let mut listing = Listing::new(Arc::clone(app), &asked, form);
     let mut first = listing.next_some().await;
@@ -102,6 +105,21 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Para
         reach(app, &first, least, asked.scope.wait.unwrap_or(DEFAULT_WAIT)).await?;
     }
     Ok(listed(listing, first, form).await)
+}
+
+/// The answer about one series that memory has, which is what is asked for most: without the state of a listing under way.
+fn only(app: &App, asked: &Asked, form: Form) -> Option<Response> {
+    if asked.scope != Scope::default() {
+        return None;
+    }
+    let seq = app.latest.seen().0;
+    let series = app.latest.only(&asked.filter)?;
+    let series = asked.values.of(series, app.clock.now().wall, app.stale_after)?;
+    let mut answer = Vec::with_capacity(ROOM);
+    render::begin(form, &mut answer);
+    render::some(form, std::iter::once(app.view(&series)), true, &mut answer);
+    render::end(form, false, None, seq, &mut answer);
+    Some(([(header::CONTENT_TYPE, form.media_type())], answer).into_response())
 }
 
 /// Changes of latest values as server-sent events: `data` is a series as in `/v1/latest`, or an event `cleared` or `missed`.

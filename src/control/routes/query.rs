@@ -56,7 +56,7 @@ pub struct Asked {
 }
 
 /// Which part of what matches is listed, and where the values come from.
-#[derive(Debug, Clone, Default, IntoParams)]
+#[derive(Debug, Clone, Default, PartialEq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Scope {
     /// Only series that a later record has changed: the `seq` of an earlier answer. With nothing new the list is empty.
