@@ -170,7 +170,8 @@ async fn one_series_is_answered_as_a_listing_of_one_is() {
     let mut client = served.client().await;
     for query in ["", "&field=temperature", "&stale=false", "&before=1970-01-01T00:00:09Z"] {
         let one = format!("/v1/latest?table=sensors&device=dev-1{query}");
-        let (directly, listed) = (client.get(&one).await.unwrap(), client.get(&format!("{one}&limit=1")).await.unwrap());
+        let (directly, listed) =
+            (client.get(&one).await.unwrap(), client.get(&format!("{one}&limit=1")).await.unwrap());
         assert_eq!(String::from_utf8(directly), String::from_utf8(listed), "{query}");
     }
     for query in ["&field=none", "&stale=true"] {

@@ -32,6 +32,7 @@ use crate::{
     },
     latest::{Series, Walk},
     lookup::Outcome,
+    point::Timestamp,
     ring::State,
 };
 
@@ -84,8 +85,9 @@ pub(super) async fn latest(
 /// What [`latest`] answers.
 pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Parameters) -> Result<Response, Problem> {
     let form = Form::asked(headers)?;
-    let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
-    if let Some(response) = only(app, &asked, form) {
+    let now = app.clock.now().wall;
+    let asked = Asked::read(parameters, app.limits.listed, now)?;
+    if let Some(response) = only(app, &asked, form, now) {
         return Ok(response);
     }
     let unknown = look_up_first(app, &asked).await?;
@@ -108,16 +110,16 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Para
 }
 
 /// The answer about one series that memory has, which is what is asked for most: without the state of a listing under way.
-fn only(app: &App, asked: &Asked, form: Form) -> Option<Response> {
+fn only(app: &App, asked: &Asked, form: Form, now: Timestamp) -> Option<Response> {
     if asked.scope != Scope::default() {
         return None;
     }
     let seq = app.latest.seen().0;
     let series = app.latest.only(&asked.filter)?;
-    let series = asked.values.of(series, app.clock.now().wall, app.stale_after)?;
+    let series = asked.values.of(series, now, app.stale_after)?;
     let mut answer = Vec::with_capacity(ROOM);
     render::begin(form, &mut answer);
-    render::some(form, std::iter::once(app.view(&series)), true, &mut answer);
+    render::some(form, std::iter::once(app.view_at(&series, now)), true, &mut answer);
     render::end(form, false, None, seq, &mut answer);
     Some(([(header::CONTENT_TYPE, form.media_type())], answer).into_response())
 }

@@ -36,7 +36,7 @@ use super::{
     server::{App, Peer},
     view::View,
 };
-use crate::latest::Series;
+use crate::{latest::Series, point::Timestamp};
 
 #[derive(Clone)]
 pub(super) struct Context {
@@ -93,7 +93,7 @@ impl Routes {
             && request.method() == Method::GET
             && request.uri().path() == latest::PATH
         {
-            let parameters = Query::try_from_uri(request.uri());
+            let parameters = Ok(query::parameters(request.uri()));
             return latest::answer(&context.app, request.headers(), parameters).await.into_response();
         }
         request.extensions_mut().insert(self.peer);
@@ -177,8 +177,12 @@ async fn method_not_allowed(request: Request) -> Problem {
 impl App {
     /// The series as answered now.
     pub(super) fn view<'a>(&self, series: &'a Series) -> View<'a> {
-        let state = self.inspect.state_of(series.seq());
-        View::new(series, state, self.clock.now().wall, self.stale_after)
+        self.view_at(series, self.clock.now().wall)
+    }
+
+    /// The series as answered at a time that is now.
+    fn view_at<'a>(&self, series: &'a Series, now: Timestamp) -> View<'a> {
+        View::new(series, self.inspect.state_of(series.seq()), now, self.stale_after)
     }
 }
 
