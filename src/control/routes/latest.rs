@@ -86,7 +86,7 @@ pub(super) async fn latest(
 pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Parameters) -> Result<Response, Problem> {
     let form = Form::asked(headers)?;
     let now = app.clock.now().wall;
-    let asked = Asked::read(parameters, app.limits.listed, now)?;
+    let asked = Asked::read(parameters, app.limits.listed, now)?.listing()?;
     if let Some(response) = only(app, &asked, form, now) {
         return Ok(response);
     }
@@ -144,7 +144,7 @@ pub(super) async fn watch(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let app = &context.app;
-    let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?;
+    let asked = Asked::read(parameters, app.limits.listed, app.clock.now().wall)?.following()?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let refused = || {
         let detail = format!("{} watchers are served already", app.limits.watchers);

@@ -149,6 +149,19 @@ impl Asked {
         Ok(asked)
     }
 
+    /// The same for a listing.
+    pub fn listing(self) -> Result<Self, Problem> {
+        if self.snapshot { Err(bad("snapshot=… is about /v1/watch")) } else { Ok(self) }
+    }
+
+    /// The same for one who follows changes.
+    pub fn following(self) -> Result<Self, Problem> {
+        if self.scope != Scope::default() {
+            return Err(bad("since, limit, cursor, source, min_state and wait are about /v1/latest"));
+        }
+        Ok(self)
+    }
+
     /// Takes a parameter that is no symbol; false when it is one.
     fn take(
         &mut self,
