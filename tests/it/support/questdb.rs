@@ -1,6 +1,7 @@
 //! A QuestDB server of its own, or the one that tests share when their tables have names of their own.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -83,9 +84,14 @@ impl QuestDb {
         let java = which("java");
         let (dir, port, login) = (self.dir.clone(), self.port, self.login.clone());
         let environment = self.environment.clone();
+        // It unpacks its native libraries there, and a killed one leaves them.
+        let unpacked = self.dir.join("unpacked");
+        let _ = fs::remove_dir_all(&unpacked);
+        fs::create_dir_all(&unpacked).expect("a directory");
         self.running = Some(Guarded::spawn(&java, &self.dir.join("log"), |command| {
             command
                 .args(["-Xms64m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"])
+                .arg(format!("-Djava.io.tmpdir={}", unpacked.display()))
                 .arg("-p")
                 .arg(jar)
                 .args(["-m", "io.questdb/io.questdb.ServerMain", "-d"])
