@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use forebay::flush::simulator::{Arrivals, Database, Scenario, run};
+use forebay::flush::simulator::{Arrivals, Database, Scenario, Stalls, run};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
     for way in ways() {
         for (strategy, fixed) in STRATEGIES {
             let run = measure(&way.line, fixed, seconds, &broker, &questdb);
-            let foretold = foretell(&way.line, fixed, &base, seconds, seed);
+            let foretold = foretell(&way.line, run.line_age_s, fixed, &base, seconds, seed);
             let figure =
                 |name: &str| run.status["flush"]["stored_latency_us"][name].as_f64().unwrap_or(f64::NAN) * 1e-6;
             measured.push(Measured {
@@ -101,6 +101,8 @@ pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
 
 struct Run {
     status: Value,
+    /// Seconds from the line's beginning, from which its stalls count, to the load's.
+    line_age_s: f64,
     carried: u64,
     rows: u64,
 }
@@ -130,7 +132,7 @@ impl Run {
 
 fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosquitto, questdb: &QuestDb) -> Run {
     let readings = Readings::new(unique("line"), DEVICES);
-    let open = line.open(questdb.port);
+    let (opened, open) = (Instant::now(), line.open(questdb.port));
     let mut builder = DaemonBuilder::new()
         .servers(broker, questdb)
         .source(&readings)
@@ -152,7 +154,8 @@ fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosqui
     eventually(LIMIT, "the load", || began.elapsed() >= Duration::from_secs(seconds));
     let rows = load.finish();
     // The rows that wait at the end for company that does not come would tell of nothing but the end.
-    let run = Run { status: daemon.status(), carried: open.carried(), rows };
+    let run =
+        Run { status: daemon.status(), line_age_s: (began - opened).as_secs_f64(), carried: open.carried(), rows };
     // What is left over would take long with the slower strategies, and tells nothing more.
     daemon.kill9();
     questdb.sql(&format!("DROP TABLE '{}'", readings.name));
@@ -173,6 +176,7 @@ fn warm_up(readings: &Readings, broker: &Mosquitto, daemon: &Daemon) {
 
 fn foretell(
     line: &Line,
+    line_age_s: f64,
     fixed: Option<(i64, u64)>,
     base: &Base,
     seconds: u64,
@@ -182,7 +186,10 @@ fn foretell(
     let database = Database {
         fixed_s,
         per_row_s: base.per_row_s + line.bytes_per_s.map_or(0.0, |rate| base.row_bytes / rate),
-        stalls: line.stalls.map(|(every, span)| (every.as_secs_f64(), span.as_secs_f64())),
+        stalls: line.stalls.map(|(every, span)| {
+            let (every_s, for_s) = (every.as_secs_f64(), span.as_secs_f64());
+            Stalls { first_s: every_s - line_age_s % every_s, every_s, for_s }
+        }),
         // A line takes its time without a spread.
         noise: base.noise * base.fixed_s / fixed_s,
         ..Database::default()

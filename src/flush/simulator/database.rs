@@ -17,6 +17,28 @@ impl Spell {
     }
 }
 
+/// Times in which nothing is answered, again and again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stalls {
+    /// When the first begins, in seconds.
+    pub first_s: f64,
+    /// From one to the next, in seconds.
+    pub every_s: f64,
+    /// How long each takes, in seconds.
+    pub for_s: f64,
+}
+
+impl Stalls {
+    /// How much longer a request takes that is sent at a time and would take so long.
+    fn delay(&self, at_s: f64, after_s: f64) -> f64 {
+        let Self { first_s, every_s, for_s } = *self;
+        // The last one to begin by then: what is under way or comes meanwhile waits for its end.
+        let number = ((at_s + after_s - first_s) / every_s).floor();
+        let begins = first_s + number * every_s;
+        if number >= 0.0 && begins + for_s > at_s { for_s.min(begins + for_s - at_s) } else { 0.0 }
+    }
+}
+
 /// What requests meet. The costs are those of a real QuestDB over a line of a kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Database {
@@ -30,8 +52,8 @@ pub struct Database {
     pub loses: (f64, f64),
     /// Share of requests whose connection breaks.
     pub breaks: f64,
-    /// Every so many seconds nothing is answered for so many.
-    pub stalls: Option<(f64, f64)>,
+    /// When nothing is answered.
+    pub stalls: Option<Stalls>,
     /// When all takes how many times as long.
     pub slow: Option<(Spell, f64)>,
     /// When connections are refused.
@@ -87,12 +109,8 @@ impl Database {
         if random.f64() < self.breaks {
             return Answer { after_s: after_s * random.f64(), kind: Kind::Broken };
         }
-        if let Some((every_s, for_s)) = self.stalls {
-            // A stall begins at each whole interval; what is under way or comes then waits for its end.
-            let next = ((at_s + after_s) / every_s).floor() * every_s;
-            if next > 0.0 && next + for_s > at_s {
-                after_s += for_s.min(next + for_s - at_s);
-            }
+        if let Some(stalls) = &self.stalls {
+            after_s += stalls.delay(at_s, after_s);
         }
         let timeout_s = self.timeout_s + bytes as f64 / f64::from(100 << 10);
         if after_s > timeout_s {

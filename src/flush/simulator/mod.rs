@@ -16,7 +16,7 @@ mod tests;
 use self::arrivals::normal;
 pub use self::{
     arrivals::Arrivals,
-    database::{Database, Spell},
+    database::{Database, Spell, Stalls},
     lane::run,
 };
 use crate::config::{settings, units::Bytes};

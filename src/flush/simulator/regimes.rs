@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Arrivals, Database, SYNC_S, Scenario, Spell, fixed, run};
+use super::{Arrivals, Database, SYNC_S, Scenario, Spell, Stalls, fixed, run};
 use crate::config::settings;
 
 /// Batch sizes of the fixed strategies.
@@ -78,7 +78,7 @@ fn databases() -> [(&'static str, Database, f64); 8] {
         ("300 ms away", distant(0.3), 240.0),
         ("300 ms, lossy", lossy, 2_000.0),
         ("throttled", throttled, 240.0),
-        ("stalls", Database { stalls: Some((10.0, 0.5)), ..near }, 240.0),
+        ("stalls", Database { stalls: Some(Stalls { first_s: 10.0, every_s: 10.0, for_s: 0.5 }), ..near }, 240.0),
         ("10× slower for minutes", Database { slow: Some((spell(60.0, 240.0), 10.0)), ..near }, 400.0),
         ("down for an hour", Database { down: Some(spell(60.0, 3_660.0)), ..near }, 4_000.0),
     ]

@@ -67,7 +67,7 @@ fn dynamic_is_near_the_best_fixed_setting_of_every_regime_and_no_fixed_setting_i
 fn bursts_are_absorbed_without_overshoot() {
     for regime in all(1).iter().filter(|regime| regime.arrivals == "bursty" && !regime.database.contains("lossy")) {
         let own = run(&regime.scenario, &dynamic().batch);
-        let stall_s = regime.scenario.database.stalls.map_or(0.0, |(_, for_s)| for_s);
+        let stall_s = regime.scenario.database.stalls.map_or(0.0, |stalls| stalls.for_s);
         // Twice the fixed cost for the connection, and the target for the rows.
         let allowed_s = 2.0 * regime.scenario.database.fixed_s + 0.1 + stall_s + 0.05;
         assert!(own.longest_flush_s < allowed_s, "{}: {own:?}", regime.database);
