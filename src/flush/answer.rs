@@ -198,7 +198,7 @@ impl Lane {
         // Other lanes send nothing either until the server has answered.
         let mut vigil = shared.vigil();
         if self.shared.rewinds_asked() > self.rewinds_seen {
-            // Another lane has found the server restarted, and has begun the watch anew.
+            // Another lane has found the server restarted.
             drop(vigil);
             self.reader.seek(cursor);
             self.follow_rewind();
@@ -215,7 +215,13 @@ impl Lane {
         }
         self.reader.seek(cursor);
         match self.ask_started() {
-            Ok(true) => return Ok(false),
+            Ok(true) => {
+                if is_unbroken {
+                    // It has missed this restart (a power cut closes no connection), and would vouch for the next one as well.
+                    vigil.end();
+                }
+                return Ok(false);
+            }
             Ok(false) => {}
             Err(error) if is_unbroken => tracing::debug!(%error, "the next request meets what ails it"),
             Err(error) => {

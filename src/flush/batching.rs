@@ -175,11 +175,13 @@ impl Lane {
                 || buffer.bytes() + encoded_bytes(&record) > max_bytes;
             if over && !buffer.is_empty() {
                 let back = record.mark;
+                all_rows -= usize::from(record.rows);
                 self.reader.seek(back);
                 break;
             }
             if let Encoded::Barrier(barrier) = self.encoder.encode(&record, once_below, buffer)? {
                 let back = record.mark;
+                all_rows -= usize::from(record.rows);
                 self.reader.seek(back);
                 self.barrier = Some(barrier);
                 filled = Filled::Barrier;

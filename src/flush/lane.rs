@@ -217,8 +217,10 @@ impl Lane {
         if self.flight.is_empty() {
             self.follow_replay();
             if !self.follow_rewind() && self.window_is_open() && self.shared.may_ask_started(self.ask_started_every) {
-                // The next request meets what ails it.
-                let _ = self.ask_started();
+                // An error: the next request meets what ails it. A restart that the watch has missed ends it.
+                if matches!(self.ask_started(), Ok(true)) {
+                    self.shared.vigil().end();
+                }
             }
         }
         let mut decision = self.decide();
