@@ -65,6 +65,8 @@ pub struct Measured {
 struct Base {
     fixed_s: f64,
     per_row_s: f64,
+    /// Bytes of a request apart from its rows: its head, and whatever else goes with it.
+    head_bytes: f64,
     row_bytes: f64,
     sync_s: f64,
     sync_spread: f64,
@@ -75,7 +77,9 @@ struct Base {
 pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
     // The server's code is compiled while it runs, and the costs are told by the strategy that varies its sizes most.
-    let base = measure(&Line::default(), None, seconds, &broker, &questdb).base();
+    let varied = measure(&Line::default(), None, seconds, &broker, &questdb);
+    let large = measure(&Line::default(), Some((1_000, 1_000)), seconds, &broker, &questdb);
+    let base = Base::of(&varied, &large);
     eprintln!("{base:?}");
     let mut measured = Vec::new();
     for way in ways() {
@@ -104,24 +108,35 @@ struct Run {
     /// Seconds from the line's beginning, from which its stalls count, to the load's.
     line_age_s: f64,
     carried: u64,
-    rows: u64,
 }
 
 impl Run {
-    fn flushes(&self) -> u64 {
+    fn sum(&self, figure: &str) -> u64 {
         let lanes = self.status["flush"]["lanes"].as_array().map(Vec::as_slice).unwrap_or_default();
-        lanes.iter().filter_map(|lane| lane["flushes"].as_u64()).sum()
+        lanes.iter().filter_map(|lane| lane[figure].as_u64()).sum()
     }
 
-    fn base(&self) -> Base {
-        let lanes = self.status["flush"]["lanes"].as_array().expect("lanes");
+    fn flushes(&self) -> u64 {
+        self.sum("flushes")
+    }
+}
+
+impl Base {
+    /// Costs from a run of many small requests, and bytes from one of few large ones too.
+    fn of(small: &Run, large: &Run) -> Self {
+        let lanes = small.status["flush"]["lanes"].as_array().expect("lanes");
         let lane = lanes.iter().max_by_key(|lane| lane["flushes"].as_u64()).expect("a lane");
         let figure = |name: &str| lane[name].as_f64().expect("a figure");
-        let commit = |name: &str| self.status["ring"]["commit_us"][name].as_f64().expect("commits");
-        Base {
+        let commit = |name: &str| small.status["ring"]["commit_us"][name].as_f64().expect("commits");
+        // Of both runs: carried = head · flushes + row · rows.
+        let [(carried, flushes, rows), (few_carried, few, few_rows)] =
+            [small, large].map(|run| (run.carried as f64, run.flushes() as f64, run.sum("rows_sent") as f64));
+        let head_bytes = (carried * few_rows - few_carried * rows) / (flushes * few_rows - few * rows);
+        Self {
             fixed_s: figure("fixed_ms") * 1e-3,
             per_row_s: figure("per_row_us") * 1e-6,
-            row_bytes: self.carried as f64 / self.rows as f64,
+            head_bytes,
+            row_bytes: (few_carried - head_bytes * few) / few_rows,
             noise: figure("spread"),
             sync_s: commit("p50") * 1e-6,
             // So far from the median is the 99th percentile of what is spread normally.
@@ -152,10 +167,9 @@ fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosqui
     let load = Load::start(&readings, broker.port, ROWS_PER_S);
     let began = Instant::now();
     eventually(LIMIT, "the load", || began.elapsed() >= Duration::from_secs(seconds));
-    let rows = load.finish();
+    load.finish();
     // The rows that wait at the end for company that does not come would tell of nothing but the end.
-    let run =
-        Run { status: daemon.status(), line_age_s: (began - opened).as_secs_f64(), carried: open.carried(), rows };
+    let run = Run { status: daemon.status(), line_age_s: (began - opened).as_secs_f64(), carried: open.carried() };
     // What is left over would take long with the slower strategies, and tells nothing more.
     daemon.kill9();
     questdb.sql(&format!("DROP TABLE '{}'", readings.name));
@@ -182,16 +196,16 @@ fn foretell(
     seconds: u64,
     seed: u64,
 ) -> forebay::flush::simulator::Outcome {
-    let fixed_s = base.fixed_s + 2.0 * line.one_way.as_secs_f64();
+    let takes_s = |bytes: f64| line.bytes_per_s.map_or(0.0, |rate| bytes / rate);
     let database = Database {
-        fixed_s,
-        per_row_s: base.per_row_s + line.bytes_per_s.map_or(0.0, |rate| base.row_bytes / rate),
+        fixed_s: base.fixed_s,
+        per_row_s: base.per_row_s,
+        noise: base.noise,
+        line_s: (2.0 * line.one_way.as_secs_f64() + takes_s(base.head_bytes), takes_s(base.row_bytes)),
         stalls: line.stalls.map(|(every, span)| {
             let (every_s, for_s) = (every.as_secs_f64(), span.as_secs_f64());
             Stalls { first_s: every_s - line_age_s % every_s, every_s, for_s }
         }),
-        // A line takes its time without a spread.
-        noise: base.noise * base.fixed_s / fixed_s,
         ..Database::default()
     };
     let scenario = Scenario {

@@ -7,7 +7,7 @@ const MAX_GROUPS: usize = 256;
 /// Rows received closer together than this are one group at first, in nanoseconds.
 const APART_NS: u64 = 500_000;
 
-/// When the rows of a batch were received, to less than a hundredth of the time it took.
+/// When the rows of a batch were received: to half a millisecond, or to a hundredth of the time it took, whichever is more.
 #[derive(Debug, Default)]
 pub struct Ages {
     /// Nanoseconds since boot of the first rows, and rows; in order.

@@ -171,7 +171,7 @@ impl Dynamic {
 
     /// Wait of a batch's first row: a share of what the flush takes, within the settings.
     fn linger(self, view: &View<'_>, costs: Costs) -> Duration {
-        // What a batch takes that is larger than any lately is a supposition, and nothing to wait by.
+        // What a batch takes that is larger than any lately is a supposition, and nothing to wait by (but for a few rows).
         let most = self.largest.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
         let arriving = costs.self_clocked(view.arrival_rows_per_s).min(most);
         let share = Duration::from_secs_f64((LINGER_SHARE * costs.flush_s(arriving)).min(1e6));

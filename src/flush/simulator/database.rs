@@ -48,6 +48,8 @@ pub struct Database {
     pub per_row_s: f64,
     /// Spread of the time, relative (standard deviation).
     pub noise: f64,
+    /// What a line to it takes beside that for a request and for each row, without a spread, in seconds.
+    pub line_s: (f64, f64),
     /// Share of requests that lose a packet, and what that costs: a retransmission, in seconds.
     pub loses: (f64, f64),
     /// Share of requests whose connection breaks.
@@ -69,6 +71,7 @@ impl Default for Database {
             fixed_s: 1e-3,
             per_row_s: 0.7e-6,
             noise: 0.1,
+            line_s: (0.0, 0.0),
             loses: (0.0, 0.0),
             breaks: 0.0,
             stalls: None,
@@ -95,6 +98,16 @@ pub enum Kind {
 }
 
 impl Database {
+    /// What the line takes for a request of so many rows.
+    fn on_the_line(&self, rows: u64) -> f64 {
+        self.line_s.0 + self.line_s.1 * rows as f64
+    }
+
+    /// What another round trip takes.
+    pub fn round_trip_s(&self) -> f64 {
+        self.fixed_s + self.line_s.0
+    }
+
     /// What becomes of a request of so many rows and bytes sent at a time.
     pub fn answer(&self, at_s: f64, rows: u64, bytes: u64, random: &mut fastrand::Rng) -> Answer {
         if self.down.is_some_and(|down| down.holds(at_s)) {
@@ -102,7 +115,7 @@ impl Database {
         }
         let times = self.slow.filter(|(spell, _)| spell.holds(at_s)).map_or(1.0, |(_, times)| times);
         let varied = (1.0 + self.noise * normal(random)).max(0.3);
-        let mut after_s = (self.fixed_s + self.per_row_s * rows as f64) * times * varied;
+        let mut after_s = (self.fixed_s + self.per_row_s * rows as f64) * times * varied + self.on_the_line(rows);
         if random.f64() < self.loses.0 {
             after_s += self.loses.1 * (0.5 + random.f64());
         }

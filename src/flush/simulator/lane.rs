@@ -96,7 +96,7 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
                     scenario.arrivals.draw(at_s, TICK_US as f64 * 1e-6, &mut arriving)
                 }
                 None if tick_us == 0 => 1,
-                None => scenario.warm_up_rows - lane.queue.arrived(),
+                None => scenario.warm_up_rows.saturating_sub(lane.queue.arrived()),
             };
             // They came within the tick that is over, half of it ago on average.
             lane.queue.arrive(now_us.saturating_sub(TICK_US / 2), rows);
@@ -243,7 +243,7 @@ impl<'a> Lane<'a> {
         let mut answer = database.answer(sent_us as f64 * 1e-6, rows, rows * ROW_BYTES as u64, &mut self.random);
         if self.unusual {
             // Another round trip for the connection.
-            answer.after_s += database.fixed_s;
+            answer.after_s += database.round_trip_s();
         }
         self.flight = Some(Flight { rows, sent_us, answer });
     }
