@@ -19,6 +19,7 @@ fn record(rows: usize) -> Vec<u8> {
         device_time: true,
         symbols: vec![("device".into(), "device-17".into()), ("site".into(), "north".into())],
         fields: fields.into_iter().chain([("battery".into(), Value::Long(3_012))]).collect(),
+        ..Row::default()
     };
     let mut body = Vec::new();
     encode_rows("sensors", &vec![row; rows], &mut body).expect("within limits");

@@ -52,7 +52,7 @@ fn append(c: &mut Criterion) {
     format(&*media, 1).expect("a ring's header fits");
     let ring = open(&media);
     let body = [7; BODY_BYTES];
-    let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
+    let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
     let mut group = c.benchmark_group("ring");
     group.throughput(Throughput::Elements(1));
     group.bench_function("append a row of 100 bytes", |b| {

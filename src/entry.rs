@@ -8,6 +8,7 @@ use thiserror::Error;
 
 pub use raw::{RawRow, RawRows};
 
+pub use crate::point::RowNotes;
 use crate::point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
 
 const TYPE_BOOL: u8 = 1;
@@ -15,6 +16,10 @@ const TYPE_LONG: u8 = 2;
 const TYPE_DOUBLE: u8 = 3;
 const TYPE_TEXT: u8 = 4;
 const FLAG_DEVICE_TIME: u8 = 1;
+/// The row's bits of [`RowNotes`] follow the first one.
+const NOTES_SHIFT: u32 = 1;
+/// Of a field's type: the value was taken over from another row of the moment.
+const COMPLETED: u8 = 0x80;
 
 /// A body that does not read as what its record kind promises.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -73,18 +78,20 @@ pub fn encode_row(row: &Row, out: &mut Vec<u8>) -> Result<(), LimitError> {
     check_count("symbols", row.symbols.len(), MAX_SYMBOLS)?;
     check_count("fields", row.fields.len(), MAX_FIELDS)?;
     out.extend_from_slice(&row.time.unwrap_or_default().0.to_le_bytes());
-    out.push(if row.device_time { FLAG_DEVICE_TIME } else { 0 });
+    out.push(if row.device_time { FLAG_DEVICE_TIME } else { 0 } | row.notes.bits() << NOTES_SHIFT);
     out.push(row.symbols.len() as u8);
     out.extend_from_slice(&(row.fields.len() as u16).to_le_bytes());
     put_symbols(&row.symbols, out)?;
-    for (name, value) in &row.fields {
+    let own = row.own_fields().len();
+    for (at, (name, value)) in row.fields.iter().enumerate() {
         put_name(name, out)?;
+        let origin = if at < own { 0 } else { COMPLETED };
         match value {
-            Value::Bool(v) => out.extend_from_slice(&[TYPE_BOOL, u8::from(*v)]),
-            Value::Long(v) => put_typed(TYPE_LONG, &v.to_le_bytes(), out),
-            Value::Double(v) => put_typed(TYPE_DOUBLE, &v.to_le_bytes(), out),
+            Value::Bool(v) => out.extend_from_slice(&[TYPE_BOOL | origin, u8::from(*v)]),
+            Value::Long(v) => put_typed(TYPE_LONG | origin, &v.to_le_bytes(), out),
+            Value::Double(v) => put_typed(TYPE_DOUBLE | origin, &v.to_le_bytes(), out),
             Value::Text(v) => {
-                put_typed(TYPE_TEXT, &(v.len() as u32).to_le_bytes(), out);
+                put_typed(TYPE_TEXT | origin, &(v.len() as u32).to_le_bytes(), out);
                 out.extend_from_slice(v.as_bytes());
             }
         }
@@ -100,14 +107,19 @@ pub fn encode_clear(table: &str, symbols: &[(Text, Text)], out: &mut Vec<u8>) ->
     put_symbols(symbols, out)
 }
 
-/// Appends the body of a dead-letter record. Reason and topic are cut to 65,535 bytes, the payload is kept whole.
-pub fn encode_dead_letter(letter: &DeadLetter<'_>, out: &mut Vec<u8>) {
+/// Appends the body of a dead-letter record and says in which form it is. Reason and topic are cut to 65,535 bytes; the payload is kept
+/// as it is given.
+pub fn encode_dead_letter(letter: &DeadLetter<'_>, out: &mut Vec<u8>) -> LetterForm {
+    if let Some(time) = letter.time {
+        out.extend_from_slice(&time.0.to_le_bytes());
+    }
     for text in [letter.reason, letter.topic] {
         let cut = text.floor_char_boundary(usize::from(u16::MAX));
         out.extend_from_slice(&(cut as u16).to_le_bytes());
         out.extend_from_slice(&text.as_bytes()[..cut]);
     }
     out.extend_from_slice(letter.payload);
+    LetterForm { is_cut: letter.is_cut, has_time: letter.time.is_some() }
 }
 
 fn put_typed(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
@@ -140,26 +152,52 @@ fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), Lim
     if count > limit { Err(LimitError::Count { what, count, limit }) } else { Ok(()) }
 }
 
-/// A message that could not be turned into rows, kept whole with the reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the body of a dead letter is to be read; it stands in the record's extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LetterForm {
+    /// Whether the payload lacks its end.
+    pub is_cut: bool,
+    /// Whether the body begins with the time that its message's rows were given.
+    pub has_time: bool,
+}
+
+/// What could not be turned into rows of a message, kept with the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeadLetter<'a> {
     /// Why, in words for a person.
     pub reason: &'a str,
     /// The MQTT topic it came on.
     pub topic: &'a str,
-    /// The payload as received.
+    /// The payload as received, or its beginning.
     pub payload: &'a [u8],
+    /// Whether the payload lacks its end.
+    pub is_cut: bool,
+    /// The time that the other rows of the message were given, so that what is decoded later joins them.
+    pub time: Option<Timestamp>,
+}
+
+/// End of the reason by which formats 1 and 2 told a payload that was cut, having no flag for it.
+const CUT_REASON: &str = "bytes are more than [mqtt] max_payload";
+
+/// Whether the payload of a dead letter without a [`LetterForm`] was cut: its reason is all there is to tell.
+pub fn was_cut_by_reason(reason: &str) -> bool {
+    reason.ends_with(CUT_REASON)
 }
 
 impl<'a> DeadLetter<'a> {
-    /// Reads a dead-letter body.
-    pub fn decode(body: &'a [u8]) -> Result<Self, EntryError> {
+    /// Reads a dead-letter body. `form` is none where the record has no extension.
+    pub fn decode(body: &'a [u8], form: Option<LetterForm>) -> Result<Self, EntryError> {
         let mut cursor = Cursor::new(body);
+        let time = match form {
+            Some(LetterForm { has_time: true, .. }) => Some(Timestamp(i64::from_le_bytes(cursor.array("time")?))),
+            _ => None,
+        };
         let reason_len = cursor.u16("reason length")?;
         let reason = cursor.text(usize::from(reason_len), "reason")?;
         let topic_len = cursor.u16("topic length")?;
         let topic = cursor.text(usize::from(topic_len), "topic")?;
-        Ok(Self { reason, topic, payload: cursor.rest() })
+        let is_cut = form.map_or_else(|| was_cut_by_reason(reason), |form| form.is_cut);
+        Ok(Self { reason, topic, payload: cursor.rest(), is_cut, time })
     }
 }
 
@@ -225,6 +263,8 @@ pub struct RowRef<'a> {
     pub time: Timestamp,
     /// Whether the time came from the device.
     pub device_time: bool,
+    /// What is to be said of it.
+    pub notes: RowNotes,
     symbol_count: u8,
     field_count: u16,
     symbols: Cursor<'a>,
@@ -261,7 +301,8 @@ impl<'a> RowRef<'a> {
     fn read(cursor: &mut Cursor<'a>) -> Result<Self, EntryError> {
         let start = cursor.at;
         let time = Timestamp(i64::from_le_bytes(cursor.array("row time")?));
-        let device_time = cursor.u8("row flags")? & FLAG_DEVICE_TIME != 0;
+        let flags = cursor.u8("row flags")?;
+        let (device_time, notes) = (flags & FLAG_DEVICE_TIME != 0, RowNotes::from_bits(flags >> NOTES_SHIFT));
         let symbol_count = cursor.u8("symbol count")?;
         let field_count = cursor.u16("field count")?;
         let symbols = cursor.clone();
@@ -273,7 +314,7 @@ impl<'a> RowRef<'a> {
             cursor.field()?;
         }
         let bytes = &cursor.bytes[start..cursor.at];
-        Ok(Self { time, device_time, symbol_count, field_count, symbols, fields, bytes })
+        Ok(Self { time, device_time, notes, symbol_count, field_count, symbols, fields, bytes })
     }
 
     /// Symbol names and values, sorted by name.
@@ -282,10 +323,17 @@ impl<'a> RowRef<'a> {
         (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
     }
 
-    /// Field names and values.
+    /// Field names and values, the row's own ones first.
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + use<'a> {
         let mut cursor = self.fields.clone();
         (0..self.field_count).map_while(move |_| cursor.field().ok())
+    }
+
+    /// How many of the fields, the last ones, were taken over from other rows of the moment.
+    pub fn completed(&self) -> u16 {
+        let mut cursor = self.fields.clone();
+        let is_completed = |_: &u16| cursor.origin().is_some_and(|origin| origin == COMPLETED);
+        (0..self.field_count).filter(is_completed).count() as u16
     }
 
     /// The encoded symbols and fields' names, values left out, can be compared cheaply through this: the bytes of the symbols.
@@ -298,6 +346,8 @@ impl<'a> RowRef<'a> {
         Row {
             time: Some(self.time),
             device_time: self.device_time,
+            notes: self.notes,
+            completed: self.completed(),
             symbols: self.symbols().map(|(n, v)| (n.into(), v.into())).collect(),
             fields: self.fields().map(|(n, v)| (n.into(), v.into())).collect(),
         }
@@ -364,9 +414,17 @@ impl<'a> Cursor<'a> {
         Ok((name, self.value()?))
     }
 
+    /// Steps over a field; says whether it is the row's own (0) or completed from another.
+    fn origin(&mut self) -> Option<u8> {
+        self.name().ok()?;
+        let origin = self.bytes.get(self.at).map(|kind| kind & COMPLETED);
+        self.value().ok()?;
+        origin
+    }
+
     fn value(&mut self) -> Result<ValueRef<'a>, EntryError> {
         let at = self.at;
-        Ok(match self.u8("field type")? {
+        Ok(match self.u8("field type")? & !COMPLETED {
             TYPE_BOOL => ValueRef::Bool(self.u8("boolean")? != 0),
             TYPE_LONG => ValueRef::Long(i64::from_le_bytes(self.array("integer")?)),
             TYPE_DOUBLE => ValueRef::Double(f64::from_le_bytes(self.array("float")?)),
@@ -400,10 +458,14 @@ mod tests {
             any::<bool>(),
             proptest::collection::btree_map("[a-z]{1,20}", ".{0,30}", 0..5),
             proptest::collection::btree_map("[a-z]{1,20}", value(), 0..6),
+            0u16..4,
+            0u8..8,
         )
-            .prop_map(|(time, device_time, symbols, fields)| Row {
+            .prop_map(|(time, device_time, symbols, fields, completed, notes)| Row {
                 time: Some(Timestamp(time)),
                 device_time,
+                completed: completed.min(fields.len() as u16),
+                notes: RowNotes::from_bits(notes),
                 symbols: symbols.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
                 fields: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
             })
@@ -425,7 +487,8 @@ mod tests {
             if let Ok(rows) = Rows::decode(&body) {
                 rows.for_each(drop);
             }
-            let _ = DeadLetter::decode(&body);
+            let _ = DeadLetter::decode(&body, None);
+            let _ = DeadLetter::decode(&body, Some(LetterForm { is_cut: true, has_time: true }));
             let _ = Clear::decode(&body);
         }
     }
@@ -441,10 +504,16 @@ mod tests {
 
     #[test]
     fn dead_letters_and_clears_read_back() {
-        let letter = DeadLetter { reason: "not JSON", topic: "a/b", payload: b"\xff\x00" };
+        let plain = DeadLetter { reason: "not JSON", topic: "a/b", payload: b"\xff\x00", ..DeadLetter::default() };
+        for letter in [plain, DeadLetter { is_cut: true, time: Some(Timestamp(-5)), ..plain }] {
+            let mut body = Vec::new();
+            let form = encode_dead_letter(&letter, &mut body);
+            assert_eq!(DeadLetter::decode(&body, Some(form)).unwrap(), letter);
+        }
+        let older = DeadLetter { reason: "9 bytes are more than [mqtt] max_payload", ..plain };
         let mut body = Vec::new();
-        encode_dead_letter(&letter, &mut body);
-        assert_eq!(DeadLetter::decode(&body).unwrap(), letter);
+        encode_dead_letter(&older, &mut body);
+        assert!(DeadLetter::decode(&body, None).unwrap().is_cut, "formats 1 and 2 told it by the reason");
 
         body.clear();
         encode_clear("sensors", &[("device".into(), "dev-1".into())], &mut body).unwrap();

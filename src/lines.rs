@@ -154,6 +154,7 @@ mod tests {
                 ("ok".into(), Value::Bool(true)),
                 ("text".into(), Value::Text("say \"hi\"\\".into())),
             ],
+            ..Row::default()
         }
     }
 
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn payloads_are_text_or_base64() {
-        let letter = DeadLetter { reason: "no", topic: "a/b", payload: b"\xff\x00" };
+        let letter = DeadLetter { reason: "no", topic: "a/b", payload: b"\xff\x00", ..DeadLetter::default() };
         assert_eq!(dead_letter_object(ORIGIN, &letter)["payload_base64"], "/wA=");
         let letter = DeadLetter { payload: b"{}", ..letter };
         assert_eq!(dead_letter_object(ORIGIN, &letter)["payload"], "{}");

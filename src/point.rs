@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tally::Counts;
+
 /// A short string kept inline up to 24 bytes: table, symbol and field names, and most symbol values.
 pub type Text = compact_str::CompactString;
 
@@ -64,11 +66,63 @@ pub struct Row {
     pub device_time: bool,
     /// Symbol name and value, sorted by name, each name once.
     pub symbols: Vec<(Text, Text)>,
-    /// Field name and value in the order of the payload, each name once.
+    /// Field name and value in the order of the payload, each name once; those that were completed come last.
     pub fields: Vec<(Text, Value)>,
+    /// How many of the fields, the last ones, were taken over from other rows of the same series and moment.
+    pub completed: u16,
+    /// What is to be said of it.
+    pub notes: RowNotes,
+}
+
+/// What is to be said of a row: for each of these its source's counter of that name goes up by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowNotes {
+    /// It took the place of another row of its moment, with another value.
+    pub replaced: bool,
+    /// It is older than what is remembered of its series: nobody can say what it replaced.
+    pub uncompared: bool,
+    /// Its time is that of receipt because the device's was missing or unusable.
+    pub untimed: bool,
+}
+
+impl RowNotes {
+    /// The notes as the lowest bits of a byte.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        u8::from(self.replaced) | u8::from(self.uncompared) << 1 | u8::from(self.untimed) << 2
+    }
+
+    /// Notes from the lowest bits of a byte.
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Self {
+        Self { replaced: bits & 1 != 0, uncompared: bits & 2 != 0, untimed: bits & 4 != 0 }
+    }
+
+    /// Whether there is nothing to be said.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// What the row adds to the counts of its source.
+    #[must_use]
+    pub fn counts(self) -> Counts {
+        Counts {
+            replaced: u64::from(self.replaced),
+            uncompared: u64::from(self.uncompared),
+            untimed: u64::from(self.untimed),
+            ..Counts::default()
+        }
+    }
 }
 
 impl Row {
+    /// The fields that the reading itself brought.
+    #[must_use]
+    pub fn own_fields(&self) -> &[(Text, Value)] {
+        &self.fields[..self.fields.len().saturating_sub(usize::from(self.completed))]
+    }
+
     /// Puts the symbols into their canonical order (by name); the order is part of the series key.
     pub fn sort_symbols(&mut self) {
         self.symbols.sort_unstable_by(|a, b| a.0.cmp(&b.0));

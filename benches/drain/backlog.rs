@@ -97,7 +97,8 @@ impl Backlog {
             let reading = self.reading(n);
             body.clear();
             encode_rows(table, &[row(&reading, &devices[reading.device])], &mut body).expect("within the limits");
-            let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body };
+            let part =
+                Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body, ..Part::default() };
             ring.append(&[part], SystemClock.now()).expect("the ring has room");
         }
         ring.close().expect("the ring closes");
@@ -116,6 +117,7 @@ fn row(reading: &Reading, (device, site): &(Text, Text)) -> Row {
             field("humidity", Value::Double(reading.humidity)),
             field("ok", Value::Bool(reading.ok)),
         ],
+        ..Row::default()
     }
 }
 

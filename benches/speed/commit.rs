@@ -94,7 +94,13 @@ impl Pair {
     /// durable.
     pub fn group(&mut self) -> Duration {
         let body = |n: usize| &self.bodies[n % self.bodies.len()];
-        let part = |n: usize| Part { kind: Kind::Rows, table_hash: table_hash("sensors"), rows: 1, body: body(n) };
+        let part = |n: usize| Part {
+            kind: Kind::Rows,
+            table_hash: table_hash("sensors"),
+            rows: 1,
+            body: body(n),
+            ..Part::default()
+        };
         let parts: Vec<_> = (0..self.rows).map(part).collect();
         self.from = self.ring.marks().appended.pos.0;
         let appended = self.ring.append(&parts, SystemClock.now()).expect("what came before is settled");

@@ -87,7 +87,7 @@ pub fn make(settings: &Settings, contents: Contents) -> u64 {
 }
 
 fn append(ring: &Ring, body: &[u8], received: Received) -> Result<(), AppendError> {
-    let part = Part { kind: Kind::Rows, table_hash: table_hash(TABLE), rows: 1, body };
+    let part = Part { kind: Kind::Rows, table_hash: table_hash(TABLE), rows: 1, body, ..Part::default() };
     ring.append(&[part], received).map(drop)
 }
 
@@ -104,6 +104,7 @@ pub fn bodies() -> Vec<Vec<u8>> {
                     ("humidity".into(), Value::Double(40.0)),
                     ("ok".into(), Value::Bool(true)),
                 ],
+                ..Row::default()
             };
             let mut body = Vec::new();
             encode_rows(TABLE, &[row], &mut body).expect("within the limits");

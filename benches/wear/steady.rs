@@ -113,7 +113,7 @@ fn offer(ring: &Ring, body: &[u8], rate: u64, duration: Duration) -> u64 {
 }
 
 fn append(ring: &Ring, body: &[u8]) -> Result<(), forebay::ring::AppendError> {
-    let part = Part { kind: Kind::Rows, table_hash: table_hash(TABLE), rows: 1, body };
+    let part = Part { kind: Kind::Rows, table_hash: table_hash(TABLE), rows: 1, body, ..Part::default() };
     ring.append(&[part], SystemClock.now()).map(drop)
 }
 
@@ -172,6 +172,7 @@ fn body() -> Vec<u8> {
             ("humidity".into(), Value::Double(40.0)),
             ("ok".into(), Value::Bool(true)),
         ],
+        ..Row::default()
     };
     let mut body = Vec::new();
     encode_rows(TABLE, &[row], &mut body).expect("within the limits");

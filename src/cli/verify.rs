@@ -13,7 +13,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{self, Settings, settings},
     control::client::Client,
-    flush::quarantine::{DEAD_LETTER, snapshot_of},
+    flush::quarantine::snapshot_of,
     questdb::{Connection, Secrets, Sql, SqlError},
     ring::{Ledger, Seq, inspect::RingFile},
     since::Since,
@@ -96,7 +96,7 @@ fn connect(settings: &settings::Questdb) -> Result<Sql, Failure> {
 fn quarantined(path: &Path, ring_id: u64) -> Result<Quarantined, VerifyError> {
     let mut rows = Quarantined::new();
     let mut take = |key: crate::flush::quarantine::Key, received: i64| {
-        if key.ring_id == ring_id && key.row != DEAD_LETTER {
+        if key.ring_id == ring_id && !key.is_letter() {
             rows.insert((key.seq.0, received, key.row));
         }
     };

@@ -105,6 +105,7 @@ impl Served {
             device_time: true,
             symbols: vec![("device".into(), device.into())],
             fields: vec![("temperature".into(), Value::Double(21.5)), ("bad".into(), Value::Double(f64::NAN))],
+            ..Row::default()
         };
         let received = Received { wall: Timestamp(9_000_000_000), since_boot_ns: 0 };
         self.latest.update("sensors", &row, Seq(seq), received);

@@ -7,12 +7,12 @@ use thiserror::Error;
 use super::{
     condemned::Condemned,
     exceptions::{Exceptions, Id},
-    quarantine::{DEAD_LETTER, Entry, Key, Quarantine},
+    quarantine::{CUT_LETTER, DEAD_LETTER, Entry, Key, Quarantine},
     seeded::{Bug, is_on},
 };
 use crate::{
     clock::SharedClock,
-    entry::{DeadLetter, RawRows, RowRef, Rows},
+    entry::{RawRows, RowRef, Rows},
     questdb::{
         Ask, RowBuffer, SqlError,
         schema::{Examined, Schema, Verdict},
@@ -291,8 +291,11 @@ impl Encoder {
     }
 
     fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
-        match DeadLetter::decode(record.body) {
-            Ok(letter) => self.put(record, DEAD_LETTER, letter.reason, letter.topic, letter.payload, 1),
+        match record.dead_letter() {
+            Ok(letter) => {
+                let row = if letter.is_cut { CUT_LETTER } else { DEAD_LETTER };
+                self.put(record, row, letter.reason, letter.topic, letter.payload, 1)
+            }
             Err(error) => self.put(record, DEAD_LETTER, &error.to_string(), "(unknown)", record.body, 1),
         }
     }

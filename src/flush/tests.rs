@@ -189,17 +189,18 @@ impl Bench {
             device_time: true,
             symbols: vec![(symbol.into(), "d".into())],
             fields: vec![("x".into(), Value::Long(number))],
+            ..Row::default()
         };
         let mut body = Vec::new();
         encode_rows(table, &[row], &mut body).unwrap();
-        self.append(Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body })
+        self.append(Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body, ..Part::default() })
     }
 
     fn dead_letter(&self) -> Pos {
         let mut body = Vec::new();
-        encode_dead_letter(&DeadLetter { reason: "r", topic: "t", payload: b"p" }, &mut body);
+        encode_dead_letter(&DeadLetter { reason: "r", topic: "t", payload: b"p", ..DeadLetter::default() }, &mut body);
         // Of no table, and no rows.
-        let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body };
+        let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body, ..Part::default() };
         self.append(part)
     }
 

@@ -70,7 +70,7 @@ mod tests {
     use crate::ring::Pos;
 
     fn at(pos: u64, refused: u64) -> Ackable {
-        Ackable { pos: Pos(pos), refused }
+        Ackable { pos: Pos(pos), refused, ..Ackable::default() }
     }
 
     fn drain(queue: &mut AckQueue<u32>, ackable: Ackable) -> Vec<u32> {

@@ -14,9 +14,6 @@ use crate::{
     ring::{AppendError, Kind, Marks, Part, Pos, Seq, table_hash},
 };
 
-/// End of the reason of a dead letter that is kept without its end; the number of its bytes comes before.
-pub(super) const TOO_LONG: &str = "bytes are more than [mqtt] max_payload";
-
 /// Moments that are watched, and whether a row newer than the one set aside is known.
 pub(super) type Watched = HashMap<u64, bool, foldhash::fast::RandomState>;
 
@@ -47,8 +44,8 @@ pub struct Letter<'a> {
     pub topic: &'a str,
     /// Its payload.
     pub payload: &'a [u8],
-    /// Why it was set aside.
-    pub reason: &'a str,
+    /// Whether its payload lacks its end.
+    pub is_cut: bool,
 }
 
 /// The rows of a dead letter that decodes by now.
@@ -84,9 +81,9 @@ impl Ingest {
     /// Decodes a message that was set aside, as its source is configured now. Readings without a time get one shortly before the message's
     /// receipt. The error says why it is still no reading.
     pub fn decode_again(&self, letter: &Letter<'_>, now: Received) -> Result<Again, String> {
-        let Letter { topic, payload, reason, .. } = *letter;
-        if reason.ends_with(TOO_LONG) {
-            return Err("its payload was cut to [mqtt] max_payload; the rest is gone".to_owned());
+        let Letter { topic, payload, is_cut, .. } = *letter;
+        if is_cut {
+            return Err("its payload was too long to be kept whole; the rest is gone".to_owned());
         }
         if payload.is_empty() {
             return Err("an empty payload clears a series; by now that would forget newer values".to_owned());
@@ -180,7 +177,13 @@ impl Watch<'_> {
             return Entered::Unfit(error.to_string());
         }
         let rows = bench.rows.len();
-        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: rows as u16, body: &bench.body };
+        let part = Part {
+            kind: Kind::Rows,
+            table_hash: table_hash(table),
+            rows: rows as u16,
+            body: &bench.body,
+            ..Part::default()
+        };
         match ingest.ring.append(&[part], received) {
             Ok(appended) => {
                 for row in &bench.rows {
@@ -247,6 +250,7 @@ pub(super) mod tests {
             device_time: true,
             symbols: vec![("d".into(), "a".into())],
             fields: vec![("x".into(), crate::point::Value::Long(micros))],
+            ..Row::default()
         }
     }
 
@@ -274,12 +278,12 @@ pub(super) mod tests {
     #[test]
     fn letters_whose_payload_is_not_whole_or_means_nothing_stay() {
         let ingest = ingest();
-        let letter = Letter { seq: Seq(1), received: Timestamp(0), topic: "t/a", payload: b"", reason: "no" };
+        let letter = Letter { seq: Seq(1), received: Timestamp(0), topic: "t/a", payload: b"", is_cut: false };
         let again = |letter: &Letter<'_>| ingest.decode_again(letter, Received::default());
         assert!(again(&letter).unwrap_err().contains("empty payload"));
         assert!(again(&Letter { payload: b"[]", ..letter }).is_err());
         assert!(again(&Letter { topic: "u/a", payload: b"{\"x\":1}", ..letter }).unwrap_err().contains("no [source]"));
-        let cut = Letter { payload: b"{\"x\":1}", reason: "9 bytes are more than [mqtt] max_payload", ..letter };
+        let cut = Letter { payload: b"{\"x\":1}", is_cut: true, ..letter };
         assert!(again(&cut).unwrap_err().contains("was cut"));
         let good = again(&Letter { payload: b"{\"x\":1,\"ts\":7}", ..letter }).unwrap();
         assert_eq!((good.table.as_str(), good.rows[0].time), ("t", Some(Timestamp(7_000))));

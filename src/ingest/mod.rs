@@ -119,8 +119,8 @@ impl Ingest {
         };
         if message.payload.len() > self.max_payload {
             // MQTT 5 brokers are told the limit and keep such messages to themselves; MQTT 3.1.1 has no way to say it.
-            let reason = format!("{} {}", message.payload.len(), again::TOO_LONG);
-            let message = Incoming { payload: &message.payload[..self.max_payload], ..message };
+            let bytes = message.payload.len();
+            let reason = format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload);
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }
         if message.payload.is_empty() {
@@ -141,7 +141,13 @@ impl Ingest {
             return self.dead_letter(bench, Some(&route), message, &error.to_string(), routes);
         }
         let rows = bench.rows.len();
-        let part = Part { kind: Kind::Rows, table_hash: route.table_hash, rows: rows as u16, body: &bench.body };
+        let part = Part {
+            kind: Kind::Rows,
+            table_hash: route.table_hash,
+            rows: rows as u16,
+            body: &bench.body,
+            ..Part::default()
+        };
         match self.ring.append(&[part], message.received) {
             Ok(appended) => {
                 for row in &bench.rows {
@@ -165,7 +171,8 @@ impl Ingest {
         if let Err(error) = entry::encode_clear(&resolved.table, &resolved.symbols, &mut bench.body) {
             return self.dead_letter(bench, Some(route), message, &error.to_string(), routes);
         }
-        let part = Part { kind: Kind::Clear, table_hash: route.table_hash, rows: 0, body: &bench.body };
+        let part =
+            Part { kind: Kind::Clear, table_hash: route.table_hash, rows: 0, body: &bench.body, ..Part::default() };
         match self.ring.append(&[part], message.received) {
             Ok(appended) => {
                 self.latest.clear(&resolved.table, &resolved.symbols, appended.first, message.received);
@@ -185,11 +192,13 @@ impl Ingest {
         reason: &str,
         routes: &mut Routes,
     ) -> Offer {
-        let mut payload = message.payload;
+        let mut payload = &message.payload[..message.payload.len().min(self.max_payload)];
         loop {
             bench.body.clear();
-            entry::encode_dead_letter(&DeadLetter { reason, topic: message.topic, payload }, &mut bench.body);
-            let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &bench.body };
+            let is_cut = payload.len() < message.payload.len();
+            let letter = DeadLetter { reason, topic: message.topic, payload, is_cut, time: None };
+            let letter = entry::encode_dead_letter(&letter, &mut bench.body);
+            let part = Part { kind: Kind::DeadLetter, body: &bench.body, letter, ..Part::default() };
             match self.ring.append(&[part], message.received) {
                 Ok(appended) => {
                     if routes.count_dead_letter(route, message.received) {
@@ -245,7 +254,7 @@ pub fn restore(latest: &Latest, record: &ring::Record<'_>) {
                 latest.clear(clear.table, &clear.symbols, record.seq, record.received);
             }
         }
-        Kind::DeadLetter | Kind::Pad | Kind::Commit => {}
+        Kind::DeadLetter | Kind::Pad | Kind::Commit | Kind::State => {}
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     entry,
     observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Row, Text, Timestamp},
-    ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::record_bytes, table_hash},
+    ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::data_record_bytes, table_hash},
 };
 
 /// Most rows a request may bring.
@@ -234,7 +234,7 @@ impl Ingest {
             Ok(encoded) => encoded,
             Err(error) => return Written::TooLarge(error.to_string()),
         };
-        let needed: u64 = records.iter().map(|record| record_bytes(record.body.len())).sum();
+        let needed: u64 = records.iter().map(|record| data_record_bytes(record.body.len())).sum();
         let limit = self.ring.capacity_bytes() / RING_PART;
         if needed > limit {
             return Written::TooLarge(format!(
@@ -248,6 +248,7 @@ impl Ingest {
                 table_hash: table_hash(&tables[record.table].name),
                 rows: record.rows.len() as u16,
                 body: &bytes[record.body.clone()],
+                ..Part::default()
             })
             .collect();
         match self.ring.append(&parts, received) {

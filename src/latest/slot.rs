@@ -112,6 +112,7 @@ impl Slot {
             let known = position(&row.fields[..own], hint, |(name, _)| *name == held.name).is_some();
             if !known && row.fields.len() < MAX_FIELDS {
                 row.fields.push((held.name.clone(), held.value.clone()));
+                row.completed += 1;
             }
         }
     }

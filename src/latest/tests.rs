@@ -23,6 +23,7 @@ fn row(device: &str, time_us: Option<i64>, fields: &[(&str, f64)]) -> Row {
         device_time: time_us.is_some(),
         symbols: vec![("device".into(), device.into())],
         fields: fields.iter().map(|(n, v)| ((*n).into(), Value::Double(*v))).collect(),
+        ..Row::default()
     }
 }
 

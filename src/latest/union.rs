@@ -60,6 +60,7 @@ fn complete(row: &mut Row, earlier: &Row) {
         let known = row.fields[..own].iter().any(|(have, _)| have == name);
         if !known && row.fields.len() < MAX_FIELDS {
             row.fields.push((name.clone(), value.clone()));
+            row.completed += 1;
         }
     }
 }

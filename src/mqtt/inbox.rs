@@ -10,7 +10,7 @@ use super::{error::ConnectError, protocol::Message, status::SharedBroker};
 use crate::{
     ingest::{Incoming, Intake, Offer, ack_queue::AckQueue},
     point::Received,
-    ring::{Ackable, Pos},
+    ring::Ackable,
 };
 
 /// Most bytes of topics and payloads held while the ring is full.
@@ -212,7 +212,7 @@ impl Inbox {
 
 /// What the acknowledgement of a refused message waits for.
 fn counted(refused: u64) -> Ackable {
-    Ackable { pos: Pos(0), refused }
+    Ackable { refused, ..Ackable::default() }
 }
 
 #[cfg(test)]
@@ -223,6 +223,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::ring::Pos;
 
     /// Takes `room` messages, each ending 10 further on, and remembers their payloads. Refuses those named so.
     #[derive(Default)]
@@ -309,9 +310,12 @@ mod tests {
         for (pkid, payload) in [(1, &b"x"[..]), (2, b"refused"), (0, b"refused"), (3, b"refused"), (4, b"x")] {
             inbox.take(&message(pkid, payload), Received::default()).expect("is taken");
         }
-        assert!(release_with(&mut inbox, Ackable { pos: Pos(9), refused: 3 }).is_empty(), "the first is not durable");
-        assert_eq!(release_with(&mut inbox, Ackable { pos: Pos(99), refused: 2 }), [1, 2]);
-        assert_eq!(release_with(&mut inbox, Ackable { pos: Pos(99), refused: 3 }), [3, 4]);
+        assert!(
+            release_with(&mut inbox, Ackable { pos: Pos(9), refused: 3, ..Ackable::default() }).is_empty(),
+            "the first is not durable"
+        );
+        assert_eq!(release_with(&mut inbox, Ackable { pos: Pos(99), refused: 2, ..Ackable::default() }), [1, 2]);
+        assert_eq!(release_with(&mut inbox, Ackable { pos: Pos(99), refused: 3, ..Ackable::default() }), [3, 4]);
     }
 
     #[test]

@@ -393,6 +393,7 @@ mod tests {
             device_time: true,
             symbols: vec![("device".into(), "d 1".into())],
             fields,
+            ..Row::default()
         };
         let mut out = Vec::new();
         encode_rows(table, &[row], &mut out).unwrap();

@@ -1,21 +1,37 @@
 //! What goes into the log and what comes of it.
 
 use super::{
-    layout::Kind,
+    layout::{Extension, Kind},
     marks::{Pos, Seq},
 };
+use crate::{entry::LetterForm, tally::SourceId};
 
 /// One record of a message about to be appended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Part<'a> {
     /// What it is: rows, a dead letter or a clear.
     pub kind: Kind,
+    /// Which source brought it.
+    pub source: SourceId,
     /// [`super::table_hash`] of its table; 0 where there is none.
     pub table_hash: u32,
     /// Rows in the body.
     pub rows: u16,
     /// The body, encoded by [`crate::entry`].
     pub body: &'a [u8],
+    /// Whether some of its rows have notes ([`crate::point::RowNotes`]).
+    pub has_notes: bool,
+    /// One bit for each counter to which it adds one itself ([`crate::tally::Counter::bit`]).
+    pub counts: u8,
+    /// Of a dead letter: the form of its body.
+    pub letter: LetterForm,
+}
+
+impl Part<'_> {
+    /// What stands between the record's header and its body.
+    pub(super) fn extension(&self) -> Extension {
+        Extension { source: self.source, counts: self.counts, has_notes: self.has_notes, letter: self.letter }
+    }
 }
 
 /// Where a message went.

@@ -7,7 +7,7 @@ use super::{
         COMMIT_PROOF_BYTES, Checksum, Commit, DATA_START, FORMAT_VERSION, Header, Kind, RECORD_ALIGN,
         RECORD_HEADER_BYTES, RecordHeader, RingFacts, SECTOR_BYTES, SLOT_BYTES, SlotError, looks_like_commit,
     },
-    ledger::{Intake, Outcome},
+    ledger::Intake,
     marks::Pos,
     media::Media,
 };
@@ -95,14 +95,12 @@ fn from_slots(media: &dyn Media) -> io::Result<Result<FoundHeader, SlotError>> {
 /// A header with whatever a commit knows better.
 fn newer_of_each(found: FoundHeader, by_commit: FoundHeader) -> FoundHeader {
     let (slot, commit) = (found.header, by_commit.header);
-    let later = |outcome: &Outcome| (outcome.settled, outcome.rows());
     let header = Header {
         generation: slot.generation.max(commit.generation),
         tail: slot.tail.max(commit.tail),
-        safe: slot.safe.max(commit.safe),
         durable: slot.durable.max(commit.durable),
         intake: slot.intake.latest(commit.intake),
-        outcome: if later(&commit.outcome) > later(&slot.outcome) { commit.outcome } else { slot.outcome },
+        consumers: slot.consumers.later(commit.consumers),
         ..slot
     };
     FoundHeader { header, counted: found.counted.max(by_commit.counted), ..found }
@@ -135,11 +133,11 @@ fn from_commits(media: &dyn Media, only: Option<u64>) -> io::Result<Option<Found
     let before = commit_ending_at(media, ring_id, commit.durable.pos)?;
     // The newest commit's own records may be missing. What it says of the ring is true; what it counts is taken from the one before it, and
     // where that is lost, records count one by one.
-    let (intake, counted, outcome, safe) = if let Some(before) = before {
-        (before.intake, commit.durable.pos, before.outcome, before.safe)
+    let (intake, counted, consumers) = if let Some(before) = before {
+        (before.intake, commit.durable.pos, before.consumers)
     } else {
         let Intake { refused_messages, refused_rows, .. } = commit.intake;
-        (Intake { refused_messages, refused_rows, ..Intake::default() }, Pos(0), commit.outcome, commit.safe)
+        (Intake { refused_messages, refused_rows, ..Intake::default() }, Pos(0), commit.consumers)
     };
     let header = Header {
         version: FORMAT_VERSION,
@@ -150,11 +148,10 @@ fn from_commits(media: &dyn Media, only: Option<u64>) -> io::Result<Option<Found
         clean: false,
         boot_id: commit.boot_id,
         tail: commit.ring.map(|facts| facts.tail).unwrap_or_default(),
-        safe,
         durable: commit.durable,
         opened: Received::default(),
         intake,
-        outcome,
+        consumers,
     };
     Ok(Some(FoundHeader { header, source: HeaderSource::Commits, counted }))
 }

@@ -30,7 +30,7 @@ impl Intake {
             Kind::Rows => self.rows += u64::from(rows),
             Kind::DeadLetter => self.dead_letters += 1,
             Kind::Clear => self.clears += 1,
-            Kind::Pad | Kind::Commit => {}
+            Kind::Pad | Kind::Commit | Kind::State => {}
         }
     }
 
@@ -59,12 +59,14 @@ pub struct Outcome {
     pub quarantined: u64,
     /// Rows given up by `drop-oldest` or lost to damage.
     pub dropped: u64,
+    /// Rows merged into others on purpose.
+    pub coalesced: u64,
 }
 
 impl Outcome {
     /// Rows with a fate.
     pub fn rows(&self) -> u64 {
-        self.stored + self.quarantined + self.dropped
+        self.stored + self.quarantined + self.dropped + self.coalesced
     }
 }
 
@@ -105,7 +107,7 @@ impl Ledger {
             stored: outcome.stored,
             quarantined: outcome.quarantined,
             dropped: outcome.dropped + intake.refused_rows,
-            coalesced: 0,
+            coalesced: outcome.coalesced,
         }
     }
 }

@@ -31,25 +31,31 @@ pub struct Ackable {
     pub pos: Pos,
     /// So many messages turned away by `drop-newest`, since the ring was made, are counted on the disk.
     pub refused: u64,
+    /// So many notes (messages that leave no record, changes of state), since the start, are on the disk.
+    pub notes: u64,
 }
 
 impl Ackable {
     /// Whether what waits for `due` may be acknowledged.
     #[must_use]
     pub fn covers(self, due: Self) -> bool {
-        due.pos <= self.pos && due.refused <= self.refused
+        due.pos <= self.pos && due.refused <= self.refused && due.notes <= self.notes
     }
 
     /// What covers both.
     #[must_use]
     pub fn both(self, other: Self) -> Self {
-        Self { pos: self.pos.max(other.pos), refused: self.refused.max(other.refused) }
+        Self {
+            pos: self.pos.max(other.pos),
+            refused: self.refused.max(other.refused),
+            notes: self.notes.max(other.notes),
+        }
     }
 }
 
 impl From<Pos> for Ackable {
     fn from(pos: Pos) -> Self {
-        Self { pos, refused: 0 }
+        Self { pos, ..Self::default() }
     }
 }
 

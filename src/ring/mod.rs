@@ -5,6 +5,7 @@
 
 mod append;
 mod committer;
+pub mod consumers;
 #[cfg(test)]
 mod crash;
 pub mod headers;
@@ -23,6 +24,7 @@ pub mod recover;
 mod seeded;
 mod settle;
 mod space;
+pub mod state;
 mod status;
 #[cfg(test)]
 pub mod still;
@@ -49,12 +51,14 @@ pub use self::{
     mmap::{FileError, MmapMedia},
     open::{OpenError, Opened, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
+    state::{StateFull, StateKind, States},
     status::RingStatus,
 };
 use self::{committer::Shared, log::lock};
 use crate::{
     config::settings::{Durability, OnFull},
     point::Received,
+    tally::{SourceId, Tally},
 };
 
 /// What is known of a record's whereabouts.
@@ -99,12 +103,57 @@ pub struct Ring {
 impl Ring {
     /// Appends a message's records together.
     pub fn append(&self, parts: &[Part<'_>], received: Received) -> Result<Appended, AppendError> {
-        let appended = self.shared.log.append(parts, received);
-        match appended {
+        self.append_counting(parts, received, Tally::default())
+    }
+
+    /// Appends a message's records together, and adds to the counts of its source what they say they bring ([`Part::has_notes`],
+    /// [`Part::counts`]).
+    pub fn append_counting(
+        &self,
+        parts: &[Part<'_>],
+        received: Received,
+        tally: Tally,
+    ) -> Result<Appended, AppendError> {
+        self.woken(self.shared.log.append(parts, received, tally))
+    }
+
+    /// Counts a message that leaves no record. Says which number of notes [`Ring::ackable`] has to reach before the message may be
+    /// acknowledged; 0 where acknowledgements do not wait for the disk.
+    pub fn note(&self, tally: Tally) -> Result<u64, AppendError> {
+        let number = self.woken(self.shared.log.note(tally))?;
+        Ok(match self.shared.settings.durability {
+            Durability::Commit => number,
+            Durability::Interval | Durability::Memory => 0,
+        })
+    }
+
+    /// Has the committer look at what was appended, or at the want of room.
+    fn woken<T>(&self, done: Result<T, AppendError>) -> Result<T, AppendError> {
+        match done {
             Ok(_) | Err(AppendError::Full) => self.shared.bell.ring(),
             Err(_) => {}
         }
-        appended
+        done
+    }
+
+    /// Sets an entry of the state that outlives the tail, or removes it. It is durable once [`Ring::ackable`] has reached the number of
+    /// notes that is returned.
+    pub fn set_state(&self, kind: StateKind, key: &[u8], value: Option<&[u8]>) -> Result<u64, StateFull> {
+        let number = self.shared.log.set_state(kind, key, value)?;
+        self.shared.bell.ring();
+        Ok(number)
+    }
+
+    /// Looks at the state that outlives the tail, as it is, durable or not.
+    pub fn with_states<T>(&self, look: impl FnOnce(&States) -> T) -> T {
+        self.shared.log.with_states(look)
+    }
+
+    /// Numbers for the configured sources, in their order; the same as in earlier runs.
+    pub fn register_sources(&self, names: &[&str]) -> Vec<SourceId> {
+        let numbers = self.shared.log.register_sources(names);
+        self.shared.bell.ring();
+        numbers
     }
 
     /// The position whose passing by [`Ring::ackable`] allows the acknowledgement of a message.

@@ -11,8 +11,9 @@ use tokio::sync::{Notify, watch};
 use super::{
     Ring,
     committer::{self, Bell, Shared},
+    consumers::{ConsumerId, Consumers},
     headers::{FoundHeader, HeaderSource, find_header},
-    layout::{FORMAT_VERSION, Geometry, Header, Kind, SECTOR_BYTES},
+    layout::{FORMAT_VERSION, Geometry, Header, Kind, SECTOR_BYTES, SlotError},
     ledger::{Intake, Outcome},
     log::Log,
     losses::{self, Gap},
@@ -47,6 +48,17 @@ pub enum OpenError {
     /// The configured size is too small.
     #[error("[ring] size = {0} bytes is too small for a ring; 1MiB is the least that makes sense")]
     Size(u64),
+    /// The file is of a format version that this program does not know; it is left as it is.
+    #[error(
+        "{path} is a ring of format version {version}; this forebay knows versions up to {FORMAT_VERSION}. The file was left as it is: run \
+         the forebay that wrote it, or move the file away to begin a new ring (what waits in it is then not sent)"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
     /// Reading, writing or syncing failed during recovery.
     #[error("recovery of {path} failed: {source}{}", hint(source))]
     Recovery {
@@ -175,7 +187,7 @@ pub(super) fn recover_log(
     report.lost_rows = log.intake().rows.saturating_sub(outcome.rows() + pending);
     report.pending_rows = pending;
     outcome.dropped += report.lost_rows;
-    log.set_outcome(outcome, safe);
+    log.set_books(ConsumerId::QUESTDB, outcome, safe);
     log.write_header(|_| {})?;
     Ok((log, outcome, safe))
 }
@@ -193,11 +205,10 @@ pub fn format(media: &dyn Media, ring_id: u64) -> Result<(), OpenError> {
         clean: true,
         boot_id: boot_id(),
         tail: start,
-        safe: start,
         durable: start,
         opened: crate::point::Received::default(),
         intake: Intake::default(),
-        outcome: Outcome { settled: start, ..Outcome::default() },
+        consumers: Consumers::questdb(start, Outcome { settled: start, ..Outcome::default() }),
     };
     let written = media
         .store(header.slot_offset(), &header.encode())
@@ -229,9 +240,10 @@ fn open_file(
                 drop(media);
                 return Ok(Box::new(MmapMedia::lengthen(path, file_bytes)?));
             }
-            Err(why) => {
+            Err(SlotError::Version(version)) => return Err(OpenError::Version { path: path.to_owned(), version }),
+            Err(SlotError::Damaged) => {
                 drop(media);
-                report.moved_aside = Some(place::move_aside(path, why)?);
+                report.moved_aside = Some(place::move_aside(path)?);
             }
         }
     }
@@ -258,7 +270,7 @@ fn resume(
     clock: &SharedClock,
 ) -> std::io::Result<(Log, Outcome, Mark)> {
     let boot = boot_id();
-    let (outcome, safe, unsealed) = (recovered.outcome, recovered.safe, recovered.unsealed);
+    let (consumers, unsealed) = (recovered.consumers, recovered.unsealed);
     let header = &mut recovered.header;
     header.version = FORMAT_VERSION;
     header.counter += 1;
@@ -284,7 +296,7 @@ fn resume(
         log.mark_unsealed(vouched);
         log.commit(true)?;
     }
-    Ok((log, outcome, safe))
+    Ok((log, consumers.outcome(), consumers.safe()))
 }
 
 /// Makes what was read from `from` to `to` be on the disk.

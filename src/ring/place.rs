@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{layout::SlotError, mmap::FileError};
+use super::mmap::FileError;
 
 /// The file a path names, through links, and whether it exists.
 ///
@@ -27,16 +27,12 @@ pub fn resolve(path: &Path) -> Result<(PathBuf, bool), FileError> {
     }
 }
 
-/// Moves a file that is no ring this program can use out of the way, whole, and says so; returns where it is.
-pub fn move_aside(path: &Path, why: SlotError) -> Result<PathBuf, FileError> {
-    let suffix = match why {
-        SlotError::Damaged => "damaged".to_owned(),
-        SlotError::Version(version) => format!("version-{version}"),
-    };
+/// Moves a file that is no ring out of the way, whole, and says so; returns where it is.
+pub fn move_aside(path: &Path) -> Result<PathBuf, FileError> {
     let mut number = 1_u64;
     let aside = loop {
         let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{suffix}-{number}"));
+        name.push(format!(".damaged-{number}"));
         if fs::symlink_metadata(&name).is_err() {
             break PathBuf::from(name);
         }
@@ -45,13 +41,6 @@ pub fn move_aside(path: &Path, why: SlotError) -> Result<PathBuf, FileError> {
     fs::rename(path, &aside).map_err(|source| FileError::io("move aside", path, source))?;
     // Told at once: should the new ring fail, nobody else would tell.
     let (path, moved_to) = (path.display(), aside.display());
-    match why {
-        SlotError::Damaged => {
-            tracing::error!(%path, %moved_to, "this is no ring file, or one of which neither a header nor a commit is left; it was moved aside as it is, and a new ring takes its place");
-        }
-        SlotError::Version(version) => {
-            tracing::error!(%path, version, %moved_to, "the ring is of a format version that this program does not know; it was moved aside as it is for the one that does, and a new ring takes its place");
-        }
-    }
+    tracing::error!(%path, %moved_to, "this is no ring file, or one of which neither a header nor a commit is left; it was moved aside as it is, and a new ring takes its place");
     Ok(aside)
 }

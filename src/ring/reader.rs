@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    layout::{Kind, RECORD_HEADER_BYTES, RecordHeader},
+    layout::{Extension, Kind, RECORD_HEADER_BYTES, RecordHeader},
     log::Log,
     marks::{Mark, Pos, Seq},
 };
-use crate::{config::share::WINDOW, point::Received};
+use crate::{
+    config::share::WINDOW,
+    entry::{DeadLetter, EntryError, LetterForm},
+    point::Received,
+    tally::SourceId,
+};
 
 /// Bytes a reader takes out of the ring at a time; a larger record makes it take that record whole.
 const WINDOW_BYTES: usize = WINDOW.0 as usize;
@@ -31,16 +36,27 @@ pub struct Record<'a> {
     pub rows: u16,
     /// When its message arrived.
     pub received: Received,
+    /// Which source brought it; none in records of formats 1 and 2.
+    pub source: SourceId,
+    /// Of a dead letter: the form of its body; none in records of formats 1 and 2.
+    pub letter: Option<LetterForm>,
     /// The body ([`crate::entry`] reads it).
     pub body: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// The data record with this header at a place, and its body.
-    pub(super) fn of(header: &RecordHeader, mark: Mark, body: &'a [u8]) -> Self {
-        let RecordHeader { kind, last, table_hash, rows, received, .. } = *header;
+    /// The data record with this header at a place, and what stands behind its header; nothing of a record that is not wanted.
+    pub(super) fn of(header: &RecordHeader, mark: Mark, behind_header: &'a [u8]) -> Self {
+        let RecordHeader { kind, last, table_hash, rows, received, extended, .. } = *header;
         let end = Mark { pos: Pos(mark.pos.0 + header.total()), seq: Seq(mark.seq.0 + 1) };
-        Self { seq: mark.seq, mark, end, kind, last, table_hash, rows, received, body }
+        let (Extension { source, letter, .. }, body) = header.split(behind_header);
+        let letter = extended.then_some(letter);
+        Self { seq: mark.seq, mark, end, kind, last, table_hash, rows, received, source, letter, body }
+    }
+
+    /// What a dead-letter record says.
+    pub fn dead_letter(&self) -> Result<DeadLetter<'a>, EntryError> {
+        DeadLetter::decode(self.body, self.letter)
     }
 }
 

@@ -1,17 +1,23 @@
 //! Recovery: finding out what a ring file holds. docs/ring-format.md lists the cases this code decides.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use super::{
+    consumers::{Consumer, ConsumerId, Consumers},
     headers::FoundHeader,
-    layout::{Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES},
-    ledger::{Intake, Outcome},
+    layout::{
+        self, Checksum, Commit, Extension, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader,
+        SECTOR_BYTES,
+    },
+    ledger::Intake,
     marks::{Mark, Pos, Seq},
     media::Media,
     reader::Record,
     seeded::{Bug, is_on},
+    state::{States, counts_of_rows},
     tail::TailIndex,
 };
+use crate::tally::{Counts, SourceId, Tally};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -33,10 +39,10 @@ pub struct Recovered {
     pub vouched: Pos,
     /// Messages and rows in the log.
     pub intake: Intake,
-    /// Fate of the rows before the settled watermark.
-    pub outcome: Outcome,
-    /// Where resending begins.
-    pub safe: Mark,
+    /// Where each consumer is.
+    pub consumers: Consumers,
+    /// What outlives the tail.
+    pub states: States,
     /// Stretches that were durable and cannot be read any more: the first lost record, and where reading goes on.
     pub gaps: Vec<(Mark, Mark)>,
     /// Places the tail may move to.
@@ -107,8 +113,10 @@ struct Scan<'a> {
     /// Everything before it is counted in `intake`.
     counted: Pos,
     intake: Intake,
-    outcome: Outcome,
-    safe: Mark,
+    consumers: Consumers,
+    states: States,
+    /// What records behind the last commit add to the counts of their sources. Those before it are in state records.
+    unsealed: BTreeMap<SourceId, Counts>,
     vouched: Pos,
     gaps: Vec<(Mark, Mark)>,
     index: TailIndex,
@@ -129,8 +137,9 @@ impl<'a> Scan<'a> {
             sealed: header.tail.pos,
             counted: found.counted,
             intake: header.intake,
-            outcome: header.outcome,
-            safe: header.safe,
+            consumers: header.consumers,
+            states: States::new(layout::most_state_bytes(header.capacity) as usize),
+            unsealed: BTreeMap::new(),
             vouched: header.durable.pos,
             gaps: Vec::new(),
             index: TailIndex::new(header.capacity),
@@ -138,9 +147,16 @@ impl<'a> Scan<'a> {
     }
 
     /// Counts a record that no commit read so far has counted.
-    fn count(&mut self, found: &Found) {
+    fn count(&mut self, found: &Found, extension: Extension, body: &[u8]) {
         if found.at.pos >= self.counted {
             self.intake.count(found.header.kind, found.header.rows, found.header.last);
+        }
+        let mut counts = extension.counts();
+        if extension.has_notes && found.header.kind == Kind::Rows {
+            counts.add(counts_of_rows(body));
+        }
+        if !counts.is_zero() && !is_on(Bug::UnsealedNotCounted) {
+            self.unsealed.entry(extension.source).or_default().add(counts);
         }
     }
 
@@ -203,6 +219,8 @@ impl<'a> Scan<'a> {
                     self.at.seq.0 += 1;
                 } else if header.kind == Kind::Commit {
                     self.commit(&found)?;
+                } else if header.kind == Kind::State {
+                    self.state(&found)?;
                 }
                 Ok(Step::Record(found))
             }
@@ -224,14 +242,19 @@ impl<'a> Scan<'a> {
         }
         // Counts only grow; what a header or a record by itself has counted already is in the larger one.
         self.intake = self.intake.latest(commit.intake);
-        if (commit.outcome.settled, commit.outcome.rows()) > (self.outcome.settled, self.outcome.rows()) {
-            self.outcome = commit.outcome;
-        }
-        self.safe = self.safe.max(commit.safe);
+        self.consumers = self.consumers.later(commit.consumers);
+        self.unsealed.clear();
         self.vouched = self.vouched.max(commit.durable.pos);
         self.sealed = self.at.pos;
         self.counted = self.counted.max(self.at.pos);
         self.index.note(self.at);
+        Ok(())
+    }
+
+    fn state(&mut self, found: &Found) -> io::Result<()> {
+        let bytes = self.bytes(found.at.pos.0, found.header.needed())?;
+        let body = bytes[RECORD_HEADER_BYTES..found.header.needed()].to_vec();
+        self.states.apply(&body, found.at.pos.0);
         Ok(())
     }
 
@@ -342,7 +365,10 @@ impl<'a> Scan<'a> {
     fn finish(mut self, head: Mark) -> Recovered {
         // The header vouches for what a lost commit had sealed.
         let sealed = self.sealed.max(self.header.durable.pos);
-        let mut outcome = self.outcome;
+        let (mut outcome, safe) = (self.consumers.outcome(), self.consumers.safe());
+        for (source, counts) in std::mem::take(&mut self.unsealed) {
+            self.states.tally(Tally { source, counts });
+        }
         self.header.generation = self.header.generation.max(self.generation);
         // What an older header took for the ring's and a later tail had given up is no loss.
         let tail = self.header.tail;
@@ -353,14 +379,17 @@ impl<'a> Scan<'a> {
         if let Some((_, to)) = self.gaps.iter().find(|(from, to)| (from.pos..to.pos).contains(&outcome.settled.pos)) {
             outcome.settled = *to;
         }
+        let safe = safe.max(self.header.tail).min(outcome.settled);
+        self.consumers.put(Consumer { id: ConsumerId::QUESTDB, safe, outcome });
+        self.states.forget_before(tail.pos.0);
         Recovered {
             header: self.header,
             head,
             unsealed: head.pos > sealed,
             vouched: self.vouched.min(head.pos),
             intake: self.intake.latest(self.header.intake),
-            outcome,
-            safe: self.safe.max(self.header.tail).min(outcome.settled),
+            consumers: self.consumers,
+            states: self.states,
             gaps: self.gaps,
             index: self.index,
         }
@@ -387,20 +416,24 @@ impl Message {
                 return;
             }
             let body_at = (found.at.pos.0 - scan.window_start) as usize + RECORD_HEADER_BYTES;
-            let body = &scan.window[body_at..body_at + header.len as usize];
+            let behind_header = &scan.window[body_at..body_at + header.len as usize];
             let open = (!header.last || !self.parts.is_empty()) && !is_on(Bug::KeepCutMessage);
             if open {
-                self.parts.push((found, body.to_vec()));
+                self.parts.push((found, behind_header.to_vec()));
             } else {
-                found.show(body, visit);
-                scan.count(&found);
+                found.show(behind_header, visit);
+                let (extension, body) = header.split(behind_header);
+                // Only what has notes needs its body; the scan's window must not be held meanwhile.
+                let body = if extension.has_notes { body.to_vec() } else { Vec::new() };
+                scan.count(&found, extension, &body);
             }
             if !header.last && open {
                 return;
             }
-            for (part, body) in self.parts.drain(..) {
-                part.show(&body, visit);
-                scan.count(&part);
+            for (part, behind_header) in self.parts.drain(..) {
+                part.show(&behind_header, visit);
+                let (extension, body) = part.header.split(&behind_header);
+                scan.count(&part, extension, body);
             }
         }
         if self.parts.is_empty() {
@@ -410,7 +443,7 @@ impl Message {
 }
 
 impl Found {
-    fn show(&self, body: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
-        visit(&Record::of(&self.header, self.at, body));
+    fn show(&self, behind_header: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
+        visit(&Record::of(&self.header, self.at, behind_header));
     }
 }

@@ -34,6 +34,12 @@ pub enum Bug {
     DurableAhead,
     /// Acknowledges a refused message before the header that counts it is synced.
     AckRefusedBeforeSync,
+    /// Moves the tail past state that is nowhere else.
+    StateLeftBehind,
+    /// Acknowledges a message without a record before the commit that counts it is synced.
+    AckNoteBeforeSync,
+    /// Forgets what rows behind the last commit add to the counts of their source.
+    UnsealedNotCounted,
 }
 
 crate::seeded::switch!(Bug);

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     State,
+    consumers::ConsumerId,
     layout::Kind,
     ledger::Outcome,
     log::Log,
@@ -41,7 +42,7 @@ impl InFlight {
     }
 }
 
-/// Follows the lanes and keeps the outcome.
+/// Follows the lanes of one consumer, QuestDB, and keeps its books.
 pub struct Settlement {
     log: Arc<Log>,
     walker: Reader,
@@ -229,7 +230,7 @@ impl Settlement {
     /// Advances the resend window and tells the log.
     pub fn publish(&mut self, now: Duration) -> Mark {
         let safe = self.window.advance(now, self.at_rest());
-        self.log.set_outcome(self.outcome, safe);
+        self.log.set_books(ConsumerId::QUESTDB, self.outcome, safe);
         safe
     }
 

@@ -262,6 +262,7 @@ mod tests {
             device_time: true,
             symbols: symbols.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             fields: fields.iter().map(|(name, value)| ((*name).into(), value.clone())).collect(),
+            ..Row::default()
         };
         let mut body = Vec::new();
         encode_rows("t", &[row], &mut body).unwrap();

@@ -44,21 +44,21 @@ pub fn survey(file: &RingFile, since: Option<Cutoff>) -> io::Result<Survey> {
     }
     // The header may have been written later, as by a clean stop.
     let header = *walk.header();
-    let (mut intake, mut outcome, mut counted) = (header.intake, header.outcome, None);
+    let (mut intake, mut outcome, mut counted) = (header.intake, header.consumers.outcome(), None);
     if let Some((commit, end)) = last {
         intake = intake.latest(commit.intake);
-        counted = count(file, walk.header(), commit.outcome.settled, end)?.map(|rows| (rows, commit));
+        counted = count(file, walk.header(), commit.consumers.outcome().settled, end)?.map(|rows| (rows, commit));
         let newest = (outcome.settled, outcome.rows());
-        if (commit.outcome.settled, commit.outcome.rows()) > newest {
-            outcome = commit.outcome;
+        if (commit.consumers.outcome().settled, commit.consumers.outcome().rows()) > newest {
+            outcome = commit.consumers.outcome();
         }
     }
     let fault = counted.and_then(|(rows, commit)| {
-        let pending = commit.intake.rows.saturating_sub(commit.outcome.rows());
+        let pending = commit.intake.rows.saturating_sub(commit.consumers.outcome().rows());
         let text = || {
             format!(
                 "the newest commit says that {pending} rows wait behind record {}, and {rows} are there",
-                commit.outcome.settled.seq
+                commit.consumers.outcome().settled.seq
             )
         };
         (rows != pending).then(text)

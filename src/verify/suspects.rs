@@ -105,6 +105,7 @@ mod tests {
         point::{Received, Row, Timestamp},
         questdb::sql::{ColumnInfo, TableInfo},
         ring::{Kind, Pos, Seq},
+        tally::SourceId,
     };
 
     fn view() -> View {
@@ -142,8 +143,19 @@ mod tests {
         let mark = Mark { pos: Pos(0), seq: Seq(seq) };
         let received = Received::default();
         let (kind, table_hash) = (Kind::Rows, 1);
-        let record =
-            Record { seq: Seq(seq), mark, end: mark, kind, last: true, table_hash, rows: 1, received, body: &other };
+        let record = Record {
+            seq: Seq(seq),
+            mark,
+            end: mark,
+            kind,
+            last: true,
+            table_hash,
+            rows: 1,
+            received,
+            source: SourceId::NONE,
+            letter: None,
+            body: &other,
+        };
         let explained = explanation.take(&record);
         assert_eq!(explanation.left().len() as u64, 1 - explained);
         explained

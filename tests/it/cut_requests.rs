@@ -37,6 +37,7 @@ fn batch(writer: &Writer, tables: &[String], number: i64) -> RowBuffer {
                 device_time: true,
                 symbols: vec![("device".into(), "d".into())],
                 fields: vec![("number".into(), Value::Long(number)), ("message".into(), Value::Long(message))],
+                ..Row::default()
             };
             let mut body = Vec::new();
             encode_rows(table, &(0..ROWS).map(row).collect::<Vec<_>>(), &mut body).expect("within limits");

@@ -139,7 +139,7 @@ impl Report {
             Kind::Rows => self.rows += u64::from(record.rows),
             Kind::DeadLetter => self.dead_letters += 1,
             Kind::Clear => self.clears += 1,
-            Kind::Pad | Kind::Commit => {}
+            Kind::Pad | Kind::Commit | Kind::State => {}
         }
         self.first.get_or_insert(seq);
         self.last = Some(seq);
@@ -217,6 +217,7 @@ mod tests {
     use crate::{
         point::Received,
         ring::{Mark, Pos, Seq},
+        tally::SourceId,
     };
 
     fn record(seq: u64) -> Record<'static> {
@@ -230,6 +231,8 @@ mod tests {
             table_hash: 1,
             rows: 2,
             received: Received::default(),
+            source: SourceId::NONE,
+            letter: None,
             body: &[],
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     },
     control::client::Client,
     ring::inspect::RingInfo,
+    tally::Counter,
 };
 
 /// Arguments of `ring info`.
@@ -102,6 +103,18 @@ fn render(info: &RingInfo) -> String {
     ];
     let fates = fates.map(|(rows, fate)| format!("{} {fate}", count(rows))).join(" + ");
     line("ledger", &format!("{} rows since the ring was created = {fates}", count(ledger.rows)));
+    for counted in &info.sources {
+        let numbers = Counter::ALL.into_iter().zip(counted.counts.to_array()).filter(|(_, number)| *number > 0);
+        let numbers: Vec<String> = numbers.map(|(counter, number)| format!("{} {}", count(number), counter.word())).collect();
+        if !numbers.is_empty() {
+            let source = if counted.source.is_empty() { "no source".to_owned() } else { tame(&counted.source) };
+            line("counted", &format!("{source}: {}", numbers.join(", ")));
+        }
+    }
+    if !info.state.is_empty() {
+        let kinds: Vec<String> = info.state.iter().map(|kind| format!("{} {}", count(kind.entries), kind.kind)).collect();
+        line("state", &kinds.join(", "));
+    }
     text.push_str(&tables(info));
     text
 }
@@ -117,7 +130,10 @@ fn tables(info: &RingInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::inspect::{MarkView, TableRows};
+    use crate::{
+        ring::inspect::{MarkView, SourceCounts, StateCount, TableRows},
+        tally::Counts,
+    };
 
     #[test]
     fn a_document_makes_a_screen_and_devices_say_nothing_to_the_terminal() {
@@ -133,6 +149,12 @@ mod tests {
             tables: vec![TableRows { table: "t\u{1b}[2J".into(), rows: 7 }],
             other_tables_rows: 3,
             damaged_stretches: 2,
+            sources: vec![SourceCounts {
+                source: "plant".into(),
+                counts: Counts { untimed: 1_200, ..Counts::default() },
+                ..SourceCounts::default()
+            }],
+            state: vec![StateCount { kind: "filter".into(), entries: 2 }],
             ..RingInfo::default()
         };
         let text = render(&info);
@@ -144,6 +166,8 @@ mod tests {
             "t\\u{1b}[2J  7",
             "(other)",
             "2 damaged stretches",
+            "plant: 1,200 untimed\n",
+            "2 filter\n",
             "counting took too long",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

@@ -29,6 +29,8 @@ enum KindArg {
     Commit,
     /// Filling at the end of a lap.
     Pad,
+    /// What outlives the tail: sources and their counts, filters, boots.
+    State,
 }
 
 /// Arguments of `ring ls`.
@@ -92,11 +94,11 @@ pub fn run(args: &LsArgs, global: &Global) -> Result<(), Failure> {
 impl LsArgs {
     fn wants(&self, entry: &Entry<'_>, span: &Span) -> bool {
         let kind = if self.kind.is_empty() {
-            !matches!(entry.kind, "commit" | "pad")
+            !matches!(entry.kind, "commit" | "pad" | "state")
         } else {
             self.kind.iter().any(|kind| kind.name() == entry.kind)
         };
-        // A commit and a pad were not received; they are listed whenever they are asked for.
+        // A commit, a pad and a state record were not received; they are listed whenever they are asked for.
         kind && entry.received.is_none_or(|received| span.has(received))
             && self.table.as_deref().is_none_or(|table| entry.table == Some(table))
     }
@@ -110,6 +112,7 @@ impl KindArg {
             Self::Clear => Kind::Clear,
             Self::Commit => Kind::Commit,
             Self::Pad => Kind::Pad,
+            Self::State => Kind::State,
         })
     }
 }
@@ -121,6 +124,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Clear => "clear",
         Kind::Commit => "commit",
         Kind::Pad => "pad",
+        Kind::State => "state",
     }
 }
 

@@ -52,7 +52,7 @@ pub fn table_of<'a>(record: &Record<'a>) -> Option<&'a str> {
     match record.kind {
         Kind::Rows => Rows::decode(record.body).ok().map(|rows| rows.table),
         Kind::Clear => Clear::decode(record.body).ok().map(|clear| clear.table),
-        Kind::DeadLetter | Kind::Pad | Kind::Commit => None,
+        Kind::DeadLetter | Kind::Pad | Kind::Commit | Kind::State => None,
     }
 }
 

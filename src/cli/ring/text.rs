@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Exit, Failure, remark};
 use crate::{
     cli::out,
-    entry::{Clear, DeadLetter, EntryError, RowRef, Rows},
+    entry::{Clear, EntryError, RowRef, Rows},
     lines::{self, Origin},
     ring::{Kind, Record},
 };
@@ -62,11 +62,11 @@ impl Lines {
                 self.left_out += 1;
                 Ok(())
             }
-            Kind::DeadLetter => DeadLetter::decode(record.body).map(|letter| {
+            Kind::DeadLetter => record.dead_letter().map(|letter| {
                 self.put_object(lines::dead_letter_object(origin, &letter));
             }),
             Kind::Clear => Clear::decode(record.body).map(|clear| self.put_object(lines::clear_object(origin, &clear))),
-            Kind::Pad | Kind::Commit => Ok(()),
+            Kind::Pad | Kind::Commit | Kind::State => Ok(()),
         };
         if let Err(error) = read {
             self.put_malformed(origin, record.body, &error);

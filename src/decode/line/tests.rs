@@ -177,6 +177,7 @@ fn any_row() -> impl Strategy<Value = Row> {
         device_time: true,
         symbols: symbols.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         fields: fields.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+        ..Row::default()
     })
 }
 

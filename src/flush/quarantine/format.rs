@@ -22,7 +22,7 @@
 //!
 //! Version 1 has zeros for the number and knows no entries taken out; it is made version 2 by writing its header anew.
 
-use crate::{point::Timestamp, ring::Seq};
+use crate::{entry::was_cut_by_reason, point::Timestamp, ring::Seq};
 
 /// Bytes of a file's header.
 pub const HEADER_BYTES: usize = 16;
@@ -42,6 +42,8 @@ pub const MAX_ENTRY_BYTES: usize = 1 << 20;
 pub const MAX_REASON_BYTES: usize = 1024;
 /// Row number of an entry that is a dead letter.
 pub const DEAD_LETTER: u16 = u16::MAX;
+/// Row number of a dead letter whose payload lacks its end.
+pub const CUT_LETTER: u16 = u16::MAX - 1;
 const FIXED_BYTES: usize = 8 + 8 + 2 + 8 + 8 + 2 + 2;
 
 /// What a file's header says.
@@ -83,8 +85,15 @@ pub struct Key {
     pub ring_id: u64,
     /// The record.
     pub seq: Seq,
-    /// The row in the record, or [`DEAD_LETTER`].
+    /// The row in the record, or [`DEAD_LETTER`], or [`CUT_LETTER`].
     pub row: u16,
+}
+
+impl Key {
+    /// Whether it is of a message as a whole.
+    pub fn is_letter(self) -> bool {
+        matches!(self.row, DEAD_LETTER | CUT_LETTER)
+    }
 }
 
 /// Something set aside.
@@ -104,12 +113,20 @@ pub struct Entry<'a> {
     pub body: &'a [u8],
 }
 
-/// Appends an entry; reason, origin and body are cut to their limits.
+impl Entry<'_> {
+    /// Whether it is a dead letter whose payload lacks its end. Earlier versions told it by the reason alone.
+    pub fn is_cut(&self) -> bool {
+        self.key.row == CUT_LETTER || self.key.row == DEAD_LETTER && was_cut_by_reason(self.reason)
+    }
+}
+
+/// Appends an entry; reason, origin and body are cut to their limits. A dead letter that loses its end here says so.
 pub fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     out.extend_from_slice(&entry.key.ring_id.to_le_bytes());
     out.extend_from_slice(&entry.key.seq.0.to_le_bytes());
+    let row_at = out.len();
     out.extend_from_slice(&entry.key.row.to_le_bytes());
     out.extend_from_slice(&entry.time.0.to_le_bytes());
     out.extend_from_slice(&entry.received.0.to_le_bytes());
@@ -120,6 +137,9 @@ pub fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
     }
     let room = MAX_ENTRY_BYTES - (out.len() - start - PREFIX_BYTES);
     out.extend_from_slice(&entry.body[..entry.body.len().min(room)]);
+    if entry.body.len() > room && entry.key.is_letter() {
+        out[row_at..row_at + 2].copy_from_slice(&CUT_LETTER.to_le_bytes());
+    }
     let (prefix, rest) = out[start..].split_at_mut(PREFIX_BYTES);
     prefix[..4].copy_from_slice(&(rest.len() as u32).to_le_bytes());
     prefix[4..].copy_from_slice(&crc32c::crc32c(rest).to_le_bytes());

@@ -2,13 +2,15 @@
 
 use std::{fmt, str::FromStr};
 
-use super::format::{DEAD_LETTER, Entry, Key};
+use super::format::{CUT_LETTER, DEAD_LETTER, Entry, Key};
 use crate::{point::Timestamp, ring::Seq};
 
 /// Word for the row number of a dead letter, which is a message as a whole.
 const MESSAGE: &str = "m";
+/// The same for one whose payload lacks its end.
+const CUT_MESSAGE: &str = "c";
 
-/// Names an entry: its record's number, the row in it (`m` for a message), and a checksum over both, the ring's id and the time of
+/// Names an entry: its record's number, the row in it (`m` for a message, `c` for one that was cut), and a checksum over both, the ring's id and the time of
 /// receipt, since numbers alone may be those of another ring's record. Written `1234-0-9f86d081`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
@@ -38,6 +40,7 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.row {
             DEAD_LETTER => write!(f, "{}-{MESSAGE}-{:08x}", self.seq, self.check),
+            CUT_LETTER => write!(f, "{}-{CUT_MESSAGE}-{:08x}", self.seq, self.check),
             row => write!(f, "{}-{row}-{:08x}", self.seq, self.check),
         }
     }
@@ -55,7 +58,11 @@ impl FromStr for Id {
         let read = || {
             let mut parts = text.splitn(3, '-');
             let (seq, row, check) = (parts.next()?, parts.next()?, parts.next()?);
-            let row = if row == MESSAGE { DEAD_LETTER } else { row.parse().ok().filter(|row| *row != DEAD_LETTER)? };
+            let row = match row {
+                MESSAGE => DEAD_LETTER,
+                CUT_MESSAGE => CUT_LETTER,
+                row => row.parse().ok().filter(|row| *row < CUT_LETTER)?,
+            };
             let is_hex = check.len() == 8 && check.bytes().all(|byte| byte.is_ascii_hexdigit());
             let check = u32::from_str_radix(check, 16).ok().filter(|_| is_hex)?;
             Some(Self { seq: Seq(seq.parse().ok()?), row, check })

@@ -4,10 +4,7 @@ use std::collections::HashSet;
 
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    format::{DEAD_LETTER, Entry},
-    id::Id,
-};
+use super::{format::Entry, id::Id};
 use crate::point::Timestamp;
 
 /// Most entries that can be named one by one in a request.
@@ -35,7 +32,7 @@ impl Kind {
 
 impl From<&Entry<'_>> for Kind {
     fn from(entry: &Entry<'_>) -> Self {
-        if entry.key.row == DEAD_LETTER { Self::DeadLetter } else { Self::Row }
+        if entry.key.is_letter() { Self::DeadLetter } else { Self::Row }
     }
 }
 
@@ -130,7 +127,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::format::DEAD_LETTER, *};
     use crate::{flush::quarantine::Key, ring::Seq};
 
     fn entry(row: u16, reason: &'static str, origin: &'static str) -> Entry<'static> {

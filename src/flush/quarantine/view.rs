@@ -161,7 +161,13 @@ pub fn show(entry: &Entry<'_>, form: Form) -> Map<String, Json> {
                 object
             }),
         (Form::Whole, Kind::DeadLetter) => {
-            let letter = DeadLetter { reason: entry.reason, topic: entry.origin, payload: entry.body };
+            let letter = DeadLetter {
+                reason: entry.reason,
+                topic: entry.origin,
+                payload: entry.body,
+                is_cut: entry.is_cut(),
+                time: None,
+            };
             dead_letter_object(origin, &letter)
         }
         (Form::Brief | Form::Line, _) => Map::new(),

@@ -30,6 +30,7 @@ use crate::{
         Ingest,
         again::{Again, Entered, Letter, Watch, moment_of},
     },
+    point::{Row, RowNotes},
     questdb::Sql,
     ring::{Pos, Ring},
 };
@@ -204,7 +205,8 @@ impl Requeue {
     fn rows_of(&self, entry: &Entry<'_>) -> Result<Again, String> {
         match Kind::from(entry) {
             Kind::Row => {
-                let rows = row_of(entry, |row| vec![row.to_row()]);
+                // What was noted of its first life is counted already.
+                let rows = row_of(entry, |row| vec![Row { notes: RowNotes::default(), ..row.to_row() }]);
                 let rows = rows.ok_or("what it holds does not read as a row")?;
                 Ok(Again { table: entry.origin.into(), rows })
             }
@@ -214,7 +216,7 @@ impl Requeue {
                     received: entry.received,
                     topic: entry.origin,
                     payload: entry.body,
-                    reason: entry.reason,
+                    is_cut: entry.is_cut(),
                 };
                 self.ingest.decode_again(&letter, self.clock.now())
             }

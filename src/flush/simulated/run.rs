@@ -236,13 +236,15 @@ impl Run {
                 device_time: true,
                 symbols: symbols.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
                 fields,
+                ..Row::default()
             });
             symbols.sort();
             said.push(Said { table, identity: (time, symbols), value, bad });
         }
         let mut body = Vec::new();
         encode_rows(table, &out, &mut body).unwrap();
-        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: rows as u16, body: &body };
+        let part =
+            Part { kind: Kind::Rows, table_hash: table_hash(table), rows: rows as u16, body: &body, ..Part::default() };
         let received = lock(&self.world).clock.now();
         let Ok(appended) = self.life().still.ring.append(&[part], received) else { return };
         self.tell(|| {
@@ -387,10 +389,11 @@ impl Run {
             device_time: true,
             symbols: vec![("device".into(), "z".into())],
             fields: vec![("v".into(), Value::Long(value as i64))],
+            ..Row::default()
         };
         let mut body = Vec::new();
         encode_rows(table, &[row], &mut body).unwrap();
-        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body };
+        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body, ..Part::default() };
         let received = lock(&self.world).clock.now();
         let Ok(appended) = self.life().still.ring.append(&[part], received) else { return false };
         let identity = (9_000, vec![("device".to_owned(), "z".to_owned())]);

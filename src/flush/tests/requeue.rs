@@ -33,6 +33,7 @@ impl Bench {
             symbols: vec![("device".into(), "d".into())],
             fields: vec![("x".into(), Value::Long(number))],
             device_time: true,
+            ..Row::default()
         };
         let mut body = Vec::new();
         encode_rows("t", &[row], &mut body).unwrap();

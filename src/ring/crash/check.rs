@@ -18,7 +18,7 @@ use super::{
         open::{RecoveryReport, recover_log},
     },
     media::{CrashMedia, Leaves},
-    model::{Entry, Model},
+    model::{Entry, Kept, Model},
 };
 use crate::clock::{SharedClock, SimulatedClock};
 
@@ -119,7 +119,25 @@ impl Opened {
         equal("rows lost", &self.report.lost_rows, &0)?;
         let whole = |before: Seq| before.0 == 1 || model.entry(Seq(before.0 - 1)).is_some_and(|entry| entry.last);
         holds(whole(tail) && whole(head), || format!("a message is cut at {tail} or {head}"))?;
+        self.check_kept(model)?;
         self.check_ledger(model)
+    }
+
+    /// What outlives the tail is there as far as it is acknowledged, and counts are those of the records that are there.
+    fn check_kept(&self, model: &Model) -> Verdict {
+        let found = self.log.with_states(Kept::of);
+        let (counts, entries) = model.may_be_kept(self.log.appended().seq);
+        let acked = model.notes_acked();
+        let without_zeros = |kept: &Kept| {
+            let counts = kept.counts.iter().filter(|(_, counts)| !counts.is_zero());
+            counts.map(|(id, counts)| (*id, *counts)).collect::<BTreeMap<_, _>>()
+        };
+        holds(counts.iter().any(|kept| without_zeros(kept) == found.counts), || {
+            format!("counts are {:?}; acknowledged up to note {acked}: one of {counts:?}", found.counts)
+        })?;
+        holds(entries.iter().any(|kept| kept.entries == found.entries), || {
+            format!("the state is {:?}; acknowledged up to note {acked}: one of {entries:?}", found.entries)
+        })
     }
 
     /// Whatever was read was written: byte for byte, under its number. Excused are records whose place a sync has lied about.

@@ -10,19 +10,23 @@ use fastrand::Rng;
 use super::{
     super::{
         append::{AppendError, Part},
-        layout::{Geometry, Kind, RECORD_HEADER_BYTES, SECTOR_BYTES, record_bytes},
+        layout::{EXTENSION_BYTES, Geometry, Kind, RECORD_HEADER_BYTES, SECTOR_BYTES, data_record_bytes},
         log::Log,
         marks::{Mark, Seq},
         reader::Reader,
         settle::Settlement,
+        state::StateKind,
     },
     check::{self, Opened, Verdict},
     examine::look,
     media::{CrashMedia, Leaves, NextSync},
-    model::{Group, Model},
+    model::{Group, Kept, Model, Note, Piece, SOURCES},
     start::new_ring,
 };
-use crate::point::Received;
+use crate::{
+    point::Received,
+    tally::{Counts, SourceId, Tally},
+};
 
 /// Lanes of the simulated flusher.
 const LANES: usize = 2;
@@ -129,6 +133,8 @@ struct Life {
     media: Arc<CrashMedia>,
     log: Arc<Log>,
     settlement: Settlement,
+    /// The numbers of the sources, and that of none.
+    sources: Vec<SourceId>,
     lanes: [Mark; LANES],
     now: Duration,
     /// When each settled mark was reached, and when the database was last vouched for, for the model's own idea of what is safe.
@@ -143,7 +149,10 @@ impl Life {
         settlement.set_lanes(LANES);
         let mut all = lock(stage);
         let head = log.appended();
-        all.model.continue_from(head.seq, head.pos.0, outcome, log.intake().refused_messages);
+        let kept = log.with_states(Kept::of);
+        all.model.continue_from(head.seq, head.pos.0, outcome, log.intake().refused_messages, kept);
+        let mut sources = log.register_sources(&SOURCES);
+        sources.push(SourceId::NONE);
         all.model.log = Arc::downgrade(&log);
         for (index, entry) in all.model.entries.iter().enumerate().skip(outcome.settled.seq.0 as usize - 1) {
             if entry.set_aside > 0 {
@@ -153,6 +162,7 @@ impl Life {
         drop(all);
         let life = Self {
             stage: Arc::clone(stage),
+            sources,
             lanes: [outcome.settled; LANES],
             now: Duration::from_secs(1),
             settled_at: vec![(Duration::ZERO, outcome.settled.seq)],
@@ -175,7 +185,9 @@ impl Life {
         self.now += TICK;
         let pick = self.stage().rng.u8(0..100);
         match pick {
-            0..=49 => self.append()?,
+            0..=43 => self.append()?,
+            44..=46 => self.note()?,
+            47..=49 => self.set_state(),
             50..=69 => self.commit(NextSync::Works)?,
             70..=79 => self.settle()?,
             80..=83 => self.confirm(),
@@ -207,6 +219,7 @@ impl Life {
         let mut stage = self.stage();
         // What is acknowledged outlives the log that said so.
         (stage.model.acked, stage.model.refused_acked) = (stage.model.acked(), stage.model.refused_acked());
+        stage.model.notes_acked = stage.model.notes_acked();
         if stage.plan.profile == Profile::Memory {
             stage.model.acked = Seq(self.log.appended().seq.0 - 1);
         }
@@ -232,9 +245,20 @@ impl Life {
         };
         let records: Vec<Part<'_>> = parts
             .iter()
-            .map(|(kind, table_hash, rows, body)| Part { kind: *kind, table_hash: *table_hash, rows: *rows, body })
+            .map(|piece| Part {
+                kind: piece.kind,
+                source: piece.tally.source,
+                table_hash: piece.table_hash,
+                rows: piece.rows,
+                body: &piece.body,
+                counts: piece.bits,
+                ..Part::default()
+            })
             .collect();
-        match self.log.append(&records, Received::default()) {
+        // A message comes from one source.
+        let mut tally = parts.first().map(|piece| piece.tally).unwrap_or_default();
+        parts.iter().skip(1).for_each(|piece| tally.counts.add(piece.tally.counts));
+        match self.log.append(&records, Received::default(), tally) {
             Ok(appended) if appended.first.0 as usize == before + 1 => Ok(()),
             Ok(appended) => Err(format!("record {} was appended as {}", before + 1, appended.first)),
             Err(AppendError::Full) => {
@@ -245,16 +269,22 @@ impl Life {
         }
     }
 
-    fn message(&self) -> Vec<(Kind, u32, u16, Vec<u8>)> {
+    fn message(&self) -> Vec<Piece> {
         let stage = &mut *self.stage();
         let rng = &mut stage.rng;
+        let source = self.sources[rng.usize(..self.sources.len())];
+        let piece = |kind, table_hash, rows, body, bits| {
+            let tally = Tally { source, counts: Counts::from_bits(bits) };
+            Piece { kind, table_hash, rows, body, tally, bits }
+        };
+        let head = RECORD_HEADER_BYTES + EXTENSION_BYTES;
         if stage.plan.alike {
             // With its header it fills a sector.
-            let mut body = vec![0; SECTOR_BYTES as usize - RECORD_HEADER_BYTES];
+            let mut body = vec![0; SECTOR_BYTES as usize - head];
             rng.fill(&mut body);
-            return vec![(Kind::Rows, 1, 1, body)];
+            return vec![piece(Kind::Rows, 1, 1, body, 0)];
         }
-        let most = self.log.geometry().max_record() as usize - RECORD_HEADER_BYTES;
+        let most = self.log.geometry().max_record() as usize - head;
         let parts = if rng.u8(0..4) == 0 { rng.usize(2..4) } else { 1 };
         (0..parts)
             .map(|_| {
@@ -266,26 +296,57 @@ impl Life {
                 };
                 let mut body = vec![0; bytes];
                 rng.fill(&mut body);
+                let bits = if rng.u8(0..4) == 0 { rng.u8(0..64) } else { 0 };
                 match rng.u8(0..12) {
-                    0 => (Kind::DeadLetter, 0, 0, body),
-                    1 => (Kind::Clear, rng.u32(1..5), 0, body),
-                    _ => (Kind::Rows, rng.u32(1..5), rng.u16(0..5), body),
+                    0 => piece(Kind::DeadLetter, 0, 0, body, bits),
+                    1 => piece(Kind::Clear, rng.u32(1..5), 0, body, bits),
+                    _ => piece(Kind::Rows, rng.u32(1..5), rng.u16(0..5), body, bits),
                 }
             })
             .collect()
     }
 
     /// Where the parts will lie: position and length of each.
-    fn places(&self, parts: &[(Kind, u32, u16, Vec<u8>)]) -> Option<Vec<(u64, u64)>> {
+    fn places(&self, parts: &[Piece]) -> Option<Vec<(u64, u64)>> {
         let geometry: Geometry = self.log.geometry();
-        let mut at = self.log.appended().pos.0;
-        let places = parts.iter().map(|(.., body)| {
-            let bytes = record_bytes(body.len());
+        let mut at = self.log.next_place();
+        let places = parts.iter().map(|piece| {
+            let bytes = data_record_bytes(piece.body.len());
             let place = geometry.place(at, bytes);
             at = place + bytes;
             (bytes <= geometry.max_record()).then_some((place, bytes))
         });
         places.collect()
+    }
+
+    /// A message that is counted and leaves no record.
+    fn note(&mut self) -> Verdict {
+        let tally = {
+            let rng = &mut self.stage().rng;
+            Tally { source: self.sources[rng.usize(..self.sources.len())], counts: Counts::from_bits(rng.u8(1..64)) }
+        };
+        match self.log.note(tally) {
+            Ok(number) => {
+                self.stage().model.notes.push((number, Note::Count(tally)));
+                Ok(())
+            }
+            Err(AppendError::Full) => self.free(false),
+            Err(error) => Err(format!("a note failed: {error}")),
+        }
+    }
+
+    /// An entry of the state is set or removed.
+    fn set_state(&mut self) {
+        let (key, value) = {
+            let rng = &mut self.stage().rng;
+            let value = vec![rng.u8(..); rng.usize(0..12)];
+            (vec![rng.u8(0..3)], (rng.u8(0..4) > 0).then_some(value))
+        };
+        if let Ok(number) = self.log.set_state(StateKind::FILTER, &key, value.as_deref())
+            && number > 0
+        {
+            self.stage().model.notes.push((number, Note::Set(key, value)));
+        }
     }
 
     fn commit(&mut self, next: NextSync) -> Verdict {
@@ -308,7 +369,7 @@ impl Life {
             Err(_) if next == NextSync::Fails => {
                 self.log.poison("a sync failed");
                 self.over = true;
-                let refused = self.log.append(&[], Received::default());
+                let refused = self.log.append(&[], Received::default(), Tally::default());
                 let durable = self.log.durable();
                 if matches!(refused, Err(AppendError::Poisoned(_))) && durable == from {
                     Ok(())
@@ -383,7 +444,13 @@ impl Life {
             let mut stage = self.stage();
             stage.model.tail = stage.model.tail.max(to.seq);
         }
-        self.log.move_tail(to).map(drop).map_err(|error| format!("moving the tail failed: {error}"))
+        let vouches = self.log.durable().pos.0;
+        let carried = self.log.move_tail(to).map_err(|error| format!("moving the tail failed: {error}"))?;
+        if let Some(sealed) = carried {
+            let group = Group { from: sealed.from.0, to: sealed.to.pos.0, vouches };
+            self.stage().model.groups.push(group);
+        }
+        Ok(())
     }
 
     fn give_up(&mut self, to: Mark) -> Verdict {
@@ -430,9 +497,10 @@ impl Life {
     }
 
     fn too_large(&mut self) -> Verdict {
-        let body = vec![0; self.log.geometry().max_record() as usize - RECORD_HEADER_BYTES + 1];
-        let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body };
-        match self.log.append(&[part], Received::default()) {
+        let most = self.log.geometry().max_record() as usize - RECORD_HEADER_BYTES - EXTENSION_BYTES;
+        let body = vec![0; most + 1];
+        let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body, ..Part::default() };
+        match self.log.append(&[part], Received::default(), Tally::default()) {
             Err(AppendError::TooLarge { .. }) => Ok(()),
             other => Err(format!("a record that is too large: {other:?}")),
         }

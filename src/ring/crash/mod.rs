@@ -121,6 +121,9 @@ fn every_seeded_bug_is_caught() {
         (Bug::OneSlot, HONEST),
         (Bug::DurableAhead, HONEST),
         (Bug::AckRefusedBeforeSync, HONEST),
+        (Bug::StateLeftBehind, HONEST),
+        (Bug::AckNoteBeforeSync, HONEST),
+        (Bug::UnsealedNotCounted, HONEST),
     ];
     let mut missed = Vec::new();
     for (bug, plan) in bugs {

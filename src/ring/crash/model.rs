@@ -1,13 +1,71 @@
 //! What the ring should hold, kept plainly: every record, what became of it, and how far each promise went.
 
-use std::{collections::BTreeSet, sync::Weak};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Weak,
+};
 
 use super::super::{
     layout::Kind,
     ledger::{Intake, Outcome},
     log::Log,
     marks::Seq,
+    state::{StateKind, States},
 };
+use crate::tally::{Counts, SourceId, Tally};
+
+/// Sources that messages come from, and the one that stands for none.
+pub const SOURCES: [&str; 2] = ["a", "b"];
+
+/// A part of a message.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// What it is.
+    pub kind: Kind,
+    /// Hash of its table.
+    pub table_hash: u32,
+    /// Rows it counts.
+    pub rows: u16,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// What it adds to the counts of its source.
+    pub tally: Tally,
+    /// The same, a bit for each counter.
+    pub bits: u8,
+}
+
+/// Something that leaves no data record.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// A message that is only counted.
+    Count(Tally),
+    /// An entry of the state that is set or removed.
+    Set(Vec<u8>, Option<Vec<u8>>),
+}
+
+/// What outlives the tail: the counts of each source that records do not add themselves, and the entries of the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub counts: BTreeMap<SourceId, Counts>,
+    pub entries: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Kept {
+    fn take(&mut self, note: &Note) {
+        match note {
+            Note::Count(tally) => self.counts.entry(tally.source).or_default().add(tally.counts),
+            Note::Set(key, Some(value)) => drop(self.entries.insert(key.clone(), value.clone())),
+            Note::Set(key, None) => drop(self.entries.remove(key)),
+        }
+    }
+
+    /// All counts by source, and the entries of the kind that is tried.
+    pub fn of(states: &States) -> Self {
+        let counts = states.sources().filter(|(.., counts)| !counts.is_zero()).map(|(id, _, counts)| (id, counts));
+        let entries = states.all(StateKind::FILTER).map(|(key, value)| (key.to_vec(), value.to_vec()));
+        Self { counts: counts.collect(), entries: entries.collect() }
+    }
+}
 
 /// One record.
 #[derive(Debug, Clone)]
@@ -24,6 +82,8 @@ pub struct Entry {
     pub body: Vec<u8>,
     /// Bytes of the file it takes: position and length, with header and padding. Known once it is appended.
     pub place: (u64, u64),
+    /// What it adds to the counts of its source.
+    pub tally: Tally,
     /// Counts of the log behind it.
     pub intake: Intake,
     /// Rows of it that are in quarantine.
@@ -66,6 +126,12 @@ pub struct Model {
     pub refused_acked: u64,
     /// Messages and rows refused in all lives, those that were forgotten before they were acknowledged included.
     pub refused_ever: (u64, u64),
+    /// What outlived the tail when the present life began, without what records add.
+    pub kept: Kept,
+    /// What came since, with its number; it must survive once that is acknowledged.
+    pub notes: Vec<(u64, Note)>,
+    /// Notes acknowledged in a life that has ended.
+    pub notes_acked: u64,
     /// Records that a sync lied about: they may be missing, or read as what was there before.
     pub lied: BTreeSet<Seq>,
 }
@@ -93,6 +159,34 @@ impl Model {
         self.refused_acked.max(now)
     }
 
+    /// Up to which number notes are acknowledged.
+    pub fn notes_acked(&self) -> u64 {
+        let now = self.log.upgrade().map_or(0, |log| log.ackable().notes);
+        self.notes_acked.max(now)
+    }
+
+    /// Every state that the counts and the entries may be found in: what is acknowledged is in, and of what came later a beginning.
+    pub fn may_be_kept(&self, head: Seq) -> (Vec<Kept>, Vec<Kept>) {
+        let mut kept = self.kept.clone();
+        for entry in self.entries.iter().take(head.0 as usize - 1).filter(|entry| !entry.tally.counts.is_zero()) {
+            kept.counts.entry(entry.tally.source).or_default().add(entry.tally.counts);
+        }
+        let acked = self.notes_acked();
+        let beginnings = |wanted: fn(&Note) -> bool| {
+            let mut now = kept.clone();
+            let mut all = Vec::new();
+            for (number, note) in self.notes.iter().filter(|(_, note)| wanted(note)) {
+                if *number > acked {
+                    all.push(now.clone());
+                }
+                now.take(note);
+            }
+            all.push(now);
+            all
+        };
+        (beginnings(|note| matches!(note, Note::Count(_))), beginnings(|note| matches!(note, Note::Set(..))))
+    }
+
     /// Counts of the log before record `seq`.
     pub fn intake_before(&self, seq: Seq) -> Intake {
         self.entry(Seq(seq.0 - 1)).map(|entry| entry.intake).unwrap_or_default()
@@ -111,9 +205,9 @@ impl Model {
     }
 
     /// Appends a message of these parts, not yet known to be in the log.
-    pub fn push(&mut self, parts: Vec<(Kind, u32, u16, Vec<u8>)>) {
+    pub fn push(&mut self, parts: Vec<Piece>) {
         let count = parts.len();
-        for (number, (kind, table_hash, rows, body)) in parts.into_iter().enumerate() {
+        for (number, Piece { kind, table_hash, rows, body, tally, .. }) in parts.into_iter().enumerate() {
             let mut intake = self.intake_before(self.next());
             let last = number + 1 == count;
             intake.count(kind, rows, last);
@@ -124,6 +218,7 @@ impl Model {
                 last,
                 body,
                 place: (0, 0),
+                tally,
                 intake,
                 set_aside: 0,
                 dropped: false,
@@ -133,7 +228,16 @@ impl Model {
 
     /// Takes over what a recovery has found, once it is checked: records from `head` on were never acknowledged and are gone, so are refusals
     /// beyond those counted, and what has no fate on disk has none.
-    pub fn continue_from(&mut self, head: Seq, head_pos: u64, outcome: Outcome, refused: u64) {
+    pub fn continue_from(&mut self, head: Seq, head_pos: u64, outcome: Outcome, refused: u64, found: Kept) {
+        self.kept = found;
+        for entry in self.entries.iter().take(head.0 as usize - 1).filter(|entry| !entry.tally.counts.is_zero()) {
+            let counts = self.kept.counts.entry(entry.tally.source).or_default();
+            let without = counts.to_array().into_iter().zip(entry.tally.counts.to_array()).map(|(sum, one)| sum - one);
+            let mut left = [0; 6];
+            left.iter_mut().zip(without).for_each(|(left, count)| *left = count);
+            *counts = Counts::from_array(left);
+        }
+        (self.notes, self.notes_acked) = (Vec::new(), 0);
         self.refused.truncate(refused as usize);
         self.refused_acked = refused;
         self.entries.truncate(head.0 as usize - 1);

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use super::{
     super::{
         append::Part,
+        consumers::Consumers,
         layout::{DATA_START, FORMAT_VERSION, Header, Kind},
         ledger::{Intake, Outcome},
         marks::{Mark, Pos, Seq},
@@ -14,11 +15,11 @@ use super::{
     check,
     media::{CrashMedia, Leaves},
 };
-use crate::point::Received;
+use crate::{point::Received, tally::Tally};
 
 /// A ring of a random small size. What its file system had there before may show through, as if its creation had not zeroed it.
 pub fn new_ring(rng: &mut Rng, leaves_leftovers: bool) -> Vec<u8> {
-    let capacity = [8, 12, 16, 16, 24, 32][rng.usize(..6)] * 1024;
+    let capacity = [12, 16, 16, 24, 24, 32][rng.usize(..6)] * 1024;
     let mut image = vec![0; (DATA_START + capacity) as usize];
     if leaves_leftovers && rng.bool() {
         leftovers(&mut image, capacity, rng);
@@ -38,11 +39,10 @@ fn put_header(image: &mut [u8], ring_id: u64, capacity: u64) {
         clean: true,
         boot_id: [0; 16],
         tail: start,
-        safe: start,
         durable: start,
         opened: Received::default(),
         intake: Intake::default(),
-        outcome: Outcome { settled: start, ..Outcome::default() },
+        consumers: Consumers::questdb(start, Outcome { settled: start, ..Outcome::default() }),
     };
     let at = header.slot_offset() as usize;
     let bytes = header.encode();
@@ -56,8 +56,10 @@ fn leftovers(image: &mut [u8], capacity: u64, rng: &mut Rng) {
     let Ok((opened, _)) = check::open(Arc::clone(&media), None) else { return };
     for _ in 0..rng.usize(1..10) {
         let body = vec![rng.u8(..); rng.usize(..300)];
-        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
-        if opened.log.append(&[part], Received::default()).is_err() || opened.log.commit(true).is_err() {
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
+        if opened.log.append(&[part], Received::default(), Tally::default()).is_err()
+            || opened.log.commit(true).is_err()
+        {
             break;
         }
     }

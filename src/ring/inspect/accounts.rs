@@ -1,6 +1,7 @@
 //! What header, commits and records together say of watermarks and ledger: the same sums as recovery's. Pure.
 
 use crate::ring::{
+    consumers::Consumers,
     headers::FoundHeader,
     layout::{Commit, Header, RecordHeader},
     ledger::{Intake, Ledger, Outcome},
@@ -12,8 +13,7 @@ use crate::ring::{
 pub(super) struct Accounts {
     header: Header,
     intake: Intake,
-    outcome: Outcome,
-    safe: Mark,
+    consumers: Consumers,
     durable: Mark,
     /// Everything before it is counted in `intake`.
     counted: Pos,
@@ -31,8 +31,7 @@ impl Accounts {
         Self {
             header: *header,
             intake: header.intake,
-            outcome: header.outcome,
-            safe: header.safe,
+            consumers: header.consumers,
             durable: header.durable,
             counted: found.counted,
             open: Intake::default(),
@@ -57,8 +56,7 @@ impl Accounts {
     pub fn frame(&mut self, end: Mark, commit: Option<&Commit>) {
         if let Some(commit) = commit {
             self.intake = self.intake.latest(commit.intake);
-            self.settle(commit.outcome);
-            self.safe = self.safe.max(commit.safe);
+            self.consumers = self.consumers.later(commit.consumers);
             self.durable = self.durable.max(commit.durable);
             self.counted = self.counted.max(end.pos);
             self.open = Intake::default();
@@ -78,15 +76,8 @@ impl Accounts {
     /// Takes note of a header that was written meanwhile.
     pub fn newer(&mut self, header: &Header) {
         self.header = *header;
-        self.settle(header.outcome);
-        self.safe = self.safe.max(header.safe);
+        self.consumers = self.consumers.later(header.consumers);
         self.durable = self.durable.max(header.durable);
-    }
-
-    fn settle(&mut self, outcome: Outcome) {
-        if (outcome.settled, outcome.rows()) > (self.outcome.settled, self.outcome.rows()) {
-            self.outcome = outcome;
-        }
     }
 
     fn close_message(&mut self) {
@@ -100,8 +91,8 @@ impl Accounts {
     /// The five watermarks, as far as they are told; the head is behind the last whole message.
     pub fn marks(&self) -> Marks {
         let (tail, appended) = (self.header.tail, self.whole_upto.max(self.header.tail));
-        let settled = self.outcome.settled.max(tail).min(appended);
-        let safe = self.safe.max(tail).min(settled);
+        let settled = self.consumers.outcome().settled.max(tail).min(appended);
+        let safe = self.consumers.safe().max(tail).min(settled);
         Marks { tail, safe, settled, durable: self.durable.max(settled).min(appended), appended }
     }
 
@@ -112,11 +103,11 @@ impl Accounts {
 
     /// What became of the rows before the settled watermark.
     pub fn outcome(&self) -> Outcome {
-        Outcome { settled: self.marks().settled, ..self.outcome }
+        Outcome { settled: self.marks().settled, ..self.consumers.outcome() }
     }
 
     /// The ledger.
     pub fn ledger(&self) -> Ledger {
-        Ledger::of(&self.intake(), &self.outcome)
+        Ledger::of(&self.intake(), &self.consumers.outcome())
     }
 }

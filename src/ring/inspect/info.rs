@@ -13,7 +13,8 @@ use super::{
 use crate::{
     entry::Rows,
     point::Timestamp,
-    ring::{Kind, Ledger, Mark, Marks, Pos, Record, Ring, Seq},
+    ring::{Kind, Ledger, Mark, Marks, Pos, Record, Ring, Seq, StateKind, States},
+    tally::{Counts, SourceId},
 };
 
 /// Tables whose rows are counted apart; the rest is counted together.
@@ -109,6 +110,33 @@ pub struct RingInfo {
     pub complete: bool,
     /// What became of every row since the ring was created.
     pub ledger: Ledger,
+    /// What is counted beside the ledger, by source, since the ring was created. What no source took has an empty name.
+    pub sources: Vec<SourceCounts>,
+    /// What else outlives the tail: entries by kind.
+    pub state: Vec<StateCount>,
+}
+
+/// What is counted of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SourceCounts {
+    /// Its name.
+    pub source: String,
+    /// Its number in the ring's records.
+    pub number: u16,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Entries of the state of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct StateCount {
+    /// A word for the kind; a kind that this program does not know is `unknown`.
+    pub kind: String,
+    /// Entries of it.
+    pub entries: u64,
 }
 
 /// Counts what a walk meets.
@@ -134,7 +162,7 @@ impl Contents {
             Kind::Rows => self.count_rows(record),
             Kind::DeadLetter => self.dead_letters += 1,
             Kind::Clear => self.clears += 1,
-            Kind::Pad | Kind::Commit => {}
+            Kind::Pad | Kind::Commit | Kind::State => {}
         }
     }
 
@@ -179,9 +207,13 @@ impl RingFile {
 
     fn count(&self, mut walk: Walk<'_>, now: Timestamp, keep_on: &mut dyn FnMut() -> bool) -> io::Result<RingInfo> {
         let (mut contents, mut accounts) = (Contents::default(), Accounts::new(&self.found));
+        let mut states = States::new(usize::MAX);
         let (mut complete, mut damaged_stretches) = (true, 0);
         while let Some(seen) = walk.next()? {
             accounts.take(&seen);
+            if let Seen::Frame { at, state, .. } = &seen {
+                states.apply(state, at.pos.0);
+            }
             match &seen {
                 Seen::Data(_, record) => contents.count(record),
                 Seen::Damaged(_) => damaged_stretches += 1,
@@ -211,6 +243,7 @@ impl RingFile {
         };
         info.put_marks(accounts.marks());
         info.put_contents(contents, now);
+        info.put_states(&states);
         Ok(info)
     }
 }
@@ -225,6 +258,17 @@ impl RingInfo {
         self.settled = marks.settled.into();
         self.durable = marks.durable.into();
         self.appended = marks.appended.into();
+    }
+
+    fn put_states(&mut self, states: &States) {
+        let source = |(number, name, counts): (SourceId, &str, Counts)| SourceCounts {
+            source: name.to_owned(),
+            number: number.0,
+            counts,
+        };
+        self.sources = states.sources().map(source).collect();
+        let kinds = states.kinds().into_iter().filter(|(kind, _)| *kind != StateKind::SOURCE);
+        self.state = kinds.map(|(kind, entries)| StateCount { kind: kind.word().to_owned(), entries }).collect();
     }
 
     fn put_contents(&mut self, contents: Contents, now: Timestamp) {
@@ -249,6 +293,7 @@ pub fn live_info(ring: &Ring, now: Timestamp, keep_on: &mut dyn FnMut() -> bool)
     info.source = "daemon".into();
     info.put_marks(ring.marks());
     info.ledger = ring.ledger();
+    ring.with_states(|states| info.put_states(states));
     Ok(info)
 }
 

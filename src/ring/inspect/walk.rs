@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, io};
 use super::window::{Reach, Window, occupied};
 use crate::ring::{
     headers::read_header,
-    layout::{Commit, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
+    layout::{Commit, EXTENSION_BYTES, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
     marks::{Mark, Pos, Seq},
     media::Media,
     reader::Record,
@@ -51,7 +51,7 @@ impl Stretch {
 pub enum Seen<'a> {
     /// An intact data record.
     Data(RecordHeader, Record<'a>),
-    /// An intact pad or commit.
+    /// An intact pad, commit or state record.
     Frame {
         /// Its header.
         header: RecordHeader,
@@ -61,6 +61,8 @@ pub enum Seen<'a> {
         end: Mark,
         /// What a commit says.
         commit: Option<Commit>,
+        /// The body of a state record.
+        state: &'a [u8],
     },
     /// Damage.
     Damaged(Stretch),
@@ -213,7 +215,8 @@ impl<'a> Walk<'a> {
             Kind::Commit => self.window.commit(at.pos.0, &header)?,
             _ => None,
         };
-        Ok(Seen::Frame { header, at, end: self.at, commit })
+        let state = if header.kind == Kind::State { self.window.body(at.pos.0, &header)? } else { &[] };
+        Ok(Seen::Frame { header, at, end: self.at, commit, state })
     }
 
     /// Decides what a place that does not check out is.
@@ -344,8 +347,8 @@ impl<'a> Walk<'a> {
     }
 
     fn name_at(&mut self, pos: u64, header: &RecordHeader) -> io::Result<Option<String>> {
-        let head = self.window.head_of(pos, RECORD_HEADER_BYTES + 1 + crate::point::MAX_NAME_BYTES)?;
-        let body = head.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+        let head = self.window.head_of(pos, RECORD_HEADER_BYTES + EXTENSION_BYTES + 1 + crate::point::MAX_NAME_BYTES)?;
+        let (_, body) = header.split(head.get(RECORD_HEADER_BYTES..).unwrap_or_default());
         let name = body.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
         let name = name.and_then(|name| std::str::from_utf8(name).ok());
         Ok(name.filter(|name| table_hash(name) == header.table_hash).map(str::to_owned))

@@ -4,8 +4,8 @@ use std::io;
 
 use crate::ring::{
     layout::{
-        Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES,
-        commit_body_bytes,
+        Checksum, Commit, CommitForm, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader,
+        SECTOR_BYTES,
     },
     marks::{Mark, Pos},
     media::Media,
@@ -85,10 +85,12 @@ impl<'a> Window<'a> {
             Kind::Commit => {
                 total <= left
                     && (pos + total).is_multiple_of(SECTOR_BYTES)
-                    && header.len as usize >= commit_body_bytes(header.rows)
+                    && CommitForm::of(header.rows).is_some_and(|form| header.len as usize >= form.body_bytes())
                     && total <= self.geometry.max_record()
             }
-            Kind::Rows | Kind::DeadLetter | Kind::Clear => total <= left && total <= self.geometry.max_record(),
+            Kind::Rows | Kind::DeadLetter | Kind::Clear | Kind::State => {
+                total <= left && total <= self.geometry.max_record()
+            }
         };
         fits && header.seq.0 > 0 && header.generation <= self.newest
     }

@@ -6,13 +6,12 @@ use super::{
 };
 use crate::{
     point::{Received, Timestamp},
-    ring::{
-        ledger::{Intake, Outcome},
-        marks::Mark,
-    },
+    ring::{consumers::Consumers, ledger::Intake, marks::Mark},
 };
 
 const FLAG_CLEAN: u32 = 1;
+/// Earlier versions kept one safe and one settled watermark.
+const FIRST_VERSION_WITH_CONSUMERS: u32 = 3;
 
 /// A header slot. Two of them take turns; the valid one with the higher counter is the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +32,14 @@ pub struct Header {
     pub boot_id: [u8; 16],
     /// Oldest record kept; only space before it may be reused.
     pub tail: Mark,
-    /// Where resending begins after a start.
-    pub safe: Mark,
     /// Durable when the header was written.
     pub durable: Mark,
     /// When the latest start was.
     pub opened: Received,
     /// Messages and rows in the log when the header was written.
     pub intake: Intake,
-    /// What became of the rows before the settled watermark.
-    pub outcome: Outcome,
+    /// Where each consumer is.
+    pub consumers: Consumers,
 }
 
 impl Header {
@@ -58,12 +55,11 @@ impl Header {
         w.u64(u64::from(self.generation) | u64::from(if self.clean { FLAG_CLEAN } else { 0 }) << 32);
         w.raw(&self.boot_id);
         w.mark(self.tail);
-        w.mark(self.safe);
         w.mark(self.durable);
         w.u64(self.opened.wall.0 as u64);
         w.u64(self.opened.since_boot_ns);
         w.intake(&self.intake);
-        w.outcome(&self.outcome);
+        w.consumers(&self.consumers);
         let crc = Self::checksum(&out);
         out[12..16].copy_from_slice(&crc.to_le_bytes());
         out
@@ -87,20 +83,30 @@ impl Header {
         }
         let mut r = Words { bytes: &mut sector, at: 16 };
         let (counter, ring_id, capacity, packed) = (r.get_u64(), r.get_u64(), r.get_u64(), r.get_u64());
+        let (boot_id, tail) = (r.get_raw(), r.get_mark());
+        let older_safe = (version < FIRST_VERSION_WITH_CONSUMERS).then(|| r.get_mark());
+        let durable = r.get_mark();
+        let opened = Received { wall: Timestamp(r.get_u64() as i64), since_boot_ns: r.get_u64() };
+        let intake = r.get_intake();
+        let consumers = match older_safe {
+            Some(safe) => Consumers::questdb(safe, r.get_outcome()),
+            None => r.get_consumers().ok_or(SlotError::Damaged)?,
+        };
+        let generation = packed as u32;
+        let clean = (packed >> 32) as u32 & FLAG_CLEAN != 0;
         Ok(Self {
             version,
             counter,
             ring_id,
             capacity,
-            generation: packed as u32,
-            clean: (packed >> 32) as u32 & FLAG_CLEAN != 0,
-            boot_id: r.get_raw(),
-            tail: r.get_mark(),
-            safe: r.get_mark(),
-            durable: r.get_mark(),
-            opened: Received { wall: Timestamp(r.get_u64() as i64), since_boot_ns: r.get_u64() },
-            intake: r.get_intake(),
-            outcome: r.get_outcome(),
+            generation,
+            clean,
+            boot_id,
+            tail,
+            durable,
+            opened,
+            intake,
+            consumers,
         })
     }
 
@@ -126,10 +132,14 @@ pub enum SlotError {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{COMMIT_BODY_VERSION, Commit, RingFacts},
+        super::{Commit, RingFacts},
         *,
     };
-    use crate::ring::marks::{Pos, Seq};
+    use crate::ring::{
+        consumers::{Consumer, ConsumerId},
+        ledger::Outcome,
+        marks::{Pos, Seq},
+    };
 
     fn mark(n: u64) -> Mark {
         Mark { pos: Pos(n), seq: Seq(n + 1) }
@@ -145,12 +155,18 @@ mod tests {
             clean: true,
             boot_id: [5; 16],
             tail: mark(1),
-            safe: mark(2),
             durable: mark(3),
             opened: Received { wall: Timestamp(-4), since_boot_ns: 5 },
             intake: Intake { messages: 6, dead_letters: 7, clears: 8, rows: 9, refused_messages: 10, refused_rows: 11 },
-            outcome: Outcome { settled: mark(12), stored: 13, quarantined: 14, dropped: 15 },
+            consumers: two_consumers(),
         }
+    }
+
+    fn two_consumers() -> Consumers {
+        let outcome = Outcome { settled: mark(12), stored: 13, quarantined: 14, dropped: 15, coalesced: 16 };
+        let mut consumers = Consumers::questdb(mark(2), outcome);
+        consumers.put(Consumer { id: ConsumerId(7), safe: mark(17), outcome });
+        consumers
     }
 
     #[test]
@@ -175,18 +191,31 @@ mod tests {
     }
 
     #[test]
+    fn a_header_has_room_for_the_most_consumers_there_may_be() {
+        let mut consumers = Consumers::default();
+        for id in 0.. {
+            if !consumers.put(Consumer { id: ConsumerId(id), ..Consumer::default() }) {
+                break;
+            }
+        }
+        let full = Header { consumers, ..header() };
+        assert_eq!(Header::decode(&full.encode()), Ok(full));
+    }
+
+    #[test]
     fn a_commit_reads_back() {
         let h = header();
         let commit = Commit {
             durable: h.durable,
-            safe: h.safe,
             intake: h.intake,
-            outcome: h.outcome,
+            consumers: h.consumers,
             boot_id: [9; 16],
             from: Pos(77),
             ring: Some(RingFacts { ring_id: 4, capacity: 1 << 20, tail: mark(8) }),
         };
-        assert_eq!(Commit::decode(COMMIT_BODY_VERSION, &commit.encode()), Some(commit));
-        assert_eq!(Commit::decode(0, &commit.encode()[..144]), Some(Commit { ring: None, ..commit }));
+        assert_eq!(Commit::decode(commit.form().rows(), &commit.encode()), Some(commit));
+        let alone = Commit { consumers: Consumers::questdb(mark(1), Outcome::default()), ..commit };
+        assert_eq!(Commit::decode(alone.form().rows(), &alone.encode()), Some(alone));
+        assert_eq!(Commit::decode(commit.form().rows(), &alone.encode()), None, "too short");
     }
 }

@@ -6,16 +6,16 @@ mod record;
 mod words;
 
 pub use self::{
-    commit::{COMMIT_BODY_BYTES, COMMIT_BODY_VERSION, Commit, RingFacts, commit_body_bytes},
+    commit::{Commit, CommitForm, RingFacts},
     header::{Header, SlotError},
-    record::{Checksum, RecordHeader, looks_like_commit},
+    record::{Checksum, EXTENSION_BYTES, Extension, RecordHeader, looks_like_commit},
 };
 use super::seeded::{Bug, is_on};
 
 /// First bytes of a header slot.
 pub const MAGIC: [u8; 8] = *b"FOREBAY\0";
 /// Version of the format described here. Every version begins a header slot with the magic, the version and a checksum of the sector.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Oldest version that is read; opening such a file makes it one of [`FORMAT_VERSION`].
 pub const OLDEST_FORMAT_VERSION: u32 = 1;
 /// Smallest unit a device writes whole.
@@ -38,11 +38,13 @@ const KIND_DEAD_LETTER: u8 = 2;
 const KIND_CLEAR: u8 = 3;
 const KIND_PAD: u8 = 4;
 const KIND_COMMIT: u8 = 5;
+const KIND_STATE: u8 = 6;
 
 /// What a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
     /// Rows of one table ([`crate::entry::Rows`]).
+    #[default]
     Rows,
     /// A message that could not be decoded ([`crate::entry::DeadLetter`]).
     DeadLetter,
@@ -52,6 +54,8 @@ pub enum Kind {
     Pad,
     /// The trailer that seals a commit.
     Commit,
+    /// What must outlive the tail ([`crate::ring::state`]).
+    State,
 }
 
 impl Kind {
@@ -62,6 +66,7 @@ impl Kind {
             Self::Clear => KIND_CLEAR,
             Self::Pad => KIND_PAD,
             Self::Commit => KIND_COMMIT,
+            Self::State => KIND_STATE,
         }
     }
 
@@ -72,6 +77,7 @@ impl Kind {
             KIND_CLEAR => Self::Clear,
             KIND_PAD => Self::Pad,
             KIND_COMMIT => Self::Commit,
+            KIND_STATE => Self::State,
             _ => return None,
         })
     }
@@ -130,9 +136,29 @@ impl Geometry {
     }
 }
 
-/// Bytes a record with this body takes in the file.
-pub fn record_bytes(body: usize) -> u64 {
-    (RECORD_HEADER_BYTES as u64 + body as u64).next_multiple_of(RECORD_ALIGN)
+/// Bytes a record takes in the file, with so many bytes behind its header.
+pub fn record_bytes(behind_header: usize) -> u64 {
+    (RECORD_HEADER_BYTES as u64 + behind_header as u64).next_multiple_of(RECORD_ALIGN)
+}
+
+/// Bytes a data record with this body takes in the file.
+pub fn data_record_bytes(body: usize) -> u64 {
+    record_bytes(EXTENSION_BYTES + body)
+}
+
+/// Most bytes that all state of a ring may take: a 256th of it, at least 256 bytes, at most 1 MiB.
+pub fn most_state_bytes(capacity: u64) -> u64 {
+    (capacity / 256).clamp(256, 1 << 20)
+}
+
+/// Space kept back at each append.
+///
+/// Sealing what was admitted takes at most a state record with all of the state, a commit, and a pad in front of each. Afterwards all state
+/// may have to be written once more, so that the tail can move: hence twice.
+pub fn reserve_bytes(capacity: u64) -> u64 {
+    const COMMIT_AND_PAD: u64 = 2048;
+    let state = record_bytes(most_state_bytes(capacity) as usize);
+    2 * (COMMIT_AND_PAD + 2 * state)
 }
 
 /// Bytes by which a commit that seals `bytes` and ends at `pos` is lengthened to end its page; 0 where that is not worth it.
@@ -144,9 +170,9 @@ pub fn page_rest(pos: u64, bytes: u64) -> u64 {
     if rest <= bytes / 3 { rest } else { 0 }
 }
 
-/// Bytes a commit trailer takes at `pos`: to the end of the sector that has room for it.
-pub fn commit_bytes(pos: u64) -> u64 {
-    let least = record_bytes(COMMIT_BODY_BYTES);
+/// Bytes a commit trailer with this body takes at `pos`: to the end of the sector that has room for it.
+pub fn commit_bytes(pos: u64, body: usize) -> u64 {
+    let least = record_bytes(body);
     if is_on(Bug::UnalignedCommit) {
         return least;
     }

@@ -1,6 +1,7 @@
 //! Fixed fields, one after the other, little-endian.
 
 use crate::ring::{
+    consumers::{Consumer, ConsumerId, Consumers, MAX_CONSUMERS},
     ledger::{Intake, Outcome},
     marks::{Mark, Pos, Seq},
 };
@@ -40,10 +41,16 @@ impl Words<'_> {
         }
     }
 
-    pub fn outcome(&mut self, o: &Outcome) {
-        self.mark(o.settled);
-        for value in [o.stored, o.quarantined, o.dropped] {
-            self.u64(value);
+    /// How many consumers there are, then the books of each.
+    pub fn consumers(&mut self, consumers: &Consumers) {
+        self.u64(consumers.all().len() as u64);
+        for Consumer { id, safe, outcome } in consumers.all() {
+            self.u64(u64::from(id.0));
+            self.mark(*safe);
+            self.mark(outcome.settled);
+            for value in [outcome.stored, outcome.quarantined, outcome.dropped, outcome.coalesced] {
+                self.u64(value);
+            }
         }
     }
 
@@ -73,12 +80,28 @@ impl Words<'_> {
         }
     }
 
+    /// The outcome as formats 1 and 2 wrote it.
     pub fn get_outcome(&mut self) -> Outcome {
         Outcome {
             settled: self.get_mark(),
             stored: self.get_u64(),
             quarantined: self.get_u64(),
             dropped: self.get_u64(),
+            coalesced: 0,
         }
+    }
+
+    /// The books of all consumers; none where there are more than fit.
+    pub fn get_consumers(&mut self) -> Option<Consumers> {
+        let count = usize::try_from(self.get_u64()).ok().filter(|count| *count <= MAX_CONSUMERS)?;
+        let mut consumers = Consumers::default();
+        for _ in 0..count {
+            let id = ConsumerId(u16::try_from(self.get_u64()).ok()?);
+            let safe = self.get_mark();
+            let outcome = self.get_outcome();
+            let outcome = Outcome { coalesced: self.get_u64(), ..outcome };
+            consumers.put(Consumer { id, safe, outcome });
+        }
+        Some(consumers)
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{AFTER, BEFORE, DATA_START, LIMIT, Loss, SLOT, Stage, beside, field};
-use crate::support::{QuestDb, eventually_eq, scratch};
+use crate::support::{DaemonBuilder, Mosquitto, QuestDb, eventually, eventually_eq, scratch};
 
 #[test]
 fn a_file_cut_in_its_data_loses_what_was_behind_the_cut_and_says_what() {
@@ -112,9 +112,17 @@ fn a_ring_of_a_later_version_is_kept_for_the_program_that_knows_it() {
             sector[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
         }
     });
-    let bytes = fs::read(stage.daemon.ring()).expect("the ring");
-    assert_moved_aside(&mut stage, ".version-9-1", &bytes);
-    assert!(stage.log().contains("version=9"), "{}", stage.log());
+    let ring = stage.daemon.ring();
+    let bytes = fs::read(&ring).expect("the ring");
+    stage.daemon.launch();
+    let status = stage.daemon.wait_end(LIMIT);
+    let log = stage.log();
+    assert_eq!(status.code(), Some(5), "{log}");
+    assert!(log.contains("format version 9") && log.contains(&ring.display().to_string()), "{log}");
+    assert!(fs::read(&ring).expect("it is there") == bytes, "it is as it was");
+    let beside = ring.parent().expect("a directory").read_dir().expect("it reads");
+    let names: Vec<String> = beside.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("ring.")), "nothing was moved aside: {names:?}");
 }
 
 #[test]
@@ -131,6 +139,32 @@ fn a_ring_of_an_earlier_version_is_taken_over() {
     eventually_eq(LIMIT, "its rows are in QuestDB", ROWS as i64, || questdb.count("sensors"));
     assert_eq!((stage.daemon.ledger("rows"), stage.daemon.ledger("stored")), (ROWS + AFTER, ROWS + AFTER));
     assert_eq!(stage.readings.present(questdb).len() as u64, AFTER);
+}
+
+/// The ring of a format 2 program that was killed with everything unsent: 20 rows of four tables, and two dead letters, one of them cut.
+#[test]
+fn what_waits_in_a_ring_of_format_2_is_stored_and_set_aside() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    let mut daemon = DaemonBuilder::new().servers(&broker, &questdb).set("ring.size", "1MiB").write();
+    let mut bytes = include_bytes!("../../data/ring-format-2.bin").to_vec();
+    bytes.resize(1 << 20, 0);
+    fs::write(daemon.ring(), bytes).expect("the ring");
+    daemon.restart();
+    daemon.wait_drained(21, LIMIT);
+    let counts = || ["sensors", "plain", "climate", "other"].map(|table| questdb.try_sql(&format!("SELECT count() FROM {table}")));
+    let number = |rows: Result<Vec<Vec<serde_json::Value>>, String>| rows.ok().and_then(|rows| rows[0][0].as_u64());
+    eventually_eq(LIMIT, "rows", [16, 1, 2, 1].map(Some).to_vec(), || counts().map(number).to_vec());
+    let ledger = ["rows", "stored", "dead_letters", "clears"].map(|name| daemon.ledger(name));
+    assert_eq!(ledger, [20, 20, 2, 1]);
+    eventually(LIMIT, "both letters are in quarantine", || {
+        let listed = daemon.cli(&["quarantine", "ls", "--json"]);
+        String::from_utf8_lossy(&listed.stdout).matches("dead-letter").count() == 2
+    });
+    let requeued = daemon.cli(&["quarantine", "requeue", "--all"]);
+    let told = format!("{}{}", String::from_utf8_lossy(&requeued.stdout), String::from_utf8_lossy(&requeued.stderr));
+    assert!(told.contains("too long to be kept whole"), "the cut one is known as such: {told}");
+    let info = daemon.cli(&["ring", "info"]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("format version 3"), "{info:?}");
 }
 
 /// Positions do not know of pages, and where their size matters the system is asked (`src/ring/mmap.rs`). So a machine with pages of

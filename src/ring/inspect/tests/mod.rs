@@ -23,6 +23,7 @@ use crate::{
         recover,
         settle::Settlement,
     },
+    tally::Tally,
 };
 
 mod salvage;
@@ -144,10 +145,12 @@ impl Story {
         let parts: Vec<Vec<u8>> =
             (0..rng.usize(1..4)).map(|_| (0..rng.usize(0..most_bytes)).map(|_| rng.u8(..)).collect()).collect();
         let kinds = [Kind::Rows, Kind::DeadLetter, Kind::Clear];
-        let records: Vec<Part<'_>> =
-            parts.iter().map(|body| Part { kind: kinds[rng.usize(0..3)], table_hash: 1, rows: 2, body }).collect();
+        let records: Vec<Part<'_>> = parts
+            .iter()
+            .map(|body| Part { kind: kinds[rng.usize(0..3)], table_hash: 1, rows: 2, body, ..Part::default() })
+            .collect();
         let received = Received { wall: Timestamp(rng.i64(..)), since_boot_ns: rng.u64(..) };
-        match self.log.append(&records, received) {
+        match self.log.append(&records, received, Tally::default()) {
             Ok(_) => true,
             Err(AppendError::Full) => false,
             Err(other) => panic!("{other}"),

@@ -56,8 +56,8 @@ fn every_intact_record_of_a_damaged_ring_comes_out_and_nothing_else() {
 fn leftovers_of_an_earlier_life_are_left_out() {
     let body = [5; SECTOR_BYTES as usize - RECORD_HEADER_BYTES];
     let append = |story: &Story| {
-        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
-        story.log.append(&[part], Received::default()).unwrap();
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
+        story.log.append(&[part], Received::default(), Tally::default()).unwrap();
     };
     let first = Story::begin(empty());
     (0..5).for_each(|_| append(&first));
@@ -90,9 +90,9 @@ fn a_record_larger_than_a_chunk_is_found_and_a_false_length_is_not_believed() {
     format(&media, 5).unwrap();
     let story = Story::begin(media.after_power_cut(|| true));
     let body: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
-    let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body };
+    let part = Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body, ..Part::default() };
     for _ in 0..2 {
-        story.log.append(&[part], Received::default()).unwrap();
+        story.log.append(&[part], Received::default(), Tally::default()).unwrap();
         story.commit();
     }
     let mut image = story.stored();

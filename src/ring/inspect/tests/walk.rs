@@ -50,8 +50,8 @@ fn a_walk_sees_what_recovery_finds() {
         assert!(recovered.gaps.is_empty());
         let marks = walked.accounts.marks();
         assert_eq!(walked.accounts.intake(), recovered.intake, "seed {seed}");
-        assert_eq!(walked.accounts.outcome(), recovered.outcome, "seed {seed}");
-        assert_eq!((marks.appended, marks.safe), (recovered.head, recovered.safe), "seed {seed}");
+        assert_eq!(walked.accounts.outcome(), recovered.consumers.outcome(), "seed {seed}");
+        assert_eq!((marks.appended, marks.safe), (recovered.head, recovered.consumers.safe()), "seed {seed}");
         let whole = walked.seqs.iter().copied().take_while(|seq| *seq < recovered.head.seq).collect::<Vec<_>>();
         assert_eq!(whole, found, "seed {seed}");
         unsealed += usize::from(recovered.unsealed);
@@ -131,8 +131,14 @@ fn damage_is_told_with_its_records_and_places() {
     for n in 0..30u8 {
         let mut body = vec![1, b't'];
         body.extend([n; 300]);
-        let part = Part { kind: Kind::Rows, table_hash: crate::ring::table_hash("t"), rows: 1, body: &body };
-        story.log.append(&[part], Received::default()).unwrap();
+        let part = Part {
+            kind: Kind::Rows,
+            table_hash: crate::ring::table_hash("t"),
+            rows: 1,
+            body: &body,
+            ..Part::default()
+        };
+        story.log.append(&[part], Received::default(), Tally::default()).unwrap();
         ends.push(story.log.appended());
         if n % 10 == 9 {
             story.commit();
@@ -168,8 +174,8 @@ fn a_walk_ends_where_only_leftovers_of_an_earlier_life_follow() {
     // Each record fills a sector, and both lives cut their commits alike: the number and place of the leftover fit.
     let body = [5; SECTOR_BYTES as usize - RECORD_HEADER_BYTES];
     let append = |story: &Story| {
-        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
-        story.log.append(&[part], Received::default()).unwrap();
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
+        story.log.append(&[part], Received::default(), Tally::default()).unwrap();
     };
     let first = Story::begin(empty());
     (0..5).for_each(|_| append(&first));
@@ -191,14 +197,14 @@ fn a_walk_ends_where_only_leftovers_of_an_earlier_life_follow() {
 #[test]
 fn a_message_cut_at_the_end_of_a_lap_is_behind_the_head() {
     let mut story = Story::begin(empty());
-    let part = |body| Part { kind: Kind::Rows, table_hash: 1, rows: 1, body };
+    let part = |body| Part { kind: Kind::Rows, table_hash: 1, rows: 1, body, ..Part::default() };
     while MIN_CAPACITY - story.log.appended().pos.0 > 4_000 {
-        story.log.append(&[part(&[1; 1_000])], Received::default()).unwrap();
+        story.log.append(&[part(&[1; 1_000])], Received::default(), Tally::default()).unwrap();
         story.commit();
         story.free();
     }
     let head = story.log.appended();
-    story.log.append(&[part(&[2; 100]), part(&[3; 8_000])], Received::default()).unwrap();
+    story.log.append(&[part(&[2; 100]), part(&[3; 8_000])], Received::default(), Tally::default()).unwrap();
     assert!(story.log.appended().pos.0 > MIN_CAPACITY, "a pad parts the message");
     let mut image = story.stored();
     image[DATA_START as usize + 100] ^= 1;
@@ -210,8 +216,8 @@ fn a_message_cut_at_the_end_of_a_lap_is_behind_the_head() {
 #[test]
 fn what_the_header_counts_is_not_counted_again_where_a_commit_is_lost() {
     let story = Story::begin(empty());
-    let part = Part { kind: Kind::Rows, table_hash: 1, rows: 3, body: &[1; 200] };
-    story.log.append(&[part], Received::default()).unwrap();
+    let part = Part { kind: Kind::Rows, table_hash: 1, rows: 3, body: &[1; 200], ..Part::default() };
+    story.log.append(&[part], Received::default(), Tally::default()).unwrap();
     let commit = story.log.appended().pos.0;
     story.commit();
     story.log.write_header(|_| {}).unwrap();

@@ -20,7 +20,11 @@ use crate::{
     config::settings::{Durability, OnFull, Ring as Settings},
     observe::heartbeat::Heartbeats,
     point::Received,
+    tally::Tally,
 };
+
+mod state;
+mod versions;
 
 const FILE_BYTES: u64 = DATA_START + MIN_CAPACITY;
 
@@ -64,9 +68,11 @@ impl Life {
         let parts: Vec<(Vec<u8>, u16)> = (0..rng.usize(1..4))
             .map(|_| ((0..rng.usize(0..900)).map(|_| rng.u8(..)).collect(), rng.u16(0..5)))
             .collect();
-        let records: Vec<Part<'_>> =
-            parts.iter().map(|(body, rows)| Part { kind: Kind::Rows, table_hash: 1, rows: *rows, body }).collect();
-        match self.log.append(&records, Received::default()) {
+        let records: Vec<Part<'_>> = parts
+            .iter()
+            .map(|(body, rows)| Part { kind: Kind::Rows, table_hash: 1, rows: *rows, body, ..Part::default() })
+            .collect();
+        match self.log.append(&records, Received::default(), Tally::default()) {
             Ok(appended) => {
                 self.bodies.truncate(appended.first.0 as usize - 1);
                 self.bodies.extend(parts.into_iter().map(Some));
@@ -170,10 +176,14 @@ fn a_reader_left_behind_by_the_tail_is_told_where_to_go_on() {
 #[test]
 fn a_message_larger_than_an_eighth_is_refused() {
     let life = Life::begin(empty(), Vec::new(), Seq(0));
-    let limit = (MIN_CAPACITY / 8) as usize - super::layout::RECORD_HEADER_BYTES;
+    let limit = (MIN_CAPACITY / 8) as usize - super::layout::RECORD_HEADER_BYTES - super::layout::EXTENSION_BYTES;
     let try_append = |bytes: usize| {
         let body = vec![0; bytes];
-        life.log.append(&[Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body }], Received::default())
+        life.log.append(
+            &[Part { kind: Kind::DeadLetter, table_hash: 0, rows: 0, body: &body, ..Part::default() }],
+            Received::default(),
+            Tally::default(),
+        )
     };
     assert!(try_append(limit).is_ok());
     assert!(matches!(try_append(limit + 1), Err(AppendError::TooLarge { .. })));
@@ -199,7 +209,7 @@ fn a_refused_message_may_be_acknowledged_once_no_power_cut_can_uncount_it() {
     for wanted in 1..=20 {
         // Every other count travels in a commit, the rest in headers.
         if wanted % 2 == 0 {
-            let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &[1; 50] };
+            let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &[1; 50], ..Part::default() };
             ring.append(&[part], Received::default()).unwrap();
         }
         let number = ring.count_refused("t", ROWS);
@@ -300,9 +310,10 @@ fn nobody_is_told_stored_of_what_was_given_up_or_set_aside() {
 fn intact_records_of_an_earlier_life_do_not_pass_as_new() {
     // Each record fills one sector, and both lives cut their commits alike: the number and place of the leftover fit.
     let append = |life: &Life, content: u8| {
-        let body = [content; SECTOR_BYTES as usize - super::layout::RECORD_HEADER_BYTES];
-        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
-        life.log.append(&[part], Received::default()).unwrap();
+        let body =
+            [content; SECTOR_BYTES as usize - super::layout::RECORD_HEADER_BYTES - super::layout::EXTENSION_BYTES];
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
+        life.log.append(&[part], Received::default(), Tally::default()).unwrap();
     };
     let first = Life::begin(empty(), Vec::new(), Seq(0));
     (0..5).for_each(|_| append(&first, 1));
@@ -329,9 +340,9 @@ fn intact_records_of_an_earlier_life_do_not_pass_as_new() {
 #[test]
 fn what_a_header_says_is_durable_has_no_later_numbers_before_it() {
     let record = |life: &Life, bytes: usize| {
-        let body = vec![7; bytes - super::layout::RECORD_HEADER_BYTES];
-        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body };
-        life.log.append(&[part], Received::default()).unwrap();
+        let body = vec![7; bytes - super::layout::RECORD_HEADER_BYTES - super::layout::EXTENSION_BYTES];
+        let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
+        life.log.append(&[part], Received::default(), Tally::default()).unwrap();
     };
     let mut first = Life::begin(empty(), Vec::new(), Seq(0));
     record(&first, 100);
@@ -414,22 +425,6 @@ fn a_slot_lost_costs_nothing_even_where_the_other_tells_of_an_older_tail() {
 }
 
 #[test]
-fn a_file_of_format_version_1_is_taken_over() {
-    let mut image = include_bytes!("../../tests/data/ring-format-1.bin").to_vec();
-    image.resize(1 << 20, 0);
-    let life = Life::begin(image, Vec::new(), Seq(0));
-    assert_eq!((life.found.len(), life.report.records, life.report.pending_rows), (21, 21, 21));
-    assert_eq!((life.report.header, life.report.gaps.len()), (super::HeaderSource::Slots, 0));
-    let rows = crate::entry::Rows::decode(&life.found[20].1).unwrap();
-    assert_eq!(rows.table, "sensors");
-    // It is of the present version now, and goes on as such.
-    let image = life.media.after_power_cut(|| true);
-    assert_eq!(image[8], super::layout::FORMAT_VERSION as u8);
-    let again = Life::begin(image, Vec::new(), Seq(0));
-    assert_eq!((again.found.len(), again.log.intake().rows), (21, 21));
-}
-
-#[test]
 fn what_a_damaged_stretch_held_is_told_as_far_as_it_can_be() {
     let table = |name: &str, rows: u16| {
         let row = crate::point::Row { time: Some(crate::point::Timestamp(1)), ..Default::default() };
@@ -441,9 +436,15 @@ fn what_a_damaged_stretch_held_is_told_as_far_as_it_can_be() {
     let mut places = Vec::new();
     for (number, name) in ["one", "two", "one", "one", "two"].into_iter().enumerate() {
         let body = table(name, number as u16 + 1);
-        let part = Part { kind: Kind::Rows, table_hash: super::table_hash(name), rows: number as u16 + 1, body: &body };
+        let part = Part {
+            kind: Kind::Rows,
+            table_hash: super::table_hash(name),
+            rows: number as u16 + 1,
+            body: &body,
+            ..Part::default()
+        };
         places.push(life.log.appended());
-        life.log.append(&[part], Received::default()).unwrap();
+        life.log.append(&[part], Received::default(), Tally::default()).unwrap();
         life.log.commit(true).unwrap();
     }
     let mut image = life.media.after_power_cut(|| true);

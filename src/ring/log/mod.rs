@@ -1,5 +1,7 @@
 //! The log itself: appending under a short lock, sealing commits, publishing what is durable, moving the tail.
 
+mod notes;
+
 use std::{
     io,
     sync::{
@@ -11,28 +13,31 @@ use std::{
 
 use super::{
     append::{AppendError, Appended, Part},
+    consumers::{Consumer, ConsumerId, Consumers},
     layout::{
-        self, COMMIT_BODY_VERSION, Checksum, Commit, Geometry, Header, Kind, RECORD_HEADER_BYTES, RecordHeader,
-        RingFacts,
+        self, Checksum, Commit, CommitForm, EXTENSION_BYTES, Extension, Geometry, Header, Kind, RECORD_HEADER_BYTES,
+        RecordHeader, RingFacts,
     },
     ledger::{Intake, Outcome},
     marks::{Ackable, Mark, Pos, Seq},
     media::Media,
     recover::Recovered,
     seeded::{Bug, is_on},
+    state::States,
     tail::TailIndex,
 };
-use crate::point::Received;
-
-/// Space kept back at each append, so that a commit trailer always fits behind it.
-const COMMIT_RESERVE_BYTES: u64 = 2048;
+use crate::{point::Received, tally::Tally};
 
 struct Head {
     at: Mark,
     sealed: Mark,
     intake: Intake,
-    sealed_intake: Intake,
     scratch: Vec<u8>,
+    states: States,
+    /// The body of a state record being written.
+    state_body: Vec<u8>,
+    /// Changes of state and counts of messages without a record, since the start.
+    notes: u64,
 }
 
 struct Durable {
@@ -50,6 +55,8 @@ pub struct Sealed {
     /// Where they end.
     pub to: Mark,
     intake: Intake,
+    /// Notes that it carries.
+    notes: u64,
 }
 
 /// The log in its medium.
@@ -75,7 +82,13 @@ pub struct Log {
     starved: AtomicBool,
     /// Refused messages whose count a synced commit or header carries.
     refused_counted: AtomicU64,
-    outcome: Mutex<(Outcome, Mark)>,
+    /// Notes that a synced commit carries.
+    noted: AtomicU64,
+    books: Mutex<Consumers>,
+    /// Bytes of a commit's body.
+    commit_body: usize,
+    /// Space kept back at each append.
+    reserve: u64,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
 }
@@ -90,8 +103,11 @@ impl Log {
         let header = recovered.header;
         let geometry = Geometry { capacity: header.capacity };
         let head = recovered.head;
+        let consumers = recovered.consumers;
         Self {
             geometry,
+            commit_body: CommitForm::Third(consumers.all().len()).body_bytes(),
+            reserve: layout::reserve_bytes(header.capacity),
             ring_id: header.ring_id,
             sum: Checksum::of_ring(header.ring_id),
             generation: header.generation,
@@ -101,8 +117,10 @@ impl Log {
                 at: head,
                 sealed: head,
                 intake: recovered.intake,
-                sealed_intake: recovered.intake,
                 scratch: Vec::new(),
+                states: recovered.states,
+                state_body: Vec::new(),
+                notes: 0,
             }),
             durable: Mutex::new(Durable { mark: head, intake: recovered.intake, wanted: Pos(u64::MAX) }),
             durable_advanced: Condvar::new(),
@@ -114,40 +132,51 @@ impl Log {
             limit: AtomicU64::new(header.tail.pos.0 + header.capacity),
             starved: AtomicBool::new(false),
             refused_counted: AtomicU64::new(recovered.intake.refused_messages),
-            outcome: Mutex::new((recovered.outcome, recovered.safe)),
+            noted: AtomicU64::new(0),
+            books: Mutex::new(consumers),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
             media,
         }
     }
 
-    /// Appends a message's records together.
-    pub fn append(&self, parts: &[Part<'_>], received: Received) -> Result<Appended, AppendError> {
+    /// Appends a message's records together, and adds what they bring to the counts of their source.
+    pub fn append(&self, parts: &[Part<'_>], received: Received, tally: Tally) -> Result<Appended, AppendError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(AppendError::Poisoned(self.poisoned().unwrap_or_default()));
         }
         let mut head = lock(&self.head);
-        let end = self.place_all(head.at.pos.0, parts)?;
-        let over = if is_on(Bug::WrapOffByOne) { COMMIT_RESERVE_BYTES + layout::SECTOR_BYTES } else { 0 };
-        if end + COMMIT_RESERVE_BYTES > self.limit.load(Ordering::Acquire) + over {
+        let start = self.behind_changes(&head);
+        let end = self.place_all(start, parts)?;
+        if !self.admits(end) {
             self.starved.store(true, Ordering::Release);
             return Err(AppendError::Full);
         }
         let first = head.at.seq;
+        // A record's source has its number in the log before the record.
+        let mut written = if head.states.has_changes() { self.write_state(&mut head, false) } else { Ok(()) };
         for (number, part) in parts.iter().enumerate() {
             let last = number + 1 == parts.len();
-            if let Err(error) = self.write_part(&mut head, part, (number > 0, last), received) {
-                let reason = self.poison(&format!("a store failed: {error}"));
-                return Err(AppendError::Poisoned(reason));
-            }
+            written = written.and_then(|()| self.write_part(&mut head, part, (number > 0, last), received));
             head.intake.count(part.kind, part.rows, last);
         }
+        if let Err(error) = written {
+            let reason = self.poison(&format!("a store failed: {error}"));
+            return Err(AppendError::Poisoned(reason));
+        }
+        head.states.tally(tally);
         Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
+    }
+
+    /// Whether the head may move to a place with what is appended.
+    fn admits(&self, end: u64) -> bool {
+        let over = if is_on(Bug::WrapOffByOne) { self.reserve + layout::SECTOR_BYTES } else { 0 };
+        end + self.reserve <= self.limit.load(Ordering::Acquire) + over
     }
 
     fn place_all(&self, mut pos: u64, parts: &[Part<'_>]) -> Result<u64, AppendError> {
         for part in parts {
-            let bytes = layout::record_bytes(part.body.len());
+            let bytes = layout::data_record_bytes(part.body.len());
             if bytes > self.geometry.max_record() {
                 return Err(AppendError::TooLarge { bytes, limit: self.geometry.max_record() });
             }
@@ -164,29 +193,37 @@ impl Log {
         received: Received,
     ) -> io::Result<()> {
         let header = RecordHeader {
-            len: part.body.len() as u32,
+            len: (EXTENSION_BYTES + part.body.len()) as u32,
             seq: head.at.seq,
             generation: self.generation,
             kind: part.kind,
             last,
             continues,
+            extended: true,
             rows: part.rows,
             table_hash: part.table_hash,
             received,
         };
-        self.write_record(head, &header, part.body, header.total())?;
+        self.write_record(head, &header, part.extension(), part.body, header.total())?;
         head.at.seq.0 += 1;
         Ok(())
     }
 
     /// Writes a record at the head, behind a pad where the lap has no room left, and moves the head by `bytes`.
-    fn write_record(&self, head: &mut Head, header: &RecordHeader, body: &[u8], bytes: u64) -> io::Result<()> {
+    fn write_record(
+        &self,
+        head: &mut Head,
+        header: &RecordHeader,
+        extension: Extension,
+        body: &[u8],
+        bytes: u64,
+    ) -> io::Result<()> {
         let place = self.geometry.place(head.at.pos.0, bytes);
         if place != head.at.pos.0 {
             self.write_pad(head, place)?;
         }
         head.scratch.clear();
-        header.write(self.sum, place, body, &mut head.scratch);
+        header.write(self.sum, place, extension, body, &mut head.scratch);
         // What fills a commit's sector is written too: no leftover of an earlier life may show between intact records.
         head.scratch.resize(bytes as usize, 0);
         self.media.store(self.geometry.offset(place), &head.scratch)?;
@@ -201,7 +238,7 @@ impl Log {
         head.scratch.clear();
         if left >= RECORD_HEADER_BYTES {
             let pad = self.frame(Kind::Pad, head.at.seq, left - RECORD_HEADER_BYTES);
-            pad.write(self.sum, pos, &[], &mut head.scratch);
+            pad.write(self.sum, pos, Extension::default(), &[], &mut head.scratch);
         }
         head.scratch.resize(left, 0);
         self.media.store(self.geometry.offset(pos), &head.scratch)?;
@@ -217,6 +254,7 @@ impl Log {
             kind,
             last: true,
             continues: false,
+            extended: false,
             rows: 0,
             table_hash: 0,
             received: Received::default(),
@@ -226,38 +264,38 @@ impl Log {
     /// Seals what was appended since the last seal; none when there is nothing.
     pub fn seal(&self) -> io::Result<Option<Sealed>> {
         let durable = self.durable();
-        let (outcome, safe) = *lock(&self.outcome);
+        let consumers = self.consumers();
         let facts = RingFacts { ring_id: self.ring_id, capacity: self.geometry.capacity, tail: self.tail() };
         let mut head = lock(&self.head);
-        if head.at == head.sealed || !self.has_room_to_seal(&head) {
+        if !Self::is_owed_a_seal(&head) || !self.has_room_to_seal(&head) {
             return Ok(None);
+        }
+        if head.states.is_pending() {
+            self.write_state(&mut head, true)?;
         }
         let commit = Commit {
             durable: if is_on(Bug::DurableAhead) { head.at } else { durable },
-            safe,
             intake: head.intake,
-            outcome,
+            consumers,
             boot_id: self.boot_id,
             from: head.sealed.pos,
             ring: Some(facts),
         };
         // The commit ends a sector, so that no sector holding acknowledged bytes is ever written again.
-        let place = self.geometry.place(head.at.pos.0, layout::commit_bytes(head.at.pos.0));
-        let bytes = layout::commit_bytes(place);
+        let (place, bytes) = self.place_commit(head.at.pos.0);
         let rest = layout::page_rest(place + bytes, place + bytes - head.sealed.pos.0);
         // The room that is kept for commits is not for this.
-        let fits = place + bytes + rest + COMMIT_RESERVE_BYTES <= self.limit.load(Ordering::Acquire);
+        let fits = place + bytes + rest + self.reserve <= self.limit.load(Ordering::Acquire);
         let bytes = if fits && !is_on(Bug::UnalignedCommit) { bytes + rest } else { bytes };
         let frame = self.frame(Kind::Commit, head.at.seq, bytes as usize - RECORD_HEADER_BYTES);
-        let frame = RecordHeader { rows: COMMIT_BODY_VERSION, ..frame };
+        let frame = RecordHeader { rows: commit.form().rows(), ..frame };
         if place != head.at.pos.0 {
             self.write_pad(&mut head, place)?;
         }
-        self.write_record(&mut head, &frame, &commit.encode(), bytes)?;
+        self.write_record(&mut head, &frame, Extension::default(), &commit.encode(), bytes)?;
         head.sealed = head.at;
-        head.sealed_intake = head.intake;
         lock(&self.index).note(head.at);
-        Ok(Some(Sealed { from: durable.pos, to: head.at, intake: head.intake }))
+        Ok(Some(Sealed { from: durable.pos, to: head.at, intake: head.intake, notes: head.notes }))
     }
 
     /// Seals what was appended, makes it durable (unless `sync` is false: `memory` mode) and publishes it; none when there is nothing.
@@ -265,6 +303,9 @@ impl Log {
         let Some(sealed) = self.seal()? else { return Ok(None) };
         if is_on(Bug::AckBeforeSync) {
             self.publish(&sealed);
+        }
+        if is_on(Bug::AckNoteBeforeSync) {
+            self.noted.fetch_max(sealed.notes, Ordering::AcqRel);
         }
         if sync {
             match self.sync(&sealed) {
@@ -287,6 +328,7 @@ impl Log {
         durable.mark = sealed.to;
         durable.intake = sealed.intake;
         self.refused_counted.fetch_max(sealed.intake.refused_messages, Ordering::AcqRel);
+        self.noted.fetch_max(sealed.notes, Ordering::AcqRel);
         self.readable.store(sealed.to.pos.0, Ordering::Release);
         if sealed.to.pos > durable.wanted {
             durable.wanted = Pos(u64::MAX);
@@ -323,12 +365,11 @@ impl Log {
             (durable.mark, durable.intake)
         };
         let refused = lock(&self.head).intake;
-        let (outcome, safe) = *lock(&self.outcome);
+        let consumers = self.consumers();
         let mut next = Header {
             counter: current.counter + if is_on(Bug::OneSlot) { 2 } else { 1 },
             durable: if is_on(Bug::HeaderBeforeData) { self.appended() } else { durable },
-            outcome,
-            safe: safe.max(current.safe),
+            consumers: current.consumers.later(consumers),
             intake: Intake { refused_messages: refused.refused_messages, refused_rows: refused.refused_rows, ..intake },
             ..*current
         };
@@ -347,18 +388,21 @@ impl Log {
         Ok(next)
     }
 
-    /// Moves the tail: durably first, then for readers, then the space is free.
-    pub fn move_tail(&self, to: Mark) -> io::Result<()> {
+    /// Moves the tail: durably first, then for readers, then the space is free. What it would pass of the state is written again before;
+    /// returns the commit that has it.
+    pub fn move_tail(&self, to: Mark) -> io::Result<Option<Sealed>> {
+        let carried = if is_on(Bug::StateLeftBehind) { None } else { self.carry_state(to.pos)? };
         self.write_header(|header| {
             header.tail = to;
-            header.safe = header.safe.max(to);
+            header.consumers = header.consumers.not_before(to);
         })?;
         *lock(&self.tail) = to;
         self.tail_pos.store(to.pos.0, Ordering::Release);
+        lock(&self.head).states.forget_before(to.pos.0);
         lock(&self.index).forget_before(to.pos);
         self.limit.store(to.pos.0 + self.geometry.capacity, Ordering::Release);
         self.starved.store(false, Ordering::Release);
-        Ok(())
+        Ok(carried)
     }
 
     /// Takes what recovery found behind the last commit as appended and not yet sealed nor durable.
@@ -381,7 +425,11 @@ impl Log {
 
     /// How far acknowledgements may go.
     pub fn ackable(&self) -> Ackable {
-        Ackable { pos: self.durable().pos, refused: self.refused_counted.load(Ordering::Acquire) }
+        Ackable {
+            pos: self.durable().pos,
+            refused: self.refused_counted.load(Ordering::Acquire),
+            notes: self.noted.load(Ordering::Acquire),
+        }
     }
 
     /// Takes note that so many rows were taken in, at least: what counted them may be lost with a header and a commit.
@@ -392,13 +440,20 @@ impl Log {
         }
     }
 
-    /// Publishes the fate of the rows before the settled watermark, and where resending begins.
-    pub(super) fn set_outcome(&self, outcome: Outcome, safe: Mark) {
-        *lock(&self.outcome) = (outcome, safe);
+    /// Publishes the fate of the rows before a consumer's settled watermark, and where resending to it begins.
+    pub(super) fn set_books(&self, id: ConsumerId, outcome: Outcome, safe: Mark) {
+        lock(&self.books).put(Consumer { id, safe, outcome });
     }
 
+    /// What became of the rows before QuestDB's settled watermark, and where resending to it begins.
     pub(super) fn outcome(&self) -> (Outcome, Mark) {
-        *lock(&self.outcome)
+        let consumers = self.consumers();
+        (consumers.outcome(), consumers.safe())
+    }
+
+    /// The books of all consumers.
+    pub(super) fn consumers(&self) -> Consumers {
+        *lock(&self.books)
     }
 
     /// What was taken in so far, synced or not.
@@ -427,15 +482,30 @@ impl Log {
     /// Whether there is something to be sealed, and room to do it.
     pub fn unsealed(&self) -> bool {
         let head = lock(&self.head);
-        head.at != head.sealed && self.has_room_to_seal(&head)
+        Self::is_owed_a_seal(&head) && self.has_room_to_seal(&head)
+    }
+
+    fn is_owed_a_seal(head: &Head) -> bool {
+        head.at != head.sealed || head.states.is_pending()
     }
 
     /// Always true of what was appended here, whose room was kept. What recovery found behind a lost commit may fill the ring up to a tail
     /// that is older than the one it was appended by; it is durable and waits for the tail.
     fn has_room_to_seal(&self, head: &Head) -> bool {
-        let pos = head.at.pos.0;
-        let place = self.geometry.place(pos, layout::commit_bytes(pos));
-        place + layout::commit_bytes(place) <= self.limit.load(Ordering::Acquire) || is_on(Bug::WrapOffByOne)
+        let mut pos = head.at.pos.0;
+        if head.states.is_pending() {
+            let bytes = layout::record_bytes(head.states.pending_bytes());
+            pos = self.geometry.place(pos, bytes) + bytes;
+        }
+        let (place, bytes) = self.place_commit(pos);
+        place + bytes <= self.limit.load(Ordering::Acquire) || is_on(Bug::WrapOffByOne)
+    }
+
+    /// Where a commit lies behind a place, and how long it is.
+    fn place_commit(&self, pos: u64) -> (u64, u64) {
+        let bytes = |pos| layout::commit_bytes(pos, self.commit_body);
+        let place = self.geometry.place(pos, bytes(pos));
+        (place, bytes(place))
     }
 
     /// The place up to which everything is durable.

@@ -1,0 +1,101 @@
+//! State and counts in the log: what is written in state records, in front of the commit that makes it durable.
+
+use std::{io, sync::atomic::Ordering};
+
+use super::{Extension, Head, Kind, Log, RecordHeader, Sealed, layout, lock};
+use crate::{
+    ring::{
+        append::AppendError,
+        marks::Pos,
+        state::{StateFull, StateKind, States},
+    },
+    tally::{SourceId, Tally},
+};
+
+impl Log {
+    /// Counts a message that leaves no record; returns the number of the note, which is durable once [`Log::ackable`] has reached it.
+    ///
+    /// It takes room in the log like any message, since the counts are written with the next commit.
+    pub fn note(&self, tally: Tally) -> Result<u64, AppendError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(AppendError::Poisoned(self.poisoned().unwrap_or_default()));
+        }
+        let mut head = lock(&self.head);
+        if !self.admits(self.behind_changes(&head)) {
+            self.starved.store(true, Ordering::Release);
+            return Err(AppendError::Full);
+        }
+        head.states.tally(tally);
+        head.notes += 1;
+        Ok(head.notes)
+    }
+
+    /// Sets an entry of the state, or removes it; returns the number of the note, 0 where nothing changes.
+    pub fn set_state(&self, kind: StateKind, key: &[u8], value: Option<&[u8]>) -> Result<u64, StateFull> {
+        let mut head = lock(&self.head);
+        if !head.states.set(kind, key, value)? {
+            return Ok(0);
+        }
+        head.notes += 1;
+        Ok(head.notes)
+    }
+
+    /// Numbers for the configured sources; see [`States::register`].
+    pub fn register_sources(&self, names: &[&str]) -> Vec<SourceId> {
+        let mut head = lock(&self.head);
+        let numbers = head.states.register(names);
+        if head.states.has_changes() {
+            head.notes += 1;
+        }
+        numbers
+    }
+
+    /// Looks at the state as it is, synced or not.
+    pub fn with_states<T>(&self, look: impl FnOnce(&States) -> T) -> T {
+        look(&lock(&self.head).states)
+    }
+
+    /// The place behind a state record with the changes that have to be in the log before anything is appended.
+    pub(super) fn behind_changes(&self, head: &Head) -> u64 {
+        let pos = head.at.pos.0;
+        if !head.states.has_changes() {
+            return pos;
+        }
+        let bytes = layout::record_bytes(head.states.pending_bytes());
+        self.geometry.place(pos, bytes) + bytes
+    }
+
+    /// Where the next message's first record is going to lie, if it fits before the lap's end.
+    #[cfg(test)]
+    pub(in crate::ring) fn next_place(&self) -> u64 {
+        self.behind_changes(&lock(&self.head))
+    }
+
+    /// Writes a state record at the head.
+    pub(super) fn write_state(&self, head: &mut Head, with_counts: bool) -> io::Result<()> {
+        let mut body = std::mem::take(&mut head.state_body);
+        body.clear();
+        let entries = head.states.write(with_counts, &mut body);
+        let frame = RecordHeader { rows: entries, ..self.frame(Kind::State, head.at.seq, body.len()) };
+        self.write_record(head, &frame, Extension::default(), &body, frame.total())?;
+        let at = head.at.pos.0 - frame.total();
+        head.states.written(at);
+        head.state_body = body;
+        Ok(())
+    }
+
+    /// Writes all state again, durably, where some of it lies before a position that the tail is about to pass.
+    ///
+    /// All of it at once, so that it happens once a lap. The room for it is kept back at each append; where recovery has found the ring
+    /// fuller than that (it lost a header), the state goes with the commit that follows the tail's move.
+    pub(super) fn carry_state(&self, before: Pos) -> io::Result<Option<Sealed>> {
+        {
+            let mut head = lock(&self.head);
+            if !head.states.is_older_than(before.0) {
+                return Ok(None);
+            }
+            head.states.touch_all();
+        }
+        self.commit(true)
+    }
+}

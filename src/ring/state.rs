@@ -1,0 +1,531 @@
+//! What must outlive the tail: small values under keys, written into the log in state records and written again before the tail passes
+//! them. Pure.
+//!
+//! The newest record of a key counts. All entries together are bounded ([`super::layout::most_state_bytes`]), so one record can hold them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    entry::Rows,
+    tally::{Counts, SourceId, Tally},
+};
+
+/// Bytes of an entry besides its key and its value.
+const ENTRY_BYTES: usize = 8;
+const FLAG_REMOVED: u8 = 1;
+/// Longest key in bytes: an MQTT topic filter.
+pub const MAX_KEY_BYTES: usize = u16::MAX as usize;
+
+/// What an entry is about. Numbers that this program does not know are kept as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateKind(pub u8);
+
+impl StateKind {
+    /// A source: its name, its number in this ring and its counts.
+    pub const SOURCE: Self = Self(1);
+    /// A filter subscribed at the broker, with its QoS.
+    pub const FILTER: Self = Self(2);
+    /// A boot of the machine, and how far its wall clock was ahead of its time since boot once it was known.
+    pub const BOOT: Self = Self(3);
+
+    /// A word for the kind, for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SOURCE => "source",
+            Self::FILTER => "filter",
+            Self::BOOT => "boot",
+            _ => "unknown",
+        }
+    }
+}
+
+/// An entry that cannot be kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the ring's state would need {bytes} bytes; {most} are allowed (a 256th of [ring] size)")]
+pub struct StateFull {
+    /// Bytes needed.
+    pub bytes: usize,
+    /// Bytes allowed.
+    pub most: usize,
+}
+
+/// One entry as it is written: none as the value where it was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateEntry<'a> {
+    /// What it is about.
+    pub kind: StateKind,
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The entries of a state record's body, up to the first that does not read.
+pub fn entries(body: &[u8]) -> impl Iterator<Item = StateEntry<'_>> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let ([kind, flags, low, high], after) = rest.split_first_chunk()?;
+        let (key, after) = after.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))?;
+        let (length, after) = after.split_first_chunk()?;
+        let (value, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        rest = after;
+        Some(StateEntry { kind: StateKind(*kind), key, value: (flags & FLAG_REMOVED == 0).then_some(value) })
+    })
+}
+
+type Key = (StateKind, Box<[u8]>);
+
+/// What is known of one key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Slot {
+    /// None where it was removed, as long as a record with a value may still be read.
+    value: Option<Vec<u8>>,
+    /// Position of the newest record that has it.
+    at: Option<u64>,
+    /// Position of the newest record that has a value of it.
+    value_at: Option<u64>,
+}
+
+/// A source's name and counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Source {
+    name: String,
+    counts: Counts,
+}
+
+/// All state of a ring.
+#[derive(Debug, Default)]
+pub struct States {
+    entries: BTreeMap<Key, Slot>,
+    sources: BTreeMap<SourceId, Source>,
+    last_source: u16,
+    /// Bytes of all entries as they are written.
+    bytes: usize,
+    most: usize,
+    /// Entries that no record has as they are.
+    changed: BTreeSet<Key>,
+    /// The same for sources' counts.
+    counted: BTreeSet<SourceId>,
+}
+
+impl States {
+    /// No state, of which there may be so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, kind: StateKind, key: &[u8]) -> Option<&[u8]> {
+        self.entries.get(&(kind, key.into()))?.value.as_deref()
+    }
+
+    /// Keys and values of a kind.
+    pub fn all(&self, kind: StateKind) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let of_kind = self.entries.range((kind, Box::default())..).take_while(move |((other, _), _)| *other == kind);
+        of_kind.filter_map(|((_, key), slot)| Some((&**key, slot.value.as_deref()?)))
+    }
+
+    /// How many entries there are of each kind.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeMap<StateKind, u64> {
+        let mut kinds = BTreeMap::new();
+        for (kind, _) in self.entries.iter().filter(|(_, slot)| slot.value.is_some()).map(|((kind, _), slot)| (*kind, slot)) {
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
+    }
+
+    /// Sets the value of a key, or removes it; says whether that changes anything.
+    pub fn set(&mut self, kind: StateKind, key: &[u8], value: Option<&[u8]>) -> Result<bool, StateFull> {
+        let id: Key = (kind, key.into());
+        let known = self.entries.get(&id);
+        if known.and_then(|slot| slot.value.as_deref()) == value {
+            return Ok(false);
+        }
+        let entry = |value: Option<&[u8]>| ENTRY_BYTES + key.len() + value.map_or(0, <[u8]>::len);
+        let before = known.map_or(0, |slot| entry(slot.value.as_deref()));
+        let bytes = self.bytes - before + entry(value);
+        if bytes > self.most && value.is_some() || key.len() > MAX_KEY_BYTES {
+            return Err(StateFull { bytes, most: self.most });
+        }
+        self.bytes = bytes;
+        self.entries.entry(id.clone()).or_default().value = value.map(<[u8]>::to_vec);
+        self.changed.insert(id);
+        Ok(true)
+    }
+
+    /// Numbers for the configured sources, the known ones as before. Where there is no room, what is known of other sources is given up; a
+    /// source for which even that is not enough has no number.
+    pub fn register(&mut self, names: &[&str]) -> Vec<SourceId> {
+        names.iter().map(|name| self.register_one(name, names)).collect()
+    }
+
+    fn register_one(&mut self, name: &str, configured: &[&str]) -> SourceId {
+        if let Some(id) = self.source_named(name) {
+            return id;
+        }
+        loop {
+            let Some(number) = self.last_source.checked_add(1) else { return SourceId::NONE };
+            if self.enter_source(SourceId(number), name) {
+                return SourceId(number);
+            }
+            let other = |(_, source): &(&SourceId, &Source)| !configured.contains(&source.name.as_str());
+            let Some(id) = self.sources.iter().find(other).map(|(id, _)| *id) else { return SourceId::NONE };
+            self.forget_source(id);
+        }
+    }
+
+    fn source_named(&self, name: &str) -> Option<SourceId> {
+        self.sources.iter().find(|(id, source)| source.name == name && **id != SourceId::NONE).map(|(id, _)| *id)
+    }
+
+    fn enter_source(&mut self, id: SourceId, name: &str) -> bool {
+        let source = Source { name: name.to_owned(), counts: Counts::default() };
+        if self.set(StateKind::SOURCE, name.as_bytes(), Some(&source_value(id, source.counts))).is_err() {
+            return false;
+        }
+        self.last_source = self.last_source.max(id.0);
+        self.sources.insert(id, source);
+        true
+    }
+
+    fn forget_source(&mut self, id: SourceId) {
+        self.counted.remove(&id);
+        if let Some(source) = self.sources.remove(&id) {
+            // To remove an entry needs no more room than it has.
+            let _ = self.set(StateKind::SOURCE, source.name.as_bytes(), None);
+        }
+    }
+
+    /// The name of a source.
+    #[must_use]
+    pub fn source_name(&self, id: SourceId) -> Option<&str> {
+        self.sources.get(&id).map(|source| source.name.as_str())
+    }
+
+    /// Names and counts of all sources. What belongs to no source has an empty name.
+    pub fn sources(&self) -> impl Iterator<Item = (SourceId, &str, Counts)> {
+        self.sources.iter().map(|(id, source)| (*id, source.name.as_str(), source.counts))
+    }
+
+    /// Adds to the counts of a source; of one that is not known, to those of no source.
+    pub fn tally(&mut self, tally: Tally) {
+        if tally.counts.is_zero() {
+            return;
+        }
+        let id = if self.sources.contains_key(&tally.source) { tally.source } else { SourceId::NONE };
+        if id == SourceId::NONE && !self.sources.contains_key(&id) && !self.enter_source(id, "") {
+            return;
+        }
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.counts.add(tally.counts);
+            self.counted.insert(id);
+        }
+    }
+
+    /// Whether some entry is in no record as it is. A record of a source must not be appended before its number is in the log.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Whether some entry or count is in no record as it is.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.has_changes() || !self.counted.is_empty()
+    }
+
+    /// Most bytes that [`States::write`] appends.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        let bytes = |key: &Key| self.entries.get(key).map_or(0, |slot| entry_bytes(&key.1, slot.value.as_deref()));
+        let counted = |id: &SourceId| {
+            self.sources
+                .get(id)
+                .map_or(0, |source| entry_bytes(source.name.as_bytes(), Some(&source_value(*id, source.counts))))
+        };
+        self.changed.iter().map(bytes).sum::<usize>() + self.counted.iter().map(counted).sum::<usize>()
+    }
+
+    /// Appends the body of a state record with every entry that has changed, and with the counts where they are wanted; returns how many
+    /// entries it has. [`States::written`] follows.
+    pub fn write(&mut self, with_counts: bool, out: &mut Vec<u8>) -> u16 {
+        if with_counts {
+            self.enter_counts();
+        }
+        for key in &self.changed {
+            if let Some(slot) = self.entries.get(key) {
+                put_entry(key, slot.value.as_deref(), out);
+            }
+        }
+        self.changed.len() as u16
+    }
+
+    fn enter_counts(&mut self) {
+        for id in std::mem::take(&mut self.counted) {
+            if let Some(source) = self.sources.get(&id) {
+                let (name, value) = (source.name.clone(), source_value(id, source.counts));
+                // A source's value has one length, so there is room for it.
+                let _ = self.set(StateKind::SOURCE, name.as_bytes(), Some(&value));
+            }
+        }
+    }
+
+    /// Takes note that what [`States::write`] gave lies at a position.
+    pub fn written(&mut self, at: u64) {
+        for key in std::mem::take(&mut self.changed) {
+            if let Some(slot) = self.entries.get_mut(&key) {
+                slot.at = Some(at);
+                if slot.value.is_some() {
+                    slot.value_at = Some(at);
+                }
+            }
+        }
+    }
+
+    /// Takes over what a record at a position says.
+    pub fn apply(&mut self, body: &[u8], at: u64) {
+        for StateEntry { kind, key, value } in entries(body) {
+            let id: Key = (kind, key.into());
+            let slot = self.entries.entry(id).or_default();
+            if slot.at.is_some() {
+                self.bytes -= entry_bytes(key, slot.value.as_deref());
+            }
+            self.bytes += entry_bytes(key, value);
+            slot.value = value.map(<[u8]>::to_vec);
+            slot.at = Some(at);
+            if value.is_some() {
+                slot.value_at = Some(at);
+            }
+            if kind == StateKind::SOURCE {
+                self.apply_source(key, value);
+            }
+        }
+    }
+
+    fn apply_source(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Ok(name) = std::str::from_utf8(key) else { return };
+        match value.and_then(read_source) {
+            Some((id, counts)) => {
+                self.last_source = self.last_source.max(id.0);
+                self.sources.insert(id, Source { name: name.to_owned(), counts });
+            }
+            None => self.sources.retain(|_, source| source.name != name),
+        }
+    }
+
+    /// Whether an entry that is needed has its newest record before a position.
+    #[must_use]
+    pub fn is_older_than(&self, pos: u64) -> bool {
+        self.entries.values().any(|slot| slot.value.is_some() && slot.at.is_some_and(|at| at < pos))
+    }
+
+    /// Has every entry written once more.
+    pub fn touch_all(&mut self) {
+        self.changed.extend(self.entries.keys().cloned());
+    }
+
+    /// Forgets what was removed, where every record with a value of it is before the tail.
+    pub fn forget_before(&mut self, tail: u64) {
+        let (changed, mut freed) = (&self.changed, 0);
+        self.entries.retain(|key, slot| {
+            let gone = slot.value.is_none() && !changed.contains(key) && slot.value_at.is_none_or(|at| at < tail);
+            freed += if gone { entry_bytes(&key.1, None) } else { 0 };
+            !gone
+        });
+        self.bytes -= freed;
+    }
+
+    /// Bytes that all entries take, and may take.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        (self.bytes, self.most)
+    }
+}
+
+fn entry_bytes(key: &[u8], value: Option<&[u8]>) -> usize {
+    ENTRY_BYTES + key.len() + value.map_or(0, <[u8]>::len)
+}
+
+fn put_entry((kind, key): &Key, value: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[kind.0, if value.is_none() { FLAG_REMOVED } else { 0 }]);
+    out.extend_from_slice(&(key.len() as u16).to_le_bytes());
+    out.extend_from_slice(key);
+    let value = value.unwrap_or_default();
+    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+/// A source's number, how many counters follow, and the counters.
+fn source_value(id: SourceId, counts: Counts) -> Vec<u8> {
+    let counts = counts.to_array();
+    let mut out = id.0.to_le_bytes().to_vec();
+    out.push(counts.len() as u8);
+    counts.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+    out
+}
+
+/// What [`source_value`] wrote. Counters that are not there are 0; those that this program does not know are left out.
+fn read_source(value: &[u8]) -> Option<(SourceId, Counts)> {
+    let ([low, high, _], rest) = value.split_first_chunk()?;
+    let mut counts = Counts::default().to_array();
+    for (count, bytes) in counts.iter_mut().zip(rest.chunks_exact(8)) {
+        *count = u64::from_le_bytes(bytes.try_into().ok()?);
+    }
+    Some((SourceId(u16::from_le_bytes([*low, *high])), Counts::from_array(counts)))
+}
+
+/// What the rows of a record add to the counts of its source.
+pub fn counts_of_rows(body: &[u8]) -> Counts {
+    let mut counts = Counts::default();
+    for row in Rows::decode(body).into_iter().flatten().flatten() {
+        counts.add(row.notes.counts());
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tally::Counter;
+
+    const FILTER: StateKind = StateKind::FILTER;
+
+    /// Writes what has changed as one record at a position.
+    fn record(states: &mut States, at: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        let bytes = states.pending_bytes();
+        let count = states.write(true, &mut body);
+        assert!(body.len() <= bytes && entries(&body).count() == usize::from(count));
+        states.written(at);
+        body
+    }
+
+    #[test]
+    fn the_newest_value_counts_and_what_is_removed_is_gone() {
+        let mut states = States::new(1_000);
+        assert_eq!(states.set(FILTER, b"a/#", Some(b"1")), Ok(true));
+        assert_eq!(states.set(FILTER, b"a/#", Some(b"1")), Ok(false));
+        let first = record(&mut states, 10);
+        assert_eq!(states.set(FILTER, b"a/#", None), Ok(true));
+        assert_eq!(states.set(StateKind(200), b"to come", Some(b"?")), Ok(true));
+        let second = record(&mut states, 20);
+        let mut read = States::new(1_000);
+        read.apply(&first, 10);
+        assert_eq!(read.get(FILTER, b"a/#"), Some(&b"1"[..]));
+        read.apply(&second, 20);
+        assert_eq!(read.get(FILTER, b"a/#"), None);
+        assert_eq!(read.all(FILTER).count(), 0);
+        assert_eq!(read.get(StateKind(200), b"to come"), Some(&b"?"[..]), "kinds to come are kept");
+        assert_eq!(read.bytes(), states.bytes());
+    }
+
+    #[test]
+    fn a_removal_is_remembered_until_the_tail_has_passed_every_value() {
+        let mut states = States::new(1_000);
+        states.set(FILTER, b"a", Some(b"1")).unwrap();
+        record(&mut states, 10);
+        states.set(FILTER, b"a", None).unwrap();
+        states.forget_before(100);
+        assert_eq!(record(&mut states, 20).len(), ENTRY_BYTES + 1, "not written yet, so not forgotten");
+        states.forget_before(10);
+        assert_eq!(states.bytes().0, ENTRY_BYTES + 1);
+        states.forget_before(11);
+        assert_eq!(states.bytes().0, 0);
+    }
+
+    #[test]
+    fn what_the_tail_would_pass_is_told_and_written_again() {
+        let mut states = States::new(1_000);
+        states.set(FILTER, b"a", Some(b"1")).unwrap();
+        record(&mut states, 10);
+        assert!(!states.is_older_than(10) && states.is_older_than(11));
+        states.touch_all();
+        record(&mut states, 50);
+        assert!(!states.is_older_than(50));
+    }
+
+    #[test]
+    fn the_limit_is_exact_and_what_does_not_fit_changes_nothing() {
+        let mut states = States::new(ENTRY_BYTES + 3);
+        assert!(states.set(FILTER, b"ab", Some(b"12")).is_err());
+        assert_eq!(states.set(FILTER, b"ab", Some(b"1")), Ok(true));
+        assert!(states.set(FILTER, b"b", Some(b"")).is_err());
+        assert_eq!(states.get(FILTER, b"ab"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn sources_keep_their_numbers_and_make_room_for_configured_ones() {
+        let value = source_value(SourceId(1), Counts::default()).len();
+        let mut states = States::new(2 * (ENTRY_BYTES + 1 + value));
+        assert_eq!(states.register(&["a", "b"]), [SourceId(1), SourceId(2)]);
+        states.tally(Tally { source: SourceId(2), counts: Counts::one(Counter::Empty) });
+        let mut read = States::new(states.bytes().1);
+        read.apply(&record(&mut states, 10), 10);
+        assert_eq!(read.register(&["b", "c"]), [SourceId(2), SourceId(3)], "a gives way to c");
+        assert_eq!(read.source_name(SourceId(1)), None);
+        assert_eq!(read.sources().next(), Some((SourceId(2), "b", Counts::one(Counter::Empty))));
+        assert_eq!(read.register(&["b", "c", "d"])[2], SourceId::NONE, "all that is there is configured");
+    }
+
+    #[test]
+    fn what_no_source_takes_is_counted_too() {
+        let mut states = States::new(1_000);
+        states.tally(Tally { source: SourceId::NONE, counts: Counts::one(Counter::Unmatched) });
+        states.tally(Tally { source: SourceId(9), counts: Counts::one(Counter::Unmatched) });
+        let mut read = States::new(1_000);
+        read.apply(&record(&mut states, 10), 10);
+        assert_eq!(
+            read.sources().collect::<Vec<_>>(),
+            [(SourceId::NONE, "", Counts { unmatched: 2, ..Counts::default() })]
+        );
+        assert_eq!(read.register(&["a"]), [SourceId(1)]);
+    }
+
+    proptest! {
+        /// Whatever happens, what is read back is what was set, and the bytes are counted right.
+        #[test]
+        fn state_reads_back_as_set(
+            steps in prop::collection::vec((0u8..6, 0u8..5, prop::option::of(prop::collection::vec(any::<u8>(), 0..6))), 0..60),
+        ) {
+            let mut states = States::new(200);
+            let mut read = States::new(200);
+            let mut model: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+            let mut at = 10;
+            for (action, key, value) in steps {
+                match action {
+                    0 => {
+                        at += 10;
+                        read.apply(&record(&mut states, at), at);
+                    }
+                    1 => states.touch_all(),
+                    2 => states.forget_before(at / 2),
+                    _ => {
+                        if states.set(FILTER, &[key], value.as_deref()).is_ok() {
+                            match value {
+                                Some(value) => model.insert(key, value),
+                                None => model.remove(&key),
+                            };
+                        }
+                    }
+                }
+                prop_assert!(states.bytes().0 <= 200);
+            }
+            read.apply(&record(&mut states, at + 10), at + 10);
+            let found: BTreeMap<u8, Vec<u8>> = read.all(FILTER).map(|(key, value)| (key[0], value.to_vec())).collect();
+            prop_assert_eq!(found, model);
+        }
+
+        #[test]
+        fn any_bytes_read_without_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut states = States::new(1_000);
+            states.apply(&body, 1);
+            let _ = counts_of_rows(&body);
+        }
+    }
+}
