@@ -23,4 +23,5 @@ pub mod republish;
 pub mod ring;
 mod seeded;
 pub mod since;
+pub mod sync;
 pub mod verify;

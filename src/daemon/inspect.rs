@@ -1,7 +1,7 @@
 //! What the control interface may ask of the running daemon.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ use crate::{
         Ledger, Ring, Seq, State,
         inspect::{RingInfo, live_info},
     },
+    sync::{lock, try_lock},
 };
 
 /// Rates are measured over at least this long.
@@ -95,7 +96,7 @@ impl Inspector {
 
     /// Rates since the sample before, at least [`RATE_SPAN`] ago.
     fn rates(&self, ledger: &Ledger) -> Rates {
-        let mut sample = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sample = lock(&self.rates);
         let elapsed = sample.at.elapsed();
         if elapsed >= RATE_SPAN {
             let rates = Rates::between(&sample.ledger, ledger, elapsed);
@@ -172,7 +173,7 @@ impl Inspect for Inspector {
     }
 
     fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
-        let Ok(_turn) = self.reading_ring.try_lock() else { return Err(RingInfoError::Busy) };
+        let _turn = try_lock(&self.reading_ring).ok_or(RingInfoError::Busy)?;
         let began = Instant::now();
         let now = SystemClock.now().wall;
         Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)

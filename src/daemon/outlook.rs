@@ -1,9 +1,6 @@
 //! The forecast's history, kept by the main thread while it waits for the end.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use crate::{
     clock::SharedClock,
@@ -12,6 +9,7 @@ use crate::{
         lag::Lag,
     },
     ring::Ring,
+    sync::lock,
 };
 
 /// How often the levels are noted, so that the first answer is as good as any later one.
@@ -57,8 +55,4 @@ impl Outlook {
         let levels = self.ring.levels();
         lock(&self.lag).look(self.clock.since_boot(), levels)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -11,6 +11,7 @@ use std::{
 use crate::{
     point::Timestamp,
     ring::{Record, Seq},
+    sync::lock,
 };
 
 /// Most runs of rows remembered, about 64 bytes each; the oldest records are forgotten beyond. A row that is forgotten
@@ -119,7 +120,7 @@ pub struct Exceptions {
 
 impl Exceptions {
     fn lock(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 
     /// Adds a row; false when it was there already.

@@ -43,7 +43,7 @@ pub mod wal_watch;
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -81,6 +81,7 @@ use crate::{
     observe::heartbeat::Heartbeats,
     questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
     ring::{Mark, Ring},
+    sync::lock,
 };
 
 /// How often the server is asked whether it was restarted; well within the resend window.
@@ -191,7 +192,7 @@ impl Flusher {
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.threads)
     }
 
     /// Sends what is there for at most `within`, then ends the lanes; the rest stays in the ring. Blocks; true when

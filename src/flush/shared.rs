@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use crate::{
     config::settings,
     observe::histogram::Histogram,
     ring::{Mark, Pos, Seq},
+    sync::{lock, wait},
 };
 
 /// How a lane gets on with the database, from best to worst.
@@ -119,10 +120,6 @@ pub struct Shared {
     pub buffers: Buffers,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     /// State for that many lanes.
     pub fn new(lanes: usize, batch: settings::Batch, clock: SharedClock, vigil: Box<dyn Vigil>) -> Self {
@@ -206,7 +203,7 @@ impl Shared {
     pub fn rest(&self, time: Duration) {
         let guard = lock(&self.rest);
         if self.stopping().is_none() {
-            drop(self.rest_over.wait_timeout(guard, time));
+            drop(wait(&self.rest_over, guard, time));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     moment::moment,
     point::{Received, Row, Text, Timestamp},
     ring::{AppendError, Kind, Marks, Part, Pos, Seq, table_hash},
+    sync::lock,
 };
 
 /// End of the reason of a dead letter that is kept without its end; the number of its bytes comes before.
@@ -91,7 +92,7 @@ impl Ingest {
         if payload.is_empty() {
             return Err("an empty payload clears a series; by now that would forget newer values".to_owned());
         }
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
         let route = routes.find(topic)?;
@@ -113,7 +114,7 @@ impl Ingest {
 
     /// Watches moments from now on. There is one watch at a time; a second one ends the first.
     pub fn watch(&self, moments: impl Iterator<Item = u64>) -> Watch<'_> {
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         work.watched = Some(moments.map(|moment| (moment, false)).collect());
         Watch { ingest: self, marks: self.ring.marks() }
     }
@@ -153,7 +154,7 @@ impl Watch<'_> {
 
     /// Takes note that a newer row of the moment is known.
     pub fn note(&self, moment: u64) {
-        let mut work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.ingest.work);
         if let Some(newer) = work.watched.as_mut().and_then(|watched| watched.get_mut(&moment)) {
             *newer = true;
         }
@@ -161,14 +162,14 @@ impl Watch<'_> {
 
     /// Whether a newer row of the moment is known; of a moment that is not watched, it may be.
     pub fn is_superseded(&self, moment: u64) -> bool {
-        let work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = lock(&self.ingest.work);
         work.watched.as_ref().and_then(|watched| watched.get(&moment)).is_none_or(|newer| *newer)
     }
 
     /// Puts rows of one table into the ring together, but for those a newer row is known of.
     pub fn enter(&self, table: &str, rows: &[Row], received: Received) -> Entered {
         let ingest = self.ingest;
-        let mut work = ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&ingest.work);
         let Work { bench, watched, .. } = &mut *work;
         bench.clear();
         let newer = |row: &Row| watched.as_ref().and_then(|w| w.get(&moment_of(table, row))).is_none_or(|newer| *newer);
@@ -198,7 +199,7 @@ impl Watch<'_> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner).watched = None;
+        lock(&self.ingest.work).watched = None;
     }
 }
 

@@ -7,7 +7,7 @@ mod routes;
 mod status;
 pub mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
@@ -22,6 +22,7 @@ use crate::{
     observe::log::clip,
     point::Received,
     ring::{self, AppendError, Kind, Part, Pos, Ring},
+    sync::lock,
 };
 
 /// One message as it came in.
@@ -106,7 +107,7 @@ impl Ingest {
 
     /// What has come in so far, by source.
     pub fn status(&self) -> Vec<SourceStatus> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner).routes.status(SystemClock.since_boot())
+        lock(&self.work).routes.status(SystemClock.since_boot())
     }
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
@@ -220,7 +221,7 @@ impl Ingest {
 
 impl Intake for Ingest {
     fn offer(&self, message: Incoming<'_>) -> Offer {
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         self.take(&mut work, message)
     }
 

@@ -21,7 +21,7 @@ mod tests;
 mod union;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -48,6 +48,7 @@ use crate::{
     entry::{RowRef, ValueRef},
     point::{Received, Row},
     ring::Seq,
+    sync::lock,
 };
 
 /// Series a lock covers, roughly, up to [`MAX_SHARDS`] locks.
@@ -371,9 +372,4 @@ impl Latest {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// A panic aborts the process, so a poisoned lock is only ever seen by tests.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ mod rows;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use crate::{
     latest::{Filter, Latest},
     point::Row,
     questdb::{Connection, Sql, SqlError, applied::Applied},
+    sync::lock,
 };
 
 /// How long one who asks waits for the database.
@@ -154,7 +155,7 @@ impl Lookup {
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk<oneshot::Sender<Outcome>>> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.desk)
     }
 
     /// Has the map filled with what the database holds of a filter that names a table; within [`DEADLINE`].

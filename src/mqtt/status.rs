@@ -1,14 +1,17 @@
 //! State of the connection, shared between the session that writes it and whoever shows it.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::observe::histogram::{Distribution, Histogram, Quantiles};
+use crate::{
+    observe::histogram::{Distribution, Histogram, Quantiles},
+    sync::lock,
+};
 
 /// State of the connection to the broker, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
@@ -96,7 +99,7 @@ impl SharedBroker {
     /// A snapshot. Counters read one after the other may be off by what happened in between.
     #[must_use]
     pub fn status(&self) -> BrokerStatus {
-        let (state, error) = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (state, error) = lock(&self.phase).clone();
         BrokerStatus {
             connected: state == State::Connected,
             state: state.word().to_owned(),
@@ -121,7 +124,7 @@ impl SharedBroker {
 
     /// Changes the state; the last error stays until a connection is complete.
     pub(super) fn set_state(&self, state: State) {
-        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = lock(&self.phase);
         phase.0 = state;
         if state == State::Connected {
             phase.1 = None;
@@ -130,7 +133,7 @@ impl SharedBroker {
 
     /// Notes an error.
     pub(super) fn set_error(&self, error: String) {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(error);
+        lock(&self.phase).1 = Some(error);
     }
 }
 

@@ -8,7 +8,7 @@ pub mod topic;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -31,6 +31,7 @@ use crate::{
         backoff::Backoff,
         publisher::{Link, Signal},
     },
+    sync::lock,
 };
 
 /// Added to `mqtt.client_id`.
@@ -81,12 +82,12 @@ impl SharedRepublish {
             unnamed: self.unnamed.load(Relaxed),
             pending: self.pending.load(Relaxed),
             failures: self.failures.load(Relaxed),
-            error: self.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            error: lock(&self.error).clone(),
         }
     }
 
     fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *lock(&self.error) = error;
     }
 }
 

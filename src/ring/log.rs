@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -22,7 +22,10 @@ use super::{
     seeded::{Bug, is_on},
     tail::TailIndex,
 };
-use crate::point::Received;
+use crate::{
+    point::Received,
+    sync::{lock, wait},
+};
 
 /// Space kept back at each append, so that a commit trailer always fits behind it.
 const COMMIT_RESERVE_BYTES: u64 = 2048;
@@ -78,10 +81,6 @@ pub struct Log {
     outcome: Mutex<(Outcome, Mark)>,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {
@@ -303,8 +302,7 @@ impl Log {
         }
         durable.wanted = durable.wanted.min(beyond);
         let left = deadline.saturating_duration_since(Instant::now());
-        let woken = self.durable_advanced.wait_timeout(durable, left);
-        let (durable, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        let durable = wait(&self.durable_advanced, durable, left);
         durable.mark.pos > beyond
     }
 

@@ -39,6 +39,7 @@ use std::{
 
 use tokio::sync::watch;
 
+use self::committer::Shared;
 pub use self::{
     append::{AppendError, Appended, Part},
     headers::HeaderSource,
@@ -51,10 +52,10 @@ pub use self::{
     reader::{ReadError, Reader, Record},
     status::RingStatus,
 };
-use self::{committer::Shared, log::lock};
 use crate::{
     config::settings::{Durability, OnFull},
     point::Received,
+    sync::lock,
 };
 
 /// What is known of a record's whereabouts.

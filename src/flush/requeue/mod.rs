@@ -11,7 +11,7 @@ mod report;
 use std::{
     collections::{HashMap, HashSet},
     io,
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -32,6 +32,7 @@ use crate::{
     },
     questdb::Sql,
     ring::{Pos, Ring},
+    sync::try_lock,
 };
 
 /// Most entries a request works on.
@@ -123,11 +124,7 @@ impl Candidate {
 impl Requeue {
     /// Puts a batch of entries back, the newest first, so that of several rows of one moment the newest enters. Blocks.
     pub fn run(&self, ask: &Ask) -> Result<Report, RequeueError> {
-        let _alone = match self.busy.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(RequeueError::Busy),
-        };
+        let _alone = try_lock(&self.busy).ok_or(RequeueError::Busy)?;
         let mut report = Report::default();
         let Gathered { mut candidates, origins, passed, last } = self.gather(ask, &mut report)?;
         let watch = self.ingest.watch(origins.keys().copied());

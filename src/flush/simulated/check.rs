@@ -7,7 +7,7 @@ use super::{
     run::{Run, Said, TABLES},
     world::lock,
 };
-use crate::{point::Timestamp, ring::Seq};
+use crate::{point::Timestamp, ring::Seq, sync::lock};
 
 /// What has to hold whenever something has happened.
 pub fn always(run: &mut Run) -> Result<(), String> {

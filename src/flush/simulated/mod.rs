@@ -24,6 +24,7 @@ use self::{
     world::lock,
 };
 use super::seeded::{self, Bug};
+use crate::sync::lock;
 
 /// Runs in an ordinary run of the tests.
 const RUNS: u64 = 4_000;

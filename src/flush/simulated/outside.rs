@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{
-    database::Line,
-    world::{Shared, lock},
-};
+use super::{database::Line, world::Shared};
 use crate::{
     flush::{
         outside::{Done, Link, May, NotStored, Vigil, Wait},
@@ -14,6 +11,7 @@ use crate::{
     },
     questdb::{Ask, RowBuffer, SqlError, WriteError, sql::TableInfo},
     ring::{Pos, Ring},
+    sync::lock,
 };
 
 /// Longest that a lane lets time pass in one go while others stand still.

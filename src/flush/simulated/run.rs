@@ -13,7 +13,7 @@ use super::{
     check,
     database::lane_of,
     outside::{Questions, Simulated, Watch, Wire},
-    world::{Shared, TIMEOUT, Weather, World, lock},
+    world::{Shared, TIMEOUT, Weather, World},
 };
 use crate::{
     clock::{Clock, SharedClock},
@@ -26,6 +26,7 @@ use crate::{
     point::{Row, Timestamp, Value},
     ring::{Kind, Part, Seq, format, layout, media::MemoryMedia, still::Still, table_hash},
     since::Since,
+    sync::lock,
 };
 
 /// Tables of the runs; with two and with three lanes some of them share one.

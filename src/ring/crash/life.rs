@@ -1,7 +1,7 @@
 //! A ring's lives: random operations on the real log and settlement, mirrored by the model, with power cuts at every point.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use super::{
     model::{Group, Model},
     start::new_ring,
 };
-use crate::point::Received;
+use crate::{point::Received, sync::lock};
 
 /// Lanes of the simulated flusher.
 const LANES: usize = 2;
@@ -74,11 +74,6 @@ pub struct Stage {
 
 /// Shared by a run and the checks inside it.
 pub type Shared = Arc<Mutex<Stage>>;
-
-/// The stage, for a moment.
-pub fn lock(stage: &Shared) -> MutexGuard<'_, Stage> {
-    stage.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One run from one seed: the number of images checked, and the first thing that was wrong, if any.
 pub fn run(seed: u64, plan: Plan) -> (u64, Verdict) {

@@ -1,10 +1,6 @@
 //! The routes against an intake of their own: what is asked, what is answered, and what is limited.
 
-use std::{
-    io::Write as _,
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::{io::Write as _, net::SocketAddr, sync::Mutex};
 
 use flate2::{Compression, write::GzEncoder};
 use tokio::{
@@ -24,6 +20,7 @@ use crate::{
     latest::Latest,
     point::Timestamp,
     ring::{Ackable, Pos, Seq, State, inspect::RingInfo},
+    sync::lock,
 };
 
 const TOKEN: &str = "a-token-of-some-length";
@@ -72,10 +69,6 @@ impl LineIntake for Fake {
     fn counts(&self) -> &WriteCounts {
         &self.counts
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Nothing;
