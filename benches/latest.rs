@@ -6,8 +6,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use forebay::{
     config::settings,
     latest::{Filter, Latest},
+    marks::Seq,
     point::{Received, Row, Timestamp, Value},
-    ring::Seq,
 };
 
 const SERIES: usize = 10_000;

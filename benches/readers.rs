@@ -23,8 +23,9 @@ use forebay::{
     control::{self, App, Inspect, Limits, Status, api::RingInfoError},
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError},
     latest::Latest,
+    marks::{Seq, State},
     point::{Received, Row, Timestamp, Value},
-    ring::{Seq, State, inspect::RingInfo},
+    ring::inspect::RingInfo,
 };
 use tokio::sync::watch;
 

@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod latest;
 pub mod lines;
 pub mod lookup;
+pub mod marks;
 pub mod moment;
 pub mod mqtt;
 pub mod observe;

@@ -14,8 +14,9 @@ use crate::{
     config::{self, Settings, settings},
     control::client::Client,
     flush::quarantine::{DEAD_LETTER, snapshot_of},
+    marks::Seq,
     questdb::{Connection, Secrets, Sql, SqlError},
-    ring::{Ledger, Seq, inspect::RingFile},
+    ring::{Ledger, inspect::RingFile},
     since::Since,
     verify::{Ask, Finding, Quarantined, Report, Running, VerifyError, verify},
 };

@@ -14,11 +14,12 @@ use crate::{
     ingest::{SourceStatus, WriteStatus},
     latest::LatestStatus,
     lookup::{Lookup, LookupStatus},
+    marks::{Seq, State},
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
     republish::RepublishStatus,
     ring::{
-        Ledger, RingStatus, Seq, State,
+        Ledger, RingStatus,
         inspect::{InspectError, RingInfo},
     },
 };

@@ -27,8 +27,9 @@ use crate::{
     config::settings,
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError, ReplayLane},
     latest::Latest,
+    marks::{Seq, State},
     point::{Received, Row, Timestamp, Value},
-    ring::{Seq, State, inspect::RingInfo},
+    ring::inspect::RingInfo,
     since::Since,
 };
 

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     latest::{FROM_DATABASE, Field, Series},
+    marks::State,
     point::{Text, Timestamp},
-    ring::State,
 };
 
 /// A moment, written as text.

@@ -17,11 +17,12 @@ use crate::{
     ingest::Ingest,
     latest::Latest,
     lookup::Lookup,
+    marks::{Seq, State},
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
     republish::SharedRepublish,
     ring::{
-        Ledger, Ring, Seq, State,
+        Ledger, Ring,
         inspect::{RingInfo, live_info},
     },
     sync::{lock, try_lock},

@@ -8,11 +8,7 @@ use std::{
     },
 };
 
-use crate::{
-    point::Timestamp,
-    ring::{Record, Seq},
-    sync::lock,
-};
+use crate::{marks::Seq, point::Timestamp, ring::Record, sync::lock};
 
 /// Most runs of rows remembered, about 64 bytes each; the oldest records are forgotten beyond. A row that is forgotten
 /// and read again is refused and set aside again, so that it is in quarantine twice.

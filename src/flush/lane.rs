@@ -25,9 +25,10 @@ use super::{
 };
 use crate::{
     config::settings,
+    marks::{Mark, Pos},
     observe::heartbeat::Heartbeat,
     questdb::RowBuffer,
-    ring::{Mark, Pos, Reader},
+    ring::Reader,
 };
 
 /// Rows of a probe.

@@ -78,9 +78,10 @@ use crate::{
     clock::SharedClock,
     config::settings,
     ingest::Ingest,
+    marks::Mark,
     observe::heartbeat::Heartbeats,
     questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
-    ring::{Mark, Ring},
+    ring::Ring,
     sync::lock,
 };
 

@@ -5,7 +5,7 @@
 //! acknowledges is not synced yet: a replay is kept in mind for a resend window after its end, and begun anew when the server restarts
 //! before that.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,8 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Flusher, course::Course, exceptions::Id, lane::Lane, status::ReplayStatus};
 use crate::{
+    marks::{Mark, Pos, Seq},
     point::Timestamp,
-    ring::{Kind, Mark, Pos, ReadError, Record, Seq, table_hash},
+    ring::{Kind, ReadError, Record, table_hash},
     since::{Cutoff, Since},
     sync::try_lock,
 };

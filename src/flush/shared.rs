@@ -19,8 +19,8 @@ use super::{
 use crate::{
     clock::SharedClock,
     config::settings,
+    marks::{Mark, Pos, Seq},
     observe::histogram::Histogram,
-    ring::{Mark, Pos, Seq},
     sync::{lock, wait},
 };
 

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::wal_watch::WalStatus;
 use crate::{
+    marks::Seq,
     observe::histogram::{Distribution, Quantiles},
-    ring::Seq,
 };
 
 /// State of the way into QuestDB, as `status` shows it.

@@ -4,14 +4,15 @@
 //! ([`Ingest::watch`]); every row that comes in from then on is looked up among them, under the same lock as its append, so nothing
 //! slips in between the question whether something newer exists and the append that depends on the answer.
 
-use std::{collections::HashMap, sync::PoisonError};
+use std::collections::HashMap;
 
 use super::{Ingest, Work};
 use crate::{
     entry,
+    marks::{Marks, Pos, Seq},
     moment::moment,
     point::{Received, Row, Text, Timestamp},
-    ring::{AppendError, Kind, Marks, Part, Pos, Seq, table_hash},
+    ring::{AppendError, Kind, Part, table_hash},
     sync::lock,
 };
 

@@ -19,9 +19,10 @@ use crate::{
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
     latest::Latest,
+    marks::Pos,
     observe::log::clip,
     point::Received,
-    ring::{self, AppendError, Kind, Part, Pos, Ring},
+    ring::{self, AppendError, Kind, Part, Ring},
     sync::lock,
 };
 

@@ -16,9 +16,10 @@ use crate::{
     config::settings::OnFull,
     decode::line::{LineError, Lines, Precision, utf8},
     entry,
+    marks::{Ackable, Pos, Seq},
     observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Row, Text, Timestamp},
-    ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::record_bytes, table_hash},
+    ring::{AppendError, Kind, Part, layout::record_bytes, table_hash},
     sync::lock,
 };
 

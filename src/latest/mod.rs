@@ -46,8 +46,8 @@ pub use self::{
 use crate::{
     config::settings,
     entry::{RowRef, ValueRef},
+    marks::Seq,
     point::{Received, Row},
-    ring::Seq,
     sync::lock,
 };
 

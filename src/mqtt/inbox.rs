@@ -9,8 +9,8 @@ use std::{
 use super::{error::ConnectError, protocol::Message, status::SharedBroker};
 use crate::{
     ingest::{Incoming, Intake, Offer, ack_queue::AckQueue},
+    marks::{Ackable, Pos},
     point::Received,
-    ring::{Ackable, Pos},
 };
 
 /// Most bytes of topics and payloads held while the ring is full.

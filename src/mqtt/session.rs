@@ -21,8 +21,8 @@ use super::{
     subscribe::{Answer, Subscriber},
 };
 use crate::{
-    clock::SharedClock, config::settings::Mqtt, ingest::Intake, observe::heartbeat::Heartbeat, point::Received,
-    ring::Ackable,
+    clock::SharedClock, config::settings::Mqtt, ingest::Intake, marks::Ackable, observe::heartbeat::Heartbeat,
+    point::Received,
 };
 
 /// How often the session looks at what only time changes.

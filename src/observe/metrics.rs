@@ -160,7 +160,7 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
     let poisoned = f64::from(u8::from(ring.poisoned.is_some()));
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
-    let mark = |seq: crate::ring::Seq| seq.0 as f64;
+    let mark = |seq: crate::marks::Seq| seq.0 as f64;
     let marks: [Sample<'_>; 5] = [
         (&[("mark", "tail")], mark(ring.tail)),
         (&[("mark", "safe")], mark(ring.safe)),

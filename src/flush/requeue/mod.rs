@@ -30,8 +30,9 @@ use crate::{
         Ingest,
         again::{Again, Entered, Letter, Watch, moment_of},
     },
+    marks::Pos,
     questdb::Sql,
-    ring::{Pos, Ring},
+    ring::Ring,
     sync::try_lock,
 };
 

@@ -13,10 +13,11 @@ use crate::{
     entry::Rows,
     flush::{exceptions::Id, quarantine::Entry},
     ingest::again::Watch,
+    marks::{Pos, Seq},
     moment::moment,
     point::Timestamp,
     questdb::present::{self, Wanted},
-    ring::{Kind, Pos, ReadError, Record, Seq},
+    ring::{Kind, ReadError, Record},
 };
 
 /// Records looked through between two looks at the clock.

@@ -19,10 +19,7 @@ use std::{
     thread,
 };
 
-use self::{
-    run::{Plan, Run},
-    world::lock,
-};
+use self::run::{Plan, Run};
 use super::seeded::{self, Bug};
 use crate::sync::lock;
 

@@ -9,8 +9,9 @@ use crate::{
         sender::may_leave,
         shared,
     },
+    marks::Pos,
     questdb::{Ask, RowBuffer, SqlError, WriteError, sql::TableInfo},
-    ring::{Pos, Ring},
+    ring::Ring,
     sync::lock,
 };
 

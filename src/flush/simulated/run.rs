@@ -23,8 +23,9 @@ use crate::{
         AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, encoder, lane, lane::Lane,
         late::GRACE_TIMEOUTS, quarantine::Quarantine, recovered, replay::ReplayAsk, shared,
     },
+    marks::Seq,
     point::{Row, Timestamp, Value},
-    ring::{Kind, Part, Seq, format, layout, media::MemoryMedia, still::Still, table_hash},
+    ring::{Kind, Part, format, layout, media::MemoryMedia, still::Still, table_hash},
     since::Since,
     sync::lock,
 };

@@ -15,7 +15,7 @@ use crate::{
         model::{Flushed, Model},
         policy::{self, Decision, Policy, View},
     },
-    ring::Pos,
+    marks::Pos,
 };
 
 /// Least time between two commits of the ring, in microseconds.

@@ -5,12 +5,13 @@ use crate::{
     config::settings::{Durability, OnFull},
     flush::{LaneStatus, WalTableStatus},
     lookup::LookupStatus,
+    marks::Seq,
     observe::{
         forecast::Forecast,
         histogram::{Distribution, Quantiles},
     },
     republish::RepublishStatus,
-    ring::{Ledger, RingStatus, Seq},
+    ring::{Ledger, RingStatus},
 };
 
 #[test]

@@ -18,8 +18,9 @@ use crate::{
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError},
     ingest::write::WriteCounts,
     latest::Latest,
+    marks::{Ackable, Pos, Seq, State},
     point::Timestamp,
-    ring::{Ackable, Pos, Seq, State, inspect::RingInfo},
+    ring::inspect::RingInfo,
     sync::lock,
 };
 
