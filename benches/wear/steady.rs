@@ -13,14 +13,11 @@ use std::{
 
 use forebay::{
     clock::{Clock, SharedClock, SystemClock},
-    config::{
-        Bytes,
-        settings::{Durability, OnFull, Ring as Settings},
-    },
     entry::encode_rows,
     observe::heartbeat::Heartbeats,
     point::{Row, Timestamp, Value},
     ring::{Kind, Part, Ring, layout::record_bytes, table_hash},
+    settings::{Bytes, Durability, OnFull, Ring as Settings},
 };
 
 use crate::{Case, Figures, place::Place};

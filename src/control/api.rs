@@ -9,7 +9,6 @@ use crate::{
     flush::{
         FlushStatus, Quarantine,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
-        requeue::Requeue,
     },
     ingest::{SourceStatus, WriteStatus},
     latest::LatestStatus,
@@ -18,6 +17,7 @@ use crate::{
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
     republish::RepublishStatus,
+    requeue::Requeue,
     ring::{
         Ledger, RingStatus,
         inspect::{InspectError, RingInfo},

@@ -12,7 +12,6 @@ use crate::{
     flush::{
         Flusher,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
-        requeue::Requeue,
     },
     ingest::Ingest,
     latest::Latest,
@@ -21,6 +20,7 @@ use crate::{
     mqtt::SharedBroker,
     observe::heartbeat::Heartbeats,
     republish::SharedRepublish,
+    requeue::Requeue,
     ring::{
         Ledger, Ring,
         inspect::{RingInfo, live_info},
@@ -80,7 +80,7 @@ impl Inspector {
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
-            requeue: Arc::new(flusher.requeue(ingest)),
+            requeue: Arc::new(Requeue::new(flusher.outflow(), ingest)),
             heartbeats: heartbeats.clone(),
             outlook: Arc::clone(outlook),
             started: now,

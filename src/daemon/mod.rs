@@ -5,6 +5,7 @@ mod outlook;
 mod progress;
 mod reload;
 mod signals;
+mod space;
 mod watchdog;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -19,10 +20,7 @@ use tokio::{
 use self::{inspect::Inspector, outlook::Outlook, progress::Progress, reload::Reload, signals::Signal};
 use crate::{
     clock::{ClockTrust, SharedClock, SystemClock},
-    config::{
-        Loaded,
-        settings::{self, Settings},
-    },
+    config::Loaded,
     control::{
         App, Limits, Writes,
         server::{serve, serve_tcp},
@@ -44,6 +42,7 @@ use crate::{
     questdb::{Connection, Secrets},
     republish::{self, SharedRepublish, topic::TopicTemplate},
     ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
+    settings::{self, Settings},
 };
 
 /// Threads of the control interface that may block.

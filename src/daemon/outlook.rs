@@ -2,6 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
+use super::space::{forecaster, levels};
 use crate::{
     clock::SharedClock,
     observe::{
@@ -27,7 +28,7 @@ impl Outlook {
     /// An outlook whose history begins now.
     pub fn new(ring: &Ring, resend_window: Duration, clock: &SharedClock) -> Self {
         let outlook = Self {
-            forecaster: Mutex::new(ring.forecaster(resend_window)),
+            forecaster: Mutex::new(forecaster(ring, resend_window)),
             lag: Mutex::default(),
             ring: ring.clone(),
             clock: SharedClock::clone(clock),
@@ -38,7 +39,7 @@ impl Outlook {
 
     /// Takes note of where the ring stands. May wait for a store into it, so a thread that others rely on must not call it.
     pub fn note(&self) {
-        let levels = self.ring.levels();
+        let levels = levels(&self.ring);
         let now = self.clock.since_boot();
         lock(&self.forecaster).note(now, levels);
         lock(&self.lag).note(now, levels);
@@ -46,13 +47,13 @@ impl Outlook {
 
     /// The forecast as of now.
     pub fn forecast(&self) -> Forecast {
-        let levels = self.ring.levels();
+        let levels = levels(&self.ring);
         lock(&self.forecaster).look(self.clock.since_boot(), levels)
     }
 
     /// Age of the oldest row that waits for the database.
     pub fn lag(&self) -> Duration {
-        let levels = self.ring.levels();
+        let levels = levels(&self.ring);
         lock(&self.lag).look(self.clock.since_boot(), levels)
     }
 }

@@ -24,11 +24,11 @@ use super::{
     trouble::{Growth, Journal},
 };
 use crate::{
-    config::settings,
     marks::{Mark, Pos},
     observe::heartbeat::Heartbeat,
     questdb::RowBuffer,
     ring::Reader,
+    settings,
 };
 
 /// Rows of a probe.

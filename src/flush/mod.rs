@@ -20,12 +20,12 @@ pub mod isolate;
 mod lane;
 mod late;
 pub mod model;
+mod outflow;
 mod outside;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
 pub mod replay;
-pub mod requeue;
 mod seeded;
 mod sender;
 mod shared;
@@ -61,7 +61,6 @@ use self::{
     late::Late,
     model::Model,
     outside::{Link, RealWait, Wait},
-    requeue::Requeue,
     seeded::{Bug, is_on},
     sender::Sender,
     shared::{Health, Shared},
@@ -70,18 +69,18 @@ use self::{
 };
 pub use self::{
     encode::AllowNarrow,
+    outflow::Outflow,
     quarantine::Quarantine,
     status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
     wal_watch::{WalStatus, WalTableStatus},
 };
 use crate::{
     clock::SharedClock,
-    config::settings,
-    ingest::Ingest,
     marks::Mark,
     observe::heartbeat::Heartbeats,
     questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
     ring::Ring,
+    settings,
     sync::lock,
 };
 
@@ -228,17 +227,15 @@ impl Flusher {
         &self.quarantine
     }
 
-    /// What puts entries of the quarantine back, through this way in.
-    pub fn requeue(&self, ingest: &Arc<Ingest>) -> Requeue {
-        Requeue {
+    /// What putting entries of the quarantine back needs.
+    pub fn outflow(&self) -> Outflow {
+        Outflow {
             ring: self.ring.clone(),
-            ingest: Arc::clone(ingest),
             quarantine: Arc::clone(&self.quarantine),
-            exceptions: Arc::clone(&self.exceptions),
             sql: self.sql.clone(),
             clock: Arc::clone(&self.clock),
+            exceptions: Arc::clone(&self.exceptions),
             shared: Arc::clone(&self.shared),
-            busy: Mutex::new(()),
         }
     }
 

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    config::settings,
     marks::{Mark, Pos, Seq},
     observe::histogram::Histogram,
+    settings,
     sync::{lock, wait},
 };
 

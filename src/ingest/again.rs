@@ -211,11 +211,11 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::{ClockTrust, SharedClock, SystemClock},
-        config::settings::{Latest as LatestSettings, Settings, Source},
         ingest::{Incoming, Intake, Offer},
         latest::Latest,
         observe::heartbeat::Heartbeats,
         ring::{RecoveryReport, Ring, media::MemoryMedia},
+        settings::{Latest as LatestSettings, Settings, Source},
     };
 
     /// A way in to a ring of 1 MiB in memory, without a committer, with one source into table `t`.

@@ -15,7 +15,6 @@ use self::{message::Workbench, routes::Routes};
 pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::{Clock, ClockTrust, SystemClock},
-    config::settings::{OnFull, Settings, Source},
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
     latest::Latest,
@@ -23,6 +22,7 @@ use crate::{
     observe::log::clip,
     point::Received,
     ring::{self, AppendError, Kind, Part, Ring},
+    settings::{OnFull, Settings, Source},
     sync::lock,
 };
 

@@ -13,13 +13,13 @@ use utoipa::ToSchema;
 
 use super::{Ingest, Work, again};
 use crate::{
-    config::settings::OnFull,
     decode::line::{LineError, Lines, Precision, utf8},
     entry,
     marks::{Ackable, Pos, Seq},
     observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Row, Text, Timestamp},
     ring::{AppendError, Kind, Part, layout::record_bytes, table_hash},
+    settings::OnFull,
     sync::lock,
 };
 

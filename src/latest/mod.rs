@@ -19,6 +19,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod union;
+pub mod view;
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -44,10 +45,10 @@ pub use self::{
     slot::Field,
 };
 use crate::{
-    config::settings,
     entry::{RowRef, ValueRef},
     marks::Seq,
     point::{Received, Row},
+    settings,
     sync::lock,
 };
 

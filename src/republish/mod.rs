@@ -24,13 +24,13 @@ use self::{
     topic::TopicTemplate,
 };
 use crate::{
-    config::settings::Mqtt,
     latest::{Change, Event, Filter, Latest, Series, Subscription, Walk},
     mqtt::{
         ConnectError,
         backoff::Backoff,
         publisher::{Link, Signal},
     },
+    settings::Mqtt,
     sync::lock,
 };
 
@@ -260,7 +260,7 @@ impl Work {
 /// A series as in `/v1/latest`, without what would no longer be true when the message is read: age, staleness, state.
 fn payload(series: &Series) -> Vec<u8> {
     let view =
-        crate::control::View::new(series, crate::marks::State::Memory, crate::point::Timestamp(0), Duration::MAX);
+        crate::latest::view::View::new(series, crate::marks::State::Memory, crate::point::Timestamp(0), Duration::MAX);
     let mut document = serde_json::to_value(view).unwrap_or_default();
     if let Some(members) = document.as_object_mut() {
         members.retain(|name, _| !matches!(name.as_str(), "age_ms" | "stale" | "state" | "source"));

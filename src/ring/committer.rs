@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    config::settings::{Durability, OnFull, Ring as Settings},
     observe::{heartbeat::Heartbeat, histogram::Histogram},
+    settings::{Durability, OnFull, Ring as Settings},
     sync::{lock, wait_while},
 };
 

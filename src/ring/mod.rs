@@ -21,7 +21,6 @@ pub mod reader;
 pub mod recover;
 mod seeded;
 mod settle;
-mod space;
 mod status;
 #[cfg(test)]
 pub mod still;
@@ -51,9 +50,9 @@ pub use self::{
     status::RingStatus,
 };
 use crate::{
-    config::settings::{Durability, OnFull},
     marks::{self, Ackable, Mark, Marks, Pos, Seq, State},
     point::Received,
+    settings::{Durability, OnFull},
     sync::lock,
 };
 

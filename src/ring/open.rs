@@ -27,8 +27,8 @@ use super::{
 };
 use crate::{
     clock::{SharedClock, boot_id},
-    config::settings::Ring as Settings,
     observe::{heartbeat::Heartbeat, histogram::Histogram},
+    settings::Ring as Settings,
 };
 
 /// Sectors behind the head that recovery overwrites, so that nothing left there can pass as new.

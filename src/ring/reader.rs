@@ -7,7 +7,7 @@ use super::{
     log::Log,
     marks::{Mark, Pos, Seq},
 };
-use crate::{config::share::WINDOW, point::Received};
+use crate::{point::Received, settings::share::WINDOW};
 
 /// Bytes a reader takes out of the ring at a time; a larger record makes it take that record whole.
 const WINDOW_BYTES: usize = WINDOW.0 as usize;

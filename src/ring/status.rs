@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::{Ring, Seq, layout::DATA_START};
 use crate::{
-    config::settings::{Durability, OnFull},
     observe::histogram::{Distribution, Quantiles},
+    settings::{Durability, OnFull},
     sync::lock,
 };
 

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use super::accept::Form;
 use crate::{
-    control::{api::SeriesView, view::View},
-    latest::Field,
+    control::api::SeriesView,
+    latest::{Field, view::View},
     marks::State,
     point::Value,
 };

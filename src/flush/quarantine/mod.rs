@@ -35,7 +35,7 @@ use self::{
     scan::{FIRST_ENTRY_AT, Found, Item},
 };
 use super::status::QuarantineStatus;
-use crate::{config::settings, point::Timestamp, sync::lock};
+use crate::{point::Timestamp, settings, sync::lock};
 
 /// Reasons told apart in the status; entries with others are counted together.
 const MAX_REASONS: usize = 200;

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     clock::{Clock, SharedClock},
-    config::{settings, units::Bytes},
     entry::encode_rows,
     flush::{
         AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, encoder, lane, lane::Lane,
@@ -26,6 +25,7 @@ use crate::{
     marks::Seq,
     point::{Row, Timestamp, Value},
     ring::{Kind, Part, format, layout, media::MemoryMedia, still::Still, table_hash},
+    settings::{self, units::Bytes},
     since::Since,
     sync::lock,
 };

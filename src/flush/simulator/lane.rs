@@ -8,7 +8,6 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    config::settings,
     flush::{
         breaker::{Breaker, Gate},
         flow::Flow,
@@ -16,6 +15,7 @@ use crate::{
         policy::{self, Decision, Policy, View},
     },
     marks::Pos,
+    settings,
 };
 
 /// Least time between two commits of the ring, in microseconds.

@@ -12,7 +12,6 @@ use tokio::{
 use super::*;
 use crate::{
     clock::SimulatedClock,
-    config::settings,
     control::{App, Inspect, Limits, Status, api::RingInfoError, serve, serve_tcp},
     decode::line::LineError,
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError},
@@ -21,6 +20,7 @@ use crate::{
     marks::{Ackable, Pos, Seq, State},
     point::Timestamp,
     ring::inspect::RingInfo,
+    settings,
     sync::lock,
 };
 

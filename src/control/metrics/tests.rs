@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::{
-    config::settings::{Durability, OnFull},
     flush::{LaneStatus, WalTableStatus},
     lookup::LookupStatus,
     marks::Seq,
@@ -12,6 +11,7 @@ use crate::{
     },
     republish::RepublishStatus,
     ring::{Ledger, RingStatus},
+    settings::{Durability, OnFull},
 };
 
 #[test]
