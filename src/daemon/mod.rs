@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{inspect::Inspector, outlook::Outlook, progress::Progress, reload::Reload, signals::Signal};
+use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
 use crate::{
     clock::{ClockTrust, SharedClock, SystemClock},
     config::Loaded,
@@ -335,10 +335,9 @@ fn open_ring(
         ingest::restore(latest, record);
     };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
-    let mut told = Progress::new(existing, settings.ring.size.0);
-    let mut progress = |bytes: u64| {
+    let mut tell = |progress: ring::Progress| {
         ServiceManager.extend_timeout(EXTENSION);
-        ServiceManager.status(&told.tell(bytes));
+        ServiceManager.status(&progress::line(progress, existing, settings.ring.size.0));
     };
     let opened = Ring::open(
         &settings.ring,
@@ -346,7 +345,7 @@ fn open_ring(
         Arc::clone(clock),
         heartbeats.register("committer"),
         &mut visit,
-        &mut progress,
+        &mut tell,
     )?;
     let Opened { ring, report } = opened;
     latest.restored();

@@ -45,7 +45,7 @@ pub use self::{
     ledger::Ledger,
     losses::Gap,
     mmap::{FileError, MmapMedia},
-    open::{OpenError, Opened, RecoveryReport, format},
+    open::{OpenError, Opened, Progress, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     status::RingStatus,
 };
