@@ -17,7 +17,7 @@ use crate::{
     latest::Latest,
     lookup::Lookup,
     marks::{Seq, State},
-    mqtt::SharedBroker,
+    mqtt::{SharedBroker, status::State as Session},
     observe::heartbeat::Heartbeats,
     republish::SharedRepublish,
     requeue::Requeue,
@@ -163,8 +163,8 @@ impl Inspect for Inspector {
             return Err(format!("the ring is poisoned: {reason}"));
         }
         // A broker that is away is no fault of this daemon's: it is ready for when the broker is back.
-        match self.broker.status().state.as_str() {
-            "stopped" => Err("intake has stopped".to_owned()),
+        match self.broker.status().state {
+            Session::Stopped => Err("intake has stopped".to_owned()),
             _ => Ok(()),
         }
     }

@@ -52,7 +52,7 @@ use thiserror::Error;
 
 use self::{
     ages::Ages,
-    breaker::Breaker,
+    breaker::{Breaker, Standing},
     course::Course,
     encode::Encoder,
     exceptions::{Exceptions, Id},
@@ -63,7 +63,7 @@ use self::{
     outside::{Link, RealWait, Wait},
     seeded::{Bug, is_on},
     sender::Sender,
-    shared::{Health, Shared},
+    shared::Shared,
     time_limit::TimeLimit,
     wal_watch::Watch,
 };
@@ -71,6 +71,7 @@ pub use self::{
     encode::AllowNarrow,
     outflow::Outflow,
     quarantine::Quarantine,
+    shared::Health,
     status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
     wal_watch::{WalStatus, WalTableStatus},
 };
@@ -241,7 +242,7 @@ impl Flusher {
 
     /// Whether some lane has stopped sending, since the database does not answer.
     pub fn is_away(&self) -> bool {
-        self.shared.reports().iter().any(|report| report.status.breaker == "open")
+        self.shared.reports().iter().any(|report| report.status.breaker == Standing::Open)
     }
 
     /// How it goes.
@@ -265,7 +266,7 @@ impl Flusher {
         };
         let (buffer_bytes, buffer_peak_bytes) = self.shared.buffers.now_and_peak();
         FlushStatus {
-            database: health.word().to_owned(),
+            database: health,
             error: worst
                 .and_then(|report| report.error.clone())
                 .or_else(|| reports.iter().find_map(|report| report.error.clone())),

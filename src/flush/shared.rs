@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
+
 use super::{
     buffers::Buffers,
     outside::Vigil,
@@ -25,7 +27,8 @@ use crate::{
 };
 
 /// How a lane gets on with the database, from best to worst.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// The last flush was stored in good time.
     Ok,
@@ -51,20 +54,10 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word that `status` shows.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Slow => "slow",
-            Self::Lagging => "lagging",
-            Self::Suspended => "suspended",
-            Self::Connecting => "connecting",
-            Self::Blocked => "blocked",
-            Self::Overloaded => "overloaded",
-            Self::Unreachable => "unreachable",
-            Self::Refused => "refused",
-            Self::Misconfigured => "misconfigured",
-        }
+    /// Whether QuestDB takes rows.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Ok | Self::Slow | Self::Lagging | Self::Suspended)
     }
 }
 

@@ -22,6 +22,7 @@ use self::desk::{Desk, Job, Said};
 pub use self::desk::{MAX_QUESTIONS, NOTHING_FOR};
 use crate::{
     clock::SharedClock,
+    flush::breaker::Standing,
     latest::{Filter, Latest},
     point::Row,
     questdb::{Connection, Sql, SqlError, applied::Applied},
@@ -70,7 +71,8 @@ pub struct LookupStatus {
     /// An error in place of an answer.
     pub failed: u64,
     /// `closed`, `open` or `half-open`.
-    pub breaker: String,
+    #[schema(value_type = String)]
+    pub breaker: Standing,
 }
 
 type AwayCheck = Box<dyn Fn() -> bool + Send + Sync>;
@@ -103,7 +105,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn status(&self, breaker: String) -> LookupStatus {
+    fn status(&self, breaker: Standing) -> LookupStatus {
         let of = |count: &AtomicU64| count.load(Relaxed);
         let [away, busy, timed_out, failed] = [&self.away, &self.busy, &self.timed_out, &self.failed].map(of);
         LookupStatus {
@@ -150,7 +152,7 @@ impl Lookup {
 
     /// Counters.
     pub fn status(&self) -> LookupStatus {
-        let breaker = self.desk().breaker().to_owned();
+        let breaker = self.desk().breaker();
         self.counts.status(breaker)
     }
 

@@ -19,7 +19,8 @@ pub struct BrokerStatus {
     /// Whether a connection is up and every subscription is confirmed.
     pub connected: bool,
     /// One word: `connecting`, `subscribing`, `connected`, `backing off`, `stopping`, `stopped`.
-    pub state: String,
+    #[schema(value_type = String)]
+    pub state: State,
     /// The last error, in words, with what to do; none while connected.
     pub error: Option<String>,
     /// Connections made since start.
@@ -44,7 +45,8 @@ pub struct BrokerStatus {
 }
 
 /// What the session is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Opening a connection.
     #[default]
@@ -54,24 +56,12 @@ pub enum State {
     /// Connected and subscribed.
     Connected,
     /// Waiting before the next attempt.
+    #[serde(rename = "backing off")]
     BackingOff,
     /// Told to stop; sending the last acknowledgements.
     Stopping,
     /// Ended.
     Stopped,
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Subscribing => "subscribing",
-            Self::Connected => "connected",
-            Self::BackingOff => "backing off",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-        }
-    }
 }
 
 /// The session's counters and state; written by the session once a batch, read by anyone.
@@ -102,7 +92,7 @@ impl SharedBroker {
         let (state, error) = lock(&self.phase).clone();
         BrokerStatus {
             connected: state == State::Connected,
-            state: state.word().to_owned(),
+            state,
             error,
             connects: self.connects.load(Relaxed),
             sessions_resumed: self.sessions_resumed.load(Relaxed),
@@ -152,6 +142,6 @@ mod tests {
         }
         shared.set_state(State::Connected);
         let status = shared.status();
-        assert_eq!((status.connected, status.state.as_str(), status.error), (true, "connected", None));
+        assert_eq!((status.connected, status.state, status.error), (true, State::Connected, None));
     }
 }
