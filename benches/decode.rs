@@ -4,12 +4,12 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
-    config::settings::Source,
     decode::{
         Decoder,
         line::{Lines, Precision},
     },
     point::Row,
+    settings::Source,
 };
 
 const FIVE: &[u8] = br#"{"temperature":21.53,"humidity":48.2,"pressure":1013.25,"battery":3012,"ok":true}"#;

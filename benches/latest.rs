@@ -4,10 +4,10 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use forebay::{
-    config::settings,
     latest::{Filter, Latest},
+    marks::Seq,
     point::{Received, Row, Timestamp, Value},
-    ring::Seq,
+    settings,
 };
 
 const SERIES: usize = 10_000;

@@ -19,12 +19,13 @@ use std::{
 
 use forebay::{
     clock::SystemClock,
-    config::settings,
     control::{self, App, Inspect, Limits, Status, api::RingInfoError},
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError},
     latest::Latest,
+    marks::{Seq, State},
     point::{Received, Row, Timestamp, Value},
-    ring::{Seq, State, inspect::RingInfo},
+    ring::inspect::RingInfo,
+    settings,
 };
 use tokio::sync::watch;
 

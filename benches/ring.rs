@@ -13,7 +13,6 @@ use std::{hint::black_box, io::Write, path::PathBuf, sync::Arc, time::Duration};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
     clock::{SharedClock, SystemClock},
-    config::settings::{Durability, OnFull, Ring as Settings},
     observe::heartbeat::Heartbeats,
     point::Received,
     ring::{
@@ -22,6 +21,7 @@ use forebay::{
         media::{Media, MemoryMedia},
         recover,
     },
+    settings::{Durability, OnFull, Ring as Settings},
 };
 
 const RING_BYTES: usize = 64 << 20;

@@ -218,7 +218,7 @@ fn foretell(
         seed,
     };
     let batch = match fixed {
-        None => forebay::config::settings::Batch::default(),
+        None => forebay::settings::Batch::default(),
         Some((rows, linger_ms)) => forebay::flush::simulator::fixed(rows as usize, Duration::from_millis(linger_ms)),
     };
     run(&scenario, &batch)

@@ -8,14 +8,11 @@ use std::{
 
 use forebay::{
     clock::{Clock, SharedClock, SystemClock},
-    config::{
-        Bytes,
-        settings::{Durability, OnFull, Ring as Settings},
-    },
     entry::encode_rows,
     observe::heartbeat::Heartbeats,
     point::{Row, Text, Timestamp, Value},
     ring::{Kind, Part, Ring, table_hash},
+    settings::{Bytes, Durability, OnFull, Ring as Settings},
 };
 
 /// Devices whose readings the rows are.

@@ -7,7 +7,8 @@ use std::{
 
 use forebay::{
     clock::{Clock, SystemClock},
-    ring::{Kind, MmapMedia, Part, Pos, Reader, Ring, media::Media, table_hash},
+    marks::Pos,
+    ring::{Kind, MmapMedia, Part, Reader, Ring, media::Media, table_hash},
 };
 use serde::Serialize;
 

@@ -4,14 +4,11 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use forebay::{
     clock::{Clock, SharedClock, SystemClock},
-    config::{
-        Bytes,
-        settings::{Durability, OnFull, Ring as Settings},
-    },
     entry::encode_rows,
     observe::heartbeat::Heartbeats,
     point::{Received, Row, Timestamp, Value},
     ring::{AppendError, Kind, Opened, Part, Record, Ring, table_hash},
+    settings::{Bytes, Durability, OnFull, Ring as Settings},
 };
 use serde::Serialize;
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use forebay::{
-    config::settings::Latest as LatestSettings,
     ingest::restore,
     latest::Latest,
     ring::{headers, inspect::FileMedia, recover},
+    settings::Latest as LatestSettings,
 };
 use serde::Serialize;
 
@@ -94,7 +94,7 @@ pub fn measure(directory: &Path, contents: Contents, mib: u64) -> Start {
     Start { contents, bytes, records, scan_s, open_s, restore_s, ready_s, told, silence_s }
 }
 
-fn open(settings: &forebay::config::settings::Ring, visit: &mut dyn FnMut(&forebay::ring::Record<'_>)) -> f64 {
+fn open(settings: &forebay::settings::Ring, visit: &mut dyn FnMut(&forebay::ring::Record<'_>)) -> f64 {
     let start = Instant::now();
     let opened = full::open(settings, visit);
     let took = start.elapsed().as_secs_f64();

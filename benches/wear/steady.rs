@@ -13,14 +13,11 @@ use std::{
 
 use forebay::{
     clock::{Clock, SharedClock, SystemClock},
-    config::{
-        Bytes,
-        settings::{Durability, OnFull, Ring as Settings},
-    },
     entry::encode_rows,
     observe::heartbeat::Heartbeats,
     point::{Row, Timestamp, Value},
     ring::{Kind, Part, Ring, layout::record_bytes, table_hash},
+    settings::{Bytes, Durability, OnFull, Ring as Settings},
 };
 
 use crate::{Case, Figures, place::Place};
@@ -75,7 +72,7 @@ fn measure(path: &Path, place: &Place, case: &Case, duration: Duration) -> Figur
     let (commits, before) = (ring.status().commit_us.count, place.device.counters());
     let start = Instant::now();
     let readings = offer(&ring, &body, case.rate, duration);
-    ring.wait_durable(forebay::ring::Pos(ring.marks().appended.pos.0 - 1), Duration::from_secs(5));
+    ring.wait_durable(forebay::marks::Pos(ring.marks().appended.pos.0 - 1), Duration::from_secs(5));
     let elapsed = start.elapsed();
     let commits = ring.status().commit_us.count - commits;
     // What the file system still owes (its times) is part of the price.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Exit, Failure, block_on};
 use crate::{
-    config::{Settings, settings},
     mqtt::{self, ConnectError},
     questdb::{Connection, Secrets, Sql, SqlError},
+    settings::{self, Settings},
 };
 
 /// Connects to both and says how it went on standard error; the failure names what refused. Refused credentials and

@@ -27,7 +27,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 pub use self::exit::{Exit, Failure};
-use crate::config::{self, settings};
+use crate::{config, settings};
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -8,7 +8,7 @@ use std::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Exit, Failure};
-use crate::config::Bytes;
+use crate::settings::Bytes;
 
 /// Longest value shown to people, in characters.
 const MAX_SHOWN_CHARS: usize = 80;

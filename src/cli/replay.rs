@@ -156,7 +156,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ring::Seq;
+    use crate::marks::Seq;
 
     #[derive(Parser)]
     struct Line {

@@ -22,8 +22,8 @@ use self::{
 };
 use super::Exit;
 use crate::{
-    config::settings::Mqtt,
     mqtt::{ConnectError, v5::publisher_options},
+    settings::Mqtt,
 };
 
 /// Messages under way on each connection; brokers commonly allow fewer.

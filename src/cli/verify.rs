@@ -11,11 +11,13 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    config::{self, Settings, settings},
+    config,
     control::client::Client,
     flush::quarantine::snapshot_of,
+    marks::Seq,
     questdb::{Connection, Secrets, Sql, SqlError},
-    ring::{Ledger, Seq, inspect::RingFile},
+    ring::{Ledger, inspect::RingFile},
+    settings::{self, Settings},
     since::Since,
     verify::{Ask, Finding, Quarantined, Report, Running, VerifyError, verify},
 };

@@ -1,15 +1,12 @@
-//! Settings: what there is to set, the layers they come from, and their validation.
+//! The configuration: the layers that the settings come from, their validation, and secrets.
 //!
-//! `settings`, `share` and `units` are plain data at the bottom of the crate. [`load`] stands above `decode`, whose patterns and
-//! templates it checks.
+//! What there is to set is plain data near the bottom of the crate (`settings/`). [`load`] stands above `decode` and
+//! `republish`, whose patterns and templates it checks.
 
 mod layers;
 mod print;
 mod schema;
 pub mod secrets;
-pub mod settings;
-pub mod share;
-pub mod units;
 pub mod validate;
 
 #[cfg(test)]
@@ -26,8 +23,8 @@ use serde::de::DeserializeOwned;
 
 pub use layers::Origins;
 pub use print::to_toml;
-pub use settings::Settings;
-pub use units::Bytes;
+
+use crate::settings::Settings;
 
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/forebay/forebay.toml";

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{layers::Origins, settings::Settings};
+use super::layers::Origins;
+use crate::settings::Settings;
 
 /// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others are defaults.
 ///

@@ -5,7 +5,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::settings::{
+use crate::settings::{
     Batch, ClockTrust, Control, Daemon, Durability, FieldType, Format, Latest, Log, LogTarget, Mqtt, MqttTls, OnFull,
     PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeUnit, TimestampField,
 };

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{settings::*, *};
+use super::*;
+use crate::settings::*;
 
 const SOURCE: &str = "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
 

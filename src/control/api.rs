@@ -9,16 +9,17 @@ use crate::{
     flush::{
         FlushStatus, Quarantine,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
-        requeue::Requeue,
     },
     ingest::{SourceStatus, WriteStatus},
     latest::LatestStatus,
     lookup::{Lookup, LookupStatus},
+    marks::{Seq, State},
     mqtt::BrokerStatus,
     observe::forecast::Forecast,
     republish::RepublishStatus,
+    requeue::Requeue,
     ring::{
-        Ledger, RingStatus, Seq, State,
+        Ledger, RingStatus,
         inspect::{InspectError, RingInfo},
     },
 };

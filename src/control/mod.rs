@@ -3,6 +3,7 @@
 pub mod api;
 mod attend;
 pub mod client;
+pub mod metrics;
 mod page;
 mod routes;
 mod seats;
@@ -12,11 +13,9 @@ mod stall;
 #[cfg(test)]
 mod tests;
 pub mod token;
-mod view;
 mod watch;
 
 pub use api::{Inspect, Status};
 pub use routes::{render, write::Writes};
 pub use server::{App, Limits, serve, serve_tcp};
 pub use socket::{SocketError, SocketFile, bind_tcp};
-pub use view::View;

@@ -3,13 +3,15 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
+
+use crate::sync::lock;
 
 /// What a client has to send a request's head, whoever else wants its seat.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
@@ -160,7 +162,7 @@ impl Seats {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 }
 

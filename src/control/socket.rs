@@ -16,7 +16,7 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
 
-use crate::config::settings::Control;
+use crate::settings::Control;
 
 /// Newcomers that may wait to be let in. With the 128 of the standard library a crowd of slow clients filled the queue, and the kernel
 /// drops what does not fit in: a TCP client tries again after 1 s, 2 s and so on (listen(2), tcp(7)).

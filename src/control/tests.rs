@@ -24,11 +24,12 @@ use super::{
 };
 use crate::{
     clock::SimulatedClock,
-    config::settings,
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError, ReplayLane},
     latest::Latest,
+    marks::{Seq, State},
     point::{Received, Row, Timestamp, Value},
-    ring::{Seq, State, inspect::RingInfo},
+    ring::inspect::RingInfo,
+    settings,
     since::Since,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::RwLock,
 };
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
@@ -10,7 +10,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use crate::config::secrets::{Secret, SecretError, read_secret};
+use crate::{
+    config::secrets::{Secret, SecretError, read_secret},
+    sync,
+};
 
 /// Shortest token; what is shorter can be guessed.
 pub const MIN_TOKEN_BYTES: usize = 16;
@@ -50,7 +53,7 @@ impl WriteToken {
     /// Reads the file again; on an error the token stays what it was. Says whether it has changed.
     pub fn reload(&self) -> Result<bool, TokenError> {
         let fresh = read(&self.path)?;
-        let mut secret = self.secret.write().unwrap_or_else(PoisonError::into_inner);
+        let mut secret = sync::write(&self.secret);
         let changed = *secret != fresh;
         *secret = fresh;
         Ok(changed)
@@ -58,7 +61,7 @@ impl WriteToken {
 
     /// Whether this is the token. How long that takes does not depend on where they differ.
     pub fn is(&self, offered: &str) -> bool {
-        let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
+        let secret = sync::read(&self.secret);
         secret.expose().as_bytes().ct_eq(offered.as_bytes()).into()
     }
 }

@@ -1,7 +1,7 @@
 //! What the control interface may ask of the running daemon.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -12,18 +12,20 @@ use crate::{
     flush::{
         Flusher,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
-        requeue::Requeue,
     },
     ingest::Ingest,
     latest::Latest,
     lookup::Lookup,
-    mqtt::SharedBroker,
+    marks::{Seq, State},
+    mqtt::{SharedBroker, status::State as Session},
     observe::heartbeat::Heartbeats,
     republish::SharedRepublish,
+    requeue::Requeue,
     ring::{
-        Ledger, Ring, Seq, State,
+        Ledger, Ring,
         inspect::{RingInfo, live_info},
     },
+    sync::{lock, try_lock},
 };
 
 /// Rates are measured over at least this long.
@@ -78,7 +80,7 @@ impl Inspector {
             broker: Arc::clone(broker),
             flusher: Arc::clone(flusher),
             ingest: Arc::clone(ingest),
-            requeue: Arc::new(flusher.requeue(ingest)),
+            requeue: Arc::new(Requeue::new(flusher.outflow(), ingest)),
             heartbeats: heartbeats.clone(),
             outlook: Arc::clone(outlook),
             started: now,
@@ -95,7 +97,7 @@ impl Inspector {
 
     /// Rates since the sample before, at least [`RATE_SPAN`] ago.
     fn rates(&self, ledger: &Ledger) -> Rates {
-        let mut sample = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sample = lock(&self.rates);
         let elapsed = sample.at.elapsed();
         if elapsed >= RATE_SPAN {
             let rates = Rates::between(&sample.ledger, ledger, elapsed);
@@ -161,8 +163,8 @@ impl Inspect for Inspector {
             return Err(format!("the ring is poisoned: {reason}"));
         }
         // A broker that is away is no fault of this daemon's: it is ready for when the broker is back.
-        match self.broker.status().state.as_str() {
-            "stopped" => Err("intake has stopped".to_owned()),
+        match self.broker.status().state {
+            Session::Stopped => Err("intake has stopped".to_owned()),
             _ => Ok(()),
         }
     }
@@ -172,7 +174,7 @@ impl Inspect for Inspector {
     }
 
     fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
-        let Ok(_turn) = self.reading_ring.try_lock() else { return Err(RingInfoError::Busy) };
+        let _turn = try_lock(&self.reading_ring).ok_or(RingInfoError::Busy)?;
         let began = Instant::now();
         let now = SystemClock.now().wall;
         Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)

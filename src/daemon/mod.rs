@@ -5,6 +5,7 @@ mod outlook;
 mod progress;
 mod reload;
 mod signals;
+mod space;
 mod watchdog;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -16,13 +17,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{inspect::Inspector, outlook::Outlook, progress::Progress, reload::Reload, signals::Signal};
+use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
 use crate::{
     clock::{ClockTrust, SharedClock, SystemClock},
-    config::{
-        Loaded,
-        settings::{self, Settings},
-    },
+    config::Loaded,
     control::{
         App, Limits, Writes,
         server::{serve, serve_tcp},
@@ -44,6 +42,7 @@ use crate::{
     questdb::{Connection, Secrets},
     republish::{self, SharedRepublish, topic::TopicTemplate},
     ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
+    settings::{self, Settings},
 };
 
 /// Threads of the control interface that may block.
@@ -336,10 +335,9 @@ fn open_ring(
         ingest::restore(latest, record);
     };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
-    let mut told = Progress::new(existing, settings.ring.size.0);
-    let mut progress = |bytes: u64| {
+    let mut tell = |progress: ring::Progress| {
         ServiceManager.extend_timeout(EXTENSION);
-        ServiceManager.status(&told.tell(bytes));
+        ServiceManager.status(&progress::line(progress, existing, settings.ring.size.0));
     };
     let opened = Ring::open(
         &settings.ring,
@@ -347,7 +345,7 @@ fn open_ring(
         Arc::clone(clock),
         heartbeats.register("committer"),
         &mut visit,
-        &mut progress,
+        &mut tell,
     )?;
     let Opened { ring, report } = opened;
     latest.restored();

@@ -1,10 +1,8 @@
 //! The forecast's history, kept by the main thread while it waits for the end.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
+use super::space::{forecaster, levels};
 use crate::{
     clock::SharedClock,
     observe::{
@@ -12,6 +10,7 @@ use crate::{
         lag::Lag,
     },
     ring::Ring,
+    sync::lock,
 };
 
 /// How often the levels are noted, so that the first answer is as good as any later one.
@@ -29,7 +28,7 @@ impl Outlook {
     /// An outlook whose history begins now.
     pub fn new(ring: &Ring, resend_window: Duration, clock: &SharedClock) -> Self {
         let outlook = Self {
-            forecaster: Mutex::new(ring.forecaster(resend_window)),
+            forecaster: Mutex::new(forecaster(ring, resend_window)),
             lag: Mutex::default(),
             ring: ring.clone(),
             clock: SharedClock::clone(clock),
@@ -40,7 +39,7 @@ impl Outlook {
 
     /// Takes note of where the ring stands. May wait for a store into it, so a thread that others rely on must not call it.
     pub fn note(&self) {
-        let levels = self.ring.levels();
+        let levels = levels(&self.ring);
         let now = self.clock.since_boot();
         lock(&self.forecaster).note(now, levels);
         lock(&self.lag).note(now, levels);
@@ -48,17 +47,13 @@ impl Outlook {
 
     /// The forecast as of now.
     pub fn forecast(&self) -> Forecast {
-        let levels = self.ring.levels();
+        let levels = levels(&self.ring);
         lock(&self.forecaster).look(self.clock.since_boot(), levels)
     }
 
     /// Age of the oldest row that waits for the database.
     pub fn lag(&self) -> Duration {
-        let levels = self.ring.levels();
+        let levels = levels(&self.ring);
         lock(&self.lag).look(self.clock.since_boot(), levels)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    config::{self, Settings, settings::Batch},
+    config,
     control::token::WriteToken,
     flush::Flusher,
     observe::{log::LogHandle, systemd::ServiceManager},
+    settings::{Batch, Settings},
 };
 
 /// What reloading needs and changes.

@@ -3,14 +3,17 @@
 use std::{
     io,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use crate::observe::{heartbeat::Heartbeats, systemd::ServiceManager};
+use crate::{
+    observe::{heartbeat::Heartbeats, systemd::ServiceManager},
+    sync::{lock, wait},
+};
 
 /// How often the loops are looked at where no watchdog asks for it.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -24,7 +27,7 @@ pub struct Watchdog {
 impl Watchdog {
     /// Ends the thread.
     pub fn stop(self) {
-        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.stop.0) = true;
         self.stop.1.notify_all();
         let _ = self.thread.join();
     }
@@ -38,10 +41,10 @@ pub fn start(heartbeats: Heartbeats) -> io::Result<Watchdog> {
     let complained = AtomicBool::new(false);
     let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
         let (flag, rung) = &*stopped;
-        let mut guard = flag.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = lock(flag);
         while !*guard {
             look(&heartbeats, &complained);
-            (guard, _) = rung.wait_timeout(guard, period).unwrap_or_else(PoisonError::into_inner);
+            guard = wait(rung, guard, period);
         }
     })?;
     Ok(Watchdog { stop, thread })

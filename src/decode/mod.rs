@@ -20,8 +20,8 @@ mod value;
 use thiserror::Error;
 
 use crate::{
-    config::settings::{FieldType, Format, Source, TimeUnit},
     point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text},
+    settings::{FieldType, Format, Source, TimeUnit},
 };
 
 use self::{

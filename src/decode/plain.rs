@@ -2,8 +2,8 @@
 
 use super::{DecodeError, value::Scalar};
 use crate::{
-    config::settings::FieldType,
     point::{Row, Text},
+    settings::FieldType,
 };
 
 /// The payload as a row with the one field `name`.

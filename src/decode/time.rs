@@ -1,6 +1,6 @@
 //! Device timestamps: whole or fractional counts of a unit since 1970, or RFC 3339 text.
 
-use crate::{config::settings::TimeUnit, point::Timestamp};
+use crate::{point::Timestamp, settings::TimeUnit};
 
 use super::{names::short, value::Scalar};
 

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::names::short;
 use crate::{
-    config::settings::FieldType,
     point::{Text, Value},
+    settings::FieldType,
 };
 
 /// A value as the payload writes it.

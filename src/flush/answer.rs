@@ -16,8 +16,9 @@ use super::{
     trouble::{Answer, Kind},
 };
 use crate::{
+    marks::Mark,
     questdb::{SqlError, WriteError},
-    ring::{Mark, ReadError},
+    ring::ReadError,
 };
 
 /// A stored flush slower than this many times the target latency is shown as slow.

@@ -11,8 +11,9 @@ use super::{
     seeded::{Bug, is_on},
 };
 use crate::{
+    marks::{Mark, Pos},
     questdb::RowBuffer,
-    ring::{Kind, Mark, Pos, ReadError, Record},
+    ring::{Kind, ReadError, Record},
 };
 
 /// Records set aside that end a batch.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// Wait after the first failure, before jitter.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// Longest wait, before jitter.
@@ -12,6 +14,35 @@ enum State {
     Closed,
     Open { until: Duration },
     HalfOpen,
+}
+
+/// Where a breaker stands, as `status` says it in a word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Its lane has not told yet: an empty word.
+    #[default]
+    #[serde(rename = "")]
+    Untold,
+    /// Requests are sent as usual.
+    Closed,
+    /// Nothing is sent until its wait is over.
+    Open,
+    /// One small request is sent to see how it goes.
+    HalfOpen,
+}
+
+impl Standing {
+    /// `closed`, `open` or `half-open`; empty while untold.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Untold => "",
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
 }
 
 /// What may be done now.
@@ -74,12 +105,12 @@ impl Breaker {
         self.failures
     }
 
-    /// `closed`, `open` or `half-open`.
-    pub fn word(&self) -> &'static str {
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
         match self.state {
-            State::Closed => "closed",
-            State::Open { .. } => "open",
-            State::HalfOpen => "half-open",
+            State::Closed => Standing::Closed,
+            State::Open { .. } => Standing::Open,
+            State::HalfOpen => Standing::HalfOpen,
         }
     }
 }
@@ -97,11 +128,18 @@ mod tests {
         assert_eq!(breaker.gate(start), Gate::Go);
         let wait = breaker.failed(start, 1.0);
         assert_eq!(wait, FIRST_BACKOFF);
-        assert_eq!((breaker.gate(start), breaker.word()), (Gate::Wait(wait), "open"));
-        assert_eq!((breaker.gate(start + wait), breaker.word()), (Gate::Probe, "half-open"));
+        assert_eq!((breaker.gate(start), breaker.standing()), (Gate::Wait(wait), Standing::Open));
+        assert_eq!((breaker.gate(start + wait), breaker.standing()), (Gate::Probe, Standing::HalfOpen));
         assert!(breaker.failed(start + wait, 1.0) > wait);
         breaker.succeeded();
         assert_eq!((breaker.gate(start), breaker.failures()), (Gate::Go, 0));
+    }
+
+    #[test]
+    fn status_says_the_same_word_as_the_metrics() {
+        for standing in [Standing::Untold, Standing::Closed, Standing::Open, Standing::HalfOpen] {
+            assert_eq!(serde_json::to_value(standing).unwrap(), standing.word());
+        }
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! What the lanes' buffers take, counted.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 /// Memory of all lanes' buffers and windows, in bytes.
 #[derive(Debug, Default)]
@@ -15,7 +17,7 @@ struct Count {
 impl Buffers {
     /// Takes note of what a lane has now.
     pub fn note(&self, lane: usize, bytes: usize) {
-        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = lock(&self.0);
         if count.by_lane.len() <= lane {
             count.by_lane.resize(lane + 1, 0);
         }
@@ -25,7 +27,7 @@ impl Buffers {
 
     /// Now, and at most since the start.
     pub fn now_and_peak(&self) -> (usize, usize) {
-        let count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = lock(&self.0);
         (count.by_lane.iter().sum(), count.peak)
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::ring::Pos;
+use crate::marks::Pos;
 
 /// After how long such a table is tried first; the time doubles up to [`RETRY_EVERY`].
 pub const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! What a lane sends from its cursor on (pure): everything, but for a stretch in which only some tables' records go again.
 
-use crate::ring::Pos;
+use crate::marks::Pos;
 
 /// Most tables told apart; beyond, everything goes again.
 pub const MAX_TABLES: usize = 256;

@@ -13,11 +13,12 @@ use super::{
 use crate::{
     clock::SharedClock,
     entry::{RawRows, RowRef, Rows},
+    marks::{Pos, Seq},
     questdb::{
         Ask, RowBuffer, SqlError,
         schema::{Examined, Schema, Verdict},
     },
-    ring::{Kind, Pos, Record, Ring, Seq},
+    ring::{Kind, Record, Ring},
 };
 
 /// Tells whether rows may go to a table although its keys lack some of their symbols.

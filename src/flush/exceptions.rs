@@ -3,15 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::{
-    point::Timestamp,
-    ring::{Record, Seq},
-};
+use crate::{marks::Seq, point::Timestamp, ring::Record, sync::lock};
 
 /// Most runs of rows remembered, about 64 bytes each; the oldest records are forgotten beyond. A row that is forgotten
 /// and read again is refused and set aside again, so that it is in quarantine twice.
@@ -119,7 +116,7 @@ pub struct Exceptions {
 
 impl Exceptions {
     fn lock(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 
     /// Adds a row; false when it was there already.

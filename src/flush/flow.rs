@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ring::Pos;
+use crate::marks::Pos;
 
 /// Weight of the newest measurement of density, at least: the first few count alike, and what was supposed before them not at all.
 const DENSITY_GAIN: f64 = 0.2;

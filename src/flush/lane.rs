@@ -10,7 +10,7 @@ use super::{
     answer::Trouble,
     apply_lag::{Pace, Throttle},
     batching::{Filled, MAX_SPAN_BYTES, Sent, Unsent},
-    breaker::{Breaker, Gate},
+    breaker::{Breaker, Gate, Standing},
     course::Course,
     encode::{Barrier, EncodeError, Encoder},
     flow::Flow,
@@ -24,10 +24,11 @@ use super::{
     trouble::{Growth, Journal},
 };
 use crate::{
-    config::settings,
+    marks::{Mark, Pos},
     observe::heartbeat::Heartbeat,
     questdb::RowBuffer,
-    ring::{Mark, Pos, Reader},
+    ring::Reader,
+    settings,
 };
 
 /// Rows of a probe.
@@ -163,7 +164,7 @@ impl Lane {
     pub(super) fn is_over(&self) -> bool {
         let Some(left) = self.shared.stopping() else { return false };
         let nothing_left = self.flight.is_empty() && self.reader.mark().pos >= self.durable();
-        left.is_zero() || nothing_left || self.breaker.word() == "open"
+        left.is_zero() || nothing_left || self.breaker.standing() == Standing::Open
     }
 
     pub(super) fn durable(&self) -> Pos {
@@ -392,7 +393,7 @@ impl Lane {
             report.status.spread = self.model.spread();
             report.status.last_error = self.model.last_error();
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
-            self.breaker.word().clone_into(&mut report.status.breaker);
+            report.status.breaker = self.breaker.standing();
             let condemned = self.encoder.condemned.warnings();
             report.warnings = schema.warnings().map(str::to_owned).chain(condemned).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::course::Course;
-use crate::ring::Mark;
+use crate::marks::Mark;
 
 /// The grace in request timeouts. With the default of 10 s that is a minute: the kernel's last attempts to deliver the bytes of a closed
 /// connection are 51 s apart (`tcp_orphan_retries`, tcp(7)).
@@ -113,7 +113,7 @@ impl Late {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Pos, Seq};
+    use crate::marks::{Pos, Seq};
 
     const GRACE: Duration = Duration::from_secs(60);
     const START: Duration = Duration::from_secs(7);

@@ -20,12 +20,12 @@ pub mod isolate;
 mod lane;
 mod late;
 pub mod model;
+mod outflow;
 mod outside;
 pub mod policy;
 pub mod quarantine;
 mod refusal;
 pub mod replay;
-pub mod requeue;
 mod seeded;
 mod sender;
 mod shared;
@@ -43,7 +43,7 @@ pub mod wal_watch;
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -52,7 +52,7 @@ use thiserror::Error;
 
 use self::{
     ages::Ages,
-    breaker::Breaker,
+    breaker::{Breaker, Standing},
     course::Course,
     encode::Encoder,
     exceptions::{Exceptions, Id},
@@ -61,26 +61,28 @@ use self::{
     late::Late,
     model::Model,
     outside::{Link, RealWait, Wait},
-    requeue::Requeue,
     seeded::{Bug, is_on},
     sender::Sender,
-    shared::{Health, Shared},
+    shared::Shared,
     time_limit::TimeLimit,
     wal_watch::Watch,
 };
 pub use self::{
     encode::AllowNarrow,
+    outflow::Outflow,
     quarantine::Quarantine,
+    shared::Health,
     status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
     wal_watch::{WalStatus, WalTableStatus},
 };
 use crate::{
     clock::SharedClock,
-    config::settings,
-    ingest::Ingest,
+    marks::Mark,
     observe::heartbeat::Heartbeats,
     questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
-    ring::{Mark, Ring},
+    ring::Ring,
+    settings,
+    sync::lock,
 };
 
 /// How often the server is asked whether it was restarted; well within the resend window.
@@ -191,7 +193,7 @@ impl Flusher {
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.threads)
     }
 
     /// Sends what is there for at most `within`, then ends the lanes; the rest stays in the ring. Blocks; true when
@@ -226,23 +228,21 @@ impl Flusher {
         &self.quarantine
     }
 
-    /// What puts entries of the quarantine back, through this way in.
-    pub fn requeue(&self, ingest: &Arc<Ingest>) -> Requeue {
-        Requeue {
+    /// What putting entries of the quarantine back needs.
+    pub fn outflow(&self) -> Outflow {
+        Outflow {
             ring: self.ring.clone(),
-            ingest: Arc::clone(ingest),
             quarantine: Arc::clone(&self.quarantine),
-            exceptions: Arc::clone(&self.exceptions),
             sql: self.sql.clone(),
             clock: Arc::clone(&self.clock),
+            exceptions: Arc::clone(&self.exceptions),
             shared: Arc::clone(&self.shared),
-            busy: Mutex::new(()),
         }
     }
 
     /// Whether some lane has stopped sending, since the database does not answer.
     pub fn is_away(&self) -> bool {
-        self.shared.reports().iter().any(|report| report.status.breaker == "open")
+        self.shared.reports().iter().any(|report| report.status.breaker == Standing::Open)
     }
 
     /// How it goes.
@@ -266,7 +266,7 @@ impl Flusher {
         };
         let (buffer_bytes, buffer_peak_bytes) = self.shared.buffers.now_and_peak();
         FlushStatus {
-            database: health.word().to_owned(),
+            database: health,
             error: worst
                 .and_then(|report| report.error.clone())
                 .or_else(|| reports.iter().find_map(|report| report.error.clone())),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::{
+    marks::Pos,
     questdb::{RowBuffer, WriteError},
-    ring::{Pos, Ring},
+    ring::Ring,
 };
 
 /// A request that has been answered, or given up.

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     entry::Rows,
+    marks::Seq,
     questdb::{RowBuffer, WriteError},
-    ring::{Kind, Record, Seq},
+    ring::{Kind, Record},
 };
 
 /// A row of the batch.

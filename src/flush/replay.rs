@@ -5,7 +5,7 @@
 //! acknowledges is not synced yet: a replay is kept in mind for a resend window after its end, and begun anew when the server restarts
 //! before that.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,9 +13,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Flusher, course::Course, exceptions::Id, lane::Lane, status::ReplayStatus};
 use crate::{
+    marks::{Mark, Pos, Seq},
     point::Timestamp,
-    ring::{Kind, Mark, Pos, ReadError, Record, Seq, table_hash},
+    ring::{Kind, ReadError, Record, table_hash},
     since::{Cutoff, Since},
+    sync::try_lock,
 };
 
 /// Most tables a request may name.
@@ -251,11 +253,7 @@ impl Lane {
 impl Flusher {
     /// Has stored rows sent again. Reads the headers of the ring's records, so it may block for a while.
     pub fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError> {
-        let _turn = match self.looking.try_lock() {
-            Ok(turn) => turn,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
-            Err(std::sync::TryLockError::WouldBlock) => return Err(ReplayError::Busy),
-        };
+        let _turn = try_lock(&self.looking).ok_or(ReplayError::Busy)?;
         let tables = &ask.tables[..ask.tables.len().min(MAX_NAMED)];
         let hashes: Vec<u32> = tables.iter().map(|table| table_hash(table)).collect();
         let search = Search { cutoff: ask.since.on(self.clock.now()), hashes: &hashes, lanes: self.shared.lanes() };

@@ -5,7 +5,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -16,7 +16,10 @@ use super::{
     outside::{Done, Link, May, NotStored},
     seeded::{Bug, is_on},
 };
-use crate::questdb::{Connection, Dialect, RowBuffer, WriteError, Writer};
+use crate::{
+    questdb::{Connection, Dialect, RowBuffer, WriteError, Writer},
+    sync::lock,
+};
 
 /// Requests handed over and not answered yet, at most: one in flight, one that follows.
 const AT_HAND: usize = 2;
@@ -68,10 +71,6 @@ impl Sender {
 /// Whether a request may leave, the one before it being stored or not.
 pub fn may_leave(follows: Option<May>, is_stored: bool) -> bool {
     follows.is_none_or(|may| is_stored && (may() || is_on(Bug::FollowWithoutLook)))
-}
-
-fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
-    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Link for Sender {

@@ -2,11 +2,13 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+use serde::Serialize;
 
 use super::{
     buffers::Buffers,
@@ -18,13 +20,15 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    config::settings,
+    marks::{Mark, Pos, Seq},
     observe::histogram::Histogram,
-    ring::{Mark, Pos, Seq},
+    settings,
+    sync::{lock, wait},
 };
 
 /// How a lane gets on with the database, from best to worst.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// The last flush was stored in good time.
     Ok,
@@ -50,20 +54,10 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word that `status` shows.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Slow => "slow",
-            Self::Lagging => "lagging",
-            Self::Suspended => "suspended",
-            Self::Connecting => "connecting",
-            Self::Blocked => "blocked",
-            Self::Overloaded => "overloaded",
-            Self::Unreachable => "unreachable",
-            Self::Refused => "refused",
-            Self::Misconfigured => "misconfigured",
-        }
+    /// Whether QuestDB takes rows.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Ok | Self::Slow | Self::Lagging | Self::Suspended)
     }
 }
 
@@ -117,10 +111,6 @@ pub struct Shared {
     pub wal: Board,
     /// Memory of the lanes' buffers.
     pub buffers: Buffers,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -206,7 +196,7 @@ impl Shared {
     pub fn rest(&self, time: Duration) {
         let guard = lock(&self.rest);
         if self.stopping().is_none() {
-            drop(self.rest_over.wait_timeout(guard, time));
+            drop(wait(&self.rest_over, guard, time));
         }
     }
 

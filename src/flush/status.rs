@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::wal_watch::WalStatus;
+use super::{breaker::Standing, shared::Health, wal_watch::WalStatus};
 use crate::{
+    marks::Seq,
     observe::histogram::{Distribution, Quantiles},
-    ring::Seq,
 };
 
 /// State of the way into QuestDB, as `status` shows it.
@@ -14,7 +14,8 @@ use crate::{
 pub struct FlushStatus {
     /// One word: `connecting`, `ok`, `slow`, `lagging`, `suspended`, `blocked`, `overloaded`, `unreachable`, `refused` (authentication),
     /// `misconfigured` (docs/ARCHITECTURE.md, section "Trouble with the database").
-    pub database: String,
+    #[schema(value_type = String)]
+    pub database: Health,
     /// The last error, in words; none after a success.
     pub error: Option<String>,
     /// What it means and what to do, in one line; none after a success.
@@ -58,7 +59,8 @@ pub struct LaneStatus {
     /// The model: cost of a row in microseconds.
     pub per_row_us: f64,
     /// `closed`, `open` or `half-open`.
-    pub breaker: String,
+    #[schema(value_type = String)]
+    pub breaker: Standing,
     /// The model: spread of the times about it, as a fraction (one standard deviation).
     pub spread: f64,
     /// The model: how far the last flush was off, as a fraction of what was expected.

@@ -22,10 +22,11 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
-    config::settings::{Durability, Ring as RingSettings},
     entry::{DeadLetter, encode_dead_letter, encode_rows},
+    marks::{Pos, Seq},
     point::{Received, Row, Timestamp, Value},
-    ring::{Kind, Part, Pos, RecoveryReport, Seq, media::MemoryMedia, table_hash},
+    ring::{Kind, Part, RecoveryReport, media::MemoryMedia, table_hash},
+    settings::{Durability, Ring as RingSettings},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);

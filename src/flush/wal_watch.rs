@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ use crate::{
     observe::heartbeat::Heartbeat,
     questdb::{Sql, SqlError, cut, statement, wal::WalTable},
     ring::Ring,
+    sync::lock,
 };
 
 /// Time between looks.
@@ -105,7 +106,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Findings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes note of tables that a lane writes.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::ring::Ackable;
+use crate::marks::Ackable;
 
 /// A first-in, first-out queue of tokens, each due once `ackable` covers its message.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ring::Pos;
+    use crate::marks::Pos;
 
     fn at(pos: u64, refused: u64) -> Ackable {
         Ackable { pos: Pos(pos), refused, ..Ackable::default() }

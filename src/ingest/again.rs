@@ -4,14 +4,16 @@
 //! ([`Ingest::watch`]); every row that comes in from then on is looked up among them, under the same lock as its append, so nothing
 //! slips in between the question whether something newer exists and the append that depends on the answer.
 
-use std::{collections::HashMap, sync::PoisonError};
+use std::collections::HashMap;
 
 use super::{Ingest, Work};
 use crate::{
     entry,
+    marks::{Marks, Pos, Seq},
     moment::moment,
     point::{Received, Row, Text, Timestamp},
-    ring::{AppendError, Kind, Marks, Part, Pos, Seq, table_hash},
+    ring::{AppendError, Kind, Part, table_hash},
+    sync::lock,
 };
 
 /// Moments that are watched, and whether a row newer than the one set aside is known.
@@ -88,7 +90,7 @@ impl Ingest {
         if payload.is_empty() {
             return Err("an empty payload clears a series; by now that would forget newer values".to_owned());
         }
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
         let route = routes.find(topic)?;
@@ -110,7 +112,7 @@ impl Ingest {
 
     /// Watches moments from now on. There is one watch at a time; a second one ends the first.
     pub fn watch(&self, moments: impl Iterator<Item = u64>) -> Watch<'_> {
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         work.watched = Some(moments.map(|moment| (moment, false)).collect());
         Watch { ingest: self, marks: self.ring.marks() }
     }
@@ -150,7 +152,7 @@ impl Watch<'_> {
 
     /// Takes note that a newer row of the moment is known.
     pub fn note(&self, moment: u64) {
-        let mut work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.ingest.work);
         if let Some(newer) = work.watched.as_mut().and_then(|watched| watched.get_mut(&moment)) {
             *newer = true;
         }
@@ -158,14 +160,14 @@ impl Watch<'_> {
 
     /// Whether a newer row of the moment is known; of a moment that is not watched, it may be.
     pub fn is_superseded(&self, moment: u64) -> bool {
-        let work = self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = lock(&self.ingest.work);
         work.watched.as_ref().and_then(|watched| watched.get(&moment)).is_none_or(|newer| *newer)
     }
 
     /// Puts rows of one table into the ring together, but for those a newer row is known of.
     pub fn enter(&self, table: &str, rows: &[Row], received: Received) -> Entered {
         let ingest = self.ingest;
-        let mut work = ingest.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&ingest.work);
         let Work { bench, watched, .. } = &mut *work;
         bench.clear();
         let newer = |row: &Row| watched.as_ref().and_then(|w| w.get(&moment_of(table, row))).is_none_or(|newer| *newer);
@@ -201,7 +203,7 @@ impl Watch<'_> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.ingest.work.lock().unwrap_or_else(PoisonError::into_inner).watched = None;
+        lock(&self.ingest.work).watched = None;
     }
 }
 
@@ -212,11 +214,11 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::{ClockTrust, SharedClock, SystemClock},
-        config::settings::{Latest as LatestSettings, Settings, Source},
         ingest::{Incoming, Intake, Offer},
         latest::Latest,
         observe::heartbeat::Heartbeats,
         ring::{RecoveryReport, Ring, media::MemoryMedia},
+        settings::{Latest as LatestSettings, Settings, Source},
     };
 
     /// A way in to a ring of 1 MiB in memory, without a committer, with one source into table `t`.

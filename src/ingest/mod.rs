@@ -7,7 +7,7 @@ mod routes;
 mod status;
 pub mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
@@ -15,13 +15,15 @@ use self::{message::Workbench, routes::Routes};
 pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::{Clock, ClockTrust, SystemClock},
-    config::settings::{OnFull, Settings, Source},
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
     latest::Latest,
+    marks::Pos,
     observe::log::clip,
     point::Received,
-    ring::{self, AppendError, Kind, Part, Pos, Ring},
+    ring::{self, AppendError, Kind, Part, Ring},
+    settings::{OnFull, Settings, Source},
+    sync::lock,
 };
 
 /// One message as it came in.
@@ -106,7 +108,7 @@ impl Ingest {
 
     /// What has come in so far, by source.
     pub fn status(&self) -> Vec<SourceStatus> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner).routes.status(SystemClock.since_boot())
+        lock(&self.work).routes.status(SystemClock.since_boot())
     }
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
@@ -229,7 +231,7 @@ impl Ingest {
 
 impl Intake for Ingest {
     fn offer(&self, message: Incoming<'_>) -> Offer {
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         self.take(&mut work, message)
     }
 

@@ -4,10 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     ops::Range,
-    sync::{
-        PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 use serde::Serialize;
@@ -16,12 +13,14 @@ use utoipa::ToSchema;
 
 use super::{Ingest, Work, again};
 use crate::{
-    config::settings::OnFull,
     decode::line::{LineError, Lines, Precision, utf8},
     entry,
+    marks::{Ackable, Pos, Seq},
     observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Row, Text, Timestamp},
-    ring::{Ackable, AppendError, Kind, Part, Pos, Seq, layout::data_record_bytes, table_hash},
+    ring::{AppendError, Kind, Part, layout::data_record_bytes, table_hash},
+    settings::OnFull,
+    sync::lock,
 };
 
 /// Most rows a request may bring.
@@ -180,7 +179,7 @@ impl Ingest {
 
     /// Takes no lines any more: what is appended from here on would not be committed.
     pub fn close_writes(&self) {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner).writes_closed = true;
+        lock(&self.work).writes_closed = true;
     }
 
     fn tables(&self, writing: &Writing<'_>) -> Result<Vec<Table>, LineError> {
@@ -222,7 +221,7 @@ impl Ingest {
 
     fn append(&self, mut tables: Vec<Table>, received: Received) -> Written {
         let all: u64 = tables.iter().map(|table| table.rows.len() as u64).sum();
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = lock(&self.work);
         let Work { watched, writes_closed, .. } = &mut *work;
         if *writes_closed {
             return Written::Failed("the daemon is stopping".into());

@@ -8,8 +8,8 @@ use super::{
     slot::{Stamp, value_ref},
 };
 use crate::{
+    marks::Seq,
     point::{Row, Timestamp},
-    ring::Seq,
 };
 
 /// The record number of values that came from the database: none has it.

@@ -3,7 +3,7 @@
 use std::{ops::Bound, sync::Arc};
 
 use super::{Filter, Key, Latest, Series, shapes::Reach};
-use crate::ring::Seq;
+use crate::marks::Seq;
 
 /// Series looked at before a part of a listing ends, however few of them are wanted.
 const LOOKED_AT: usize = 1_024;

@@ -19,9 +19,10 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod union;
+pub mod view;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -44,10 +45,11 @@ pub use self::{
     slot::Field,
 };
 use crate::{
-    config::settings,
     entry::{RowRef, ValueRef},
+    marks::Seq,
     point::{Received, Row},
-    ring::Seq,
+    settings,
+    sync::lock,
 };
 
 /// Series a lock covers, roughly, up to [`MAX_SHARDS`] locks.
@@ -371,9 +373,4 @@ impl Latest {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// A panic aborts the process, so a poisoned lock is only ever seen by tests.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

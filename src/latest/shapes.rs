@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 
-use super::{key::Key, lock};
-use crate::point::Text;
+use super::key::Key;
+use crate::{point::Text, sync::lock};
 
 /// Sets of symbol names in use, by table.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use super::{
     key::{Key, KeyRef, pairs},
     shapes::{Reach, Shapes},
 };
-use crate::{point::Text, ring::Seq};
+use crate::{marks::Seq, point::Text};
 
 /// Bytes that the entries of both indexes take for a series, roughly.
 pub(super) const INDEX_BYTES: usize = size_of::<Shown>() + 128;

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     entry::ValueRef,
+    marks::Seq,
     point::{MAX_FIELDS, Row, Text, Timestamp, Value},
-    ring::Seq,
 };
 
 /// A field's latest value and where it came from.

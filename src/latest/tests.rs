@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn map(max_series: usize) -> Latest {
-    let max_bytes = crate::config::Bytes::mib(4);
+    let max_bytes = crate::settings::Bytes::mib(4);
     Latest::new(&settings::Latest { max_series, max_bytes, ..settings::Latest::default() })
 }
 

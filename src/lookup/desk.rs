@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    flush::breaker::{Breaker, Gate},
+    flush::breaker::{Breaker, Gate, Standing},
     latest::Filter,
     point::Text,
 };
@@ -140,9 +140,9 @@ impl<W> Desk<W> {
         self.open.drain().flat_map(|(_, waiters)| waiters).collect()
     }
 
-    /// `closed`, `open` or `half-open`.
-    pub fn breaker(&self) -> &'static str {
-        self.breaker.word()
+    /// Where the breaker stands.
+    pub fn breaker(&self) -> Standing {
+        self.breaker.standing()
     }
 }
 

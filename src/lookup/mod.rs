@@ -8,7 +8,7 @@ mod rows;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -22,9 +22,11 @@ use self::desk::{Desk, Job, Said};
 pub use self::desk::{MAX_QUESTIONS, NOTHING_FOR};
 use crate::{
     clock::SharedClock,
+    flush::breaker::Standing,
     latest::{Filter, Latest},
     point::Row,
     questdb::{Connection, Sql, SqlError, applied::Applied},
+    sync::lock,
 };
 
 /// How long one who asks waits for the database.
@@ -69,7 +71,8 @@ pub struct LookupStatus {
     /// An error in place of an answer.
     pub failed: u64,
     /// `closed`, `open` or `half-open`.
-    pub breaker: String,
+    #[schema(value_type = String)]
+    pub breaker: Standing,
 }
 
 type AwayCheck = Box<dyn Fn() -> bool + Send + Sync>;
@@ -102,7 +105,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn status(&self, breaker: String) -> LookupStatus {
+    fn status(&self, breaker: Standing) -> LookupStatus {
         let of = |count: &AtomicU64| count.load(Relaxed);
         let [away, busy, timed_out, failed] = [&self.away, &self.busy, &self.timed_out, &self.failed].map(of);
         LookupStatus {
@@ -149,12 +152,12 @@ impl Lookup {
 
     /// Counters.
     pub fn status(&self) -> LookupStatus {
-        let breaker = self.desk().breaker().to_owned();
+        let breaker = self.desk().breaker();
         self.counts.status(breaker)
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk<oneshot::Sender<Outcome>>> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.desk)
     }
 
     /// Has the map filled with what the database holds of a filter that names a table; within [`DEADLINE`].

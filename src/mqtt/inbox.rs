@@ -9,8 +9,8 @@ use std::{
 use super::{error::ConnectError, protocol::Message, status::SharedBroker};
 use crate::{
     ingest::{Incoming, Intake, Offer, ack_queue::AckQueue},
+    marks::Ackable,
     point::Received,
-    ring::Ackable,
 };
 
 /// Most bytes of topics and payloads held while the ring is full.
@@ -223,7 +223,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::ring::Pos;
+    use crate::marks::Pos;
 
     /// Takes `room` messages, each ending 10 further on, and remembers their payloads. Refuses those named so.
     #[derive(Default)]

@@ -11,7 +11,7 @@ use super::{
     url::{BrokerUrl, Scheme},
     v4, v5,
 };
-use crate::config::settings::Mqtt;
+use crate::settings::Mqtt;
 
 /// How long one attempt to connect may take, name resolution and TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use super::{
     error::ConnectError,
     protocol::{Event, Poller, Requests, publishing_connection},
 };
-use crate::config::settings::Mqtt;
+use crate::settings::Mqtt;
 
 /// What happened on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,8 +21,7 @@ use super::{
     subscribe::{Answer, Subscriber},
 };
 use crate::{
-    clock::SharedClock, config::settings::Mqtt, ingest::Intake, observe::heartbeat::Heartbeat, point::Received,
-    ring::Ackable,
+    clock::SharedClock, ingest::Intake, marks::Ackable, observe::heartbeat::Heartbeat, point::Received, settings::Mqtt,
 };
 
 /// How often the session looks at what only time changes.

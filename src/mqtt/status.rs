@@ -1,14 +1,17 @@
 //! State of the connection, shared between the session that writes it and whoever shows it.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::observe::histogram::{Distribution, Histogram, Quantiles};
+use crate::{
+    observe::histogram::{Distribution, Histogram, Quantiles},
+    sync::lock,
+};
 
 /// State of the connection to the broker, as `status` shows it.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
@@ -16,7 +19,8 @@ pub struct BrokerStatus {
     /// Whether a connection is up and every subscription is confirmed.
     pub connected: bool,
     /// One word: `connecting`, `subscribing`, `connected`, `backing off`, `stopping`, `stopped`.
-    pub state: String,
+    #[schema(value_type = String)]
+    pub state: State,
     /// The last error, in words, with what to do; none while connected.
     pub error: Option<String>,
     /// Connections made since start.
@@ -41,7 +45,8 @@ pub struct BrokerStatus {
 }
 
 /// What the session is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Opening a connection.
     #[default]
@@ -51,24 +56,12 @@ pub enum State {
     /// Connected and subscribed.
     Connected,
     /// Waiting before the next attempt.
+    #[serde(rename = "backing off")]
     BackingOff,
     /// Told to stop; sending the last acknowledgements.
     Stopping,
     /// Ended.
     Stopped,
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Subscribing => "subscribing",
-            Self::Connected => "connected",
-            Self::BackingOff => "backing off",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-        }
-    }
 }
 
 /// The session's counters and state; written by the session once a batch, read by anyone.
@@ -96,10 +89,10 @@ impl SharedBroker {
     /// A snapshot. Counters read one after the other may be off by what happened in between.
     #[must_use]
     pub fn status(&self) -> BrokerStatus {
-        let (state, error) = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (state, error) = lock(&self.phase).clone();
         BrokerStatus {
             connected: state == State::Connected,
-            state: state.word().to_owned(),
+            state,
             error,
             connects: self.connects.load(Relaxed),
             sessions_resumed: self.sessions_resumed.load(Relaxed),
@@ -121,7 +114,7 @@ impl SharedBroker {
 
     /// Changes the state; the last error stays until a connection is complete.
     pub(super) fn set_state(&self, state: State) {
-        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = lock(&self.phase);
         phase.0 = state;
         if state == State::Connected {
             phase.1 = None;
@@ -130,7 +123,7 @@ impl SharedBroker {
 
     /// Notes an error.
     pub(super) fn set_error(&self, error: String) {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(error);
+        lock(&self.phase).1 = Some(error);
     }
 }
 
@@ -149,6 +142,6 @@ mod tests {
         }
         shared.set_state(State::Connected);
         let status = shared.status();
-        assert_eq!((status.connected, status.state.as_str(), status.error), (true, "connected", None));
+        assert_eq!((status.connected, status.state, status.error), (true, State::Connected, None));
     }
 }

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::error::ConnectError;
-use crate::config::settings::MqttTls;
+use crate::settings::MqttTls;
 
 /// Builds the configuration: the system's trust anchors or `ca_file`, and the client certificate when there is one.
 pub fn config(tls: &MqttTls) -> Result<Arc<ClientConfig>, ConnectError> {

@@ -20,7 +20,7 @@ use super::{
     error::{ConnectError, tls_cause},
     protocol::{CONNECT_TIMEOUT, Event, Message, OUTGOING_INFLIGHT, Options, Subscription},
 };
-use crate::config::settings::Mqtt;
+use crate::settings::Mqtt;
 
 /// Makes requests.
 pub(super) struct Requests {

@@ -5,13 +5,13 @@
 //! without a deadline, or one renewed by each retry) is no reason to be killed.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use serde::Serialize;
 
-use crate::clock::SharedClock;
+use crate::{clock::SharedClock, sync::lock};
 
 /// Most loops that can be registered at once; the daemon has a fixed handful and a bounded number of lanes.
 pub const MAX_LOOPS: usize = 256;
@@ -125,11 +125,6 @@ impl Loop {
                 .map(|late| late.as_millis() as u64),
         }
     }
-}
-
-/// A poisoned lock here holds plain values that are always whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

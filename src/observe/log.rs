@@ -9,10 +9,7 @@ use thiserror::Error;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::config::{
-    settings::{Log, LogTarget},
-    validate::log_filter,
-};
+use crate::settings::{Log, LogTarget};
 
 /// Most bytes of a text from outside (a topic, an error of the database) that go into one log field.
 pub const MAX_CLIPPED_BYTES: usize = 256;
@@ -29,6 +26,19 @@ pub enum LogError {
     /// The filter could not be exchanged.
     #[error("the log level could not be changed ({0})")]
     Reload(#[from] reload::Error),
+}
+
+/// Reads a level or a filter. The error says what is wrong with it.
+pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
+    const REMEDY: &str = "write error, warn, info, debug or trace, or a filter such as \"info,forebay::flush=debug\"";
+    for directive in level.split(',').map(str::trim) {
+        // A bare word that is no level would be taken for a module's name, and everything else be silenced.
+        let bare = !directive.contains(['=', ':', '[']);
+        if bare && directive.parse::<tracing::level_filters::LevelFilter>().is_err() {
+            return Err(format!("{directive:?} is no level; {REMEDY}"));
+        }
+    }
+    EnvFilter::try_new(level).map_err(|error| format!("{level:?} is no filter ({error}); {REMEDY}"))
 }
 
 /// Changes the level of a running process.

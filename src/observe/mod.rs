@@ -1,9 +1,8 @@
-//! Watching the program at work: logging, metrics, histograms, the forecast and the lag, heartbeats and the service manager.
+//! Watching the program at work: logging, histograms, the forecast and the lag, heartbeats and the service manager.
 
 pub mod forecast;
 pub mod heartbeat;
 pub mod histogram;
 pub mod lag;
 pub mod log;
-pub mod metrics;
 pub mod systemd;

@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use thiserror::Error;
 
-use crate::config::settings;
+use crate::settings;
 
 /// Time for a request that `conf` sets no `request_timeout` for.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -173,7 +173,7 @@ pub(super) fn add_set_keys(info: &mut TableInfo, set: &[String]) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::settings::PartitionBy;
+    use crate::settings::PartitionBy;
 
     const SHAPE: NewTable = NewTable { partition_by: PartitionBy::Day, ttl: None };
     const RULES: Rules<'_> = Rules { create: Some(SHAPE), allow_narrow: false, unused: &[], lost: &[] };

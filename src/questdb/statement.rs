@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
-use crate::config::settings::PartitionBy;
+use crate::settings::PartitionBy;
 
 /// Name of the designated timestamp in tables that forebay creates.
 pub const TIMESTAMP_COLUMN: &str = "timestamp";

@@ -8,7 +8,7 @@ pub mod topic;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -24,13 +24,14 @@ use self::{
     topic::TopicTemplate,
 };
 use crate::{
-    config::settings::Mqtt,
     latest::{Change, Event, Filter, Latest, Series, Subscription, Walk},
     mqtt::{
         ConnectError,
         backoff::Backoff,
         publisher::{Link, Signal},
     },
+    settings::Mqtt,
+    sync::lock,
 };
 
 /// Added to `mqtt.client_id`.
@@ -81,12 +82,12 @@ impl SharedRepublish {
             unnamed: self.unnamed.load(Relaxed),
             pending: self.pending.load(Relaxed),
             failures: self.failures.load(Relaxed),
-            error: self.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            error: lock(&self.error).clone(),
         }
     }
 
     fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *lock(&self.error) = error;
     }
 }
 
@@ -258,7 +259,8 @@ impl Work {
 
 /// A series as in `/v1/latest`, without what would no longer be true when the message is read: age, staleness, state.
 fn payload(series: &Series) -> Vec<u8> {
-    let view = crate::control::View::new(series, crate::ring::State::Memory, crate::point::Timestamp(0), Duration::MAX);
+    let view =
+        crate::latest::view::View::new(series, crate::marks::State::Memory, crate::point::Timestamp(0), Duration::MAX);
     let mut document = serde_json::to_value(view).unwrap_or_default();
     if let Some(members) = document.as_object_mut() {
         members.retain(|name, _| !matches!(name.as_str(), "age_ms" | "stale" | "state" | "source"));

@@ -1,7 +1,7 @@
 //! The committer: one thread that seals, syncs, publishes and moves the tail.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -9,14 +9,15 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    log::{Log, lock},
+    log::Log,
     marks::{Ackable, Mark, Pos},
     settle::Settlement,
 };
 use crate::{
     clock::SharedClock,
-    config::settings::{Durability, OnFull, Ring as Settings},
     observe::{heartbeat::Heartbeat, histogram::Histogram},
+    settings::{Durability, OnFull, Ring as Settings},
+    sync::{lock, wait_while},
 };
 
 /// How often a ring short of space is looked at, since what is safe grows with time alone.
@@ -71,8 +72,7 @@ impl Bell {
 
     fn wait(&self, timeout: Duration) -> bool {
         let state = lock(&self.state);
-        let waited = self.rung.wait_timeout_while(state, timeout, |state| !state.rung);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = wait_while(&self.rung, state, timeout, |state| !state.rung);
         state.rung = false;
         state.stop
     }
@@ -80,7 +80,7 @@ impl Bell {
     /// Lets time pass, but for a stop; rings meanwhile wake nobody and are not lost.
     fn pause(&self, timeout: Duration) {
         let state = lock(&self.state);
-        drop(self.rung.wait_timeout_while(state, timeout, |state| !state.stop));
+        drop(wait_while(&self.rung, state, timeout, |state| !state.stop));
     }
 
     fn stopping(&self) -> bool {

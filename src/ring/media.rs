@@ -1,10 +1,8 @@
 //! What the ring is written on: a memory-mapped file, or memory that behaves like one.
 
-use std::{
-    io,
-    ops::Range,
-    sync::{Mutex, PoisonError},
-};
+use std::{io, ops::Range, sync::Mutex};
+
+use crate::sync::lock;
 
 /// A medium of fixed size whose bytes become durable when synced.
 ///
@@ -95,7 +93,7 @@ impl MemoryMedia {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

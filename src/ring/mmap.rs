@@ -10,13 +10,14 @@ use std::{
         unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{Mode, OFlags};
 
 use super::media::Media;
+use crate::sync::lock;
 
 /// Bytes written at a time when a file is filled with zeros. Larger writes make the kernel keep the file in large folios,
 /// and then each commit of 100 bytes writes up to a megabyte.
@@ -213,7 +214,7 @@ impl Media for MmapMedia {
             let message = format!("offset {at} + {} is outside the ring of {} bytes", bytes.len(), self.len);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        let _turn = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.storing);
         // SAFETY: `at + bytes.len()` lies inside the mapping (checked above; the file is locked and never shrunk by us, and the
         // mapping lives as long as `self`). `bytes` cannot overlap the mapping: no reference into it is ever made. No other store
         // runs meanwhile (`storing`), and reads go through the kernel, not through the mapping.

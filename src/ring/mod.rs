@@ -14,7 +14,6 @@ pub mod layout;
 pub mod ledger;
 pub mod log;
 pub mod losses;
-pub mod marks;
 pub mod media;
 mod mmap;
 mod open;
@@ -23,7 +22,6 @@ pub mod reader;
 pub mod recover;
 mod seeded;
 mod settle;
-mod space;
 pub mod state;
 mod status;
 #[cfg(test)]
@@ -41,52 +39,26 @@ use std::{
 
 use tokio::sync::watch;
 
+use self::committer::Shared;
 pub use self::{
     append::{AppendError, Appended, Part},
     headers::HeaderSource,
     layout::Kind,
     ledger::Ledger,
     losses::Gap,
-    marks::{Ackable, Mark, Marks, Pos, Seq},
     mmap::{FileError, MmapMedia},
-    open::{OpenError, Opened, RecoveryReport, format},
+    open::{OpenError, Opened, Progress, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     state::{StateFull, StateKind, States},
     status::RingStatus,
 };
-use self::{committer::Shared, log::lock};
 use crate::{
-    config::settings::{Durability, OnFull},
+    marks::{self, Ackable, Mark, Marks, Pos, Seq, State},
     point::Received,
+    settings::{Durability, OnFull},
+    sync::lock,
     tally::{SourceId, Tally},
 };
-
-/// What is known of a record's whereabouts.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Only in memory: not yet durable, or given up by the `on_full` policy.
-    #[default]
-    Memory,
-    /// On this machine's disk: in the ring, or in quarantine.
-    Durable,
-    /// In QuestDB.
-    Stored,
-}
-
-impl State {
-    /// `memory`, `durable` or `stored`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Durable => "durable",
-            Self::Stored => "stored",
-        }
-    }
-}
 
 /// Hash of a table's name, which decides its lane. Never 0, which stands for "no table".
 pub fn table_hash(table: &str) -> u32 {

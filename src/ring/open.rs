@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     clock::{SharedClock, boot_id},
-    config::settings::Ring as Settings,
     observe::{heartbeat::Heartbeat, histogram::Histogram},
+    settings::Ring as Settings,
 };
 
 /// Sectors behind the head that recovery overwrites, so that nothing left there can pass as new.
@@ -102,17 +102,28 @@ pub struct RecoveryReport {
     pub other_size: Option<u64>,
 }
 
+/// How far opening a ring has come: what is being done, and the bytes done of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// A new file is filled with zeros.
+    Created(u64),
+    /// Records are checked; this ends where the log does.
+    Checked(u64),
+    /// Rows that nothing has become of yet are counted.
+    Counted(u64),
+}
+
 impl Ring {
     /// Opens the ring file, creating it where there is none, and starts the committer.
     ///
-    /// `visit` sees every intact record in order; `progress` is told bytes created or scanned.
+    /// `visit` sees every intact record in order; `progress` is told how far it has come.
     pub fn open(
         settings: &Settings,
         resend_window: Duration,
         clock: SharedClock,
         heartbeat: Heartbeat,
         visit: &mut dyn FnMut(&Record<'_>),
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Opened, OpenError> {
         let mut report = RecoveryReport::default();
         let media = open_file(settings, &clock, &mut report, progress)?;
@@ -133,7 +144,7 @@ impl Ring {
         heartbeat: Heartbeat,
         mut report: RecoveryReport,
         visit: &mut dyn FnMut(&Record<'_>),
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Progress),
     ) -> std::io::Result<Opened> {
         let recovered = recover_log(media, &clock, &mut report, visit, progress)?;
         let shared = share(recovered, settings, resend_window, clock);
@@ -168,11 +179,11 @@ pub(super) fn recover_log(
     clock: &SharedClock,
     report: &mut RecoveryReport,
     visit: &mut dyn FnMut(&Record<'_>),
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Progress),
 ) -> std::io::Result<(Arc<Log>, Outcome, Mark)> {
     let found = find_header(&*media)?.map_err(|error| std::io::Error::other(format!("no usable header: {error:?}")))?;
     (report.clean, report.header) = (found.header.clean, found.source);
-    let mut recovered = recover::scan(&*media, found, visit, progress)?;
+    let mut recovered = recover::scan(&*media, found, visit, &mut |bytes| progress(Progress::Checked(bytes)))?;
     if found.source != HeaderSource::Slots {
         recovered.header.generation += GENERATIONS_UNKNOWN;
     }
@@ -181,7 +192,7 @@ pub(super) fn recover_log(
     report.gaps = losses::describe(&log)?;
     let missing: u64 = report.gaps.iter().map(|gap| (gap.last.0 + 1).saturating_sub(gap.first.0)).sum();
     report.records = (log.appended().seq.0 - log.tail().seq.0).saturating_sub(missing);
-    let pending = count_rows(&log, outcome.settled, progress)?;
+    let pending = count_rows(&log, outcome.settled, &mut |bytes| progress(Progress::Counted(bytes)))?;
     log.count_at_least(outcome.rows() + pending);
     // Rows that were taken in, have no fate and are not in the log any more were lost to damage.
     report.lost_rows = log.intake().rows.saturating_sub(outcome.rows() + pending);
@@ -220,7 +231,7 @@ fn open_file(
     settings: &Settings,
     clock: &SharedClock,
     report: &mut RecoveryReport,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Box<dyn Media>, OpenError> {
     let (path, exists) = place::resolve(&settings.path)?;
     let path = path.as_path();
@@ -251,7 +262,7 @@ fn open_file(
     if Geometry::of_file(size).is_none() {
         return Err(OpenError::Size(size));
     }
-    let Some(media) = MmapMedia::create(path, size, progress)? else {
+    let Some(media) = MmapMedia::create(path, size, &mut |bytes| progress(Progress::Created(bytes)))? else {
         // Another daemon made it meanwhile; it holds the lock, or has ended and left a ring to open.
         return open_file(settings, clock, report, progress);
     };

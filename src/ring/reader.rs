@@ -8,9 +8,9 @@ use super::{
     marks::{Mark, Pos, Seq},
 };
 use crate::{
-    config::share::WINDOW,
     entry::{DeadLetter, EntryError, LetterForm},
     point::Received,
+    settings::share::WINDOW,
     tally::SourceId,
 };
 

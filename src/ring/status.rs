@@ -3,10 +3,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Ring, Seq, layout::DATA_START, log::lock};
+use super::{Ring, Seq, layout::DATA_START};
 use crate::{
-    config::settings::{Durability, OnFull},
     observe::histogram::{Distribution, Quantiles},
+    settings::{Durability, OnFull},
+    sync::lock,
 };
 
 /// State of the ring.

@@ -12,7 +12,7 @@ use super::{
     media::Media,
     open::{RecoveryReport, recover_log, share},
 };
-use crate::{clock::SharedClock, config::settings::Ring as Settings, observe::heartbeat::Heartbeat};
+use crate::{clock::SharedClock, observe::heartbeat::Heartbeat, settings::Ring as Settings};
 
 /// The ring, and what commits it.
 pub struct Still {

@@ -26,10 +26,11 @@ use self::{
 };
 use crate::{
     entry::{RowRef, Rows},
+    marks::{Mark, Seq},
     point::{Received, Timestamp},
     questdb::{Sql, SqlError},
     ring::{
-        Kind, Ledger, Mark, Record, Seq,
+        Kind, Ledger, Record,
         inspect::{RingFile, Seen, Walk},
     },
     since::Since,

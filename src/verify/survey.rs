@@ -4,8 +4,9 @@ use std::io;
 
 use crate::{
     clock::boot_id,
+    marks::{Mark, Seq},
     ring::{
-        Kind, Ledger, Mark, Seq,
+        Kind, Ledger,
         inspect::{RingFile, Seen, Walk},
         layout::{Commit, Header},
     },

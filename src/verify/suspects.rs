@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Item, compare::Key, tables::View};
-use crate::{
-    entry::Rows,
-    ring::{Mark, Record},
-};
+use crate::{entry::Rows, marks::Mark, ring::Record};
 
 /// Most suspects at a time, and bytes of their rows.
 const MAX_SUSPECTS: usize = 10_000;
@@ -102,9 +99,10 @@ mod tests {
     use super::*;
     use crate::{
         entry::encode_rows,
+        marks::{Pos, Seq},
         point::{Received, Row, Timestamp},
         questdb::sql::{ColumnInfo, TableInfo},
-        ring::{Kind, Pos, Seq},
+        ring::Kind,
         tally::SourceId,
     };
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use forebay::{
-    config::settings,
     entry::{RawRows, encode_rows},
     point::{Row, Timestamp, Value},
     questdb::{Connection, RowBuffer, Secrets, WriteError, Writer},
+    settings,
 };
 
 use crate::support::{

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::ring::State;
+use crate::marks::State;
 
 #[derive(Parser)]
 struct Cli {

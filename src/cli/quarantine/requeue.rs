@@ -11,7 +11,7 @@ use crate::{
         out::{count, emit, tame},
     },
     control::client::{Client, ClientError},
-    flush::requeue::Report,
+    requeue::Report,
 };
 
 /// How long the daemon may take for a request.
@@ -145,7 +145,7 @@ fn whole(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flush::requeue::Note;
+    use crate::requeue::Note;
 
     #[test]
     fn the_report_says_what_stays_and_why() {

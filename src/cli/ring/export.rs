@@ -215,8 +215,8 @@ impl Report {
 mod tests {
     use super::*;
     use crate::{
+        marks::{Mark, Pos, Seq},
         point::Received,
-        ring::{Mark, Pos, Seq},
         tally::SourceId,
     };
 

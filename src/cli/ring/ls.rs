@@ -58,7 +58,7 @@ pub struct LsArgs {
 /// One line.
 struct Entry<'a> {
     seq: u64,
-    kind: &'static str,
+    kind: Kind,
     table: Option<&'a str>,
     rows: u16,
     received: Option<Timestamp>,
@@ -94,9 +94,9 @@ pub fn run(args: &LsArgs, global: &Global) -> Result<(), Failure> {
 impl LsArgs {
     fn wants(&self, entry: &Entry<'_>, span: &Span) -> bool {
         let kind = if self.kind.is_empty() {
-            !matches!(entry.kind, "commit" | "pad" | "state")
+            !matches!(entry.kind, Kind::Commit | Kind::Pad | Kind::State)
         } else {
-            self.kind.iter().any(|kind| kind.name() == entry.kind)
+            self.kind.iter().any(|kind| kind.kind() == entry.kind)
         };
         // A commit, a pad and a state record were not received; they are listed whenever they are asked for.
         kind && entry.received.is_none_or(|received| span.has(received))
@@ -105,15 +105,15 @@ impl LsArgs {
 }
 
 impl KindArg {
-    fn name(self) -> &'static str {
-        name(match self {
+    fn kind(self) -> Kind {
+        match self {
             Self::Rows => Kind::Rows,
             Self::DeadLetter => Kind::DeadLetter,
             Self::Clear => Kind::Clear,
             Self::Commit => Kind::Commit,
             Self::Pad => Kind::Pad,
             Self::State => Kind::State,
-        })
+        }
     }
 }
 
@@ -133,7 +133,7 @@ impl<'a> Entry<'a> {
         match seen {
             Seen::Data(header, record) => Some(Self {
                 seq: record.seq.0,
-                kind: name(record.kind),
+                kind: record.kind,
                 table: table_of(record),
                 rows: record.rows,
                 received: Some(record.received.wall),
@@ -142,7 +142,7 @@ impl<'a> Entry<'a> {
             }),
             Seen::Frame { header, at, .. } => Some(Self {
                 seq: header.seq.0,
-                kind: name(header.kind),
+                kind: header.kind,
                 table: None,
                 rows: 0,
                 received: None,
@@ -156,7 +156,7 @@ impl<'a> Entry<'a> {
     fn json(&self) -> String {
         let received = self.received.map(|time| time.to_string());
         let line = json!({
-            "seq": self.seq, "kind": self.kind, "table": self.table, "rows": self.rows, "received": received,
+            "seq": self.seq, "kind": name(self.kind), "table": self.table, "rows": self.rows, "received": received,
             "bytes": self.bytes, "position": self.pos,
         });
         format!("{line}\n")
@@ -166,7 +166,7 @@ impl<'a> Entry<'a> {
         let text = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
         line([
             self.seq.to_string(),
-            self.kind.to_owned(),
+            name(self.kind).to_owned(),
             text(self.table.map(tame)),
             self.rows.to_string(),
             text(self.received.map(|time| time.to_string())),
@@ -189,7 +189,7 @@ mod tests {
     fn a_line_is_tame_and_aligned() {
         let entry = Entry {
             seq: 7,
-            kind: "rows",
+            kind: Kind::Rows,
             table: Some("a\u{1b}[2J"),
             rows: 3,
             received: Some(Timestamp(1_700_000_000_000_000_000)),

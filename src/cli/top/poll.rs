@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -10,9 +10,12 @@ use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::tally::{Lively, Tally};
-use crate::control::{
-    api::SeriesView,
-    client::{Client, ClientError},
+use crate::{
+    control::{
+        api::SeriesView,
+        client::{Client, ClientError},
+    },
+    sync::lock,
 };
 
 /// How often the daemon is asked.
@@ -144,8 +147,4 @@ async fn sample(socket: &Path, seen: &Mutex<Seen>) -> Result<(), ClientError> {
         seen.tally.count(now, series);
     }
     Ok(())
-}
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

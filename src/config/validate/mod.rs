@@ -8,10 +8,9 @@ mod storage;
 
 use std::{fmt::Display, path::Path, time::Duration};
 
-use tracing_subscriber::EnvFilter;
-
-use super::{
-    Problem,
+use super::Problem;
+use crate::{
+    observe::log::log_filter,
     settings::{Control, Daemon, Log, Settings},
 };
 
@@ -120,17 +119,4 @@ fn check_log(log: &Log, findings: &mut Findings) {
     if let Err(what) = log_filter(&log.level) {
         findings.problem("log.level", what);
     }
-}
-
-/// Reads a level or a filter. The error says what is wrong with it.
-pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
-    const REMEDY: &str = "write error, warn, info, debug or trace, or a filter such as \"info,forebay::flush=debug\"";
-    for directive in level.split(',').map(str::trim) {
-        // A bare word that is no level would be taken for a module's name, and everything else be silenced.
-        let bare = !directive.contains(['=', ':', '[']);
-        if bare && directive.parse::<tracing::level_filters::LevelFilter>().is_err() {
-            return Err(format!("{directive:?} is no level; {REMEDY}"));
-        }
-    }
-    EnvFilter::try_new(level).map_err(|error| format!("{level:?} is no filter ({error}); {REMEDY}"))
 }

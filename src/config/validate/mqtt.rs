@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::Findings;
-use crate::config::{
-    Bytes,
-    settings::{Mqtt, MqttTls},
-};
+use crate::settings::{Bytes, Mqtt, MqttTls};
 
 /// Longest client identifier in bytes (an MQTT string, MQTT 5 section 1.5.4).
 const MAX_CLIENT_ID_BYTES: usize = 65_535;

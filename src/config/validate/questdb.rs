@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use super::{Findings, mqtt::is_host_and_port};
-use crate::config::{
-    Bytes,
-    schema::nearest,
-    settings::{Batch, PartitionBy, Questdb, Strategy},
-    share::MAX_REQUEST,
+use crate::{
+    config::schema::nearest,
+    settings::{Batch, Bytes, PartitionBy, Questdb, Strategy, share::MAX_REQUEST},
 };
 
 const CONF: &str = "questdb.conf";

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Findings;
 use crate::{
-    config::settings::{Format, Source},
     decode::Decoder,
+    settings::{Format, Source},
 };
 
 /// Longest name of a source in bytes.

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use super::Findings;
 use crate::{
-    config::{
-        Bytes,
-        settings::{Durability, Latest, Ring, Settings},
-    },
     decode::Decoder,
     republish::topic::TopicTemplate,
+    settings::{Bytes, Durability, Latest, Ring, Settings},
 };
 
 /// How many of the largest messages a ring must hold at least.

@@ -32,8 +32,8 @@ use crate::{
     },
     latest::{Series, Walk},
     lookup::Outcome,
+    marks::State,
     point::Timestamp,
-    ring::State,
 };
 
 /// Where latest values are.

@@ -34,9 +34,11 @@ use super::{
     api::{Problem, Status},
     page,
     server::{App, Peer},
-    view::View,
 };
-use crate::{latest::Series, point::Timestamp};
+use crate::{
+    latest::{Series, view::View},
+    point::Timestamp,
+};
 
 #[derive(Clone)]
 pub(super) struct Context {

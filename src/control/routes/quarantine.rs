@@ -15,10 +15,8 @@ use utoipa::IntoParams;
 use super::{Context, Parameters, admin::admin_only, problem};
 use crate::{
     control::api::{Problem, QuarantineAccess},
-    flush::{
-        quarantine::{self, Cursor, Id, Selection, view},
-        requeue::{self, RequeueError},
-    },
+    flush::quarantine::{self, Cursor, Id, Selection, view},
+    requeue::{self, RequeueError},
 };
 
 /// Requests about the quarantine worked on at a time; they read files and wait for QuestDB.

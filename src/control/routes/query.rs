@@ -13,8 +13,8 @@ use super::{Parameters, problem};
 use crate::{
     control::api::Problem,
     latest::{Filter, Key, Series},
+    marks::{Seq, State},
     point::{MAX_FIELDS, Text, Timestamp},
-    ring::{Seq, State},
     since::Since,
 };
 

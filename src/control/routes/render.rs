@@ -4,10 +4,10 @@ use std::io::Write as _;
 
 use super::accept::Form;
 use crate::{
-    control::{api::SeriesView, view::View},
-    latest::Field,
+    control::api::SeriesView,
+    latest::{Field, view::View},
+    marks::State,
     point::Value,
-    ring::State,
 };
 
 /// First line of the CSV form.
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
     use crate::{
         latest::{Key, Series},
+        marks::Seq,
         point::Timestamp,
-        ring::Seq,
     };
 
     /// Of one minute into 2024, but for a value of the minute before.

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::Context;
-use crate::observe::metrics::{Format, encode_as};
+use crate::control::metrics::{Format, encode_as};
 
 /// The same for Prometheus, in the format that is asked for.
 #[utoipa::path(get, path = "/metrics", tag = "state", responses(

@@ -11,7 +11,7 @@ use std::{fmt, time::Duration};
 
 pub use self::dynamic::Dynamic;
 use super::model::Model;
-use crate::config::settings;
+use crate::settings;
 
 /// Linger when it is turned off in the settings: rows still leave some day.
 const ENDLESS_LINGER: Duration = Duration::from_hours(1);

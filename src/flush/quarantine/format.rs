@@ -22,7 +22,7 @@
 //!
 //! Version 1 has zeros for the number and knows no entries taken out; it is made version 2 by writing its header anew.
 
-use crate::{entry::was_cut_by_reason, point::Timestamp, ring::Seq};
+use crate::{entry::was_cut_by_reason, marks::Seq, point::Timestamp};
 
 /// Bytes of a file's header.
 pub const HEADER_BYTES: usize = 16;

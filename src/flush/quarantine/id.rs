@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::format::{CUT_LETTER, DEAD_LETTER, Entry, Key};
-use crate::{point::Timestamp, ring::Seq};
+use crate::{marks::Seq, point::Timestamp};
 
 /// Word for the row number of a dead letter, which is a message as a whole.
 const MESSAGE: &str = "m";

@@ -20,7 +20,7 @@ use std::{
     ops::ControlFlow,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 pub use self::{
@@ -35,7 +35,7 @@ use self::{
     scan::{FIRST_ENTRY_AT, Found, Item},
 };
 use super::status::QuarantineStatus;
-use crate::{config::settings, point::Timestamp};
+use crate::{point::Timestamp, settings, sync::lock};
 
 /// Reasons told apart in the status; entries with others are counted together.
 const MAX_REASONS: usize = 200;
@@ -199,7 +199,7 @@ impl Quarantine {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Appends an entry; it is durable after the next [`Self::sync`]. On an error it is not taken.

@@ -128,7 +128,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::{super::format::DEAD_LETTER, *};
-    use crate::{flush::quarantine::Key, ring::Seq};
+    use crate::{flush::quarantine::Key, marks::Seq};
 
     fn entry(row: u16, reason: &'static str, origin: &'static str) -> Entry<'static> {
         let key = Key { ring_id: 1, seq: Seq(7), row };

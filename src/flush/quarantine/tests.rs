@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::*;
-use crate::{config::Bytes, ring::Seq};
+use crate::{marks::Seq, settings::Bytes};
 
 fn push(quarantine: &Quarantine, seq: u64, body: &[u8]) -> io::Result<()> {
     let key = Key { ring_id: 9, seq: Seq(seq), row: 0 };

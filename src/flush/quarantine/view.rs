@@ -215,8 +215,8 @@ mod tests {
     use crate::{
         entry::encode_rows,
         flush::quarantine::{DEAD_LETTER, Key},
+        marks::Seq,
         point::{Row, Timestamp, Value},
-        ring::Seq,
     };
 
     fn entry<'a>(row: u16, origin: &'a str, body: &'a [u8]) -> Entry<'a> {

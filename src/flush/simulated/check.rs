@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::{
     database::Identity,
     run::{Run, Said, TABLES},
-    world::lock,
 };
-use crate::{point::Timestamp, ring::Seq};
+use crate::{marks::Seq, point::Timestamp, sync::lock};
 
 /// What has to hold whenever something has happened.
 pub fn always(run: &mut Run) -> Result<(), String> {

@@ -19,11 +19,9 @@ use std::{
     thread,
 };
 
-use self::{
-    run::{Plan, Run},
-    world::lock,
-};
+use self::run::{Plan, Run};
 use super::seeded::{self, Bug};
+use crate::sync::lock;
 
 /// Runs in an ordinary run of the tests.
 const RUNS: u64 = 4_000;

@@ -2,18 +2,17 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{
-    database::Line,
-    world::{Shared, lock},
-};
+use super::{database::Line, world::Shared};
 use crate::{
     flush::{
         outside::{Done, Link, May, NotStored, Vigil, Wait},
         sender::may_leave,
         shared,
     },
+    marks::Pos,
     questdb::{Ask, RowBuffer, SqlError, WriteError, sql::TableInfo},
-    ring::{Pos, Ring},
+    ring::Ring,
+    sync::lock,
 };
 
 /// Longest that a lane lets time pass in one go while others stand still.

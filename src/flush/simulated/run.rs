@@ -13,19 +13,21 @@ use super::{
     check,
     database::lane_of,
     outside::{Questions, Simulated, Watch, Wire},
-    world::{Shared, TIMEOUT, Weather, World, lock},
+    world::{Shared, TIMEOUT, Weather, World},
 };
 use crate::{
     clock::{Clock, SharedClock},
-    config::{settings, units::Bytes},
     entry::encode_rows,
     flush::{
-        AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, encoder, lane, lane::Lane,
-        late::GRACE_TIMEOUTS, quarantine::Quarantine, recovered, replay::ReplayAsk, shared,
+        AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, breaker::Standing, encoder,
+        lane, lane::Lane, late::GRACE_TIMEOUTS, quarantine::Quarantine, recovered, replay::ReplayAsk, shared,
     },
+    marks::Seq,
     point::{Row, Timestamp, Value},
-    ring::{Kind, Part, Seq, format, layout, media::MemoryMedia, still::Still, table_hash},
+    ring::{Kind, Part, format, layout, media::MemoryMedia, still::Still, table_hash},
+    settings::{self, units::Bytes},
     since::Since,
+    sync::lock,
 };
 
 /// Tables of the runs; with two and with three lanes some of them share one.
@@ -293,8 +295,11 @@ impl Run {
         if told {
             let lane = &self.lanes()[lane];
             let (number, cursor, safe) = (lane.number, lane.reader.mark().seq, lane.encoder.ring.marks().safe.seq);
-            let (word, again, late) =
-                (lane.breaker.word(), lane.again.map(|mark| mark.seq), lane.late.from().map(|mark| mark.seq));
+            let (word, again, late) = (
+                lane.breaker.standing().word(),
+                lane.again.map(|mark| mark.seq),
+                lane.late.from().map(|mark| mark.seq),
+            );
             self.tell(|| format!("lane {number} is at {cursor}, {word}, again {again:?}, late {late:?}, safe {safe}"));
         }
         self.poisoned()
@@ -403,7 +408,7 @@ impl Run {
 
     fn state(&mut self) -> String {
         let lanes = self.lanes().iter().map(|lane| {
-            let (late, breaker) = (&lane.late, lane.breaker.word());
+            let (late, breaker) = (&lane.late, lane.breaker.standing().word());
             format!("cursor {:?} flight {:?} late {late:?} {breaker}", lane.reader.mark(), lane.flight)
         });
         let lanes = lanes.collect::<Vec<_>>();
@@ -438,5 +443,5 @@ impl Run {
 fn is_at_rest(lane: &Lane) -> bool {
     let is_through = lane.reader.mark().pos >= lane.durable() && lane.flight.is_empty() && lane.barrier.is_none();
     let owes_nothing = lane.late.from().is_none() || !Run::serves(lane.number, lane.lanes);
-    is_through && owes_nothing && !lane.rewind && lane.breaker.word() == "closed" && !lane.rewind_is_due()
+    is_through && owes_nothing && !lane.rewind && lane.breaker.standing() == Standing::Closed && !lane.rewind_is_due()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,13 +18,8 @@ use crate::{
 /// The client's time-out for a request.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The world, as lanes and the run share it.
+/// The world, as lanes and the run share it. All of a run happens in one thread.
 pub type Shared = Arc<Mutex<World>>;
-
-/// The world, for a moment. All of a run happens in one thread.
-pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
-    world.lock().unwrap()
-}
 
 /// A request that has left and is not executed yet.
 struct Request {

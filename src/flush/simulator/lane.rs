@@ -8,14 +8,14 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    config::settings,
     flush::{
         breaker::{Breaker, Gate},
         flow::Flow,
         model::{Flushed, Model},
         policy::{self, Decision, Policy, View},
     },
-    ring::Pos,
+    marks::Pos,
+    settings,
 };
 
 /// Least time between two commits of the ring, in microseconds.

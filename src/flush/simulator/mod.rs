@@ -19,7 +19,7 @@ pub use self::{
     database::{Database, Spell, Stalls},
     lane::run,
 };
-use crate::config::{settings, units::Bytes};
+use crate::settings::{self, units::Bytes};
 
 /// Time of a commit on an ordinary disk, in seconds.
 pub const SYNC_S: f64 = 2e-3;

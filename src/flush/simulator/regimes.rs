@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Arrivals, Database, SYNC_S, Scenario, Spell, Stalls, fixed, run};
-use crate::config::settings;
+use crate::settings;
 
 /// Batch sizes of the fixed strategies.
 pub const SIZES: [usize; 11] = [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000];

@@ -2,28 +2,34 @@
 
 use super::{
     super::{
+        Outflow,
         exceptions::Id,
         quarantine::{self, Entry, Selection},
-        requeue::{Ask, Report, Requeue, RequeueError},
     },
     *,
 };
-use crate::{clock::ClockTrust, config::Settings, ingest::Ingest, latest::Latest};
+use crate::{
+    clock::ClockTrust,
+    ingest::Ingest,
+    latest::Latest,
+    requeue::{Ask, Report, Requeue, RequeueError},
+    settings::Settings,
+};
 
 impl Bench {
     fn requeue(&self) -> Requeue {
         let settings = Settings::default();
         let latest = Arc::new(Latest::new(&settings.latest));
-        Requeue {
+        let ingest = Ingest::new(&settings, self.ring.clone(), latest, ClockTrust::always()).unwrap();
+        let out = Outflow {
             ring: self.ring.clone(),
-            ingest: Arc::new(Ingest::new(&settings, self.ring.clone(), latest, ClockTrust::always()).unwrap()),
             quarantine: Arc::clone(&self.quarantine),
             exceptions: Arc::clone(&self.lane.encoder.exceptions),
             sql: self.sql.clone(),
             clock: Arc::clone(&self.lane.encoder.clock),
             shared: Arc::clone(&self.lane.shared),
-            busy: Mutex::new(()),
-        }
+        };
+        Requeue::new(out, &Arc::new(ingest))
     }
 
     /// Sets aside what [`Bench::row`] with that number is, as record `seq`; the name of the entry.

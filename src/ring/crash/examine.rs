@@ -6,10 +6,11 @@ use fastrand::Rng;
 
 use super::{
     check::{self, Harm, Verdict},
-    life::{Plan, Profile, Shared, Stage, lock},
+    life::{Plan, Profile, Shared, Stage},
     media::{CrashMedia, Leaves},
     model::Model,
 };
+use crate::sync::lock;
 
 /// Takes images of what a crash at this point leaves, and checks each.
 pub fn look(stage: &Shared, media: &CrashMedia) {

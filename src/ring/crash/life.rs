@@ -1,7 +1,7 @@
 //! A ring's lives: random operations on the real log and settlement, mirrored by the model, with power cuts at every point.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     point::Received,
+    sync::lock,
     tally::{Counts, SourceId, Tally},
 };
 
@@ -78,11 +79,6 @@ pub struct Stage {
 
 /// Shared by a run and the checks inside it.
 pub type Shared = Arc<Mutex<Stage>>;
-
-/// The stage, for a moment.
-pub fn lock(stage: &Shared) -> MutexGuard<'_, Stage> {
-    stage.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One run from one seed: the number of images checked, and the first thing that was wrong, if any.
 pub fn run(seed: u64, plan: Plan) -> (u64, Verdict) {

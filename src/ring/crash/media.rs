@@ -10,16 +10,12 @@
 //! - A sync that lies says that it succeeded, and is otherwise like one that fails.
 //! - A process that dies leaves the cache as it is.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    ops::Range,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, io, ops::Range, sync::Mutex};
 
 use fastrand::Rng;
 
 use super::super::{layout::SECTOR_BYTES, media::Media};
+use crate::sync::lock;
 
 const SECTOR: usize = SECTOR_BYTES as usize;
 type Sector = [u8; SECTOR];
@@ -93,16 +89,16 @@ impl CrashMedia {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Disk> {
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.disk)
     }
 
     /// Has something called at every point at which a crash leaves something new.
     pub fn watch(&self, watch: Option<Watch>) {
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+        *lock(&self.watch) = watch;
     }
 
     fn tell(&self) {
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watch = lock(&self.watch).take();
         if let Some(mut watch) = watch {
             watch(self);
             self.watch(Some(watch));

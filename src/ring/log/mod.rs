@@ -5,7 +5,7 @@ mod notes;
 use std::{
     io,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -26,7 +26,11 @@ use super::{
     state::States,
     tail::TailIndex,
 };
-use crate::{point::Received, tally::Tally};
+use crate::{
+    point::Received,
+    sync::{lock, wait},
+    tally::Tally,
+};
 
 struct Head {
     at: Mark,
@@ -91,10 +95,6 @@ pub struct Log {
     reserve: u64,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {
@@ -345,8 +345,7 @@ impl Log {
         }
         durable.wanted = durable.wanted.min(beyond);
         let left = deadline.saturating_duration_since(Instant::now());
-        let woken = self.durable_advanced.wait_timeout(durable, left);
-        let (durable, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        let durable = wait(&self.durable_advanced, durable, left);
         durable.mark.pos > beyond
     }
 

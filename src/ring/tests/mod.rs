@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     clock::{SharedClock, SimulatedClock},
-    config::settings::{Durability, OnFull, Ring as Settings},
     observe::heartbeat::Heartbeats,
     point::Received,
+    settings::{Durability, OnFull, Ring as Settings},
     tally::Tally,
 };
 
@@ -465,7 +465,7 @@ fn another_size_in_the_configuration_is_refused_and_told() {
     let directory = tempfile::tempdir().unwrap();
     let open = |size: u64| {
         let path = directory.path().join("ring");
-        let settings = crate::config::settings::Ring { path, size: crate::config::Bytes(size), ..Default::default() };
+        let settings = crate::settings::Ring { path, size: crate::settings::Bytes(size), ..Default::default() };
         let heartbeat = crate::observe::heartbeat::Heartbeats::new(clock()).register("test");
         super::Ring::open(&settings, Duration::ZERO, clock(), heartbeat, &mut |_| {}, &mut |_| {}).unwrap()
     };

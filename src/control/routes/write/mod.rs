@@ -34,12 +34,14 @@ use self::{
 use super::Context;
 use crate::{
     clock::SharedClock,
-    control::App,
-    control::token::{WriteToken, offered},
+    control::{
+        App,
+        token::{WriteToken, offered},
+    },
     decode::line::Precision,
     ingest::write::{LineIntake, Writing, Written},
+    marks::Ackable,
     point::{MAX_NAME_BYTES, Received},
-    ring::Ackable,
 };
 
 /// Largest body, as sent and as decompressed.

@@ -1,10 +1,6 @@
 //! The routes against an intake of their own: what is asked, what is answered, and what is limited.
 
-use std::{
-    io::Write as _,
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::{io::Write as _, net::SocketAddr, sync::Mutex};
 
 use flate2::{Compression, write::GzEncoder};
 use tokio::{
@@ -16,14 +12,16 @@ use tokio::{
 use super::*;
 use crate::{
     clock::SimulatedClock,
-    config::settings,
     control::{App, Inspect, Limits, Status, api::RingInfoError, serve, serve_tcp},
     decode::line::LineError,
     flush::replay::{ReplayAnswer, ReplayAsk, ReplayError},
     ingest::write::WriteCounts,
     latest::Latest,
+    marks::{Ackable, Pos, Seq, State},
     point::Timestamp,
-    ring::{Ackable, Pos, Seq, State, inspect::RingInfo},
+    ring::inspect::RingInfo,
+    settings,
+    sync::lock,
 };
 
 const TOKEN: &str = "a-token-of-some-length";
@@ -72,10 +70,6 @@ impl LineIntake for Fake {
     fn counts(&self) -> &WriteCounts {
         &self.counts
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Nothing;

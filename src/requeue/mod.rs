@@ -11,7 +11,7 @@ mod report;
 use std::{
     collections::{HashMap, HashSet},
     io,
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -19,20 +19,18 @@ use thiserror::Error;
 
 pub use self::report::{Note, Report};
 use self::{newer::Origin, report::Outcome};
-use super::{
-    exceptions::Exceptions,
-    quarantine::{Cursor, Entry, Id, Kind, Owned, Place, Quarantine, Selection, view::row_of},
-    shared::Shared,
-};
 use crate::{
-    clock::SharedClock,
+    flush::{
+        Outflow,
+        quarantine::{Cursor, Entry, Id, Kind, Owned, Place, Selection, view::row_of},
+    },
     ingest::{
         Ingest,
         again::{Again, Entered, Letter, Watch, moment_of},
     },
+    marks::Pos,
     point::{Row, RowNotes},
-    questdb::Sql,
-    ring::{Pos, Ring},
+    sync::try_lock,
 };
 
 /// Most entries a request works on.
@@ -77,14 +75,9 @@ pub enum RequeueError {
 
 /// Puts entries back.
 pub struct Requeue {
-    pub(super) ring: Ring,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) quarantine: Arc<Quarantine>,
-    pub(super) exceptions: Arc<Exceptions>,
-    pub(super) sql: Sql,
-    pub(super) clock: SharedClock,
-    pub(super) shared: Arc<Shared>,
-    pub(super) busy: Mutex<()>,
+    out: Outflow,
+    ingest: Arc<Ingest>,
+    pub(crate) busy: Mutex<()>,
 }
 
 /// An entry and what it is to become.
@@ -122,19 +115,20 @@ impl Candidate {
 }
 
 impl Requeue {
+    /// Puts back what that way out has set aside, through this way in.
+    pub fn new(out: Outflow, ingest: &Arc<Ingest>) -> Self {
+        Self { out, ingest: Arc::clone(ingest), busy: Mutex::new(()) }
+    }
+
     /// Puts a batch of entries back, the newest first, so that of several rows of one moment the newest enters. Blocks.
     pub fn run(&self, ask: &Ask) -> Result<Report, RequeueError> {
-        let _alone = match self.busy.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(RequeueError::Busy),
-        };
+        let _alone = try_lock(&self.busy).ok_or(RequeueError::Busy)?;
         let mut report = Report::default();
         let Gathered { mut candidates, origins, passed, last } = self.gather(ask, &mut report)?;
         let watch = self.ingest.watch(origins.keys().copied());
         self.look_for_newer(&watch, &mut candidates, &origins, &mut report);
         // The operator may have changed a table a moment ago.
-        self.shared.ask_for_fresh_look();
+        self.out.look_afresh();
         let end = self.enter(&watch, &mut candidates, &mut report);
         if let Some(end) = end {
             self.await_durable(end)?;
@@ -146,7 +140,7 @@ impl Requeue {
             .filter(|candidate| candidate.outcome.as_ref().is_some_and(|outcome| outcome.leaves(ask.drop_superseded)))
             .map(|candidate| (candidate.place, candidate.id))
             .collect();
-        self.quarantine.take_out(&leaving)?;
+        self.out.quarantine.take_out(&leaving)?;
         for candidate in candidates {
             if let Some(outcome) = candidate.outcome {
                 report.count(candidate.id, outcome, ask.drop_superseded);
@@ -158,7 +152,7 @@ impl Requeue {
 
     /// Reads the entries meant, as far as a request goes, and what they would become; and where each moment's newest row comes from.
     fn gather(&self, ask: &Ask, report: &mut Report) -> Result<Gathered, RequeueError> {
-        let snapshot = self.quarantine.snapshot()?;
+        let snapshot = self.out.quarantine.snapshot()?;
         let limit = ask.limit.unwrap_or(MAX_BATCH).clamp(1, MAX_BATCH);
         let newest = snapshot.newest(&ask.selection, ask.before, limit)?;
         report.moved_on = newest.moved_on;
@@ -187,7 +181,7 @@ impl Requeue {
             Err(why) => (Again { table: "".into(), rows: Vec::new() }, Some(Outcome::Stays(why))),
         };
         let mut candidate = Candidate { place, id: Id::from(&entry), rows, claimed: Vec::new(), outcome };
-        let origin = Origin::of(&entry, self.ring.id());
+        let origin = Origin::of(&entry, self.out.ring.id());
         let Candidate { rows: Again { table, rows }, claimed, .. } = &mut candidate;
         rows.retain(|row| {
             let moment = moment_of(table, row);
@@ -218,7 +212,7 @@ impl Requeue {
                     payload: entry.body,
                     is_cut: entry.is_cut(),
                 };
-                self.ingest.decode_again(&letter, self.clock.now())
+                self.ingest.decode_again(&letter, self.out.clock.now())
             }
         }
     }
@@ -233,7 +227,7 @@ impl Requeue {
             }
             let of = candidate.row_count();
             let entered = if self.has_room() {
-                watch.enter(&candidate.rows.table, &candidate.rows.rows, self.clock.now())
+                watch.enter(&candidate.rows.table, &candidate.rows.rows, self.out.clock.now())
             } else {
                 Entered::Full
             };
@@ -260,22 +254,22 @@ impl Requeue {
 
     /// Whether the ring has room without pushing anything out or holding anything up.
     fn has_room(&self) -> bool {
-        let (marks, capacity) = (self.ring.marks(), self.ring.capacity_bytes());
+        let (marks, capacity) = (self.out.ring.marks(), self.out.ring.capacity_bytes());
         let used = marks.appended.pos.0.saturating_sub(marks.safe.pos.0);
         (used as f64) < capacity as f64 * MAX_FILL
     }
 
     fn await_durable(&self, end: Pos) -> Result<(), RequeueError> {
         let deadline = Instant::now() + DURABLE_TIMEOUT;
-        while self.ring.marks().durable.pos < end {
-            if let Some(reason) = self.ring.poisoned() {
+        while self.out.ring.marks().durable.pos < end {
+            if let Some(reason) = self.out.ring.poisoned() {
                 return Err(RequeueError::Ring(reason));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(RequeueError::Ring("its commit takes too long".to_owned()));
             }
-            self.ring.wait_durable(Pos(end.0 - 1), left.min(Duration::from_secs(1)));
+            self.out.ring.wait_durable(Pos(end.0 - 1), left.min(Duration::from_secs(1)));
         }
         Ok(())
     }

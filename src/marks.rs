@@ -1,4 +1,4 @@
-//! Places in the log and the five watermarks.
+//! Places in the log, the five watermarks, and what is known of a record.
 
 use std::fmt;
 
@@ -72,6 +72,31 @@ pub struct Marks {
     pub durable: Mark,
     /// In the map, visible to readers.
     pub appended: Mark,
+}
+
+/// What is known of a record's whereabouts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Only in memory: not yet durable, or given up by the `on_full` policy.
+    #[default]
+    Memory,
+    /// On this machine's disk: in the ring, or in quarantine.
+    Durable,
+    /// In QuestDB.
+    Stored,
+}
+
+impl State {
+    /// `memory`, `durable` or `stored`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Durable => "durable",
+            Self::Stored => "stored",
+        }
+    }
 }
 
 impl fmt::Display for Seq {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Page, Sample};
-use crate::control::api::Status;
+use crate::{control::api::Status, flush::breaker::Standing};
 
 pub(super) fn trouble(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let flush = &status.flush;
@@ -34,8 +34,8 @@ fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let states: Vec<[(&str, &str); 2]> = numbers
         .iter()
         .zip(&status.flush.lanes)
-        .filter(|(_, lane)| !lane.breaker.is_empty())
-        .map(|(number, lane)| [("lane", number.as_str()), ("state", lane.breaker.as_str())])
+        .filter(|(_, lane)| lane.breaker != Standing::Untold)
+        .map(|(number, lane)| [("lane", number.as_str()), ("state", lane.breaker.word())])
         .collect();
     let states: Vec<Sample<'_>> = states.iter().map(|labels| (labels.as_slice(), 1.0)).collect();
     page.labelled("flush_breaker_state", "State of the lane's breaker: closed, open or half-open", &states)
@@ -61,7 +61,7 @@ mod tests {
     use super::super::encode;
     use crate::{
         control::api::Status,
-        flush::{LaneStatus, WalTableStatus},
+        flush::{LaneStatus, WalTableStatus, breaker::Standing},
     };
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
         let mut status = Status::default();
         status.flush.failures = vec![("overloaded", 3)];
         status.flush.lanes =
-            vec![LaneStatus { timeout_ms: 2_500.0, breaker: "half-open".into(), ..LaneStatus::default() }];
+            vec![LaneStatus { timeout_ms: 2_500.0, breaker: Standing::HalfOpen, ..LaneStatus::default() }];
         status.flush.wal.suspended = 1;
         let table =
             WalTableStatus { table: "s".into(), pending_transactions: 7, lag_s: 1.5, ..WalTableStatus::default() };

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::{FROM_DATABASE, Field, Series};
 use crate::{
-    latest::{FROM_DATABASE, Field, Series},
+    marks::State,
     point::{Text, Timestamp},
-    ring::State,
 };
 
 /// A moment, written as text.
@@ -20,7 +20,7 @@ impl Serialize for Rfc3339 {
     }
 }
 
-/// A series now. Clients read it as [`SeriesView`](super::api::SeriesView), which says what the members mean.
+/// A series now. Clients read it as [`SeriesView`](crate::control::api::SeriesView), which says what the members mean.
 #[derive(Debug, Clone, Serialize)]
 pub struct View<'a> {
     /// The table.

@@ -2,15 +2,16 @@
 
 use super::*;
 use crate::{
-    config::settings::{Durability, OnFull},
-    flush::{LaneStatus, WalTableStatus},
+    flush::{LaneStatus, WalTableStatus, breaker::Standing},
     lookup::LookupStatus,
+    marks::Seq,
     observe::{
         forecast::Forecast,
         histogram::{Distribution, Quantiles},
     },
     republish::RepublishStatus,
-    ring::{Ledger, RingStatus, Seq},
+    ring::{Ledger, RingStatus},
+    settings::{Durability, OnFull},
 };
 
 #[test]
@@ -25,7 +26,7 @@ fn the_page_has_values_units_and_labels() {
     status.broker.ack_latency = latency.distribution();
     status.forecast.sentence = "full in 5 min".into();
     status.forecast.full_in_s = Some(300.0);
-    status.lookup = Some(LookupStatus { filled: 5, away: 2, breaker: "open".into(), ..LookupStatus::default() });
+    status.lookup = Some(LookupStatus { filled: 5, away: 2, breaker: Standing::Open, ..LookupStatus::default() });
     status.republish = Some(RepublishStatus { published: 8, unnamed: 1, ..RepublishStatus::default() });
     let page = encode(status);
     assert!(!page.contains("drained_in"), "what is not known has no sample");
@@ -99,7 +100,7 @@ fn full() -> Status {
     };
     status.lookup = Some(LookupStatus::default());
     status.republish = Some(RepublishStatus::default());
-    status.flush.lanes = vec![LaneStatus { breaker: "closed".into(), ..LaneStatus::default() }];
+    status.flush.lanes = vec![LaneStatus { breaker: Standing::Closed, ..LaneStatus::default() }];
     status.flush.failures = vec![("overloaded", 0)];
     status.flush.wal.tables =
         vec![WalTableStatus { table: "a".into(), pending_rows: Some(0), ..WalTableStatus::default() }];

@@ -3,7 +3,7 @@
 //! A lane takes its rows out of the ring through a window, fills one buffer and has another under way. What the windows leave
 //! of `batch.max_buffered` is halved: one half is shared out among the lanes, the other is lent to one lane at a time.
 
-use super::{settings::Batch, units::Bytes};
+use super::{Batch, Bytes};
 
 /// Bytes that a lane's reader takes out of the ring at a time.
 pub const WINDOW: Bytes = Bytes::kib(64);

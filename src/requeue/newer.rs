@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     entry::Rows,
-    flush::{exceptions::Id, quarantine::Entry},
+    flush::quarantine::Entry,
     ingest::again::Watch,
+    marks::{Pos, Seq},
     moment::moment,
     point::Timestamp,
     questdb::present::{self, Wanted},
-    ring::{Kind, Pos, ReadError, Record, Seq},
+    ring::{Kind, ReadError, Record},
 };
 
 /// Records looked through between two looks at the clock.
@@ -86,17 +87,17 @@ impl Requeue {
     ) -> Result<(), String> {
         let tables: HashSet<String> = candidates.iter().map(|c| c.rows.table.to_lowercase().into()).collect();
         let end = watch.marks().appended.pos;
-        while self.ring.marks().durable.pos < end {
-            if let Some(reason) = self.ring.poisoned() {
+        while self.out.ring.marks().durable.pos < end {
+            if let Some(reason) = self.out.ring.poisoned() {
                 return Err(reason);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err("the ring's commit takes too long".to_owned());
             }
-            self.ring.wait_durable(Pos(end.0 - 1), left.min(Duration::from_secs(1)));
+            self.out.ring.wait_durable(Pos(end.0 - 1), left.min(Duration::from_secs(1)));
         }
-        let mut reader = self.ring.reader(watch.marks().safe);
+        let mut reader = self.out.ring.reader(watch.marks().safe);
         for count in 1u64.. {
             if count % RECORDS_PER_LOOK == 0 && Instant::now() >= until {
                 return Err("too much in the ring waits for QuestDB; try again once it has taken more".to_owned());
@@ -136,7 +137,7 @@ impl Requeue {
             let newer =
                 origins.get(&moment).is_some_and(|origin| origin.is_before(record.seq, index, record.received.wall));
             // One that is itself in quarantine, or was, is in no table.
-            if newer && !self.exceptions.contains(Id::from(record), index) {
+            if newer && !self.out.is_set_aside(record, index) {
                 watch.note(moment);
             }
         }
@@ -165,7 +166,7 @@ impl Requeue {
                 .zip(&symbols)
                 .map(|(row, symbols)| Wanted { time: row.time.unwrap_or_default(), symbols })
                 .collect();
-            match present::look(&self.sql, table, &mut wanted, until, &mut |moment| watch.note(moment)) {
+            match present::look(&self.out.sql, table, &mut wanted, until, &mut |moment| watch.note(moment)) {
                 Ok(()) => drop(asked.insert(table.to_owned())),
                 Err(why) => {
                     report.stop(&format!("whether QuestDB has newer rows is not known: {why}"));

@@ -1,11 +1,15 @@
-//! The settings, one struct a section. Unknown keys are refused; every key but the sources' has a default.
+//! The settings as plain data, one struct a section. Unknown keys are refused; every key but the sources' has a default.
+
+pub mod share;
+pub mod units;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::units::{Bytes, duration, option_duration};
+pub use self::units::Bytes;
+use self::units::{duration, option_duration};
 
 /// Everything forebay can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use super::{
     Status,
     page::{Page, Sample},
 };
+use crate::flush::breaker::Standing;
 
 pub(super) fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let latest = &status.latest;
@@ -40,7 +41,7 @@ pub(super) fn lookup(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.counter("lookup_joined", "Of these, those that shared another's query since start", lookup.joined)?;
     page.counter("lookup_queries", "Queries for latest values sent to QuestDB since start", lookup.queries)?;
     page.counter("lookup_rows_filled", "Rows of QuestDB that the map took in since start", status.latest.filled)?;
-    let open = f64::from(u8::from(lookup.breaker == "open"));
+    let open = f64::from(u8::from(lookup.breaker == Standing::Open));
     page.gauge("lookup_breaker_open", "1 while QuestDB is not asked because it failed to answer", None, open)
 }
 

@@ -18,6 +18,7 @@ pub use self::classic::Format;
 use self::page::{Page, Sample};
 use crate::{
     control::api::Status,
+    flush::breaker::Standing,
     ingest::{NO_SOURCE, SourceStatus},
 };
 
@@ -160,7 +161,7 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
     let poisoned = f64::from(u8::from(ring.poisoned.is_some()));
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
-    let mark = |seq: crate::ring::Seq| seq.0 as f64;
+    let mark = |seq: crate::marks::Seq| seq.0 as f64;
     let marks: [Sample<'_>; 5] = [
         (&[("mark", "tail")], mark(ring.tail)),
         (&[("mark", "safe")], mark(ring.safe)),
@@ -216,13 +217,12 @@ fn forecast(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 fn flush(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
-    let up = matches!(status.flush.database.as_str(), "ok" | "slow" | "lagging" | "suspended");
     page.latency(
         "stored_latency",
         "Time from a row's arrival to its being stored in QuestDB",
         &status.flush.stored_latency,
     )?;
-    page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(up)))?;
+    page.gauge("database_up", "1 while QuestDB takes rows", None, f64::from(u8::from(status.flush.database.is_up())))?;
     let quarantine = &status.flush.quarantine;
     page.gauge("quarantine_entries", "Entries in the quarantine", None, quarantine.entries as f64)?;
     page.gauge("quarantine_used", "Bytes of the quarantine in use", Some(&Unit::Bytes), quarantine.bytes as f64)?;
@@ -253,7 +253,7 @@ fn lanes(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled(
         "flush_breaker_open",
         "1 while the lane has stopped sending",
-        &of(|lane| f64::from(u8::from(lane.breaker == "open"))),
+        &of(|lane| f64::from(u8::from(lane.breaker == Standing::Open))),
     )?;
     page.labelled_counters("flushes", "Flushes that succeeded since start", &of(|lane| lane.flushes as f64))?;
     page.labelled_counters("flush_failures", "Flushes that failed since start", &of(|lane| lane.failures as f64))?;
