@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::settings,
+    lanes::Lanes,
     observe::heartbeat::Heartbeat,
     questdb::RowBuffer,
     ring::{Mark, Pos, Reader},
@@ -46,7 +47,7 @@ const SCHEMA_AGE: Duration = Duration::from_mins(1);
 /// A lane and all it needs. `run` is its thread.
 pub(super) struct Lane {
     pub number: usize,
-    pub lanes: usize,
+    pub lanes: Lanes,
     pub shared: Arc<Shared>,
     pub heartbeat: Heartbeat,
     pub reader: Reader,

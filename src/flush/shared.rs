@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::SharedClock,
     config::settings,
+    lanes::Lanes,
     observe::histogram::Histogram,
     ring::{Mark, Pos, Seq},
 };
@@ -149,8 +150,8 @@ impl Shared {
     }
 
     /// How many lanes there are.
-    pub fn lanes(&self) -> usize {
-        self.reports.len()
+    pub fn lanes(&self) -> Lanes {
+        Lanes::new(self.reports.len())
     }
 
     /// Asks the lanes to end by then.

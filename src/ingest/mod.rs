@@ -1,7 +1,9 @@
-//! The one way in, for MQTT and whatever else brings messages: route, decode, append, latest.
+//! The way in of messages from the broker: route, decode, enter. `enter` is the one way in for rows, whoever brings them.
 
 pub mod ack_queue;
 pub mod again;
+mod enter;
+mod gate;
 mod message;
 mod routes;
 mod status;
@@ -11,7 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::{message::Workbench, routes::Routes};
+use self::{
+    enter::{Door, Message, Refusal, TableRows},
+    gate::Gate,
+    message::Workbench,
+    routes::Routes,
+};
 pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::{Clock, ClockTrust, SystemClock},
@@ -70,18 +77,15 @@ pub struct Ingest {
     trust: ClockTrust,
     max_future_ns: i64,
     max_payload: usize,
-    /// Held from the look at the latest values to their update, so that two rows of one moment always meet.
+    /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
+    gate: Gate,
     writes: write::WriteCounts,
 }
 
 struct Work {
     routes: Routes,
     bench: Workbench,
-    /// Moments of rows that are about to be put back, see [`again`].
-    watched: Option<again::Watched>,
-    /// Once the daemon stops, lines are refused, see [`write`].
-    writes_closed: bool,
 }
 
 impl Ingest {
@@ -97,9 +101,8 @@ impl Ingest {
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?),
                 bench: Workbench::default(),
-                watched: None,
-                writes_closed: false,
             }),
+            gate: Gate::default(),
             writes: write::WriteCounts::default(),
         })
     }
@@ -111,7 +114,7 @@ impl Ingest {
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
-        let Work { routes, bench, watched, .. } = work;
+        let Work { routes, bench } = work;
         bench.clear();
         let route = match routes.find(message.topic) {
             Ok(route) => route,
@@ -135,29 +138,31 @@ impl Ingest {
         {
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }
-        let table = route.resolved.table.as_str();
-        self.latest.prepare_rows(table, &mut bench.rows, message.received);
-        if let Err(error) = bench.encode(table) {
-            return self.dead_letter(bench, Some(&route), message, &error.to_string(), routes);
-        }
-        let rows = bench.rows.len();
-        let part = Part { kind: Kind::Rows, table_hash: route.table_hash, rows: rows as u16, body: &bench.body };
-        match self.ring.append(&[part], message.received) {
+        let table = &route.resolved.table;
+        let rows = std::mem::take(&mut bench.of.rows);
+        bench.of = TableRows { table: table.clone(), table_hash: route.table_hash, rows };
+        let mut entering = Message {
+            door: Door::Mqtt,
+            tables: std::slice::from_mut(&mut bench.of),
+            received: message.received,
+            max_bytes: u64::MAX,
+            encoded: &mut bench.encoded,
+        };
+        let entered = self.enter(&mut entering);
+        let rows = bench.of.rows.len() as u64;
+        let reason = match entered {
             Ok(appended) => {
-                for row in &bench.rows {
-                    self.latest.update(table, row, appended.first, message.received);
-                }
-                self.latest.saw(appended.first);
-                again::note(watched, table, &bench.rows);
-                routes.count(&route, message.received, rows as u64);
-                Offer::Accepted(self.ring.ack_position(&appended))
+                routes.count(&route, message.received, rows);
+                return Offer::Accepted(self.ring.ack_position(&appended));
             }
-            Err(AppendError::TooLarge { bytes, limit }) => {
-                let reason = AppendError::TooLarge { bytes, limit }.to_string();
-                self.dead_letter(bench, Some(&route), message, &reason, routes)
+            Err(Refusal::Unfit(error)) => error.to_string(),
+            Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => error.to_string(),
+            Err(Refusal::Ring { error, .. }) => return self.not_appended(error, table, rows),
+            Err(refusal @ (Refusal::Closed | Refusal::Superseded | Refusal::TooLarge { .. })) => {
+                return Offer::Failed(format!("a message from the broker was refused for {refusal:?}"));
             }
-            Err(error) => self.not_appended(error, table, rows as u64),
-        }
+        };
+        self.dead_letter(bench, Some(&route), message, &reason, routes)
     }
 
     fn clear(&self, bench: &mut Workbench, route: &routes::Route, message: Incoming<'_>, routes: &mut Routes) -> Offer {
@@ -166,6 +171,8 @@ impl Ingest {
             return self.dead_letter(bench, Some(route), message, &error.to_string(), routes);
         }
         let part = Part { kind: Kind::Clear, table_hash: route.table_hash, rows: 0, body: &bench.body };
+        // A row that is entering in slices is cleared too, or comes after it.
+        let _gate = self.gate.unclaimed();
         match self.ring.append(&[part], message.received) {
             Ok(appended) => {
                 self.latest.clear(&resolved.table, &resolved.symbols, appended.first, message.received);

@@ -26,6 +26,8 @@ use crate::point::Received;
 
 /// Space kept back at each append, so that a commit trailer always fits behind it.
 const COMMIT_RESERVE_BYTES: u64 = 2048;
+/// A message of more bytes has its place kept under the head's lock, and is written without it: others append behind it meanwhile.
+const WRITTEN_APART_BYTES: u64 = 256 << 10;
 
 struct Head {
     at: Mark,
@@ -33,6 +35,14 @@ struct Head {
     intake: Intake,
     sealed_intake: Intake,
     scratch: Vec<u8>,
+    /// Messages whose place is kept and that are still being written. Nothing is sealed until they are.
+    apart: usize,
+}
+
+impl Head {
+    fn is_sealed(&self) -> bool {
+        self.apart > 0 || self.at == self.sealed
+    }
 }
 
 struct Durable {
@@ -80,6 +90,12 @@ pub struct Log {
     poisoned: AtomicBool,
 }
 
+fn count(intake: &mut Intake, parts: &[Part<'_>]) {
+    for (number, part) in parts.iter().enumerate() {
+        intake.count(part.kind, part.rows, number + 1 == parts.len());
+    }
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -103,6 +119,7 @@ impl Log {
                 intake: recovered.intake,
                 sealed_intake: recovered.intake,
                 scratch: Vec::new(),
+                apart: 0,
             }),
             durable: Mutex::new(Durable { mark: head, intake: recovered.intake, wanted: Pos(u64::MAX) }),
             durable_advanced: Condvar::new(),
@@ -127,22 +144,57 @@ impl Log {
             return Err(AppendError::Poisoned(self.poisoned().unwrap_or_default()));
         }
         let mut head = lock(&self.head);
-        let end = self.place_all(head.at.pos.0, parts)?;
+        let (first, from) = (head.at.seq, head.at.pos);
+        let end = self.room_for(from, parts)?;
+        if end.0 - from.0 > WRITTEN_APART_BYTES {
+            return self.append_apart(head, end, parts, received);
+        }
+        self.write_parts(&mut head, parts, received)?;
+        count(&mut head.intake, parts);
+        Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
+    }
+
+    /// The end of a message's records, if there is room for them.
+    fn room_for(&self, from: Pos, parts: &[Part<'_>]) -> Result<Pos, AppendError> {
+        let end = self.place_all(from.0, parts)?;
         let over = if is_on(Bug::WrapOffByOne) { COMMIT_RESERVE_BYTES + layout::SECTOR_BYTES } else { 0 };
         if end + COMMIT_RESERVE_BYTES > self.limit.load(Ordering::Acquire) + over {
             self.starved.store(true, Ordering::Release);
             return Err(AppendError::Full);
         }
-        let first = head.at.seq;
+        Ok(Pos(end))
+    }
+
+    /// Keeps a message's place, and writes it without the lock. Seals wait, so no commit covers what is not written.
+    fn append_apart(
+        &self,
+        mut head: MutexGuard<'_, Head>,
+        end: Pos,
+        parts: &[Part<'_>],
+        received: Received,
+    ) -> Result<Appended, AppendError> {
+        let (first, beyond) = (head.at.seq, Seq(head.at.seq.0 + parts.len() as u64));
+        let mut own = Head { scratch: Vec::new(), ..*head };
+        head.at = Mark { seq: beyond, pos: end };
+        count(&mut head.intake, parts);
+        head.apart += 1;
+        drop(head);
+        let written = self.write_parts(&mut own, parts, received);
+        lock(&self.head).apart -= 1;
+        written?;
+        assert_eq!((own.at.seq, own.at.pos), (beyond, end), "a message ends where its place was kept to");
+        Ok(Appended { first, last: Seq(beyond.0 - 1), end })
+    }
+
+    fn write_parts(&self, head: &mut Head, parts: &[Part<'_>], received: Received) -> Result<(), AppendError> {
         for (number, part) in parts.iter().enumerate() {
             let last = number + 1 == parts.len();
-            if let Err(error) = self.write_part(&mut head, part, (number > 0, last), received) {
+            if let Err(error) = self.write_part(head, part, (number > 0, last), received) {
                 let reason = self.poison(&format!("a store failed: {error}"));
                 return Err(AppendError::Poisoned(reason));
             }
-            head.intake.count(part.kind, part.rows, last);
         }
-        Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
+        Ok(())
     }
 
     fn place_all(&self, mut pos: u64, parts: &[Part<'_>]) -> Result<u64, AppendError> {
@@ -229,7 +281,7 @@ impl Log {
         let (outcome, safe) = *lock(&self.outcome);
         let facts = RingFacts { ring_id: self.ring_id, capacity: self.geometry.capacity, tail: self.tail() };
         let mut head = lock(&self.head);
-        if head.at == head.sealed || !self.has_room_to_seal(&head) {
+        if head.is_sealed() || !self.has_room_to_seal(&head) {
             return Ok(None);
         }
         let commit = Commit {
@@ -427,7 +479,7 @@ impl Log {
     /// Whether there is something to be sealed, and room to do it.
     pub fn unsealed(&self) -> bool {
         let head = lock(&self.head);
-        head.at != head.sealed && self.has_room_to_seal(&head)
+        !head.is_sealed() && self.has_room_to_seal(&head)
     }
 
     /// Always true of what was appended here, whose room was kept. What recovery found behind a lost commit may fill the ring up to a tail

@@ -22,7 +22,7 @@ use super::{
     model::{Group, Model},
     start::new_ring,
 };
-use crate::point::Received;
+use crate::{lanes::Lanes, point::Received};
 
 /// Lanes of the simulated flusher.
 const LANES: usize = 2;
@@ -329,7 +329,7 @@ impl Life {
         for _ in 0..count {
             match reader.next() {
                 Ok(Some(record)) => {
-                    let own = record.kind == Kind::Rows && record.table_hash as usize % LANES == lane;
+                    let own = record.kind == Kind::Rows && Lanes::new(LANES).of(record.table_hash) == lane;
                     let mut stage = lock(&self.stage);
                     let aside = if own && record.rows > 0 && stage.rng.u8(0..5) == 0 {
                         stage.rng.u32(1..=u32::from(record.rows))
@@ -392,7 +392,7 @@ impl Life {
             let mut stage = self.stage();
             for seq in settled.0..to.seq.0 {
                 let entry = &mut stage.model.entries[seq as usize - 1];
-                let lane = entry.table_hash as usize % LANES;
+                let lane = Lanes::new(LANES).of(entry.table_hash);
                 entry.dropped = self.lanes[lane].seq.0 <= seq;
             }
             stage.model.settled = stage.model.settled.max(to.seq);
