@@ -16,7 +16,13 @@ fn rows() -> Vec<Row> {
     let fields = || ["temperature", "humidity", "co2"].map(|name| (name.into(), Value::Double(21.5))).to_vec();
     let symbols = |n| vec![("device".into(), format!("device-{n}").into()), ("site".into(), "north".into())];
     (0..SERIES)
-        .map(|n| Row { time: Some(Timestamp(0)), device_time: true, symbols: symbols(n), fields: fields(), ..Row::default() })
+        .map(|n| Row {
+            time: Some(Timestamp(0)),
+            device_time: true,
+            symbols: symbols(n),
+            fields: fields(),
+            ..Row::default()
+        })
         .collect()
 }
 

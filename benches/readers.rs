@@ -93,7 +93,9 @@ fn main() {
 fn rows() -> Vec<Row> {
     let fields = || ["temperature", "humidity", "co2"].map(|name| (name.into(), Value::Double(21.5))).to_vec();
     let symbols = |n| vec![("device".into(), format!("device-{n}").into()), ("site".into(), "north".into())];
-    (0..SERIES).map(|n| Row { time: None, device_time: true, symbols: symbols(n), fields: fields(), ..Row::default() }).collect()
+    (0..SERIES)
+        .map(|n| Row { time: None, device_time: true, symbols: symbols(n), fields: fields(), ..Row::default() })
+        .collect()
 }
 
 /// What bringing readings cost.

@@ -1,9 +1,12 @@
 //! Rows a second through `POST /write` on forebay's socket, each request answered once it is durable, against the same requests to
-//! QuestDB itself, with the same bare client, in one run.
+//! QuestDB itself, with the same bare client, in one run. Before that, how long the session waits beside full requests; with the
+//! argument `way-in` only that.
 
 #[path = "../tests/it/support/mod.rs"]
 #[allow(unused_imports, reason = "the benchmark uses a part of this, the tests another")]
 mod support;
+#[path = "write/way_in.rs"]
+mod way_in;
 
 use std::{
     fmt::Write as _,
@@ -40,6 +43,10 @@ impl To {
 }
 
 fn main() {
+    way_in::run();
+    if std::env::args().any(|argument| argument == "way-in") {
+        return;
+    }
     let questdb = QuestDb::start();
     let builder = DaemonBuilder::new().source(&Readings::new("unused", 1)).set("ring.size", "1GiB");
     let daemon = builder.set("mqtt.url", "mqtt://127.0.0.1:1").set("questdb.conf", questdb.conf()).start();

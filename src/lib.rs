@@ -11,6 +11,7 @@ pub mod decode;
 pub mod entry;
 pub mod flush;
 pub mod ingest;
+pub mod lanes;
 pub mod latest;
 pub mod lines;
 pub mod lookup;

@@ -38,6 +38,12 @@ pub fn wait<'a, T>(rung: &Condvar, guard: MutexGuard<'a, T>, at_most: Duration) 
     rung.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner).0
 }
 
+/// Gives the lock back until the condition variable is notified, and takes it again. It may also return early without a
+/// reason, so the caller looks at the value.
+pub fn wait_untimed<'a, T>(rung: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    rung.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Gives the lock back while `goes_on` holds, at most for the time given, and takes it again.
 pub fn wait_while<'a, T>(
     rung: &Condvar,

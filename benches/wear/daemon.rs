@@ -70,7 +70,8 @@ fn record(readings: &Readings, n: u64) -> u64 {
         ("ok", Value::Bool(true)),
     ];
     let fields = fields.map(|(name, value)| (name.into(), value)).to_vec();
-    let row = Row { time: Some(Timestamp(0)), device_time: true, symbols: vec![device, site], fields, ..Row::default() };
+    let row =
+        Row { time: Some(Timestamp(0)), device_time: true, symbols: vec![device, site], fields, ..Row::default() };
     let mut body = Vec::new();
     encode_rows(&readings.name, &[row], &mut body).expect("a reading is within the limits");
     record_bytes(body.len())

@@ -145,7 +145,7 @@ impl Lane {
         let (mut all_rows, mut has_own, mut left_out, mut filled) = (0, false, false, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
             let (lanes, number) = (self.lanes, self.number);
-            let own = |_, table_hash: u32| table_hash as usize % lanes == number;
+            let own = |_, table_hash: u32| lanes.of(table_hash) == number;
             let record = match self.reader.next_with(Pos(u64::MAX), own) {
                 Ok(Some(record)) => record,
                 Ok(None) => {
@@ -160,7 +160,7 @@ impl Lane {
                 Err(error) => return Err(Trouble::Read(error)),
             };
             all_rows += usize::from(record.rows);
-            let is_own = record.table_hash as usize % self.lanes == self.number;
+            let is_own = self.lanes.of(record.table_hash) == self.number;
             has_own |= is_own && record.kind == Kind::Rows;
             // A dead letter is set aside when it is first read; it may have left the quarantine since.
             let is_done = record.kind == Kind::DeadLetter && record.mark.pos < once_below;

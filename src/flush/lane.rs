@@ -24,6 +24,7 @@ use super::{
     trouble::{Growth, Journal},
 };
 use crate::{
+    lanes::Lanes,
     marks::{Mark, Pos},
     observe::heartbeat::Heartbeat,
     questdb::RowBuffer,
@@ -47,7 +48,7 @@ const SCHEMA_AGE: Duration = Duration::from_mins(1);
 /// A lane and all it needs. `run` is its thread.
 pub(super) struct Lane {
     pub number: usize,
-    pub lanes: usize,
+    pub lanes: Lanes,
     pub shared: Arc<Shared>,
     pub heartbeat: Heartbeat,
     pub reader: Reader,

@@ -355,7 +355,7 @@ fn lane(
     }
     Lane {
         number,
-        lanes: context.batch.max_lanes.max(1),
+        lanes: shared.lanes(),
         shared: Arc::clone(shared),
         heartbeat,
         reader: context.ring.reader(marks.safe),

@@ -207,7 +207,7 @@ impl Lane {
             // No further: a commit may stand between the last record of the batch and its end, and behind that a record of the next one.
             match reader.next_with(span.end.pos, |_, _| true) {
                 Ok(Some(record)) => {
-                    let own = record.table_hash as usize % self.lanes == self.number;
+                    let own = self.lanes.of(record.table_hash) == self.number;
                     if own && record.kind == Kind::Rows && !self.course.skips(record.mark.pos, record.table_hash) {
                         each(self, &record)?;
                     }

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Flusher, course::Course, exceptions::Id, lane::Lane, status::ReplayStatus};
 use crate::{
+    lanes::Lanes,
     marks::{Mark, Pos, Seq},
     point::Timestamp,
     ring::{Kind, ReadError, Record, table_hash},
@@ -300,7 +301,7 @@ impl Flusher {
 struct Search<'a> {
     cutoff: Cutoff,
     hashes: &'a [u32],
-    lanes: usize,
+    lanes: Lanes,
 }
 
 struct Found {
@@ -344,7 +345,7 @@ impl Search<'_> {
                 history_begins,
                 lanes: self.lanes_of_tables(),
             });
-            let lane = record.table_hash as usize % self.lanes;
+            let lane = self.lanes.of(record.table_hash);
             if sent.get(lane).is_some_and(|upto| record.mark.pos < *upto)
                 && let Some(lane) = found.lanes.iter_mut().find(|of| of.lane == lane)
             {
@@ -363,8 +364,11 @@ impl Search<'_> {
 
     fn lanes_of_tables(&self) -> Vec<ReplayLane> {
         let serves =
-            |lane: usize| self.hashes.is_empty() || self.hashes.iter().any(|hash| *hash as usize % self.lanes == lane);
-        (0..self.lanes).filter(|lane| serves(*lane)).map(|lane| ReplayLane { lane, ..ReplayLane::default() }).collect()
+            |lane: usize| self.hashes.is_empty() || self.hashes.iter().any(|hash| self.lanes.of(*hash) == lane);
+        (0..self.lanes.count())
+            .filter(|lane| serves(*lane))
+            .map(|lane| ReplayLane { lane, ..ReplayLane::default() })
+            .collect()
     }
 }
 

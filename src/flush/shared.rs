@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
+    lanes::Lanes,
     marks::{Mark, Pos, Seq},
     observe::histogram::Histogram,
     settings,
@@ -139,8 +140,8 @@ impl Shared {
     }
 
     /// How many lanes there are.
-    pub fn lanes(&self) -> usize {
-        self.reports.len()
+    pub fn lanes(&self) -> Lanes {
+        Lanes::new(self.reports.len())
     }
 
     /// Asks the lanes to end by then.

@@ -185,7 +185,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(shared: &Arc<Shared>, ring: &Ring, sql: &Sql, clock: &SharedClock, heartbeat: Heartbeat) -> Self {
         Self {
-            pacers: vec![Pacer::default(); shared.lanes()],
+            pacers: vec![Pacer::default(); shared.lanes().count()],
             shared: Arc::clone(shared),
             ring: ring.clone(),
             sql: sql.clone(),

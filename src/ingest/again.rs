@@ -6,28 +6,18 @@
 
 use std::collections::HashMap;
 
-use super::{Ingest, Work};
+use super::{
+    Ingest, Work,
+    enter::{Door, Encoded, Message, Refusal, TableRows},
+};
 use crate::{
-    entry,
     marks::{Marks, Pos, Seq},
     moment::moment,
     point::{Received, Row, Text, Timestamp},
-    ring::{AppendError, Kind, Part, table_hash},
+    ring::{AppendError, table_hash},
     sync::lock,
+    tally::SourceId,
 };
-
-/// Moments that are watched, and whether a row newer than the one set aside is known.
-pub(super) type Watched = HashMap<u64, bool, foldhash::fast::RandomState>;
-
-/// Notes rows that came in.
-pub(super) fn note(watched: &mut Option<Watched>, table: &str, rows: &[Row]) {
-    let Some(watched) = watched else { return };
-    for row in rows {
-        if let Some(newer) = watched.get_mut(&moment_of(table, row)) {
-            *newer = true;
-        }
-    }
-}
 
 /// The moment of a row with a time.
 pub fn moment_of(table: &str, row: &Row) -> u64 {
@@ -93,14 +83,14 @@ impl Ingest {
         let mut work = lock(&self.work);
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
-        let route = routes.find(topic)?;
+        let route = routes.find(topic).map_err(|why| why.to_string())?;
         bench.decode(routes.decoder(&route), &route.resolved, payload)?;
         if let Some(reason) = bench.too_far_ahead(now.wall, self.max_future_ns)
             && self.trust.is_trusted(now)
         {
             return Err(reason);
         }
-        let mut rows = std::mem::take(&mut bench.rows);
+        let mut rows = std::mem::take(&mut bench.of.rows);
         if rows.is_empty() {
             return Err("it holds no reading".to_owned());
         }
@@ -112,8 +102,9 @@ impl Ingest {
 
     /// Watches moments from now on. There is one watch at a time; a second one ends the first.
     pub fn watch(&self, moments: impl Iterator<Item = u64>) -> Watch<'_> {
-        let mut work = lock(&self.work);
-        work.watched = Some(moments.map(|moment| (moment, false)).collect());
+        let watched = moments.map(|moment| (moment, false)).collect();
+        let mut state = self.gate.lock();
+        state.watched = Some(watched);
         Watch { ingest: self, marks: self.ring.marks() }
     }
 }
@@ -152,58 +143,40 @@ impl Watch<'_> {
 
     /// Takes note that a newer row of the moment is known.
     pub fn note(&self, moment: u64) {
-        let mut work = lock(&self.ingest.work);
-        if let Some(newer) = work.watched.as_mut().and_then(|watched| watched.get_mut(&moment)) {
-            *newer = true;
-        }
+        self.ingest.gate.lock().note(moment);
     }
 
     /// Whether a newer row of the moment is known; of a moment that is not watched, it may be.
     pub fn is_superseded(&self, moment: u64) -> bool {
-        let work = lock(&self.ingest.work);
-        work.watched.as_ref().and_then(|watched| watched.get(&moment)).is_none_or(|newer| *newer)
+        self.ingest.gate.lock().is_superseded(moment)
     }
 
     /// Puts rows of one table into the ring together, but for those a newer row is known of.
     pub fn enter(&self, table: &str, rows: &[Row], received: Received) -> Entered {
-        let ingest = self.ingest;
-        let mut work = lock(&ingest.work);
-        let Work { bench, watched, .. } = &mut *work;
-        bench.clear();
-        let newer = |row: &Row| watched.as_ref().and_then(|w| w.get(&moment_of(table, row))).is_none_or(|newer| *newer);
-        bench.rows.extend(rows.iter().filter(|row| !newer(row)).cloned());
-        if bench.rows.is_empty() {
-            return Entered::Superseded;
-        }
-        if let Err(error) = entry::encode_rows(table, &bench.rows, &mut bench.body) {
-            return Entered::Unfit(error.to_string());
-        }
-        let rows = bench.rows.len();
-        let part = Part {
-            kind: Kind::Rows,
-            table_hash: table_hash(table),
-            rows: rows as u16,
-            body: &bench.body,
-            ..Part::default()
+        let mut of = TableRows { table: table.into(), table_hash: table_hash(table), rows: rows.to_vec() };
+        let mut message = Message {
+            door: Door::Again,
+            source: SourceId::NONE,
+            tables: std::slice::from_mut(&mut of),
+            received,
+            max_bytes: u64::MAX,
+            encoded: &mut Encoded::default(),
         };
-        match ingest.ring.append(&[part], received) {
-            Ok(appended) => {
-                for row in &bench.rows {
-                    ingest.latest.update(table, row, appended.first, received);
-                }
-                ingest.latest.saw(appended.first);
-                Entered::Appended { end: appended.end, rows }
-            }
-            Err(AppendError::Full) => Entered::Full,
-            Err(error @ AppendError::TooLarge { .. }) => Entered::Unfit(error.to_string()),
-            Err(error @ AppendError::Poisoned(_)) => Entered::Failed(error.to_string()),
+        match self.ingest.enter(&mut message) {
+            Ok(appended) => Entered::Appended { end: appended.end, rows: of.rows.len() },
+            Err(Refusal::Superseded) => Entered::Superseded,
+            Err(Refusal::Unfit(error)) => Entered::Unfit(error.to_string()),
+            Err(Refusal::Ring { error: AppendError::Full, .. }) => Entered::Full,
+            Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => Entered::Unfit(error.to_string()),
+            Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Entered::Failed(error.to_string()),
+            Err(refusal @ (Refusal::Closed | Refusal::TooLarge { .. })) => Entered::Failed(format!("{refusal:?}")),
         }
     }
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        lock(&self.ingest.work).watched = None;
+        self.ingest.gate.lock().watched = None;
     }
 }
 

@@ -1,7 +1,9 @@
-//! The one way in, for MQTT and whatever else brings messages: route, decode, append, latest.
+//! The way in of messages from the broker: route, decode, enter. `enter` is the one way in for rows, whoever brings them.
 
 pub mod ack_queue;
 pub mod again;
+mod enter;
+mod gate;
 mod message;
 mod routes;
 mod status;
@@ -11,7 +13,12 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use self::{message::Workbench, routes::Routes};
+use self::{
+    enter::{Door, Message, Refusal, TableRows},
+    gate::Gate,
+    message::Workbench,
+    routes::{NoRoute, Routes},
+};
 pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::{Clock, ClockTrust, SystemClock},
@@ -24,6 +31,7 @@ use crate::{
     ring::{self, AppendError, Kind, Part, Ring},
     settings::{OnFull, Settings, Source},
     sync::lock,
+    tally::{Counter, Counts, SourceId, Tally},
 };
 
 /// One message as it came in.
@@ -64,6 +72,8 @@ pub trait Intake: Send + Sync {
 
 /// Under which name refused dead letters and clears are counted, which belong to no table.
 const NO_TABLE: &str = "(no table)";
+/// The name under which the ring keeps what it counts of line protocol.
+pub const WRITE_SOURCE: &str = "/write";
 
 /// The way in.
 pub struct Ingest {
@@ -72,24 +82,26 @@ pub struct Ingest {
     trust: ClockTrust,
     max_future_ns: i64,
     max_payload: usize,
-    /// Held from the look at the latest values to their update, so that two rows of one moment always meet.
+    /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
+    gate: Gate,
     writes: write::WriteCounts,
+    /// The number of what comes in as line protocol.
+    write_source: SourceId,
 }
 
 struct Work {
     routes: Routes,
     bench: Workbench,
-    /// Moments of rows that are about to be put back, see [`again`].
-    watched: Option<again::Watched>,
-    /// Once the daemon stops, lines are refused, see [`write`].
-    writes_closed: bool,
 }
 
 impl Ingest {
     /// A way in for the configured sources.
     pub fn new(settings: &Settings, ring: Ring, latest: Arc<Latest>, trust: ClockTrust) -> Result<Self, DecoderError> {
         let decoders = settings.source.iter().map(|(name, source)| Decoder::new(name, source));
+        let names: Vec<&str> = settings.source.keys().map(String::as_str).chain([WRITE_SOURCE]).collect();
+        let mut ids = ring.register_sources(&names);
+        let write_source = ids.pop().unwrap_or_default();
         Ok(Self {
             ring,
             latest,
@@ -97,12 +109,12 @@ impl Ingest {
             max_future_ns: i64::try_from(settings.latest.max_future.as_nanos()).unwrap_or(i64::MAX),
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             work: Mutex::new(Work {
-                routes: Routes::new(decoders.collect::<Result<_, _>>()?),
+                routes: Routes::new(decoders.collect::<Result<_, _>>()?, ids),
                 bench: Workbench::default(),
-                watched: None,
-                writes_closed: false,
             }),
+            gate: Gate::default(),
             writes: write::WriteCounts::default(),
+            write_source,
         })
     }
 
@@ -113,11 +125,14 @@ impl Ingest {
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
-        let Work { routes, bench, watched, .. } = work;
+        let Work { routes, bench } = work;
         bench.clear();
         let route = match routes.find(message.topic) {
             Ok(route) => route,
-            Err(reason) => return self.dead_letter(bench, None, message, &reason, routes),
+            Err(reason) => {
+                let counted = (reason == NoRoute::Unmatched).then_some(Counter::Unmatched);
+                return self.set_aside(bench, None, message, &reason.to_string(), counted, routes);
+            }
         };
         if message.payload.len() > self.max_payload {
             // MQTT 5 brokers are told the limit and keep such messages to themselves; MQTT 3.1.1 has no way to say it.
@@ -137,35 +152,32 @@ impl Ingest {
         {
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }
-        let table = route.resolved.table.as_str();
-        self.latest.prepare_rows(table, &mut bench.rows, message.received);
-        if let Err(error) = bench.encode(table) {
-            return self.dead_letter(bench, Some(&route), message, &error.to_string(), routes);
-        }
-        let rows = bench.rows.len();
-        let part = Part {
-            kind: Kind::Rows,
-            table_hash: route.table_hash,
-            rows: rows as u16,
-            body: &bench.body,
-            ..Part::default()
+        let table = &route.resolved.table;
+        let rows = std::mem::take(&mut bench.of.rows);
+        bench.of = TableRows { table: table.clone(), table_hash: route.table_hash, rows };
+        let mut entering = Message {
+            door: Door::Mqtt,
+            source: route.id,
+            tables: std::slice::from_mut(&mut bench.of),
+            received: message.received,
+            max_bytes: u64::MAX,
+            encoded: &mut bench.encoded,
         };
-        match self.ring.append(&[part], message.received) {
+        let entered = self.enter(&mut entering);
+        let rows = bench.of.rows.len() as u64;
+        let reason = match entered {
             Ok(appended) => {
-                for row in &bench.rows {
-                    self.latest.update(table, row, appended.first, message.received);
-                }
-                self.latest.saw(appended.first);
-                again::note(watched, table, &bench.rows);
-                routes.count(&route, message.received, rows as u64);
-                Offer::Accepted(self.ring.ack_position(&appended))
+                routes.count(&route, message.received, rows);
+                return Offer::Accepted(self.ring.ack_position(&appended));
             }
-            Err(AppendError::TooLarge { bytes, limit }) => {
-                let reason = AppendError::TooLarge { bytes, limit }.to_string();
-                self.dead_letter(bench, Some(&route), message, &reason, routes)
+            Err(Refusal::Unfit(error)) => error.to_string(),
+            Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => error.to_string(),
+            Err(Refusal::Ring { error, .. }) => return self.not_appended(error, table, rows),
+            Err(refusal @ (Refusal::Closed | Refusal::Superseded | Refusal::TooLarge { .. })) => {
+                return Offer::Failed(format!("a message from the broker was refused for {refusal:?}"));
             }
-            Err(error) => self.not_appended(error, table, rows as u64),
-        }
+        };
+        self.dead_letter(bench, Some(&route), message, &reason, routes)
     }
 
     fn clear(&self, bench: &mut Workbench, route: &routes::Route, message: Incoming<'_>, routes: &mut Routes) -> Offer {
@@ -173,8 +185,15 @@ impl Ingest {
         if let Err(error) = entry::encode_clear(&resolved.table, &resolved.symbols, &mut bench.body) {
             return self.dead_letter(bench, Some(route), message, &error.to_string(), routes);
         }
-        let part =
-            Part { kind: Kind::Clear, table_hash: route.table_hash, rows: 0, body: &bench.body, ..Part::default() };
+        let part = Part {
+            kind: Kind::Clear,
+            source: route.id,
+            table_hash: route.table_hash,
+            body: &bench.body,
+            ..Part::default()
+        };
+        // A row that is entering in slices is cleared too, or comes after it.
+        let _gate = self.gate.unclaimed();
         match self.ring.append(&[part], message.received) {
             Ok(appended) => {
                 self.latest.clear(&resolved.table, &resolved.symbols, appended.first, message.received);
@@ -185,7 +204,6 @@ impl Ingest {
         }
     }
 
-    /// Puts a message that cannot become rows into the ring as it is, with the reason.
     fn dead_letter(
         &self,
         bench: &mut Workbench,
@@ -194,14 +212,30 @@ impl Ingest {
         reason: &str,
         routes: &mut Routes,
     ) -> Offer {
+        self.set_aside(bench, route, message, reason, None, routes)
+    }
+
+    /// Puts a message that cannot become rows into the ring as it is, with the reason, and counts it where it is one of those.
+    fn set_aside(
+        &self,
+        bench: &mut Workbench,
+        route: Option<&routes::Route>,
+        message: Incoming<'_>,
+        reason: &str,
+        counted: Option<Counter>,
+        routes: &mut Routes,
+    ) -> Offer {
+        let source = route.map_or(SourceId::NONE, |route| route.id);
+        let counts = counted.map_or(0, Counter::bit);
+        let tally = Tally { source, counts: Counts::from_bits(counts) };
         let mut payload = &message.payload[..message.payload.len().min(self.max_payload)];
         loop {
             bench.body.clear();
             let is_cut = payload.len() < message.payload.len();
             let letter = DeadLetter { reason, topic: message.topic, payload, is_cut, time: None };
             let letter = entry::encode_dead_letter(&letter, &mut bench.body);
-            let part = Part { kind: Kind::DeadLetter, body: &bench.body, letter, ..Part::default() };
-            match self.ring.append(&[part], message.received) {
+            let part = Part { kind: Kind::DeadLetter, source, body: &bench.body, letter, counts, ..Part::default() };
+            match self.ring.append_counting(&[part], message.received, tally) {
                 Ok(appended) => {
                     if routes.count_dead_letter(route, message.received) {
                         let topic = clip(message.topic);

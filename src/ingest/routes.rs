@@ -9,6 +9,7 @@ use crate::{
     decode::{Decoder, Resolved},
     point::{Received, Text},
     ring::table_hash,
+    tally::SourceId,
 };
 
 /// Topics remembered; when there are more, remembering starts over.
@@ -21,10 +22,23 @@ const LOGGED_LETTERS: u64 = 10;
 /// What stands for a source where messages match none.
 pub const NO_SOURCE: &str = "(none)";
 
+/// Why a topic has no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    /// No source has a pattern that matches it.
+    #[error("no [source] has a topic pattern that matches it")]
+    Unmatched,
+    /// A source's pattern matches it, and what it says cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+}
+
 /// Where the messages of a topic belong.
 #[derive(Debug, Clone)]
 pub struct Route {
     source: usize,
+    /// The source's number in the ring.
+    pub id: SourceId,
     /// Table and the topic's symbols.
     pub resolved: Arc<Resolved>,
     /// Hash of the table's name.
@@ -34,6 +48,7 @@ pub struct Route {
 /// The sources and the topics seen.
 pub struct Routes {
     decoders: Vec<Decoder>,
+    ids: Vec<SourceId>,
     counts: Vec<Counts>,
     unrouted: Counts,
     by_topic: HashMap<Text, Route, foldhash::quality::RandomState>,
@@ -49,22 +64,27 @@ struct Counts {
 
 impl Routes {
     /// Routes to these decoders; where patterns overlap, the first in the order of names takes a message.
-    pub fn new(decoders: Vec<Decoder>) -> Self {
+    pub fn new(decoders: Vec<Decoder>, ids: Vec<SourceId>) -> Self {
         let counts = vec![Counts::default(); decoders.len()];
-        Self { decoders, counts, unrouted: Counts::default(), by_topic: HashMap::default() }
+        Self { decoders, ids, counts, unrouted: Counts::default(), by_topic: HashMap::default() }
     }
 
     /// The route of a topic, or why it has none.
-    pub fn find(&mut self, topic: &str) -> Result<Route, String> {
+    pub fn find(&mut self, topic: &str) -> Result<Route, NoRoute> {
         if let Some(route) = self.by_topic.get(topic) {
             return Ok(route.clone());
         }
         let resolved = self.decoders.iter().enumerate().find_map(|(at, d)| Some((at, d.resolve(topic)?)));
         let Some((source, resolved)) = resolved else {
-            return Err("no [source] has a topic pattern that matches it".to_owned());
+            return Err(NoRoute::Unmatched);
         };
-        let resolved = resolved.map_err(|error| error.to_string())?;
-        let route = Route { source, table_hash: table_hash(&resolved.table), resolved: Arc::new(resolved) };
+        let resolved = resolved.map_err(|error| NoRoute::Unusable(error.to_string()))?;
+        let route = Route {
+            source,
+            id: self.ids[source],
+            table_hash: table_hash(&resolved.table),
+            resolved: Arc::new(resolved),
+        };
         if topic.len() <= MAX_TOPIC_BYTES {
             if self.by_topic.len() >= MAX_TOPICS {
                 self.by_topic.clear();

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    ops::Range,
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
@@ -11,26 +10,23 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
 
-use super::{Ingest, Work, again};
+use super::{
+    Ingest,
+    enter::{Door, Encoded, Message, Refusal, TableRows},
+};
 use crate::{
     decode::line::{LineError, Lines, Precision, utf8},
-    entry,
-    marks::{Ackable, Pos, Seq},
+    marks::{Ackable, Pos},
     observe::histogram::{Distribution, Histogram, Quantiles},
-    point::{Received, Row, Text, Timestamp},
-    ring::{AppendError, Kind, Part, layout::data_record_bytes, table_hash},
+    point::{Received, Text, Timestamp},
+    ring::{AppendError, table_hash},
     settings::OnFull,
-    sync::lock,
 };
 
 /// Most rows a request may bring.
 pub const MAX_ROWS: usize = 100_000;
 /// A request takes at most this part of the ring: room for it is made in one step of the tail (`ring/tail.rs`).
 pub const RING_PART: u64 = 32;
-/// A record takes rows up to this many …
-const RECORD_ROWS: usize = 1_000;
-/// … and up to this many bytes, with the row that passes it; so the lanes' buffers stay small.
-const RECORD_BYTES: usize = 64 << 10;
 
 /// One request's lines.
 #[derive(Debug, Clone, Copy)]
@@ -158,36 +154,23 @@ pub struct WriteStatus {
     pub latency: Distribution,
 }
 
-/// The rows of one table, in their order.
-struct Table {
-    name: Text,
-    rows: Vec<Row>,
-}
-
-/// A record in the making: rows of one table, and where its body is.
-struct Record {
-    table: usize,
-    rows: Range<usize>,
-    body: Range<usize>,
-}
-
 impl Ingest {
     /// What has come in as line protocol.
     pub fn write_status(&self) -> WriteStatus {
         self.writes.status()
     }
 
-    /// Takes no lines any more: what is appended from here on would not be committed.
+    /// Takes no lines any more: what is appended from here on would not be committed. Waits for a request that is entering.
     pub fn close_writes(&self) {
-        lock(&self.work).writes_closed = true;
+        self.gate.close();
     }
 
-    fn tables(&self, writing: &Writing<'_>) -> Result<Vec<Table>, LineError> {
+    fn tables(&self, writing: &Writing<'_>) -> Result<Vec<TableRows>, LineError> {
         let text = utf8(writing.body)?;
         let now = writing.received.wall;
         let latest = self.trust.is_trusted(writing.received).then(|| now.0.saturating_add(self.max_future_ns));
         let (mut tables, mut by_name) =
-            (Vec::<Table>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
+            (Vec::<TableRows>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
         let (mut rows, mut last, mut at) = (0, None::<usize>, 0);
         let mut lines = Lines::new(text, writing.precision);
         while let Some(line) = lines.next() {
@@ -207,9 +190,14 @@ impl Ingest {
                 let reason = format!("its time {time} is further ahead of the clock ({now}) than [latest] max_future");
                 return Err(fault(reason));
             }
-            let found = last.filter(|at| tables[*at].name == *line.table).or_else(|| by_name.get(&line.table).copied());
+            let found =
+                last.filter(|at| tables[*at].table == *line.table).or_else(|| by_name.get(&line.table).copied());
             let table = found.unwrap_or_else(|| {
-                tables.push(Table { name: Text::from(&*line.table), rows: Vec::new() });
+                tables.push(TableRows {
+                    table: Text::from(&*line.table),
+                    table_hash: table_hash(&line.table),
+                    rows: Vec::new(),
+                });
                 by_name.insert(line.table, tables.len() - 1);
                 tables.len() - 1
             });
@@ -219,60 +207,37 @@ impl Ingest {
         Ok(tables)
     }
 
-    fn append(&self, mut tables: Vec<Table>, received: Received) -> Written {
-        let all: u64 = tables.iter().map(|table| table.rows.len() as u64).sum();
-        let mut work = lock(&self.work);
-        let Work { watched, writes_closed, .. } = &mut *work;
-        if *writes_closed {
-            return Written::Failed("the daemon is stopping".into());
-        }
-        for table in &mut tables {
-            self.latest.prepare_rows(&table.name, &mut table.rows, received);
-        }
-        let (bytes, records) = match encode(&tables) {
-            Ok(encoded) => encoded,
-            Err(error) => return Written::TooLarge(error.to_string()),
+    fn enter_lines(&self, mut tables: Vec<TableRows>, received: Received) -> Written {
+        let max_bytes = self.ring.capacity_bytes() / RING_PART;
+        let mut message = Message {
+            door: Door::Lines,
+            source: self.write_source,
+            tables: &mut tables,
+            received,
+            max_bytes,
+            encoded: &mut Encoded::default(),
         };
-        let needed: u64 = records.iter().map(|record| data_record_bytes(record.body.len())).sum();
-        let limit = self.ring.capacity_bytes() / RING_PART;
-        if needed > limit {
-            return Written::TooLarge(format!(
-                "its {all} rows need {needed} bytes in the ring; {limit} are allowed (a {RING_PART}nd of [ring] size)"
-            ));
-        }
-        let parts: Vec<Part<'_>> = records
-            .iter()
-            .map(|record| Part {
-                kind: Kind::Rows,
-                table_hash: table_hash(&tables[record.table].name),
-                rows: record.rows.len() as u16,
-                body: &bytes[record.body.clone()],
-                ..Part::default()
-            })
-            .collect();
-        match self.ring.append(&parts, received) {
-            Ok(appended) => {
-                for (record, seq) in records.iter().zip(appended.first.0..) {
-                    let Table { name, rows } = &tables[record.table];
-                    let rows = &rows[record.rows.clone()];
-                    for row in rows {
-                        self.latest.update(name, row, Seq(seq), received);
-                    }
-                    again::note(watched, name, rows);
-                    self.latest.saw(Seq(seq));
-                }
-                Written::Accepted { end: self.ring.ack_position(&appended), rows: all }
+        let rows = message.rows() as u64;
+        match self.enter(&mut message) {
+            Ok(appended) => Written::Accepted { end: self.ring.ack_position(&appended), rows },
+            Err(Refusal::Closed) => Written::Failed("the daemon is stopping".into()),
+            Err(Refusal::Unfit(error)) => Written::TooLarge(error.to_string()),
+            Err(Refusal::TooLarge { bytes }) => Written::TooLarge(format!(
+                "its {rows} rows need {bytes} bytes in the ring; {max_bytes} are allowed (a {RING_PART}nd of [ring] size)"
+            )),
+            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&tables, rows, bytes),
+            Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => {
+                Written::TooLarge(error.to_string())
             }
-            Err(AppendError::Full) => self.full(&tables, all, needed),
-            Err(error @ AppendError::TooLarge { .. }) => Written::TooLarge(error.to_string()),
-            Err(error @ AppendError::Poisoned(_)) => Written::Failed(error.to_string()),
+            Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Written::Failed(error.to_string()),
+            Err(refusal @ Refusal::Superseded) => Written::Failed(format!("{refusal:?}")),
         }
     }
 
-    fn full(&self, tables: &[Table], rows: u64, needed: u64) -> Written {
+    fn full(&self, tables: &[TableRows], rows: u64, needed: u64) -> Written {
         match self.ring.on_full() {
             OnFull::DropNewest => {
-                let counts = tables.iter().map(|table| (table.name.as_str(), table.rows.len() as u64));
+                let counts = tables.iter().map(|table| (table.table.as_str(), table.rows.len() as u64));
                 let refused = self.ring.count_refused_message(counts);
                 Written::Dropped { rows, due: Ackable { refused, ..Ackable::default() } }
             }
@@ -287,32 +252,11 @@ impl Ingest {
     }
 }
 
-/// The rows as records' bodies, one behind the other.
-fn encode(tables: &[Table]) -> Result<(Vec<u8>, Vec<Record>), entry::LimitError> {
-    let (mut bytes, mut records) = (Vec::new(), Vec::<Record>::new());
-    for (table, Table { name, rows }) in tables.iter().enumerate() {
-        let mut full = true;
-        for (at, row) in rows.iter().enumerate() {
-            if full {
-                let start = bytes.len();
-                entry::encode_rows(name, &[], &mut bytes)?;
-                records.push(Record { table, rows: at..at, body: start..start });
-            }
-            entry::encode_row(row, &mut bytes)?;
-            if let Some(record) = records.last_mut() {
-                (record.rows.end, record.body.end) = (at + 1, bytes.len());
-                full = record.rows.len() >= RECORD_ROWS || record.body.len() >= RECORD_BYTES;
-            }
-        }
-    }
-    Ok((bytes, records))
-}
-
 impl LineIntake for Ingest {
     fn write(&self, writing: Writing<'_>) -> Written {
         match self.tables(&writing) {
             Ok(tables) if tables.is_empty() => Written::Accepted { end: Pos(0), rows: 0 },
-            Ok(tables) => self.append(tables, writing.received),
+            Ok(tables) => self.enter_lines(tables, writing.received),
             Err(error) => Written::Malformed(error),
         }
     }
@@ -336,8 +280,11 @@ impl LineIntake for Ingest {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::again::tests::ingest, *};
-    use crate::latest::Filter;
+    use super::{
+        super::again::{self, tests::ingest},
+        *,
+    };
+    use crate::{latest::Filter, marks::Seq, point::Row};
 
     const NOW: Received = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 1 };
 
@@ -417,25 +364,5 @@ mod tests {
         let watch = ingest.watch(std::iter::once(again::moment_of("a", &row)));
         assert!(matches!(write(&ingest, "a,d=1 x=2 7"), Written::Accepted { .. }));
         assert_eq!(watch.enter("a", &[row], NOW), again::Entered::Superseded);
-    }
-
-    #[test]
-    fn records_stay_small() {
-        let row = |n: i64| Row {
-            time: Some(Timestamp(n)),
-            fields: vec![("x".into(), crate::point::Value::Text("v".repeat(if n % 2 == 0 { 1 } else { 100 }).into()))],
-            ..Row::default()
-        };
-        let tables = [("a", 2_500), ("b", 1)]
-            .map(|(name, rows)| Table { name: name.into(), rows: (0..rows).map(row).collect() });
-        let (bytes, records) = encode(&tables).unwrap();
-        let mut back = [Vec::new(), Vec::new()];
-        for record in &records {
-            assert!(record.rows.len() <= RECORD_ROWS && record.body.len() <= RECORD_BYTES + 200);
-            let rows = entry::Rows::decode(&bytes[record.body.clone()]).unwrap();
-            assert_eq!(rows.table, tables[record.table].name);
-            back[record.table].extend(rows.map(|row| row.unwrap().to_row()));
-        }
-        assert!(records.len() >= 4 && back[0] == tables[0].rows && back[1] == tables[1].rows);
     }
 }

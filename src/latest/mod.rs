@@ -221,7 +221,8 @@ impl Latest {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes note that every reading of the records up to `seq` has been taken in.
+    /// Takes note that every reading of the records up to `seq` has been taken in. The way in says it, which knows what is still
+    /// on its way here.
     pub fn saw(&self, seq: Seq) {
         self.seen.fetch_max(seq.0, Ordering::Release);
     }
@@ -261,8 +262,6 @@ impl Latest {
             self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
         drop(shard);
-        // Records come in order, so those before this one are complete.
-        self.saw(Seq(stamp.seq.0.saturating_sub(1)));
         if after != before {
             self.make_room(hash);
         }

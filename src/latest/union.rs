@@ -19,12 +19,22 @@ impl Latest {
         if let [row] = rows {
             return self.prepare(table, row, received);
         }
-        // What is held comes last: a value of the message, in whichever row, is newer.
+        self.time_rows(table, rows, received);
+        self.complete_rows(table, rows, received);
+    }
+
+    /// The first half of [`Latest::prepare_rows`]: each row gets its time, and is completed from earlier rows of the message.
+    pub fn time_rows(&self, table: &str, rows: &mut [Row], received: Received) {
         for row in rows.iter_mut().filter(|row| row.time.is_none()) {
             self.make_ready(table, row, received, false);
         }
         unite(rows, &self.hasher);
-        for row in rows.iter_mut() {
+    }
+
+    /// The second half: rows with a time are completed from the values held. These come last, since a value of the message,
+    /// in whichever row, is newer.
+    pub fn complete_rows(&self, table: &str, rows: &mut [Row], received: Received) {
+        for row in rows {
             self.make_ready(table, row, received, true);
         }
     }

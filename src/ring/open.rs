@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::{SharedClock, boot_id},
     observe::{heartbeat::Heartbeat, histogram::Histogram},
-    settings::Ring as Settings,
+    settings::{Durability, Ring as Settings},
 };
 
 /// Sectors behind the head that recovery overwrites, so that nothing left there can pass as new.
@@ -160,6 +160,9 @@ pub(super) fn share(
     resend_window: Duration,
     clock: SharedClock,
 ) -> Arc<Shared> {
+    if settings.durability == Durability::Commit {
+        log.allow_writing_apart();
+    }
     Arc::new(Shared {
         settlement: Mutex::new(Settlement::new(Arc::clone(&log), outcome, safe, resend_window)),
         clock,

@@ -17,6 +17,7 @@ use super::{
     seeded::{Bug, is_on},
     window::ResendWindow,
 };
+use crate::lanes::Lanes;
 
 /// Records with quarantined rows that are remembered, so that nobody is told "stored" of them.
 const MAX_EXCEPTIONS: usize = 100_000;
@@ -179,7 +180,7 @@ impl Settlement {
             if record.kind == Kind::Rows {
                 let rows = u64::from(record.rows);
                 let excepted = self.exceptions.get(&record.seq).map_or(0, |n| u64::from(*n)).min(rows);
-                let number = record.table_hash as usize % lanes.len();
+                let number = Lanes::new(lanes.len()).of(record.table_hash);
                 self.outcome.quarantined += excepted;
                 if give_up && lanes[number].pos < record.end.pos {
                     self.outcome.dropped += rows - excepted;

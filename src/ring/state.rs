@@ -132,7 +132,9 @@ impl States {
     #[must_use]
     pub fn kinds(&self) -> BTreeMap<StateKind, u64> {
         let mut kinds = BTreeMap::new();
-        for (kind, _) in self.entries.iter().filter(|(_, slot)| slot.value.is_some()).map(|((kind, _), slot)| (*kind, slot)) {
+        for (kind, _) in
+            self.entries.iter().filter(|(_, slot)| slot.value.is_some()).map(|((kind, _), slot)| (*kind, slot))
+        {
             *kinds.entry(kind).or_default() += 1;
         }
         kinds

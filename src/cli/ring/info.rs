@@ -105,14 +105,16 @@ fn render(info: &RingInfo) -> String {
     line("ledger", &format!("{} rows since the ring was created = {fates}", count(ledger.rows)));
     for counted in &info.sources {
         let numbers = Counter::ALL.into_iter().zip(counted.counts.to_array()).filter(|(_, number)| *number > 0);
-        let numbers: Vec<String> = numbers.map(|(counter, number)| format!("{} {}", count(number), counter.word())).collect();
+        let numbers: Vec<String> =
+            numbers.map(|(counter, number)| format!("{} {}", count(number), counter.word())).collect();
         if !numbers.is_empty() {
             let source = if counted.source.is_empty() { "no source".to_owned() } else { tame(&counted.source) };
             line("counted", &format!("{source}: {}", numbers.join(", ")));
         }
     }
     if !info.state.is_empty() {
-        let kinds: Vec<String> = info.state.iter().map(|kind| format!("{} {}", count(kind.entries), kind.kind)).collect();
+        let kinds: Vec<String> =
+            info.state.iter().map(|kind| format!("{} {}", count(kind.entries), kind.kind)).collect();
         line("state", &kinds.join(", "));
     }
     text.push_str(&tables(info));

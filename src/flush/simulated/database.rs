@@ -8,6 +8,7 @@ use std::{
 use fastrand::Rng;
 
 use crate::{
+    lanes::Lanes,
     questdb::{
         WriteError,
         sql::{ColumnInfo, TableInfo},
@@ -238,5 +239,5 @@ impl Database {
 
 /// The lane of a table.
 pub fn lane_of(table: &str, lanes: usize) -> usize {
-    table_hash(table) as usize % lanes
+    Lanes::new(lanes).of(table_hash(table))
 }

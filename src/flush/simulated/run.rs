@@ -442,6 +442,6 @@ impl Run {
 
 fn is_at_rest(lane: &Lane) -> bool {
     let is_through = lane.reader.mark().pos >= lane.durable() && lane.flight.is_empty() && lane.barrier.is_none();
-    let owes_nothing = lane.late.from().is_none() || !Run::serves(lane.number, lane.lanes);
+    let owes_nothing = lane.late.from().is_none() || !Run::serves(lane.number, lane.lanes.count());
     is_through && owes_nothing && !lane.rewind && lane.breaker.standing() == Standing::Closed && !lane.rewind_is_due()
 }

@@ -24,6 +24,7 @@ use super::{
     start::new_ring,
 };
 use crate::{
+    lanes::Lanes,
     point::Received,
     sync::lock,
     tally::{Counts, SourceId, Tally},
@@ -386,7 +387,7 @@ impl Life {
         for _ in 0..count {
             match reader.next() {
                 Ok(Some(record)) => {
-                    let own = record.kind == Kind::Rows && record.table_hash as usize % LANES == lane;
+                    let own = record.kind == Kind::Rows && Lanes::new(LANES).of(record.table_hash) == lane;
                     let mut stage = lock(&self.stage);
                     let aside = if own && record.rows > 0 && stage.rng.u8(0..5) == 0 {
                         stage.rng.u32(1..=u32::from(record.rows))
@@ -455,7 +456,7 @@ impl Life {
             let mut stage = self.stage();
             for seq in settled.0..to.seq.0 {
                 let entry = &mut stage.model.entries[seq as usize - 1];
-                let lane = entry.table_hash as usize % LANES;
+                let lane = Lanes::new(LANES).of(entry.table_hash);
                 entry.dropped = self.lanes[lane].seq.0 <= seq;
             }
             stage.model.settled = stage.model.settled.max(to.seq);

@@ -347,7 +347,8 @@ impl<'a> Walk<'a> {
     }
 
     fn name_at(&mut self, pos: u64, header: &RecordHeader) -> io::Result<Option<String>> {
-        let head = self.window.head_of(pos, RECORD_HEADER_BYTES + EXTENSION_BYTES + 1 + crate::point::MAX_NAME_BYTES)?;
+        let head =
+            self.window.head_of(pos, RECORD_HEADER_BYTES + EXTENSION_BYTES + 1 + crate::point::MAX_NAME_BYTES)?;
         let (_, body) = header.split(head.get(RECORD_HEADER_BYTES..).unwrap_or_default());
         let name = body.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
         let name = name.and_then(|name| std::str::from_utf8(name).ok());

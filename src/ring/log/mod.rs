@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::notes::Carried;
 use super::{
     append::{AppendError, Appended, Part},
     consumers::{Consumer, ConsumerId, Consumers},
@@ -32,6 +33,9 @@ use crate::{
     tally::Tally,
 };
 
+/// A message of more bytes has its place kept under the head's lock, and is written without it: others append behind it meanwhile.
+const WRITTEN_APART_BYTES: u64 = 256 << 10;
+
 struct Head {
     at: Mark,
     sealed: Mark,
@@ -42,6 +46,15 @@ struct Head {
     state_body: Vec<u8>,
     /// Changes of state and counts of messages without a record, since the start.
     notes: u64,
+    /// Messages whose place is kept and that are still being written. Nothing is sealed until they are.
+    apart: usize,
+}
+
+impl Head {
+    /// Whether something is to be sealed, and all of it is written.
+    fn is_owed_a_seal(&self) -> bool {
+        self.apart == 0 && (self.at != self.sealed || self.states.is_pending())
+    }
 }
 
 struct Durable {
@@ -93,8 +106,17 @@ pub struct Log {
     commit_body: usize,
     /// Space kept back at each append.
     reserve: u64,
+    /// Whether large messages may be written apart: where acknowledgements wait for a commit. Elsewhere what is appended behind one is
+    /// acknowledged at once, and a kill meanwhile would end the log in front of it.
+    may_write_apart: AtomicBool,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
+}
+
+fn count(intake: &mut Intake, parts: &[Part<'_>]) {
+    for (number, part) in parts.iter().enumerate() {
+        intake.count(part.kind, part.rows, number + 1 == parts.len());
+    }
 }
 
 impl Log {
@@ -121,6 +143,7 @@ impl Log {
                 states: recovered.states,
                 state_body: Vec::new(),
                 notes: 0,
+                apart: 0,
             }),
             durable: Mutex::new(Durable { mark: head, intake: recovered.intake, wanted: Pos(u64::MAX) }),
             durable_advanced: Condvar::new(),
@@ -134,10 +157,16 @@ impl Log {
             refused_counted: AtomicU64::new(recovered.intake.refused_messages),
             noted: AtomicU64::new(0),
             books: Mutex::new(consumers),
+            may_write_apart: AtomicBool::new(false),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
             media,
         }
+    }
+
+    /// Allows large messages to be written without the head's lock.
+    pub(super) fn allow_writing_apart(&self) {
+        self.may_write_apart.store(true, Ordering::Relaxed);
     }
 
     /// Appends a message's records together, and adds what they bring to the counts of their source.
@@ -147,25 +176,65 @@ impl Log {
         }
         let mut head = lock(&self.head);
         let start = self.behind_changes(&head);
-        let end = self.place_all(start, parts)?;
-        if !self.admits(end) {
+        let end = Pos(self.place_all(start, parts)?);
+        if !self.admits(end.0) {
             self.starved.store(true, Ordering::Release);
             return Err(AppendError::Full);
         }
-        let first = head.at.seq;
-        // A record's source has its number in the log before the record.
-        let mut written = if head.states.has_changes() { self.write_state(&mut head, false) } else { Ok(()) };
-        for (number, part) in parts.iter().enumerate() {
-            let last = number + 1 == parts.len();
-            written = written.and_then(|()| self.write_part(&mut head, part, (number > 0, last), received));
-            head.intake.count(part.kind, part.rows, last);
-        }
-        if let Err(error) = written {
-            let reason = self.poison(&format!("a store failed: {error}"));
-            return Err(AppendError::Poisoned(reason));
+        if head.states.has_changes() {
+            // A record's source has its number in the log before the record.
+            self.write_state(&mut head, false).map_err(|error| self.store_failed(&error))?;
         }
         head.states.tally(tally);
+        if self.may_write_apart.load(Ordering::Relaxed) && end.0 - start > WRITTEN_APART_BYTES {
+            return self.append_apart(head, end, parts, received);
+        }
+        let first = head.at.seq;
+        self.write_parts(&mut head, parts, received)?;
+        count(&mut head.intake, parts);
         Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
+    }
+
+    /// Keeps a message's place, and writes it without the lock. Seals wait, so no commit covers what is not written.
+    fn append_apart(
+        &self,
+        mut head: MutexGuard<'_, Head>,
+        end: Pos,
+        parts: &[Part<'_>],
+        received: Received,
+    ) -> Result<Appended, AppendError> {
+        let (first, beyond) = (head.at.seq, Seq(head.at.seq.0 + parts.len() as u64));
+        let mut own = Head {
+            scratch: Vec::new(),
+            states: States::default(),
+            state_body: Vec::new(),
+            at: head.at,
+            sealed: head.sealed,
+            intake: head.intake,
+            notes: 0,
+            apart: 0,
+        };
+        head.at = Mark { seq: beyond, pos: end };
+        count(&mut head.intake, parts);
+        head.apart += 1;
+        drop(head);
+        let written = self.write_parts(&mut own, parts, received);
+        lock(&self.head).apart -= 1;
+        written?;
+        assert_eq!((own.at.seq, own.at.pos), (beyond, end), "a message ends where its place was kept to");
+        Ok(Appended { first, last: Seq(beyond.0 - 1), end })
+    }
+
+    fn write_parts(&self, head: &mut Head, parts: &[Part<'_>], received: Received) -> Result<(), AppendError> {
+        for (number, part) in parts.iter().enumerate() {
+            let last = number + 1 == parts.len();
+            self.write_part(head, part, (number > 0, last), received).map_err(|error| self.store_failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn store_failed(&self, error: &io::Error) -> AppendError {
+        AppendError::Poisoned(self.poison(&format!("a store failed: {error}")))
     }
 
     /// Whether the head may move to a place with what is appended.
@@ -267,7 +336,7 @@ impl Log {
         let consumers = self.consumers();
         let facts = RingFacts { ring_id: self.ring_id, capacity: self.geometry.capacity, tail: self.tail() };
         let mut head = lock(&self.head);
-        if !Self::is_owed_a_seal(&head) || !self.has_room_to_seal(&head) {
+        if !head.is_owed_a_seal() || !self.has_room_to_seal(&head) {
             return Ok(None);
         }
         if head.states.is_pending() {
@@ -388,9 +457,14 @@ impl Log {
     }
 
     /// Moves the tail: durably first, then for readers, then the space is free. What it would pass of the state is written again before;
-    /// returns the commit that has it.
+    /// returns the commit that has it. The tail stays where it is while a message is being written that no commit can cover.
     pub fn move_tail(&self, to: Mark) -> io::Result<Option<Sealed>> {
         let carried = if is_on(Bug::StateLeftBehind) { None } else { self.carry_state(to.pos)? };
+        let carried = match carried {
+            Some(Carried::Later) => return Ok(None),
+            Some(Carried::Now(sealed)) => sealed,
+            None => None,
+        };
         self.write_header(|header| {
             header.tail = to;
             header.consumers = header.consumers.not_before(to);
@@ -481,11 +555,7 @@ impl Log {
     /// Whether there is something to be sealed, and room to do it.
     pub fn unsealed(&self) -> bool {
         let head = lock(&self.head);
-        Self::is_owed_a_seal(&head) && self.has_room_to_seal(&head)
-    }
-
-    fn is_owed_a_seal(head: &Head) -> bool {
-        head.at != head.sealed || head.states.is_pending()
+        head.is_owed_a_seal() && self.has_room_to_seal(&head)
     }
 
     /// Always true of what was appended here, whose room was kept. What recovery found behind a lost commit may fill the ring up to a tail

@@ -2,15 +2,24 @@
 
 use std::{io, sync::atomic::Ordering};
 
-use super::{Extension, Head, Kind, Log, RecordHeader, Sealed, layout, lock};
+use super::{Extension, Head, Kind, Log, RecordHeader, Sealed, layout};
 use crate::{
+    marks::Pos,
     ring::{
         append::AppendError,
-        marks::Pos,
         state::{StateFull, StateKind, States},
     },
+    sync::lock,
     tally::{SourceId, Tally},
 };
+
+/// What became of the state that the tail would pass.
+pub(super) enum Carried {
+    /// It lies behind, in this commit if there was room for one.
+    Now(Option<Sealed>),
+    /// A message is being written: nothing can be sealed before it is.
+    Later,
+}
 
 impl Log {
     /// Counts a message that leaves no record; returns the number of the note, which is durable once [`Log::ackable`] has reached it.
@@ -88,14 +97,21 @@ impl Log {
     ///
     /// All of it at once, so that it happens once a lap. The room for it is kept back at each append; where recovery has found the ring
     /// fuller than that (it lost a header), the state goes with the commit that follows the tail's move.
-    pub(super) fn carry_state(&self, before: Pos) -> io::Result<Option<Sealed>> {
+    pub(super) fn carry_state(&self, before: Pos) -> io::Result<Option<Carried>> {
         {
             let mut head = lock(&self.head);
             if !head.states.is_older_than(before.0) {
                 return Ok(None);
             }
+            if head.apart > 0 {
+                return Ok(Some(Carried::Later));
+            }
             head.states.touch_all();
         }
-        self.commit(true)
+        let sealed = self.commit(true)?;
+        // Another message may have come in between.
+        let head = lock(&self.head);
+        let still_older = head.apart > 0 && head.states.is_older_than(before.0);
+        Ok(Some(if still_older { Carried::Later } else { Carried::Now(sealed) }))
     }
 }

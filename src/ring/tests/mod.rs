@@ -1,5 +1,7 @@
 //! The ring's cases one by one. `crash` runs it against a model at random.
 
+mod apart;
+
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;

@@ -15,7 +15,7 @@ fn file(data: &[u8]) -> Vec<u8> {
 }
 
 fn open_at(path: &std::path::Path) -> Result<Opened, OpenError> {
-    let settings = Settings { path: path.to_owned(), size: crate::config::Bytes(1 << 20), ..Default::default() };
+    let settings = Settings { path: path.to_owned(), size: crate::settings::Bytes(1 << 20), ..Default::default() };
     let heartbeat = Heartbeats::new(clock()).register("test");
     Ring::open(&settings, Duration::ZERO, clock(), heartbeat, &mut |_| {}, &mut |_| {})
 }

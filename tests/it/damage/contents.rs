@@ -151,7 +151,9 @@ fn what_waits_in_a_ring_of_format_2_is_stored_and_set_aside() {
     fs::write(daemon.ring(), bytes).expect("the ring");
     daemon.restart();
     daemon.wait_drained(21, LIMIT);
-    let counts = || ["sensors", "plain", "climate", "other"].map(|table| questdb.try_sql(&format!("SELECT count() FROM {table}")));
+    let counts = || {
+        ["sensors", "plain", "climate", "other"].map(|table| questdb.try_sql(&format!("SELECT count() FROM {table}")))
+    };
     let number = |rows: Result<Vec<Vec<serde_json::Value>>, String>| rows.ok().and_then(|rows| rows[0][0].as_u64());
     eventually_eq(LIMIT, "rows", [16, 1, 2, 1].map(Some).to_vec(), || counts().map(number).to_vec());
     let ledger = ["rows", "stored", "dead_letters", "clears"].map(|name| daemon.ledger(name));

@@ -1,0 +1,523 @@
+//! The one way in for rows. MQTT, `/write` and requeue enter them here, in one order:
+//!
+//! 1. the gate: is the door open, are the rows' moments free, is a row that is put back still the newest of its moment;
+//! 2. prepare: each row gets its time, and is completed from the values held of its moment;
+//! 3. encode;
+//! 4. append to the ring;
+//! 5. update the latest values;
+//! 6. note the moments that are watched;
+//! 7. say that the map has seen the records.
+//!
+//! # Invariants
+//!
+//! A *moment* is a table, a microsecond and the symbols: what QuestDB keeps one row of.
+//!
+//! - **One at a time.** Between a row's look at the values held (2) and the update of the map (5) no other row of its moment is
+//!   prepared or appended. So two rows of one moment always meet, and the later record holds the union of both.
+//! - **In order.** Of two rows of one moment, the one appended first is taken into the map first. Of other rows the map keeps the
+//!   later time, and of the same time the later record, whichever comes first.
+//! - **Whole or not at all.** A message's records are appended together, or none of them is; a refused message changes no value.
+//! - **Visible before it is acknowledged.** The position to acknowledge by is given out once the map holds every row up to it of
+//!   this message.
+//! - **Noticed before anyone can miss it.** A row is noted (6) before another row of its moment can pass the gate. So nobody puts
+//!   back an older row without knowing of it.
+//! - **Seen means complete.** The map says that it has seen a record once it holds the readings of that one and of all before it.
+//! - **Others wait for a slice.** A message at once holds the gate from 1 to 7. A message in slices holds it only to claim its
+//!   moments (1), for [`SLICE_ROWS`] rows at a time (6), and to give them up (7). Only who brings a row of a claimed moment, or clears a
+//!   series, waits for all of it.
+
+use std::ops::Range;
+
+use super::{
+    Ingest,
+    again::moment_of,
+    gate::{Moments, State},
+};
+use crate::{
+    entry::{self, LimitError},
+    marks::Seq,
+    point::{Received, Row, Text},
+    ring::{AppendError, Appended, Kind, Part, layout::data_record_bytes},
+    tally::{Counts, SourceId, Tally},
+};
+
+/// Messages of more rows than this enter in slices, where their door allows it; and the rows of a slice.
+pub(super) const SLICE_ROWS: usize = 500;
+
+/// What brings a message, and how it may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// A message from the broker: one record, at once.
+    Mqtt,
+    /// A request's lines: small records; in slices; refused once the daemon stops.
+    Lines,
+    /// Rows that were set aside: at once, and only those that no newer row is known of.
+    Again,
+}
+
+impl Door {
+    /// Whether it takes nothing any more once the daemon stops.
+    pub fn closes(self) -> bool {
+        self == Self::Lines
+    }
+
+    fn may_slice(self) -> bool {
+        self == Self::Lines
+    }
+
+    fn yields_to_newer(self) -> bool {
+        self == Self::Again
+    }
+
+    /// Rows and bytes from which on a record takes no further row.
+    fn record_size(self) -> (usize, usize) {
+        match self {
+            // The lanes' buffers stay small.
+            Self::Lines => (1_000, 64 << 10),
+            Self::Mqtt | Self::Again => (usize::MAX, usize::MAX),
+        }
+    }
+}
+
+/// The rows of one table, in their order.
+#[derive(Debug, Default)]
+pub(super) struct TableRows {
+    /// The table.
+    pub table: Text,
+    /// [`crate::ring::table_hash`] of its name.
+    pub table_hash: u32,
+    /// The rows; once they have entered, those that have, as they have.
+    pub rows: Vec<Row>,
+}
+
+/// A message about to enter.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    /// What brings it.
+    pub door: Door,
+    /// The source it is from.
+    pub source: SourceId,
+    /// Its rows, each table once.
+    pub tables: &'a mut [TableRows],
+    /// When it was received.
+    pub received: Received,
+    /// Most bytes its records may take in the ring together.
+    pub max_bytes: u64,
+    /// Where its records are encoded.
+    pub encoded: &'a mut Encoded,
+}
+
+/// Why a message did not enter. Nothing of it did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The daemon stops.
+    Closed,
+    /// Newer rows are known of all its rows.
+    Superseded,
+    /// A row cannot be encoded.
+    Unfit(LimitError),
+    /// Its records need more bytes than [`Message::max_bytes`].
+    TooLarge {
+        /// The bytes they need.
+        bytes: u64,
+    },
+    /// The ring does not take it.
+    Ring {
+        /// Why not.
+        error: AppendError,
+        /// The bytes its records need.
+        bytes: u64,
+    },
+}
+
+impl Message<'_> {
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.tables.iter().map(|table| table.rows.len()).sum()
+    }
+
+    /// What its rows add to the counts of its source.
+    fn tally(&self) -> Tally {
+        let mut counts = Counts::default();
+        let rows = self.tables.iter().flat_map(|of| &of.rows);
+        rows.filter(|row| !row.notes.is_empty()).for_each(|row| counts.add(row.notes.counts()));
+        Tally { source: self.source, counts }
+    }
+
+    /// The moments of its rows.
+    pub fn moments(&self) -> impl Iterator<Item = u64> {
+        self.tables.iter().flat_map(|of| of.rows.iter().map(|row| moment_of(&of.table, row)))
+    }
+
+    /// Whether it has a row of one of the moments.
+    pub fn meets(&self, moments: &Moments) -> bool {
+        self.moments().any(|moment| moments.contains(&moment))
+    }
+
+    fn yield_to_newer(&mut self, state: &State) -> Result<(), Refusal> {
+        if !self.door.yields_to_newer() {
+            return Ok(());
+        }
+        for TableRows { table, rows, .. } in self.tables.iter_mut() {
+            rows.retain(|row| !state.is_superseded(moment_of(table, row)));
+        }
+        if self.rows() == 0 { Err(Refusal::Superseded) } else { Ok(()) }
+    }
+
+    /// Encodes its records; returns the bytes they take in the ring.
+    fn encode(&mut self) -> Result<u64, Refusal> {
+        self.encoded.encode(self.tables, self.door.record_size()).map_err(Refusal::Unfit)?;
+        let bytes = self.encoded.records.iter().map(|record| data_record_bytes(record.body.len())).sum();
+        if bytes > self.max_bytes { Err(Refusal::TooLarge { bytes }) } else { Ok(bytes) }
+    }
+}
+
+/// A record in the making: rows of one table, and where its body is.
+#[derive(Debug)]
+struct Record {
+    table: usize,
+    rows: Range<usize>,
+    body: Range<usize>,
+}
+
+/// A message's records: their bodies, one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+}
+
+impl Encoded {
+    /// Forgets the records, and gives back what memory is beyond so many bytes.
+    pub fn clear(&mut self, kept_bytes: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(kept_bytes);
+        self.records.clear();
+    }
+
+    fn encode(&mut self, tables: &[TableRows], (most_rows, most_bytes): (usize, usize)) -> Result<(), LimitError> {
+        let Self { bytes, records } = self;
+        (bytes.clear(), records.clear());
+        for (table, TableRows { table: name, rows, .. }) in tables.iter().enumerate() {
+            let mut at = 0;
+            loop {
+                let (first, start) = (at, bytes.len());
+                entry::encode_rows(name, &[], bytes)?;
+                while at < rows.len() && at - first < most_rows && bytes.len() - start < most_bytes {
+                    entry::encode_row(&rows[at], bytes)?;
+                    at += 1;
+                }
+                records.push(Record { table, rows: first..at, body: start..bytes.len() });
+                if at == rows.len() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn part<'a>(&'a self, record: &Record, message: &Message<'_>) -> Part<'a> {
+        let of = &message.tables[record.table];
+        Part {
+            kind: Kind::Rows,
+            source: message.source,
+            table_hash: of.table_hash,
+            rows: record.rows.len() as u16,
+            body: &self.bytes[record.body.clone()],
+            has_notes: of.rows[record.rows.clone()].iter().any(|row| !row.notes.is_empty()),
+            ..Part::default()
+        }
+    }
+}
+
+impl Ingest {
+    /// Brings a message in, in the order and with the invariants that stand at the head of this file.
+    pub(super) fn enter(&self, message: &mut Message<'_>) -> Result<Appended, Refusal> {
+        if message.door.may_slice() && message.rows() > SLICE_ROWS {
+            self.enter_in_slices(message)
+        } else {
+            self.enter_at_once(message)
+        }
+    }
+
+    fn enter_at_once(&self, message: &mut Message<'_>) -> Result<Appended, Refusal> {
+        let received = message.received;
+        let mut state = self.gate.lock();
+        if state.is_claimed() {
+            // With its time a row has its moment.
+            for of in message.tables.iter_mut() {
+                self.latest.time_rows(&of.table, &mut of.rows, received);
+            }
+        }
+        state = self.gate.pass(state, message)?;
+        message.yield_to_newer(&state)?;
+        for of in message.tables.iter_mut() {
+            self.latest.prepare_rows(&of.table, &mut of.rows, received);
+        }
+        let bytes = message.encode()?;
+        let appended = self.append(message, bytes)?;
+        self.show(message, appended.first);
+        if state.watched.is_some() && !message.door.yields_to_newer() {
+            message.moments().for_each(|moment| state.note(moment));
+        }
+        state.saw(&self.latest, appended.last);
+        Ok(appended)
+    }
+
+    fn enter_in_slices(&self, message: &mut Message<'_>) -> Result<Appended, Refusal> {
+        let received = message.received;
+        for of in message.tables.iter_mut() {
+            self.latest.time_rows(&of.table, &mut of.rows, received);
+        }
+        let claim = self.gate.claim(message, &self.latest)?;
+        for of in message.tables.iter_mut() {
+            self.latest.complete_rows(&of.table, &mut of.rows, received);
+        }
+        let bytes = message.encode()?;
+        let appended = self.append(message, bytes)?;
+        self.show(message, appended.first);
+        self.note_in_slices(message);
+        claim.fulfil(appended.last);
+        Ok(appended)
+    }
+
+    fn append(&self, message: &Message<'_>, bytes: u64) -> Result<Appended, Refusal> {
+        let Message { encoded, received, .. } = message;
+        let tally = message.tally();
+        let appended = if let [record] = encoded.records.as_slice() {
+            self.ring.append_counting(&[encoded.part(record, message)], *received, tally)
+        } else {
+            let parts: Vec<Part<'_>> = encoded.records.iter().map(|record| encoded.part(record, message)).collect();
+            self.ring.append_counting(&parts, *received, tally)
+        };
+        appended.map_err(|error| Refusal::Ring { error, bytes })
+    }
+
+    fn show(&self, message: &Message<'_>, first: Seq) {
+        for (record, seq) in message.encoded.records.iter().zip(first.0..) {
+            let TableRows { table, rows, .. } = &message.tables[record.table];
+            for row in &rows[record.rows.clone()] {
+                self.latest.update(table, row, Seq(seq), message.received);
+            }
+        }
+    }
+
+    fn note_in_slices(&self, message: &Message<'_>) {
+        let mut moments = message.moments();
+        let mut slice = Vec::with_capacity(SLICE_ROWS);
+        loop {
+            let is_watched = self.gate.lock().watched.is_some();
+            slice.extend(moments.by_ref().take(SLICE_ROWS));
+            if !is_watched || slice.is_empty() {
+                return;
+            }
+            let mut state = self.gate.lock();
+            slice.drain(..).for_each(|moment| state.note(moment));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Mutex, mpsc},
+        thread,
+        time::Duration,
+    };
+
+    use super::{super::again::tests::ingest, *};
+    use crate::{
+        latest::Filter,
+        marks::Pos,
+        point::{Timestamp, Value},
+        ring::table_hash,
+        sync::lock,
+    };
+
+    const RECEIVED: Received = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 1 };
+
+    fn row(device: &str, micros: i64, fields: &[(&str, i64)]) -> Row {
+        Row {
+            time: Some(Timestamp(micros * 1_000)),
+            device_time: true,
+            symbols: vec![("d".into(), device.into())],
+            fields: fields.iter().map(|(name, value)| ((*name).into(), Value::Long(*value))).collect(),
+            ..Row::default()
+        }
+    }
+
+    fn of(table: &str, rows: Vec<Row>) -> TableRows {
+        TableRows { table: table.into(), table_hash: table_hash(table), rows }
+    }
+
+    fn enter(ingest: &Ingest, door: Door, tables: &mut [TableRows]) -> Result<Appended, Refusal> {
+        let encoded = &mut Encoded::default();
+        ingest.enter(&mut Message {
+            door,
+            source: SourceId::NONE,
+            tables,
+            received: RECEIVED,
+            max_bytes: u64::MAX,
+            encoded,
+        })
+    }
+
+    /// The value of a field, and the record it is from.
+    fn held(ingest: &Ingest, table: &str, device: &str, field: &str) -> Option<(Value, Seq)> {
+        let series = ingest.latest.get(table, &[("d", device)])?;
+        series.fields.iter().find(|held| held.name == field).map(|held| (held.value.clone(), held.seq))
+    }
+
+    fn many(table: &str, rows: i64) -> TableRows {
+        of(table, (0..rows).map(|n| row("a", n, &[("x", n)])).collect())
+    }
+
+    #[test]
+    fn records_are_small_where_lines_bring_them_and_one_where_a_message_does() {
+        let text = |n: i64| Value::Text("v".repeat(if n % 2 == 0 { 1 } else { 100 }).into());
+        let row = |n: i64| Row { time: Some(Timestamp(n)), fields: vec![("x".into(), text(n))], ..Row::default() };
+        let tables = [("a", 2_500), ("b", 1), ("c", 0)].map(|(table, rows)| of(table, (0..rows).map(row).collect()));
+        let mut encoded = Encoded::default();
+        let (most_rows, most_bytes) = Door::Lines.record_size();
+        encoded.encode(&tables, (most_rows, most_bytes)).unwrap();
+        let mut back = [Vec::new(), Vec::new(), Vec::new()];
+        for record in &encoded.records {
+            assert!(record.rows.len() <= most_rows && record.body.len() <= most_bytes + 200);
+            let rows = entry::Rows::decode(&encoded.bytes[record.body.clone()]).unwrap();
+            assert_eq!(rows.table, tables[record.table].table);
+            back[record.table].extend(rows.map(|row| row.unwrap().to_row()));
+        }
+        assert!(encoded.records.len() >= 5);
+        assert!(back.iter().zip(&tables).all(|(back, of)| *back == of.rows));
+        encoded.encode(&tables, Door::Mqtt.record_size()).unwrap();
+        assert_eq!(encoded.records.len(), 3);
+    }
+
+    #[test]
+    fn others_enter_while_a_large_request_does_but_a_row_of_its_moments_waits() {
+        let ingest = ingest();
+        let mut large = [many("t", SLICE_ROWS as i64 + 1)];
+        let message = Message {
+            door: Door::Lines,
+            source: SourceId::NONE,
+            tables: &mut large,
+            received: RECEIVED,
+            max_bytes: u64::MAX,
+            encoded: &mut Encoded::default(),
+        };
+        let claim = ingest.gate.claim(&message, &ingest.latest).unwrap();
+        let other = enter(&ingest, Door::Mqtt, &mut [of("t", vec![row("b", 1, &[("x", 1)])])]).unwrap();
+        assert_eq!(held(&ingest, "t", "b", "x"), Some((Value::Long(1), other.last)), "it is visible");
+        assert!(ingest.latest.seen() < other.last, "but what comes before it is not yet complete");
+        let order = Mutex::new(Vec::new());
+        let note = |what: &'static str| lock(&order).push(what);
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            let (ingest, note) = (&ingest, &note);
+            scope.spawn(move || {
+                sender.send(()).unwrap();
+                enter(ingest, Door::Mqtt, &mut [of("t", vec![row("a", 7, &[("y", 1)])])]).unwrap();
+                note("the row of a claimed moment");
+            });
+            scope.spawn(move || {
+                drop(ingest.gate.unclaimed());
+                note("a clear");
+            });
+            receiver.recv_timeout(Duration::from_mins(1)).unwrap();
+            enter(ingest, Door::Mqtt, &mut [of("u", vec![row("a", 7, &[("y", 1)])])]).unwrap();
+            note("a row of another table");
+            drop(claim);
+        });
+        assert_eq!(lock(&order)[0], "a row of another table");
+        assert_eq!(ingest.latest.seen(), Seq(3));
+    }
+
+    #[test]
+    fn a_row_and_a_large_request_of_its_moment_meet_whichever_is_first() {
+        let ingest = ingest();
+        enter(&ingest, Door::Mqtt, &mut [of("t", vec![row("a", 7, &[("y", 1)])])]).unwrap();
+        let mut large = [many("t", SLICE_ROWS as i64 + 1)];
+        let entered = enter(&ingest, Door::Lines, &mut large).unwrap();
+        assert_eq!(large[0].rows[7], Row { completed: 1, ..row("a", 7, &[("x", 7), ("y", 1)]) });
+        let mut later = [of("t", vec![row("a", SLICE_ROWS as i64, &[("z", 2)])])];
+        enter(&ingest, Door::Mqtt, &mut later).unwrap();
+        let last = SLICE_ROWS as i64;
+        assert_eq!(later[0].rows[0], Row { completed: 1, ..row("a", last, &[("z", 2), ("x", last)]) });
+        assert_eq!((ingest.latest.seen(), ingest.ring.ledger().messages), (Seq(entered.last.0 + 1), 3));
+    }
+
+    #[test]
+    fn a_large_request_gives_its_moments_up_whatever_becomes_of_it() {
+        let ingest = ingest();
+        ingest.latest.saw(Seq(1));
+        let mut tables = [many("t", 1_000)];
+        let mut message = Message {
+            door: Door::Lines,
+            source: SourceId::NONE,
+            tables: &mut tables,
+            received: RECEIVED,
+            max_bytes: 100,
+            encoded: &mut Encoded::default(),
+        };
+        assert!(matches!(ingest.enter(&mut message), Err(Refusal::TooLarge { bytes }) if bytes > 100));
+        assert!(!ingest.gate.lock().is_claimed());
+        assert!(ingest.latest.list(&Filter::new(Some("t"), Vec::<(Text, Text)>::new()).unwrap(), 9).series.is_empty());
+        loop {
+            match enter(&ingest, Door::Lines, &mut [many("t", 1_000)]) {
+                Ok(_) => {}
+                Err(Refusal::Ring { error: AppendError::Full, bytes }) if bytes > 10_000 => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(!ingest.gate.lock().is_claimed());
+        ingest.gate.close();
+        assert_eq!(enter(&ingest, Door::Lines, &mut [many("t", 1_000)]), Err(Refusal::Closed));
+        assert_eq!(enter(&ingest, Door::Lines, &mut [many("t", 1)]), Err(Refusal::Closed));
+        assert!(!ingest.gate.lock().is_claimed());
+    }
+
+    #[test]
+    fn a_large_request_stops_older_rows_from_being_put_back() {
+        let ingest = ingest();
+        let rows = [row("a", 3, &[("x", 0)]), row("b", 3, &[("x", 0)])];
+        let watch = ingest.watch(rows.iter().map(|row| moment_of("t", row)));
+        enter(&ingest, Door::Lines, &mut [many("t", SLICE_ROWS as i64 * 2 + 1)]).unwrap();
+        assert!(watch.is_superseded(moment_of("t", &rows[0])) && !watch.is_superseded(moment_of("t", &rows[1])));
+        let mut tables = [of("t", rows.to_vec())];
+        enter(&ingest, Door::Again, &mut tables).unwrap();
+        assert_eq!(tables[0].rows, rows[1..]);
+    }
+
+    #[test]
+    fn doors_side_by_side_lose_no_field_of_any_moment() {
+        const MOMENTS: i64 = 1_200;
+        let ingest = ingest();
+        thread::scope(|scope| {
+            for field in ["a", "b"] {
+                let ingest = &ingest;
+                scope.spawn(move || {
+                    let rows = (0..MOMENTS).map(|n| row(&n.to_string(), 7, &[(field, n)])).collect();
+                    enter(ingest, Door::Lines, &mut [of("t", rows)]).unwrap();
+                });
+            }
+            for n in (0..MOMENTS).rev() {
+                enter(&ingest, Door::Mqtt, &mut [of("t", vec![row(&n.to_string(), 7, &[("c", n)])])]).unwrap();
+            }
+        });
+        let mut last = std::collections::BTreeMap::new();
+        let end = ingest.ring.marks().appended.pos;
+        assert!(ingest.ring.wait_durable(Pos(end.0 - 1), Duration::from_mins(1)));
+        let mut reader = ingest.ring.reader(ingest.ring.marks().tail);
+        while let Some(record) = reader.next().unwrap() {
+            for row in entry::Rows::decode(record.body).unwrap() {
+                let row = row.unwrap().to_row();
+                last.insert(row.symbols, row.fields.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>());
+            }
+        }
+        assert_eq!(last.len(), MOMENTS as usize);
+        for (device, mut fields) in last {
+            fields.sort();
+            assert_eq!(fields, ["a", "b", "c"], "of {device:?}");
+        }
+    }
+}
