@@ -49,7 +49,7 @@ test-long:           ## The long mode: 50,000,000 crash images, 200 kills (an ho
 	FOREBAY_KILLS=200 $(CARGO) test --locked --test it -- crash:: --nocapture
 
 unit:                ## Runs the tests that need no server.
-	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --lib --bins --test house
 
 it:                  ## Runs the tests against real servers; TEST=name picks some.
 	@$(TOOLS)/install-deps test

@@ -1,5 +1,6 @@
 //! The daemon: start-up order, wiring, shutdown. docs/ARCHITECTURE.md draws it and lists every thread and what it waits on.
 
+mod boots;
 mod inspect;
 mod outlook;
 mod progress;
@@ -19,7 +20,7 @@ use tokio::{
 
 use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
 use crate::{
-    clock::{ClockTrust, SharedClock, SystemClock},
+    clock::{Clock, ClockTrust, SharedClock, SystemClock},
     config::Loaded,
     control::{
         App, Limits, Writes,
@@ -223,7 +224,10 @@ impl Daemon {
                 }
             });
             match event {
-                Ok(None) => self.outlook.note(),
+                Ok(None) => {
+                    self.outlook.note();
+                    boots::remember(&self.ring, SystemClock.now(), |now| self.ingest.trusts_clock(now));
+                }
                 Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
                 Ok(Some(Signal::Reload)) => self.reload.now(),
                 Ok(Some(Signal::Stop(name))) => {

@@ -28,7 +28,7 @@ use crate::{
     marks::Pos,
     observe::log::clip,
     point::Received,
-    ring::{self, AppendError, Kind, Part, Ring},
+    ring::{self, AppendError, Kind, Part, Ring, StateKind},
     settings::{OnFull, Settings, Source},
     sync::lock,
     tally::{Counter, Counts, SourceId, Tally},
@@ -68,6 +68,9 @@ pub trait Intake: Send + Sync {
 
     /// Notified (`notify_one` or `notify_waiters`) whenever the ring has freed space.
     fn room(&self) -> &Notify;
+
+    /// Takes note of a filter that is about to be subscribed: the broker goes on with it until it is taken back.
+    fn subscribing(&self, filter: &str, qos: u8);
 }
 
 /// Under which name refused dead letters and clears are counted, which belong to no table.
@@ -116,6 +119,11 @@ impl Ingest {
             writes: write::WriteCounts::default(),
             write_source,
         })
+    }
+
+    /// Whether the wall clock may judge the times that devices tell.
+    pub fn trusts_clock(&self, now: Received) -> bool {
+        self.trust.is_trusted(now)
     }
 
     /// What has come in so far, by source.
@@ -271,6 +279,12 @@ impl Intake for Ingest {
 
     fn room(&self) -> &Notify {
         self.ring.room()
+    }
+
+    fn subscribing(&self, filter: &str, qos: u8) {
+        if let Err(error) = self.ring.set_state(StateKind::FILTER, filter.as_bytes(), Some(&[qos])) {
+            tracing::warn!(filter = %clip(filter), %error, "a subscription cannot be remembered");
+        }
     }
 }
 

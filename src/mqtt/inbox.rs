@@ -258,6 +258,8 @@ mod tests {
         fn room(&self) -> &Notify {
             &self.notify
         }
+
+        fn subscribing(&self, _: &str, _: u8) {}
     }
 
     fn inbox(room: usize, limit: usize) -> (Arc<Fake>, Arc<SharedBroker>, Inbox) {

@@ -267,6 +267,9 @@ impl Session {
     fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
         let all = &self.task.subscriptions;
         let Some(due) = link.subscriber.ask(self.task.clock.since_boot()) else { return Ok(()) };
+        for Subscription { filter, qos, .. } in due.iter().filter_map(|index| all.get(*index)) {
+            self.task.intake.subscribing(filter, *qos);
+        }
         if link.requests.subscribe(due.iter().filter_map(|index| all.get(*index))) {
             return Ok(());
         }

@@ -128,7 +128,8 @@ impl Committer {
     fn wait(&mut self) -> bool {
         let log = &self.shared.log;
         if !self.has_work() {
-            let short = log.starved() || log.index().is_low(log.free_bytes());
+            let free = log.free_bytes();
+            let short = log.starved() || log.index().is_low(free);
             let period = if short { SHORT_OF_SPACE_PERIOD } else { IDLE_PERIOD };
             self.heartbeat.waiting("something to commit", None);
             if self.shared.bell.wait(period) {
@@ -191,7 +192,8 @@ impl Committer {
     fn make_room(&self) -> Result<(), String> {
         let Shared { log, settlement, settings, clock, room, .. } = &*self.shared;
         let starved = log.starved();
-        if !starved && !log.index().is_low(log.free_bytes()) {
+        let free = log.free_bytes();
+        if !starved && !log.index().is_low(free) {
             return Ok(());
         }
         let now = clock.since_boot();
