@@ -46,14 +46,14 @@ test: unit it        ## Runs every test, against the real mosquitto, QuestDB and
 test-long:           ## The long mode: 50,000,000 crash images, 200 kills (an hour or so).
 	@$(TOOLS)/install-deps test
 	FOREBAY_CRASH_IMAGES=50000000 $(CARGO) test --locked --release --lib -- ring::crash --nocapture
-	FOREBAY_KILLS=200 $(CARGO) test --locked --test it -- crash:: --nocapture
+	FOREBAY_KILLS=200 $(TOOLS)/disk-use $(CARGO) test --locked --test it -- crash:: --nocapture
 
 unit:                ## Runs the tests that need no server.
-	$(CARGO) test --locked --lib --bins --test house
+	$(TOOLS)/disk-use $(CARGO) test --locked --lib --bins --test house
 
 it:                  ## Runs the tests against real servers; TEST=name picks some.
 	@$(TOOLS)/install-deps test
-	$(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
+	$(TOOLS)/disk-use $(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
 
 bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES, BACKLOG and DRAINS adjust it.
 	@$(TOOLS)/install-deps demo bench

@@ -84,19 +84,32 @@ fn append(c: &mut Criterion) {
 fn warm_file(media: &MemoryMedia) -> FileMedia {
     let mut bytes = vec![0; RING_BYTES];
     media.load(0, &mut bytes).expect("all of it");
-    let path = directory().join("ring");
+    let directory = directory();
+    let path = directory.0.join("ring");
     std::fs::File::create(&path).and_then(|mut file| file.write_all(&bytes)).expect("room on the disk");
+    // The file lives as long as it is open.
     FileMedia::open(&path).expect("the file")
 }
 
-fn directory() -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-ring");
-    std::fs::create_dir_all(&directory).expect("a directory");
-    directory
+/// A directory below the build directory, removed when this is dropped. It has the same name in each run, so that what a killed one
+/// leaves is used again.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn directory() -> Directory {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-ring");
+    std::fs::create_dir_all(&path).expect("a directory");
+    Directory(path)
 }
 
 fn group_commit(c: &mut Criterion) {
-    let mut pair = commit::Pair::new(&directory(), 150);
+    let directory = directory();
+    let mut pair = commit::Pair::new(&directory.0, 150);
     let mut group = c.benchmark_group("commit of 150 rows");
     group.sample_size(30);
     group.bench_function("group commit", |b| {

@@ -47,7 +47,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "way-in") {
         return;
     }
-    let questdb = QuestDb::start();
+    let questdb = QuestDb::as_shipped();
     let builder = DaemonBuilder::new().source(&Readings::new("unused", 1)).set("ring.size", "1GiB");
     let daemon = builder.set("mqtt.url", "mqtt://127.0.0.1:1").set("questdb.conf", questdb.conf()).start();
     println!("rows a second in requests of {ROWS} rows, two symbols and four fields; p50 and p99 of a request");

@@ -75,7 +75,7 @@ struct Base {
 
 /// Runs every strategy over every line.
 pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
-    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::as_shipped());
     // The server's code is compiled while it runs, and the costs are told by the strategy that varies its sizes most.
     let varied = measure(&Line::default(), None, seconds, &broker, &questdb);
     let large = measure(&Line::default(), Some((1_000, 1_000)), seconds, &broker, &questdb);

@@ -4,7 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value as Json;
 
-use crate::support::{eventually, eventually_some, process::Guarded, scratch};
+use crate::support::{
+    eventually, eventually_some,
+    process::Guarded,
+    scratch::{Scratch, scratch},
+};
 
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -13,17 +17,19 @@ pub struct Role {
     /// The process.
     pub process: Guarded,
     output: PathBuf,
+    _dir: Scratch,
 }
 
 impl Role {
     /// Starts `role ARGUMENTS` and waits until it is ready.
     pub fn start(arguments: &[String]) -> Self {
-        let output = scratch("role").join("output");
+        let dir = scratch("role");
+        let output = dir.join("output");
         let program = std::env::current_exe().expect("this program");
         let process = Guarded::spawn(&program, &output, |command| {
             command.arg("role").args(arguments);
         });
-        let mut role = Self { process, output };
+        let mut role = Self { process, output, _dir: dir };
         eventually(Duration::from_mins(1), "a role is ready", || role.printed().contains("ready"));
         role
     }

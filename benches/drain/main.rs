@@ -59,7 +59,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::as_shipped());
     let near = Stage { questdb: &questdb, broker: &broker, conf: questdb.conf() };
     let warm_up = contenders::bare(&near, &Backlog::new(WARM_UP_ROWS), 10_000, 1);
     eprintln!("warm-up: {:.0} rows/s", warm_up.answered_per_s);

@@ -26,7 +26,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::{
     common::role::Role,
     peers::{Client, Forebay, Peer, client},
-    support::scratch,
+    support::scratch::{Scratch, scratch},
 };
 
 /// Bodies by the query that asks for them.
@@ -37,6 +37,7 @@ pub struct Bare {
     _role: Role,
     socket: PathBuf,
     requests: Vec<Vec<u8>>,
+    _dir: Scratch,
 }
 
 impl Bare {
@@ -48,7 +49,8 @@ impl Bare {
         fs::write(&answers, (0..series).flat_map(line).collect::<Vec<u8>>()).expect("a file");
         let [answers, path] = [&answers, &socket].map(|path| path.to_string_lossy().into_owned());
         let role = Role::start(&[library.to_owned(), answers, path]);
-        Self { _role: role, socket, requests: (0..series).map(|device| forebay.request(device)).collect() }
+        let requests = (0..series).map(|device| forebay.request(device)).collect();
+        Self { _role: role, socket, requests, _dir: dir }
     }
 }
 

@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{eventually, scratch};
+use crate::support::{
+    eventually,
+    scratch::{self, Scratch, scratch},
+    unique,
+};
 
 /// A server to read from.
 pub trait Peer: Sync {
@@ -113,23 +117,24 @@ pub fn client(socket: &Path, requests: Vec<Vec<u8>>) -> Client {
 pub struct Redis {
     process: Child,
     socket: PathBuf,
+    _dir: Scratch,
 }
 
 impl Redis {
     /// Starts it. Debian's package of the tools has the server's program under another name, which tells by its name what it is to be.
     pub fn start() -> Self {
         let dir = scratch("redis");
-        let socket = std::env::temp_dir().join(format!("{}.sock", dir.file_name().expect("a name").to_string_lossy()));
+        let socket = scratch::sockets().join(format!("{}.sock", unique("redis")));
         let process = Command::new("redis-check-rdb")
             .arg0("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(&socket)
-            .current_dir(&dir)
+            .current_dir(&*dir)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-tools is installed (tests/tools/install-deps bench)");
         eventually(Duration::from_secs(10), "Redis answers", || UnixStream::connect(&socket).is_ok());
-        Self { process, socket }
+        Self { process, socket, _dir: dir }
     }
 
     /// Gives it the answers that the daemon gives.

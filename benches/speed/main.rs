@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         start
     });
     commit::print(&commits);
-    let _ = std::fs::remove_dir_all(&directory);
+    drop(directory);
     let file = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/speed.json");
     let document = json!({ "starts": starts, "commits": commits });
     let written = std::fs::create_dir_all(file.parent().expect("a directory"))

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::{
     full::{self, Contents, SERIES},
-    support::{DaemonBuilder, Readings},
+    support::{DaemonBuilder, Readings, scratch},
 };
 
 /// Each is measured so often; the median counts.
@@ -104,8 +104,7 @@ fn open(settings: &forebay::settings::Ring, visit: &mut dyn FnMut(&forebay::ring
 
 /// Starts the daemon on the ring; when it was ready, and what it told on the way.
 fn ready(ring: &Path, mib: u64) -> (f64, Vec<(f64, String)>, f64) {
-    let name = std::env::temp_dir().join(format!("forebay-speed-{}.sock", std::process::id()));
-    let _ = std::fs::remove_file(&name);
+    let name = scratch::sockets().join("speed.sock");
     let manager = UnixDatagram::bind(&name).expect("a socket for notifications");
     manager.set_read_timeout(Some(LIMIT)).expect("a time limit");
     let mut daemon = DaemonBuilder::new()

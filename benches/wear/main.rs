@@ -94,7 +94,7 @@ fn measure(plan: &Plan) -> std::io::Result<()> {
         lines.push(line("rebooted ring", case, steady::run_after_reboot(&mut place, &case, duration), baseline));
     }
     if plan.takes("daemon") && place.own {
-        let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+        let (broker, questdb) = (Mosquitto::start(), QuestDb::as_shipped());
         for (rate, spacing) in DAEMON {
             let case = Case::new(rate, spacing);
             let baseline = idle.bytes(&place);

@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use crate::device::Device;
+use crate::{
+    device::Device,
+    support::scratch::{Scratch, scratch},
+};
 
 const IMAGE_BYTES: u64 = 512 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
@@ -22,39 +25,40 @@ pub struct Place {
     /// Whether nobody else writes to the device.
     pub own: bool,
     image: Option<PathBuf>,
+    // Removed once nothing is mounted there any more.
+    _root: Scratch,
 }
 
 impl Place {
-    /// A file system of its own if that can be had (as root), else the build directory.
+    /// A file system of its own if that can be had (as root), else a directory below the build directory.
     pub fn take() -> io::Result<Self> {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-        fs::create_dir_all(&root)?;
-        let (image, mount) = (root.join("wear.img"), root.join("wear"));
-        match Self::mounted(&image, &mount) {
+        match Self::mounted() {
             Ok(place) => Ok(place),
             Err(why) => {
-                let _ = fs::remove_file(&image);
+                let root = scratch("wear");
                 eprintln!(
                     "no file system of its own ({why}): the host's device is measured, other writers' bytes included"
                 );
-                Ok(Self { device: Device::below(&root)?, directory: root, own: false, image: None })
+                Ok(Self {
+                    directory: root.to_owned(),
+                    device: Device::below(&root)?,
+                    own: false,
+                    image: None,
+                    _root: root,
+                })
             }
         }
     }
 
-    fn mounted(image: &Path, mount: &Path) -> io::Result<Self> {
-        // What an earlier run that was killed has left.
-        let _ = Command::new("umount").arg(mount).output();
-        fs::create_dir_all(mount)?;
-        fill(image)?;
+    fn mounted() -> io::Result<Self> {
+        let root = scratch("wear");
+        let (image, mount) = (root.join("image"), root.join("mount"));
+        fs::create_dir_all(&mount)?;
+        fill(&image)?;
         let blocks = ["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"];
-        run(Command::new("mkfs.ext4").args(blocks).arg(image))?;
-        let mut place = Self {
-            directory: mount.to_owned(),
-            device: Device::below(image.parent().unwrap_or(mount))?,
-            own: true,
-            image: Some(image.to_owned()),
-        };
+        run(Command::new("mkfs.ext4").args(blocks).arg(&image))?;
+        let mut place =
+            Self { directory: mount, device: Device::below(&root)?, own: true, image: Some(image), _root: root };
         place.mount()?;
         Ok(place)
     }
@@ -78,9 +82,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(image) = &self.image {
+        if self.image.is_some() {
             let _ = Command::new("umount").arg(&self.directory).output();
-            let _ = fs::remove_file(image);
         }
     }
 }

@@ -42,6 +42,7 @@ fn stage(port: u16) -> (Daemon, Mosquitto) {
 fn tried(port: u16, excluded: &[&str]) -> String {
     let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools/schemathesis/bin/schemathesis");
     let base = format!("http://127.0.0.1:{port}");
+    let dir = scratch("schemathesis");
     let output = Command::new(&program)
         .arg("run")
         .arg(format!("{base}/v1/openapi.json"))
@@ -50,7 +51,7 @@ fn tried(port: u16, excluded: &[&str]) -> String {
         .args(["--exclude-path", "/v1/watch", "--exclude-checks", "positive_data_acceptance"])
         .args(excluded)
         .args(["--request-timeout", "40", "--no-color"])
-        .current_dir(scratch("schemathesis"))
+        .current_dir(&*dir)
         .output()
         .unwrap_or_else(|why| panic!("{}: {why}; run tests/tools/install-deps test", program.display()));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();

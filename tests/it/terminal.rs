@@ -13,7 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::{
     Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings,
     daemon::{FOREBAY, told},
-    eventually, eventually_some, scratch, unique,
+    eventually, eventually_some,
+    scratch::{Scratch, scratch},
+    unique,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -44,6 +46,7 @@ struct Top {
     keys: Option<ChildStdin>,
     screen: PathBuf,
     id: i32,
+    _dir: Scratch,
 }
 
 impl Top {
@@ -62,7 +65,7 @@ impl Top {
         let keys = script.stdin.take();
         let read = || std::fs::read_to_string(&id).ok()?.trim().parse().ok();
         let id = eventually_some(LIMIT, "top starts", read);
-        Self { script, keys, screen, id }
+        Self { script, keys, screen, id, _dir: dir }
     }
 
     fn said(&self) -> String {

@@ -199,7 +199,8 @@ fn a_ring_whose_data_is_no_multiple_of_larger_pages_goes_round_and_survives_kill
 
 #[test]
 fn a_link_to_a_ring_on_another_disk_is_followed_also_where_that_is_damaged() {
-    let elsewhere = scratch("elsewhere").join("ring");
+    let other_disk = scratch("elsewhere");
+    let elsewhere = other_disk.join("ring");
     let mut stage = Stage::filled("link");
     stage.end(false);
     let ring = stage.daemon.ring();

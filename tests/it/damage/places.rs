@@ -66,7 +66,8 @@ fn a_read_only_disk_stops_a_start() {
     let other = beside(&ring, "-other").display().to_string();
     stage.daemon.reconfigure(|builder| builder.set("ring.path", other.clone()));
     stage.assert_refused(&[&other, "Read-only file system", advice]);
-    let elsewhere = scratch("writable").join("ring").display().to_string();
+    let writable = scratch("writable");
+    let elsewhere = writable.join("ring").display().to_string();
     stage.daemon.reconfigure(|builder| builder.set("ring.path", elsewhere));
     stage.go_on();
     stage.assert_balanced(AFTER, &NONE);
@@ -93,7 +94,8 @@ fn a_directory_that_may_not_be_written_to_stops_a_start() {
 
 #[test]
 fn a_directory_that_is_missing_stops_a_start() {
-    let path = scratch("missing").join("none/ring").display().to_string();
+    let dir = scratch("missing");
+    let path = dir.join("none/ring").display().to_string();
     let mut stage = Stage::prepared("missing", |builder| builder.set("ring.path", path.clone()));
     stage.assert_refused(&[&path, "No such file", "create its directory, or set [ring] path"]);
 }
@@ -126,7 +128,7 @@ fn something_else_in_the_rings_place_is_named_and_left_alone() {
     fs::remove_file(&ring).expect("gone");
 
     // A socket's own path is limited to 107 bytes; a link leads to it.
-    let socket = std::env::temp_dir().join(crate::support::unique("not_a_ring"));
+    let socket = crate::support::scratch::sockets().join(crate::support::unique("not_a_ring"));
     let listener = UnixListener::bind(&socket).expect("a socket");
     let others = [
         (socket.display().to_string(), "a socket"),
@@ -142,7 +144,8 @@ fn something_else_in_the_rings_place_is_named_and_left_alone() {
     fs::remove_file(socket).expect("gone");
 
     // As when the disk it leads to is not mounted.
-    std::os::unix::fs::symlink(scratch("unmounted").join("ring"), &ring).expect("a link");
+    let unmounted = scratch("unmounted");
+    std::os::unix::fs::symlink(unmounted.join("ring"), &ring).expect("a link");
     stage.assert_refused(&[&name, "a link to a file that does not exist", "mount the disk it leads to"]);
     fs::remove_file(&ring).expect("gone");
     std::os::unix::fs::symlink(&ring, &ring).expect("a link");

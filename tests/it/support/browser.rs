@@ -10,7 +10,11 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use super::{eventually_some, http, process::Guarded, scratch};
+use super::{
+    eventually_some, http,
+    process::Guarded,
+    scratch::{Scratch, scratch},
+};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -37,6 +41,7 @@ const SILENT: &[&str] = &[
 /// A browser with one tab.
 pub struct Browser {
     _process: Guarded,
+    _dir: Scratch,
     socket: WebSocket<TcpStream>,
     next: u64,
     /// Every event so far that says something went wrong, or that something was asked for.
@@ -49,7 +54,7 @@ impl Browser {
         let dir = scratch("chromium");
         let process = Guarded::spawn(&program(), &dir.join("log"), |command| {
             let profile = format!("--user-data-dir={}", dir.join("profile").display());
-            command.args(SILENT).arg(profile).args(["--remote-debugging-port=0", "about:blank"]).env("HOME", &dir);
+            command.args(SILENT).arg(profile).args(["--remote-debugging-port=0", "about:blank"]).env("HOME", &*dir);
         });
         let port = eventually_some(START_LIMIT, "Chromium listens", || {
             let text = std::fs::read_to_string(dir.join("profile/DevToolsActivePort")).ok()?;
@@ -62,7 +67,7 @@ impl Browser {
         });
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
         let (socket, _) = tungstenite::client(target, stream).expect("a WebSocket");
-        let mut browser = Self { _process: process, socket, next: 0, events: Vec::new() };
+        let mut browser = Self { _process: process, _dir: dir, socket, next: 0, events: Vec::new() };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), &json!({}));
         }

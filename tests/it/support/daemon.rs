@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,8 @@ use super::{
     http::{self, Response},
     mosquitto::Mosquitto,
     process::Guarded,
-    scratch, unique,
+    scratch::{self, Scratch, scratch},
+    unique,
 };
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -25,16 +27,15 @@ pub const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
 
 /// A configuration in the making.
 pub struct DaemonBuilder {
-    dir: PathBuf,
+    dir: Arc<Scratch>,
     settings: Table,
 }
 
 impl DaemonBuilder {
     /// A small ring, a short resend window, no source yet; everything below a scratch directory.
     pub fn new() -> Self {
-        let dir = scratch("forebay");
-        // A Unix socket's path is limited to 107 bytes, which a deep build directory exceeds.
-        let socket = std::env::temp_dir().join(format!("{}.sock", unique("forebay")));
+        let dir = Arc::new(scratch("forebay"));
+        let socket = scratch::sockets().join(format!("{}.sock", unique("forebay")));
         let mut builder = Self { dir, settings: Table::new() };
         let (ring, quarantine) = (builder.dir.join("ring"), builder.dir.join("quarantine"));
         builder.put("ring.path", ring.display().to_string());
@@ -113,7 +114,7 @@ impl DaemonBuilder {
 
 /// A daemon, running or not.
 pub struct Daemon {
-    dir: PathBuf,
+    dir: Arc<Scratch>,
     settings: Table,
     running: Option<Guarded>,
     /// Added to the environment of the next start.
@@ -144,7 +145,7 @@ impl Daemon {
 
     /// Changes the configuration file; it takes effect at the next start or reload.
     pub fn reconfigure(&mut self, change: impl FnOnce(DaemonBuilder) -> DaemonBuilder) {
-        let builder = DaemonBuilder { dir: self.dir.clone(), settings: self.settings.clone() };
+        let builder = DaemonBuilder { dir: Arc::clone(&self.dir), settings: self.settings.clone() };
         self.settings = change(builder).settings;
         std::fs::write(self.config(), toml::to_string(&self.settings).expect("TOML")).expect("forebay.toml");
     }

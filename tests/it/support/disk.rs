@@ -7,36 +7,39 @@ use std::{
     process::Command,
 };
 
-use super::scratch;
+use super::scratch::{Scratch, scratch};
 
 /// A mounted file system; dropping it unmounts it.
 pub struct Volume {
     at: PathBuf,
     image: Option<PathBuf>,
+    _dir: Scratch,
 }
 
 impl Volume {
     /// An ext4 of so many MiB on a loop device, whose image is a sparse file.
     pub fn ext4(mebibytes: u64) -> Self {
         let dir = scratch("ext4");
-        Self::on_image(dir.join("image"), dir.join("mount"), mebibytes)
+        Self::on_image(dir.join("image"), dir, mebibytes)
     }
 
     /// A file system in memory.
     fn tmpfs(mebibytes: u64) -> Self {
-        let at = scratch("tmpfs");
+        let dir = scratch("tmpfs");
+        let at = dir.to_owned();
         let options = format!("size={mebibytes}M,mode=777");
         as_root(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at));
-        Self { at, image: None }
+        Self { at, image: None, _dir: dir }
     }
 
-    fn on_image(image: PathBuf, at: PathBuf, mebibytes: u64) -> Self {
+    fn on_image(image: PathBuf, dir: Scratch, mebibytes: u64) -> Self {
+        let at = dir.join("mount");
         File::create(&image).and_then(|file| file.set_len(mebibytes << 20)).expect("an image");
         fs::create_dir_all(&at).expect("a place to mount at");
         // Without a journal the ring's own writes are all there is; without reserved blocks full is full, for root too.
         let options = ["-q", "-b", "4096", "-m", "0", "-O", "^has_journal", "-E", "nodiscard"];
         as_root(Command::new("mkfs.ext4").args(options).arg(&image));
-        let volume = Self { at, image: Some(image) };
+        let volume = Self { at, image: Some(image), _dir: dir };
         volume.mount();
         as_root(Command::new("chmod").arg("777").arg(&volume.at));
         volume
@@ -137,7 +140,7 @@ impl FailingDisk {
     pub fn new() -> Self {
         const MEBIBYTES: u64 = 64;
         let back = Volume::tmpfs(MEBIBYTES);
-        let front = Volume::on_image(back.at().join("image"), scratch("failing").join("mount"), MEBIBYTES);
+        let front = Volume::on_image(back.at().join("image"), scratch("failing"), MEBIBYTES);
         let limit = front.request_limit();
         let request_kib = fs::read_to_string(&limit).expect("a loop device").trim().to_owned();
         write_as_root(&limit, ONE_BLOCK_KIB);
@@ -192,6 +195,11 @@ pub fn unmount_below(dir: &Path) {
     for place in places.into_iter().rev() {
         let _ = root_command(Command::new("umount").args(["-l", place])).status();
     }
+}
+
+/// Removes what only root may; whether that went well.
+pub fn remove_as_root(path: &Path) -> bool {
+    root_command(Command::new("rm").arg("-rf").arg(path)).output().is_ok_and(|output| output.status.success())
 }
 
 fn root_command(command: &Command) -> Command {

@@ -14,10 +14,10 @@ pub mod prometheus;
 pub mod proxy;
 pub mod questdb;
 pub mod relay;
+pub mod scratch;
 pub mod wire;
 
 use std::{
-    path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -30,6 +30,7 @@ pub use daemon::{Daemon, DaemonBuilder};
 pub use load::{Load, Readings};
 pub use mosquitto::Mosquitto;
 pub use questdb::QuestDb;
+pub use scratch::scratch;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -85,33 +86,4 @@ pub fn heavy() -> MutexGuard<'static, ()> {
 pub fn unique(stem: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{stem}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// A new, empty directory below the build directory. It stays for inspection; the next run's directories have other names.
-pub fn scratch(stem: &str) -> PathBuf {
-    let dir = scratch_root().join(unique(stem));
-    std::fs::create_dir_all(&dir).expect("a scratch directory");
-    dir
-}
-
-fn scratch_root() -> PathBuf {
-    static ROOT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    ROOT.get_or_init(|| {
-        let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("servers");
-        remove_leftovers(&root);
-        root
-    })
-    .clone()
-}
-
-/// Removes what runs of processes that are gone left behind, so that scratch space stays bounded.
-fn remove_leftovers(root: &std::path::Path) {
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.rsplit('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_none_or(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
-            disk::unmount_below(&entry.path());
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }

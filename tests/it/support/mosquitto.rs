@@ -1,30 +1,26 @@
 //! A mosquitto of its own, on a free port, with its files in a scratch directory.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fmt::Write as _, path::Path, process::Command, time::Duration};
 
 use rustix::process::Signal;
 
 use super::{
     eventually,
     process::{Guarded, free_port},
-    scratch,
+    scratch::{Scratch, scratch},
     wire::Publisher,
 };
 
 /// A broker.
 pub struct Mosquitto {
-    dir: PathBuf,
     /// MQTT port on the loopback.
     pub port: u16,
     /// MQTT over WebSocket, if asked for.
     pub websocket_port: Option<u16>,
     login: Option<(String, String)>,
     running: Option<Guarded>,
+    // Removed once nothing runs in it any more.
+    dir: Scratch,
 }
 
 /// What differs between brokers.
@@ -72,7 +68,7 @@ impl Mosquitto {
             let _ = writeln!(text, "listener {port} 127.0.0.1\nprotocol websockets");
         }
         std::fs::write(dir.join("mosquitto.conf"), text).expect("mosquitto.conf");
-        let mut broker = Self { dir, port, websocket_port, login: options.login.clone(), running: None };
+        let mut broker = Self { port, websocket_port, login: options.login.clone(), running: None, dir };
         broker.restart();
         broker
     }

@@ -16,6 +16,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::scratch;
+
 type Spawn = (Command, Sender<std::io::Result<Child>>);
 
 /// A child process; dropping it kills it.
@@ -26,8 +28,8 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts `program` with `arguments`; its output goes to the file `log` (appended). The kernel kills it when this
-    /// process ends, however it ends.
+    /// Starts `program`; its output goes to the file `log` (appended). The kernel kills it when this process ends, however
+    /// it ends. What it puts into the directory for temporary files goes with this process, too.
     ///
     /// # Panics
     /// When it can't be started.
@@ -35,7 +37,7 @@ impl Guarded {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let output = File::options().create(true).append(true).open(log).expect("log file");
         let mut command = Command::new("setpriv");
-        command.arg("--pdeathsig=KILL").arg("--").arg(program);
+        command.arg("--pdeathsig=KILL").arg("--").arg(program).env("TMPDIR", scratch::sockets());
         configure(&mut command);
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("log file")).stderr(output);
         let child =

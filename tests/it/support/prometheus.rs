@@ -13,7 +13,7 @@ use super::{
     eventually,
     http::{self, encode},
     process::{Guarded, free_port},
-    scratch,
+    scratch::{Scratch, scratch},
 };
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -39,6 +39,7 @@ pub fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
 pub struct Prometheus {
     port: u16,
     _running: Guarded,
+    _dir: Scratch,
 }
 
 impl Prometheus {
@@ -64,7 +65,7 @@ impl Prometheus {
         eventually(START_LIMIT, "Prometheus is ready", || {
             http::get(port, "/-/ready", None).is_ok_and(|response| response.code == 200)
         });
-        Self { port, _running: running }
+        Self { port, _running: running, _dir: dir }
     }
 
     /// The samples that an expression gives now.
