@@ -1,7 +1,7 @@
 //! Locks that go on after a panic: the one place that says what a poisoned lock means.
 //!
-//! A panic ends the released program at once, so only tests ever see a poisoned lock. They go on with the value as it
-//! is: the panic itself is what makes them fail.
+//! A panic ends the released program at once, so only tests ever see a poisoned lock. They go on
+//! with the value as it is: the panic itself is what makes them fail.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError},
@@ -32,8 +32,8 @@ pub fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives the lock back until the condition variable is notified or the time is over, and takes it again. It may also
-/// return early without a reason, so the caller looks at the value.
+/// Gives the lock back until the condition variable is notified or the time is over, and takes it
+/// again. It may also return early without a reason, so the caller looks at the value.
 pub fn wait<'a, T>(rung: &Condvar, guard: MutexGuard<'a, T>, at_most: Duration) -> MutexGuard<'a, T> {
     rung.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner).0
 }

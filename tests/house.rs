@@ -1,9 +1,10 @@
-//! The order of the house: a room (a folder or file right under src/) imports only rooms below it, and files do not
-//! import each other in a circle. Read from the sources: `use` lines, and paths that begin with `crate::` or `super::`
-//! wherever they stand. What is built for tests alone (`#[cfg(test)]`) does not count.
+//! The order of the house: a room (a folder or file right under src/) imports only rooms below it,
+//! and files do not import each other in a circle. Read from the sources: `use` lines, and paths
+//! that begin with `crate::` or `super::` wherever they stand. What is built for tests alone
+//! (`#[cfg(test)]`) does not count.
 //!
-//! An arrow upward or a circle that cannot go yet stands in a list below. The lists may only shrink: what no longer
-//! occurs must be taken out.
+//! An arrow upward or a circle that cannot go yet stands in a list below. The lists may only
+//! shrink: what no longer occurs must be taken out.
 
 mod house {
     pub mod circle;
@@ -61,7 +62,8 @@ const ORDER: [&str; 28] = [
 /// Arrows that go up all the same: a file, and a room above its own.
 const KNOWN_ARROWS: [(&str, &str); 0] = [];
 
-/// Files that import each other in a circle. A folder's mod.rs may import what is in its folder; that makes no circle.
+/// Files that import each other in a circle. A folder's mod.rs may import what is in its folder;
+/// that makes no circle.
 const KNOWN_CIRCLES: [&[&str]; 5] = [
     &["control/attend.rs", "control/routes/mod.rs", "control/routes/write/mod.rs", "control/server.rs"],
     &["control/routes/latest.rs", "control/routes/openapi.rs"],

@@ -2,7 +2,8 @@
 
 use crate::ring::Progress;
 
-/// The line for what has been done so far: of a file of `existing` bytes, or of one of `size` that is made.
+/// The line for what has been done so far: of a file of `existing` bytes, or of one of `size` that
+/// is made.
 pub fn line(progress: Progress, existing: Option<u64>, size: u64) -> String {
     let mib = |bytes: u64| bytes >> 20;
     let percent = |bytes: u64, total: u64| (bytes.saturating_mul(100) / total.max(1)).min(100);

@@ -8,7 +8,8 @@ use crate::{
     settings::OnFull,
 };
 
-/// The tail moves to commit ends about 1/256 of the ring apart, so that much stays out of reach on average.
+/// The tail moves to commit ends about 1/256 of the ring apart, so that much stays out of reach on
+/// average.
 const TAIL_STEPS: u64 = 256;
 
 /// A forecaster for this ring, whose stored rows stay protected for a resend window.

@@ -7,7 +7,8 @@ use super::source::Source;
 /// Files by the path of their module.
 type Files<'a> = BTreeMap<&'a [String], &'a str>;
 
-/// The files of every circle. A folder's mod.rs may import what is in its folder; that arrow makes no circle.
+/// The files of every circle. A folder's mod.rs may import what is in its folder; that arrow makes
+/// no circle.
 pub fn all(sources: &[Source]) -> Vec<BTreeSet<&str>> {
     let files: Files<'_> = sources.iter().map(|source| (source.module.as_slice(), source.file.as_str())).collect();
     let arrows: BTreeMap<&str, BTreeSet<&str>> =

@@ -102,7 +102,8 @@ fn string_end(chars: &[char], from: usize) -> usize {
     i + 1
 }
 
-/// The end of a raw string whose hashes, or whose quote, stand at `from`; a raw name (`r#type`) ends with its hash.
+/// The end of a raw string whose hashes, or whose quote, stand at `from`; a raw name (`r#type`)
+/// ends with its hash.
 fn raw_string_end(chars: &[char], from: usize) -> usize {
     let hashes = chars[from..].iter().take_while(|c| **c == '#').count();
     if chars.get(from + hashes) != Some(&'"') {
@@ -158,7 +159,8 @@ impl Reading {
         }
     }
 
-    /// Passes over what an attribute keeps for tests alone; what another attribute names is read like any code.
+    /// Passes over what an attribute keeps for tests alone; what another attribute names is read
+    /// like any code.
     fn attribute(&mut self) {
         const FOR_TESTS: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
         if self.tokens[self.at..].iter().take(FOR_TESTS.len()).eq(&FOR_TESTS) {
