@@ -115,8 +115,8 @@ struct Scan<'a> {
     intake: Intake,
     consumers: Consumers,
     states: States,
-    /// What records behind the last commit add to the counts of their sources. Those before it are in state records.
-    unsealed: BTreeMap<SourceId, Counts>,
+    /// What records behind the last state record add to the counts of their sources.
+    uncounted: BTreeMap<SourceId, Counts>,
     vouched: Pos,
     gaps: Vec<(Mark, Mark)>,
     index: TailIndex,
@@ -139,7 +139,7 @@ impl<'a> Scan<'a> {
             intake: header.intake,
             consumers: header.consumers,
             states: States::new(layout::most_state_bytes(header.capacity) as usize),
-            unsealed: BTreeMap::new(),
+            uncounted: BTreeMap::new(),
             vouched: header.durable.pos,
             gaps: Vec::new(),
             index: TailIndex::new(header.capacity),
@@ -156,7 +156,7 @@ impl<'a> Scan<'a> {
             counts.add(counts_of_rows(body));
         }
         if !counts.is_zero() && !is_on(Bug::UnsealedNotCounted) {
-            self.unsealed.entry(extension.source).or_default().add(counts);
+            self.uncounted.entry(extension.source).or_default().add(counts);
         }
     }
 
@@ -243,7 +243,6 @@ impl<'a> Scan<'a> {
         // Counts only grow; what a header or a record by itself has counted already is in the larger one.
         self.intake = self.intake.latest(commit.intake);
         self.consumers = self.consumers.later(commit.consumers);
-        self.unsealed.clear();
         self.vouched = self.vouched.max(commit.durable.pos);
         self.sealed = self.at.pos;
         self.counted = self.counted.max(self.at.pos);
@@ -255,6 +254,7 @@ impl<'a> Scan<'a> {
         let bytes = self.bytes(found.at.pos.0, found.header.needed())?;
         let body = bytes[RECORD_HEADER_BYTES..found.header.needed()].to_vec();
         self.states.apply(&body, found.at.pos.0);
+        self.uncounted.clear();
         Ok(())
     }
 
@@ -366,7 +366,7 @@ impl<'a> Scan<'a> {
         // The header vouches for what a lost commit had sealed.
         let sealed = self.sealed.max(self.header.durable.pos);
         let (mut outcome, safe) = (self.consumers.outcome(), self.consumers.safe());
-        for (source, counts) in std::mem::take(&mut self.unsealed) {
+        for (source, counts) in std::mem::take(&mut self.uncounted) {
             self.states.tally(Tally { source, counts });
         }
         self.header.generation = self.header.generation.max(self.generation);

@@ -240,6 +240,12 @@ impl States {
         self.has_changes() || !self.counted.is_empty()
     }
 
+    /// Whether some count is in no record as it is.
+    #[must_use]
+    pub fn has_counted(&self) -> bool {
+        !self.counted.is_empty()
+    }
+
     /// Most bytes that [`States::write`] appends.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
@@ -252,12 +258,12 @@ impl States {
         self.changed.iter().map(bytes).sum::<usize>() + self.counted.iter().map(counted).sum::<usize>()
     }
 
-    /// Appends the body of a state record with every entry that has changed, and with the counts where they are wanted; returns how many
-    /// entries it has. [`States::written`] follows.
-    pub fn write(&mut self, with_counts: bool, out: &mut Vec<u8>) -> u16 {
-        if with_counts {
-            self.enter_counts();
-        }
+    /// Appends the body of a state record with every entry and count that has changed; returns how many entries it has.
+    /// [`States::written`] follows.
+    ///
+    /// So behind a state record nothing is missing that records before it count.
+    pub fn write(&mut self, out: &mut Vec<u8>) -> u16 {
+        self.enter_counts();
         for key in &self.changed {
             if let Some(slot) = self.entries.get(key) {
                 put_entry(key, slot.value.as_deref(), out);
@@ -402,7 +408,7 @@ mod tests {
     fn record(states: &mut States, at: u64) -> Vec<u8> {
         let mut body = Vec::new();
         let bytes = states.pending_bytes();
-        let count = states.write(true, &mut body);
+        let count = states.write(&mut body);
         assert!(body.len() <= bytes && entries(&body).count() == usize::from(count));
         states.written(at);
         body
@@ -464,7 +470,8 @@ mod tests {
     #[test]
     fn sources_keep_their_numbers_and_make_room_for_configured_ones() {
         let value = source_value(SourceId(1), Counts::default()).len();
-        let mut states = States::new(2 * (ENTRY_BYTES + 1 + value));
+        // Two sources fit, and what is left of one that was given up.
+        let mut states = States::new(2 * (ENTRY_BYTES + 1 + value) + ENTRY_BYTES + 1);
         assert_eq!(states.register(&["a", "b"]), [SourceId(1), SourceId(2)]);
         states.tally(Tally { source: SourceId(2), counts: Counts::one(Counter::Empty) });
         let mut read = States::new(states.bytes().1);

@@ -48,6 +48,8 @@ struct Head {
     notes: u64,
     /// Messages whose place is kept and that are still being written. Nothing is sealed until they are.
     apart: usize,
+    /// The tail is about to pass some state, which is written again.
+    is_carrying: bool,
 }
 
 impl Head {
@@ -144,6 +146,7 @@ impl Log {
                 state_body: Vec::new(),
                 notes: 0,
                 apart: 0,
+                is_carrying: false,
             }),
             durable: Mutex::new(Durable { mark: head, intake: recovered.intake, wanted: Pos(u64::MAX) }),
             durable_advanced: Condvar::new(),
@@ -183,7 +186,7 @@ impl Log {
         }
         if head.states.has_changes() {
             // A record's source has its number in the log before the record.
-            self.write_state(&mut head, false).map_err(|error| self.store_failed(&error))?;
+            self.write_state(&mut head).map_err(|error| self.store_failed(&error))?;
         }
         head.states.tally(tally);
         if self.may_write_apart.load(Ordering::Relaxed) && end.0 - start > WRITTEN_APART_BYTES {
@@ -213,6 +216,7 @@ impl Log {
             intake: head.intake,
             notes: 0,
             apart: 0,
+            is_carrying: false,
         };
         head.at = Mark { seq: beyond, pos: end };
         count(&mut head.intake, parts);
@@ -340,7 +344,7 @@ impl Log {
             return Ok(None);
         }
         if head.states.is_pending() {
-            self.write_state(&mut head, true)?;
+            self.write_state(&mut head)?;
         }
         let commit = Commit {
             durable: if is_on(Bug::DurableAhead) { head.at } else { durable },
@@ -567,7 +571,10 @@ impl Log {
             pos = self.geometry.place(pos, bytes) + bytes;
         }
         let (place, bytes) = self.place_commit(pos);
-        place + bytes <= self.limit.load(Ordering::Acquire) || is_on(Bug::WrapOffByOne)
+        // Changes of state come without an append that has kept room for them. They leave what the tail's next move needs.
+        let is_state_alone = head.at == head.sealed && !head.states.has_counted() && !head.is_carrying;
+        let kept = if is_state_alone { self.reserve / 2 } else { 0 };
+        place + bytes + kept <= self.limit.load(Ordering::Acquire) || is_on(Bug::WrapOffByOne)
     }
 
     /// Where a commit lies behind a place, and how long it is.

@@ -81,10 +81,10 @@ impl Log {
     }
 
     /// Writes a state record at the head.
-    pub(super) fn write_state(&self, head: &mut Head, with_counts: bool) -> io::Result<()> {
+    pub(super) fn write_state(&self, head: &mut Head) -> io::Result<()> {
         let mut body = std::mem::take(&mut head.state_body);
         body.clear();
-        let entries = head.states.write(with_counts, &mut body);
+        let entries = head.states.write(&mut body);
         let frame = RecordHeader { rows: entries, ..self.frame(Kind::State, head.at.seq, body.len()) };
         self.write_record(head, &frame, Extension::default(), &body, frame.total())?;
         let at = head.at.pos.0 - frame.total();
@@ -107,10 +107,12 @@ impl Log {
                 return Ok(Some(Carried::Later));
             }
             head.states.touch_all();
+            head.is_carrying = true;
         }
         let sealed = self.commit(true)?;
         // Another message may have come in between.
-        let head = lock(&self.head);
+        let mut head = lock(&self.head);
+        head.is_carrying = false;
         let still_older = head.apart > 0 && head.states.is_older_than(before.0);
         Ok(Some(if still_older { Carried::Later } else { Carried::Now(sealed) }))
     }

@@ -112,7 +112,7 @@ fn a_file_of_a_later_version_ends_the_start_and_is_left_as_it_is() {
     std::fs::write(&path, &image).unwrap();
     let Err(error) = open_at(&path) else { panic!("it was opened") };
     assert!(matches!(error, OpenError::Version { version, .. } if version == FORMAT_VERSION + 1), "{error}");
-    assert!(error.to_string().contains("left as it was"), "{error}");
+    assert!(error.to_string().contains("left as it is"), "{error}");
     assert!(std::fs::read(&path).unwrap() == image);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing stands beside it");
 }

@@ -20,7 +20,7 @@ use super::{
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// What tests need no more of: QuestDB takes a file's disk by such pages. With the sizes it is shipped with a table of six columns
-/// takes 150 MB and each further column 17 MB (9.3.4); with these 1.3 MB and 0.13 MB, and requests take as long as before.
+/// takes 150 MB and each further column 17 MB (9.3.4); with these some 1.3 MB and 0.13 MB.
 const SMALL_PAGES: [(&str, &str); 6] = [
     ("QDB_CAIRO_WRITER_DATA_APPEND_PAGE_SIZE", "64k"),
     ("QDB_CAIRO_WRITER_DATA_INDEX_KEY_APPEND_PAGE_SIZE", "16k"),

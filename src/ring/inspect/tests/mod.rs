@@ -15,7 +15,10 @@ use crate::{
     point::{Received, Timestamp},
     ring::{
         append::{AppendError, Part},
-        layout::{DATA_START, Header, Kind, MIN_CAPACITY, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES, SLOT_BYTES},
+        layout::{
+            DATA_START, EXTENSION_BYTES, Header, Kind, MIN_CAPACITY, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES,
+            SLOT_BYTES,
+        },
         log::Log,
         marks::{Mark, Seq},
         media::{Media, MemoryMedia},

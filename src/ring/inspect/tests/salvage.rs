@@ -13,9 +13,9 @@ fn salvage(image: &[u8], both_slots: bool) -> (Vec<Written>, u64) {
     while let Some(record) = search.next().unwrap() {
         let (pos, seq) = (record.mark.pos.0, record.seq.0);
         let at = (DATA_START + pos % MIN_CAPACITY) as usize;
-        let bytes = image[at..at + RECORD_HEADER_BYTES + record.body.len()].to_vec();
+        let bytes = image[at..at + RECORD_HEADER_BYTES + EXTENSION_BYTES + record.body.len()].to_vec();
         let header = RecordHeader::parse(&bytes).unwrap();
-        assert_eq!(record.body, &bytes[RECORD_HEADER_BYTES..]);
+        assert_eq!(record.body, &bytes[RECORD_HEADER_BYTES + EXTENSION_BYTES..]);
         found.push(Written { pos, seq, generation: header.generation, bytes });
     }
     (found, search.superseded())
@@ -54,7 +54,7 @@ fn every_intact_record_of_a_damaged_ring_comes_out_and_nothing_else() {
 
 #[test]
 fn leftovers_of_an_earlier_life_are_left_out() {
-    let body = [5; SECTOR_BYTES as usize - RECORD_HEADER_BYTES];
+    let body = [5; SECTOR_BYTES as usize - RECORD_HEADER_BYTES - EXTENSION_BYTES];
     let append = |story: &Story| {
         let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
         story.log.append(&[part], Received::default(), Tally::default()).unwrap();

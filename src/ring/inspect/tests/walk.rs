@@ -172,7 +172,7 @@ fn damage_is_told_with_its_records_and_places() {
 #[test]
 fn a_walk_ends_where_only_leftovers_of_an_earlier_life_follow() {
     // Each record fills a sector, and both lives cut their commits alike: the number and place of the leftover fit.
-    let body = [5; SECTOR_BYTES as usize - RECORD_HEADER_BYTES];
+    let body = [5; SECTOR_BYTES as usize - RECORD_HEADER_BYTES - EXTENSION_BYTES];
     let append = |story: &Story| {
         let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1, body: &body, ..Part::default() };
         story.log.append(&[part], Received::default(), Tally::default()).unwrap();
