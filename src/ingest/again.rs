@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::PoisonError};
 
 use super::{
     Ingest, Work,
-    enter::{Door, Encoded, Entered as InRing, Message, Refusal, Shown, TableRows},
+    enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
 };
 use crate::{
     limits::LeftOut,
@@ -166,8 +166,8 @@ impl Watch<'_> {
             encoded: &mut Encoded::default(),
         };
         match self.ingest.enter(&mut message) {
-            Ok(InRing { appended: Some(appended), .. }) => Entered::Appended { end: appended.end, rows: of.rows.len() },
-            Ok(InRing { appended: None, .. }) | Err(Refusal::Superseded) => Entered::Superseded,
+            Ok(entered) => Entered::Appended { end: entered.appended.end, rows: of.rows.len() },
+            Err(Refusal::Superseded) => Entered::Superseded,
             Err(Refusal::Limited(why)) => Entered::Unfit(why),
             Err(Refusal::Unfit(error)) => Entered::Unfit(error.to_string()),
             Err(Refusal::Ring { error: AppendError::Full, .. }) => Entered::Full,

@@ -128,8 +128,8 @@ pub(super) struct Shown<'a> {
 /// Where a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entered {
-    /// Its records; none where nothing of it was left.
-    pub appended: Option<Appended>,
+    /// Its records.
+    pub appended: Appended,
     /// Whether a dead letter among them says what was left out.
     pub letter: bool,
 }
@@ -187,8 +187,12 @@ impl Message<'_> {
 
     /// Encodes its records; returns the bytes they take in the ring.
     fn encode(&mut self) -> Result<u64, Refusal> {
-        // A message without any row is a record all the same, unless rows were left out.
-        let bare = self.left_out.is_empty();
+        // A message without any row is a record all the same, so that the ledger counts it and its acknowledgement waits its turn.
+        let bare = match (self.left_out.is_empty(), self.rows() == 0 && self.encoded.letter.is_empty()) {
+            (true, _) => usize::MAX,
+            (false, true) => 1,
+            (false, false) => 0,
+        };
         self.encoded.encode(self.tables, self.door.record_size(), bare).map_err(Refusal::Unfit)?;
         let bytes = self.encoded.records.iter().map(|record| record_bytes(record.body.len())).sum();
         if bytes > self.max_bytes { Err(Refusal::TooLarge { bytes }) } else { Ok(bytes) }
@@ -225,17 +229,22 @@ impl Encoded {
         self.letter = Vec::new();
     }
 
+    /// Encodes each table's rows; of tables without rows the first `bare`.
     fn encode(
         &mut self,
         tables: &[TableRows],
         (most_rows, most_bytes): (usize, usize),
-        bare: bool,
+        mut bare: usize,
     ) -> Result<(), LimitError> {
         let Self { bytes, records, .. } = self;
-        (bytes.clear(), records.clear());
+        bytes.clear();
+        records.clear();
         for (table, TableRows { table: name, rows, .. }) in tables.iter().enumerate() {
-            if rows.is_empty() && !bare {
-                continue;
+            if rows.is_empty() {
+                if bare == 0 {
+                    continue;
+                }
+                bare -= 1;
             }
             let mut at = 0;
             loop {
@@ -269,12 +278,10 @@ impl Ingest {
     pub(super) fn enter(&self, message: &mut Message<'_>) -> Result<Entered, Refusal> {
         self.keep_to_limits(message)?;
         let letter = self.letter(message);
-        let appended = if !letter && !message.left_out.is_empty() && message.rows() == 0 {
-            None
-        } else if message.door.may_slice() && message.rows() > SLICE_ROWS {
-            Some(self.enter_in_slices(message)?)
+        let appended = if message.door.may_slice() && message.rows() > SLICE_ROWS {
+            self.enter_in_slices(message)?
         } else {
-            Some(self.enter_at_once(message)?)
+            self.enter_at_once(message)?
         };
         if !message.left_out.is_empty() {
             self.allowance.count(message.owner, &message.left_out, letter.then(|| message.now()));
@@ -432,7 +439,7 @@ mod tests {
 
     fn enter(ingest: &Ingest, door: Door, tables: &mut [TableRows]) -> Result<Appended, Refusal> {
         let entered = ingest.enter(&mut message(ingest, door, tables, &mut Encoded::default()))?;
-        Ok(entered.appended.expect("there are rows"))
+        Ok(entered.appended)
     }
 
     /// The value of a field, and the record it is from.
@@ -452,7 +459,7 @@ mod tests {
         let tables = [("a", 2_500), ("b", 1), ("c", 0)].map(|(table, rows)| of(table, (0..rows).map(row).collect()));
         let mut encoded = Encoded::default();
         let (most_rows, most_bytes) = Door::Lines.record_size();
-        encoded.encode(&tables, (most_rows, most_bytes), true).unwrap();
+        encoded.encode(&tables, (most_rows, most_bytes), usize::MAX).unwrap();
         let mut back = [Vec::new(), Vec::new(), Vec::new()];
         for record in &encoded.records {
             assert!(record.rows.len() <= most_rows && record.body.len() <= most_bytes + 200);
@@ -462,9 +469,9 @@ mod tests {
         }
         assert!(encoded.records.len() >= 5);
         assert!(back.iter().zip(&tables).all(|(back, of)| *back == of.rows));
-        encoded.encode(&tables, Door::Mqtt.record_size(), true).unwrap();
+        encoded.encode(&tables, Door::Mqtt.record_size(), usize::MAX).unwrap();
         assert_eq!(encoded.records.len(), 3);
-        encoded.encode(&tables, Door::Mqtt.record_size(), false).unwrap();
+        encoded.encode(&tables, Door::Mqtt.record_size(), 0).unwrap();
         assert_eq!(encoded.records.len(), 2, "of a table all whose rows were left out there is none");
     }
 
@@ -559,8 +566,8 @@ mod tests {
         let encoded = &mut Encoded::default();
         let entered = ingest.enter(&mut message(&ingest, Door::Mqtt, &mut [wide("x")], encoded)).unwrap();
         assert!(entered.letter);
-        let appended = entered.appended.unwrap();
-        assert_eq!((appended.first, appended.last, ingest.latest.seen()), (Seq(1), Seq(2), Seq(2)));
+        let Appended { first, last, .. } = entered.appended;
+        assert_eq!((first, last, ingest.latest.seen()), (Seq(1), Seq(2), Seq(2)));
         let ledger = ingest.ring.ledger();
         assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (1, 1, 1));
         assert_eq!(
@@ -569,7 +576,9 @@ mod tests {
             "the time and the symbol count"
         );
         let nothing = ingest.enter(&mut message(&ingest, Door::Mqtt, &mut [wide("y")], encoded)).unwrap();
-        assert_eq!(nothing, Entered { appended: None, letter: false });
+        assert!(!nothing.letter);
+        let ledger = ingest.ring.ledger();
+        assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (2, 1, 1), "it is a message all the same");
         let status = ingest.limits();
         assert_eq!((status.len(), status[0].fields, status[0].rows), (1, 702, 1), "{status:?}");
         let again = enter(&ingest, Door::Again, &mut [wide("z")]);

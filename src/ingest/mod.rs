@@ -174,7 +174,7 @@ impl Ingest {
                 if entered.letter {
                     routes.count_letter(&route);
                 }
-                return Offer::Accepted(entered.appended.map_or(Pos(0), |at| self.ring.ack_position(&at)));
+                return Offer::Accepted(self.ring.ack_position(&entered.appended));
             }
             Err(Refusal::Unfit(error)) => error.to_string(),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => error.to_string(),

@@ -228,14 +228,14 @@ impl Ingest {
         match self.enter(&mut message) {
             Ok(entered) => {
                 let rows = message.rows() as u64;
-                Written::Accepted { end: entered.appended.map_or(Pos(0), |at| self.ring.ack_position(&at)), rows }
+                Written::Accepted { end: self.ring.ack_position(&entered.appended), rows }
             }
             Err(Refusal::Closed) => Written::Failed("the daemon is stopping".into()),
             Err(Refusal::Unfit(error)) => Written::TooLarge(error.to_string()),
             Err(Refusal::TooLarge { bytes }) => Written::TooLarge(format!(
                 "its {rows} rows need {bytes} bytes in the ring; {max_bytes} are allowed (a {RING_PART}nd of [ring] size)"
             )),
-            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&tables, rows, bytes),
+            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&tables, bytes),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => {
                 Written::TooLarge(error.to_string())
             }
@@ -244,9 +244,10 @@ impl Ingest {
         }
     }
 
-    fn full(&self, tables: &[TableRows], rows: u64, needed: u64) -> Written {
+    fn full(&self, tables: &[TableRows], needed: u64) -> Written {
         match self.ring.on_full() {
             OnFull::DropNewest => {
+                let rows = tables.iter().map(|table| table.rows.len() as u64).sum();
                 let counts = tables.iter().map(|table| (table.table.as_str(), table.rows.len() as u64));
                 let refused = self.ring.count_refused_message(counts);
                 Written::Dropped { rows, due: Ackable { refused, ..Ackable::default() } }

@@ -188,7 +188,7 @@ mod tests {
                 prop_assert!(columns.count() <= RULES.columns);
             }
             for from in &came {
-                let within = came.iter().filter(|at| **at >= *from && **at - *from < MINUTE).count();
+                let within = came.iter().filter(|at| **at >= *from && **at < *from + MINUTE).count();
                 prop_assert!(within <= RULES.new_columns);
             }
         }
