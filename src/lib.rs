@@ -13,6 +13,7 @@ pub mod flush;
 pub mod ingest;
 pub mod lanes;
 pub mod latest;
+pub mod limits;
 pub mod lines;
 pub mod lookup;
 pub mod marks;

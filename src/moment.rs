@@ -24,6 +24,13 @@ pub fn moment<'a>(table: &str, time: Timestamp, symbols: impl Iterator<Item = (&
     symbols.filter(|(_, value)| !value.is_empty()).map(one).fold(head.finish(), u64::wrapping_add)
 }
 
+/// The number of a name of a table or column. Names count without case, as QuestDB compares them.
+pub fn name_number(name: &str) -> u64 {
+    let mut hasher = foldhash::quality::FixedState::with_seed(SEED).build_hasher();
+    write_name(name, &mut hasher);
+    hasher.finish()
+}
+
 fn write_name(name: &str, hasher: &mut impl Hasher) {
     let mut lower = [0; MAX_NAME_BYTES];
     match lower.get_mut(..name.len()) {
@@ -65,5 +72,7 @@ mod tests {
             assert_ne!(other, one);
         }
         assert_eq!(of("Ä", 0, &[]), of("ä", 0, &[]));
+        assert_eq!(name_number("Ä_x"), name_number("ä_X"));
+        assert_ne!(name_number("ax"), name_number("a"));
     }
 }

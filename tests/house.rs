@@ -23,7 +23,7 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
     "seeded",
@@ -41,6 +41,7 @@ const ORDER: [&str; 28] = [
     "observe",
     // What rows come from, go through and go to.
     "decode",
+    "limits",
     "questdb",
     "ring",
     "latest",

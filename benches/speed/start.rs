@@ -9,6 +9,7 @@ use std::{
 use forebay::{
     ingest::restore,
     latest::Latest,
+    limits::Allowance,
     ring::{headers, inspect::FileMedia, recover},
     settings::Latest as LatestSettings,
 };
@@ -83,9 +84,10 @@ pub fn measure(directory: &Path, contents: Contents, mib: u64) -> Start {
         opens.push(open(&settings, &mut |_| {}));
         records = 0;
         let latest = Latest::new(&LatestSettings::default());
+        let allowance = Allowance::default();
         restores.push(open(&settings, &mut |record| {
             records += 1;
-            restore(&latest, record);
+            restore(&latest, &allowance, record);
         }));
         assert_eq!(latest.status().series, SERIES as u64, "series in the map");
     }

@@ -51,11 +51,10 @@ pub fn run() {
     append();
 }
 
-fn open(settings: &Settings, latest: &Latest) -> Ring {
+fn open(settings: &Settings) -> Ring {
     let clock: SharedClock = Arc::new(SystemClock);
     let heartbeat = Heartbeats::new(Arc::clone(&clock)).register("bench");
-    let visit = &mut |record: &forebay::ring::Record<'_>| forebay::ingest::restore(latest, record);
-    let opened = Ring::open(&settings.ring, Duration::ZERO, clock, heartbeat, visit, &mut |_| {});
+    let opened = Ring::open(&settings.ring, Duration::ZERO, clock, heartbeat, &mut |_| {}, &mut |_| {});
     opened.expect("the ring opens").ring
 }
 
@@ -74,7 +73,7 @@ fn offers(beside: bool) -> Vec<Duration> {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let settings = settings(&dir);
     let latest = Arc::new(Latest::new(&settings.latest));
-    let ring = open(&settings, &latest);
+    let ring = open(&settings);
     let ingest = Ingest::new(&settings, ring.clone(), latest, ClockTrust::always()).expect("sources");
     let is_over = AtomicBool::new(false);
     let mut took = Vec::new();
@@ -126,7 +125,7 @@ fn body(request: usize) -> String {
 fn append() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let settings = settings(&dir);
-    let ring = open(&settings, &Latest::new(&settings.latest));
+    let ring = open(&settings);
     let body = vec![7; RECORD_BYTES];
     let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1_000, body: &body };
     for records in [1, 16, 128, 480] {

@@ -53,6 +53,7 @@ fn render(status: &Document<'_>) -> String {
     }
     sources(&mut screen, status);
     writes(&mut screen, status);
+    limits(&mut screen, status);
     for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         screen.line("warning", warning.0.as_str().unwrap_or_default());
     }
@@ -166,6 +167,19 @@ fn writes(screen: &mut Screen, status: &Document<'_>) {
     }
 }
 
+/// What the limits left out, if anything.
+fn limits(screen: &mut Screen, status: &Document<'_>) {
+    for (number, limit) in status.each("/limits").enumerate() {
+        let text = |path| limit.text(path).unwrap_or_default();
+        let (fields, rows) = (limit.count("/fields"), limit.count("/rows"));
+        let heading = if number == 0 { "limits" } else { "" };
+        screen.line(
+            heading,
+            &format!("{} of {}: {fields} values and {rows} rows left out since start", text("/limit"), text("/source")),
+        );
+    }
+}
+
 fn ledger(screen: &mut Screen, status: &Document<'_>) {
     let ledger = status.at("/ledger");
     let parts = ["pending", "stored", "quarantined", "dropped", "coalesced"];
@@ -236,6 +250,15 @@ mod tests {
         assert!(lag(312.4).contains("the oldest that waits came 5 min ago"), "{}", lag(312.4));
         assert!(lag(0.0).contains("none waits"));
         assert!(!render(&Document(&json!({}))).contains("wait"), "an older daemon");
+    }
+
+    #[test]
+    fn what_the_limits_leave_out_is_told() {
+        let limit = json!({ "source": "plant", "limit": "columns_per_table", "fields": 1_700, "rows": 2 });
+        let text = render(&Document(&json!({ "limits": [limit] })));
+        let line = "limits      columns_per_table of plant: 1,700 values and 2 rows left out since start";
+        assert!(text.contains(line), "{text}");
+        assert!(!render(&Document(&json!({}))).contains("limits"));
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn read_sections(mut values: Map<String, Value>) -> (Settings, Vec<Problem>) {
             })*
         };
     }
-    sections!(mqtt, ring, quarantine, latest, questdb, batch, control, daemon, log);
+    sections!(mqtt, ring, quarantine, latest, limits, questdb, batch, control, daemon, log);
     (settings, problems)
 }
 

@@ -6,8 +6,8 @@ use serde::{
 };
 
 use crate::settings::{
-    Batch, ClockTrust, Control, Daemon, Durability, FieldType, Format, Latest, Log, LogTarget, Mqtt, MqttTls, OnFull,
-    PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeUnit, TimestampField,
+    Batch, ClockTrust, Control, Daemon, Durability, FieldType, Format, Latest, Limits, Log, LogTarget, Mqtt, MqttTls,
+    OnFull, PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeUnit, TimestampField,
 };
 
 /// What may stand at a place of the configuration.
@@ -34,6 +34,7 @@ pub fn node(path: &[&str]) -> Node {
         ["ring"] => names::<Ring>(),
         ["quarantine"] => names::<Quarantine>(),
         ["latest"] => names::<Latest>(),
+        ["limits"] => names::<Limits>(),
         ["questdb"] => names::<Questdb>(),
         ["batch"] => names::<Batch>(),
         ["control"] => names::<Control>(),

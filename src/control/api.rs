@@ -12,6 +12,7 @@ use crate::{
     },
     ingest::{SourceStatus, WriteStatus},
     latest::LatestStatus,
+    limits::LimitStatus,
     lookup::{Lookup, LookupStatus},
     marks::{Seq, State},
     mqtt::BrokerStatus,
@@ -101,6 +102,8 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// What comes in as line protocol.
     pub writes: WriteStatus,
+    /// What `[limits]` has left out since start, by source and limit; empty while it left out nothing.
+    pub limits: Vec<LimitStatus>,
     /// Recent rates.
     pub rates: Rates,
     /// Age of the oldest row that waits for QuestDB, in seconds, at most two seconds too low; counted from the daemon's start for rows

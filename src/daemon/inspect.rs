@@ -148,6 +148,7 @@ impl Inspect for Inspector {
             ledger,
             sources: self.ingest.status(),
             writes: self.ingest.write_status(),
+            limits: self.ingest.limits(),
             rates: self.rates(&ledger),
             lag_s: self.outlook.lag().as_secs_f64(),
             forecast: self.outlook.forecast(),

@@ -32,6 +32,7 @@ use crate::{
     flush::{self, FlushContext, Flusher},
     ingest::{self, Ingest},
     latest::Latest,
+    limits::Allowance,
     lookup::Lookup,
     mqtt::{self, SharedBroker, Subscription},
     observe::{
@@ -135,13 +136,15 @@ impl Daemon {
         let clock: SharedClock = Arc::new(SystemClock);
         let heartbeats = Heartbeats::new(Arc::clone(&clock));
         let latest = Arc::new(Latest::new(&settings.latest));
-        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest)?;
+        let allowance = Arc::new(Allowance::new(&settings.limits, settings.source.iter()));
+        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
         let trust = match settings.latest.clock {
             settings::ClockTrust::Trusted => ClockTrust::always(),
             settings::ClockTrust::Auto => ClockTrust::to_be_gained(newest),
         };
-        let ingest = Arc::new(Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?);
-        let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, &clock, &heartbeats))?);
+        let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?;
+        let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
+        let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, allowance, &clock, &heartbeats))?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
@@ -310,7 +313,13 @@ fn start_lookup(
     Ok(Arc::new(lookup.map_err(flush::StartError::Sql)?))
 }
 
-fn flush_context(settings: &Settings, ring: &Ring, clock: &SharedClock, heartbeats: &Heartbeats) -> FlushContext {
+fn flush_context(
+    settings: &Settings,
+    ring: &Ring,
+    allowance: Arc<Allowance>,
+    clock: &SharedClock,
+    heartbeats: &Heartbeats,
+) -> FlushContext {
     let allowing = settings.source.values().filter(|source| source.allow_narrow_keys);
     let templates: Vec<_> = allowing.filter_map(|source| TableTemplate::parse(&source.table).ok()).collect();
     FlushContext {
@@ -319,6 +328,7 @@ fn flush_context(settings: &Settings, ring: &Ring, clock: &SharedClock, heartbea
         batch: settings.batch.clone(),
         quarantine: settings.quarantine.clone(),
         allow_narrow: Arc::new(move |table| templates.iter().any(|template| template.could_render(table))),
+        allowance,
         clock: Arc::clone(clock),
         heartbeats: heartbeats.clone(),
         seed: fastrand::u64(..),
@@ -331,12 +341,13 @@ fn open_ring(
     clock: &SharedClock,
     heartbeats: &Heartbeats,
     latest: &Latest,
+    allowance: &Allowance,
 ) -> Result<(Ring, Timestamp), DaemonError> {
     ServiceManager.status("recovering the ring");
     let mut newest = Timestamp::default();
     let mut visit = |record: &crate::ring::Record<'_>| {
         newest = newest.max(record.received.wall);
-        ingest::restore(latest, record);
+        ingest::restore(latest, allowance, record);
     };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
     let mut tell = |progress: ring::Progress| {

@@ -85,6 +85,7 @@ fn sections_that_differ(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("[ring]", old.ring != new.ring),
         ("[quarantine]", old.quarantine != new.quarantine),
         ("[latest]", old.latest != new.latest),
+        ("[limits]", old.limits != new.limits),
         ("[questdb]", old.questdb != new.questdb),
         ("[batch] max_lanes", old.batch.max_lanes != new.batch.max_lanes),
         ("[control]", old.control != new.control),

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     clock::SharedClock,
     entry::{RawRows, RowRef, Rows},
+    limits::{Allowance, Columns, Excess},
     marks::{Pos, Seq},
     questdb::{
         Ask, RowBuffer, SqlError,
@@ -58,6 +59,8 @@ pub struct Barrier {
 
 /// Tables whose usual rows are known; forgotten beyond.
 const MAX_KNOWN_TABLES: usize = 1_024;
+/// Tables whose columns are counted; forgotten beyond.
+const MAX_TIGHT_TABLES: usize = 256;
 /// Shapes of rows known a table; the oldest makes room.
 const MAX_KNOWN_SHAPES: usize = 4;
 
@@ -152,6 +155,10 @@ pub struct Encoder {
     pub known: KnownShapes,
     /// Tables that refuse everything.
     pub condemned: Condemned,
+    /// How many columns a table may get.
+    pub allowance: Arc<Allowance>,
+    /// Columns of tables whose rows in the ring may have more.
+    pub tight: HashMap<String, Columns, foldhash::fast::RandomState>,
 }
 
 impl Encoder {
@@ -179,9 +186,17 @@ impl Encoder {
                 if let Some(barrier) = self.examine(record)?.filter(|_| !is_on(Bug::NoBarrier)) {
                     return Ok(Encoded::Barrier(barrier));
                 }
-                self.each_row(record, once_below, &mut |encoder, table, index, row| match buffer.add(table, row) {
-                    Ok(()) => Ok(()),
-                    Err(reason) => encoder.set_aside(record, index, &reason),
+                let mut tight = None;
+                self.each_row(record, once_below, &mut |encoder, table, index, row| {
+                    if *tight.get_or_insert_with(|| encoder.allowance.is_tight(table))
+                        && let Some(reason) = encoder.exceeds(table, row)?
+                    {
+                        return encoder.set_aside(record, index, &reason);
+                    }
+                    match buffer.add(table, row) {
+                        Ok(()) => Ok(()),
+                        Err(reason) => encoder.set_aside(record, index, &reason),
+                    }
                 })?;
             }
             Kind::DeadLetter => self.set_letter_aside(record)?,
@@ -213,27 +228,55 @@ impl Encoder {
     fn examine(&mut self, record: &Record<'_>) -> Result<Option<Barrier>, EncodeError> {
         let Ok(rows) = Rows::decode(record.body) else { return Ok(None) };
         let table = rows.table;
+        let tight = self.allowance.is_tight(table);
         let mut last = None;
         for row in rows.flatten() {
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
-            if last == Some(shape) {
+            // No symbol's column is made for a row that is going to be set aside.
+            if last == Some(shape) || tight && self.exceeds(table, &row)?.is_some() {
                 continue;
             }
             last = Some(shape);
             if let Some(verdict) = self.schema.verdict(table, shape) {
-                if *verdict == Verdict::Send {
+                if *verdict == Verdict::Send && !tight {
                     self.known.learn(record.table_hash, table, self.schema.generation(), row.symbol_bytes());
                 }
                 continue;
             }
             let symbols: Vec<_> = row.symbols().map(|(name, _)| name).collect();
             let allow = (self.allow_narrow)(table);
-            if let Examined::Needs(_) = self.schema.examine(&*self.sql, table, &symbols, allow)? {
+            let examined = self.schema.examine(&*self.sql, table, &symbols, allow)?;
+            if let Some(info) = self.schema.info(table) {
+                let columns = info.columns.iter().filter(|column| !column.designated);
+                self.allowance.learn(table, columns.map(|column| column.name.as_str()));
+            }
+            if let Examined::Needs(_) = examined {
                 let symbols = symbols.into_iter().map(str::to_owned).collect();
                 return Ok(Some(Barrier { table: table.to_owned(), symbols }));
             }
         }
         Ok(None)
+    }
+
+    /// Why a row must not be sent: its table would get more columns by it than it may. That is so of rows that were in the ring
+    /// before the limits were, or are from looser ones.
+    fn exceeds(&mut self, table: &str, row: &RowRef<'_>) -> Result<Option<String>, EncodeError> {
+        if !self.tight.contains_key(table) {
+            let mut columns = Columns::default();
+            if let Some(info) = self.schema.describe(&*self.sql, table)? {
+                info.columns.iter().filter(|column| !column.designated).for_each(|column| columns.learn(&column.name));
+            }
+            if self.tight.len() >= MAX_TIGHT_TABLES {
+                self.tight.clear();
+            }
+            self.tight.insert(table.to_owned(), columns);
+        }
+        let Some(columns) = self.tight.get_mut(table) else { return Ok(None) };
+        let rules = self.allowance.rules();
+        let names = row.symbols().map(|(name, _)| name).chain(row.fields().map(|(name, _)| name));
+        let Err(excess) = columns.admit_together(names, &rules) else { return Ok(None) };
+        let (key, limit) = (Excess::Columns.key(), rules.columns);
+        Ok(Some(format!("[limits] {key} = {limit}: table {table:?} would get {excess} more columns than that")))
     }
 
     /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.

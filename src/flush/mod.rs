@@ -41,7 +41,7 @@ mod vigil;
 pub mod wal_watch;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     sync::{Arc, Mutex},
     thread,
@@ -77,6 +77,7 @@ pub use self::{
 };
 use crate::{
     clock::SharedClock,
+    limits::Allowance,
     marks::Mark,
     observe::heartbeat::Heartbeats,
     questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
@@ -104,6 +105,8 @@ pub struct FlushContext {
     pub quarantine: settings::Quarantine,
     /// Tables whose rows may be sent although their keys lack some of the rows' symbols.
     pub allow_narrow: AllowNarrow,
+    /// How many columns a table may get.
+    pub allowance: Arc<Allowance>,
     /// Both clocks.
     pub clock: SharedClock,
     /// Where lanes register with the watchdog.
@@ -326,6 +329,8 @@ fn encoder(
         scratch: Vec::new(),
         known: encode::KnownShapes::default(),
         condemned: condemned::Condemned::default(),
+        allowance: Arc::clone(&context.allowance),
+        tight: HashMap::default(),
     }
 }
 

@@ -152,8 +152,17 @@ impl Bench {
         let quarantine = settings::Quarantine { path: directory.path().join("q"), ..settings::Quarantine::default() };
         let batch = settings::Batch { max_lanes: 1, ..settings::Batch::default() };
         let allow_narrow: AllowNarrow = Arc::new(|_| false);
-        let context =
-            FlushContext { ring: ring.clone(), questdb, batch, quarantine, allow_narrow, clock, heartbeats, seed: 1 };
+        let context = FlushContext {
+            ring: ring.clone(),
+            questdb,
+            batch,
+            quarantine,
+            allow_narrow,
+            allowance: Arc::default(),
+            clock,
+            heartbeats,
+            seed: 1,
+        };
         let connection = Arc::new(Connection::new(&context.questdb, Secrets::read(&context.questdb).unwrap()).unwrap());
         let sql = Sql::new(Arc::clone(&connection)).unwrap();
         let quarantine = Arc::new(Quarantine::open(&context.quarantine).unwrap().0);

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 
 use super::{
     Ingest, Work,
-    enter::{Door, Encoded, Message, Refusal, TableRows},
+    enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
 };
 use crate::{
+    limits::LeftOut,
     marks::{Marks, Pos, Seq},
     moment::moment,
     point::{Received, Row, Text, Timestamp},
@@ -158,13 +159,17 @@ impl Watch<'_> {
             door: Door::Again,
             source: SourceId::NONE,
             tables: std::slice::from_mut(&mut of),
+            owner: self.ingest.allowance.owner(table),
             received,
+            shown: Shown::default(),
+            left_out: LeftOut::default(),
             max_bytes: u64::MAX,
             encoded: &mut Encoded::default(),
         };
         match self.ingest.enter(&mut message) {
-            Ok(appended) => Entered::Appended { end: appended.end, rows: of.rows.len() },
+            Ok(entered) => Entered::Appended { end: entered.appended.end, rows: of.rows.len() },
             Err(Refusal::Superseded) => Entered::Superseded,
+            Err(Refusal::Limited(why)) => Entered::Unfit(why),
             Err(Refusal::Unfit(error)) => Entered::Unfit(error.to_string()),
             Err(Refusal::Ring { error: AppendError::Full, .. }) => Entered::Full,
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => Entered::Unfit(error.to_string()),

@@ -1,5 +1,6 @@
 //! The one way in for rows. MQTT, `/write` and requeue enter them here, in one order:
 //!
+//! 0. the limits: what would make too many columns or tables is left out;
 //! 1. the gate: is the door open, are the rows' moments free, is a row that is put back still the newest of its moment;
 //! 2. prepare: each row gets its time, and is completed from the values held of its moment;
 //! 3. encode;
@@ -16,7 +17,8 @@
 //!   prepared or appended. So two rows of one moment always meet, and the later record holds the union of both.
 //! - **In order.** Of two rows of one moment, the one appended first is taken into the map first. Of other rows the map keeps the
 //!   later time, and of the same time the later record, whichever comes first.
-//! - **Whole or not at all.** A message's records are appended together, or none of them is; a refused message changes no value.
+//! - **Whole or not at all.** A message's records are appended together, or none of them is; a refused message changes no value. What
+//!   the limits leave out is no part of it, and is counted, and perhaps told by a dead letter of the same message, once it has entered.
 //! - **Visible before it is acknowledged.** The position to acknowledge by is given out once the map holds every row up to it of
 //!   this message.
 //! - **Noticed before anyone can miss it.** A row is noted (6) before another row of its moment can pass the gate. So nobody puts
@@ -26,7 +28,7 @@
 //!   moments (1), for [`SLICE_ROWS`] rows at a time (6), and to give them up (7). Only who brings a row of a claimed moment, or clears a
 //!   series, waits for all of it.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use super::{
     Ingest,
@@ -34,8 +36,10 @@ use super::{
     gate::{Moments, State},
 };
 use crate::{
-    entry::{self, LimitError},
+    entry::{self, DeadLetter, LetterForm, LimitError},
+    limits::{LeftOut, Owner},
     marks::Seq,
+    observe::log::clip,
     point::{Received, Row, Text},
     ring::{AppendError, Appended, Kind, Part, layout::data_record_bytes},
     tally::{Counts, SourceId, Tally},
@@ -43,6 +47,9 @@ use crate::{
 
 /// Messages of more rows than this enter in slices, where their door allows it; and the rows of a slice.
 pub(super) const SLICE_ROWS: usize = 500;
+
+/// Most bytes of a payload in a dead letter about what was left out.
+pub(super) const LETTER_PAYLOAD_BYTES: usize = 64 << 10;
 
 /// What brings a message, and how it may enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,12 +106,38 @@ pub(super) struct Message<'a> {
     pub source: SourceId,
     /// Its rows, each table once.
     pub tables: &'a mut [TableRows],
+    /// Whom the tables count for that it brings.
+    pub owner: Owner,
     /// When it was received.
     pub received: Received,
+    /// What a dead letter shows of it when something is left out.
+    pub shown: Shown<'a>,
+    /// What the limits have left out of it; none before it enters.
+    pub left_out: LeftOut,
     /// Most bytes its records may take in the ring together.
     pub max_bytes: u64,
     /// Where its records are encoded.
     pub encoded: &'a mut Encoded,
+}
+
+/// A message's topic and payload, or what stands for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shown<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// Most bytes of it that are shown.
+    pub most_bytes: usize,
+}
+
+/// Where a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entered {
+    /// Its records.
+    pub appended: Appended,
+    /// Whether a dead letter among them says what was left out.
+    pub letter: bool,
 }
 
 /// Why a message did not enter. Nothing of it did.
@@ -114,6 +147,8 @@ pub(super) enum Refusal {
     Closed,
     /// Newer rows are known of all its rows.
     Superseded,
+    /// Something of it would have to be left out, and its door takes all or nothing.
+    Limited(String),
     /// A row cannot be encoded.
     Unfit(LimitError),
     /// Its records need more bytes than [`Message::max_bytes`].
@@ -166,9 +201,19 @@ impl Message<'_> {
 
     /// Encodes its records; returns the bytes they take in the ring.
     fn encode(&mut self) -> Result<u64, Refusal> {
-        self.encoded.encode(self.tables, self.door.record_size()).map_err(Refusal::Unfit)?;
+        // A message without any row is a record all the same, so that the ledger counts it and its acknowledgement waits its turn.
+        let bare = match (self.left_out.is_empty(), self.rows() == 0 && self.encoded.letter.is_empty()) {
+            (true, _) => usize::MAX,
+            (false, true) => 1,
+            (false, false) => 0,
+        };
+        self.encoded.encode(self.tables, self.door.record_size(), bare).map_err(Refusal::Unfit)?;
         let bytes = self.encoded.records.iter().map(|record| data_record_bytes(record.body.len())).sum();
         if bytes > self.max_bytes { Err(Refusal::TooLarge { bytes }) } else { Ok(bytes) }
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.received.since_boot_ns)
     }
 }
 
@@ -185,6 +230,10 @@ struct Record {
 pub(super) struct Encoded {
     bytes: Vec<u8>,
     records: Vec<Record>,
+    /// The body of the dead letter that goes with them; empty where none does.
+    letter: Vec<u8>,
+    /// Its form.
+    letter_form: LetterForm,
 }
 
 impl Encoded {
@@ -193,12 +242,26 @@ impl Encoded {
         self.bytes.clear();
         self.bytes.shrink_to(kept_bytes);
         self.records.clear();
+        self.letter = Vec::new();
     }
 
-    fn encode(&mut self, tables: &[TableRows], (most_rows, most_bytes): (usize, usize)) -> Result<(), LimitError> {
-        let Self { bytes, records } = self;
-        (bytes.clear(), records.clear());
+    /// Encodes each table's rows; of tables without rows the first `bare`.
+    fn encode(
+        &mut self,
+        tables: &[TableRows],
+        (most_rows, most_bytes): (usize, usize),
+        mut bare: usize,
+    ) -> Result<(), LimitError> {
+        let Self { bytes, records, .. } = self;
+        bytes.clear();
+        records.clear();
         for (table, TableRows { table: name, rows, .. }) in tables.iter().enumerate() {
+            if rows.is_empty() {
+                if bare == 0 {
+                    continue;
+                }
+                bare -= 1;
+            }
             let mut at = 0;
             loop {
                 let (first, start) = (at, bytes.len());
@@ -232,12 +295,49 @@ impl Encoded {
 
 impl Ingest {
     /// Brings a message in, in the order and with the invariants that stand at the head of this file.
-    pub(super) fn enter(&self, message: &mut Message<'_>) -> Result<Appended, Refusal> {
-        if message.door.may_slice() && message.rows() > SLICE_ROWS {
-            self.enter_in_slices(message)
+    pub(super) fn enter(&self, message: &mut Message<'_>) -> Result<Entered, Refusal> {
+        self.keep_to_limits(message)?;
+        let letter = self.letter(message);
+        let appended = if message.door.may_slice() && message.rows() > SLICE_ROWS {
+            self.enter_in_slices(message)?
         } else {
-            self.enter_at_once(message)
+            self.enter_at_once(message)?
+        };
+        if !message.left_out.is_empty() {
+            self.allowance.count(message.owner, &message.left_out, letter.then(|| message.now()));
+            if letter {
+                let reason = message.left_out.reason(&self.allowance.rules());
+                let (topic, reason) = (clip(message.shown.topic), clip(&reason));
+                tracing::warn!(%topic, %reason, "a message brings more columns or tables than [limits] allows");
+            }
         }
+        Ok(Entered { appended, letter })
+    }
+
+    fn keep_to_limits(&self, message: &mut Message<'_>) -> Result<(), Refusal> {
+        let (owner, now) = (message.owner, message.now());
+        for of in message.tables.iter_mut() {
+            self.allowance.keep(owner, &of.table, &mut of.rows, now, &mut message.left_out);
+        }
+        if message.door.yields_to_newer() && !message.left_out.is_empty() {
+            return Err(Refusal::Limited(message.left_out.reason(&self.allowance.rules())));
+        }
+        Ok(())
+    }
+
+    /// Encodes the dead letter about what was left out, if one is due.
+    fn letter(&self, message: &mut Message<'_>) -> bool {
+        message.encoded.letter.clear();
+        if message.left_out.is_empty() || !self.allowance.letter_is_due(message.owner, message.now()) {
+            return false;
+        }
+        let Shown { topic, payload, most_bytes } = message.shown;
+        let reason = message.left_out.reason(&self.allowance.rules());
+        let is_cut = payload.len() > most_bytes;
+        let payload = &payload[..payload.len().min(most_bytes)];
+        let letter = DeadLetter { reason: &reason, topic, payload, is_cut, time: None };
+        message.encoded.letter_form = entry::encode_dead_letter(&letter, &mut message.encoded.letter);
+        true
     }
 
     fn enter_at_once(&self, message: &mut Message<'_>) -> Result<Appended, Refusal> {
@@ -284,10 +384,18 @@ impl Ingest {
     fn append(&self, message: &Message<'_>, bytes: u64) -> Result<Appended, Refusal> {
         let Message { encoded, received, .. } = message;
         let tally = message.tally();
-        let appended = if let [record] = encoded.records.as_slice() {
+        let letter = (!encoded.letter.is_empty()).then_some(Part {
+            kind: Kind::DeadLetter,
+            source: message.source,
+            body: &encoded.letter,
+            letter: encoded.letter_form,
+            ..Part::default()
+        });
+        let appended = if let ([record], None) = (encoded.records.as_slice(), letter) {
             self.ring.append_counting(&[encoded.part(record, message)], *received, tally)
         } else {
-            let parts: Vec<Part<'_>> = encoded.records.iter().map(|record| encoded.part(record, message)).collect();
+            let rows = encoded.records.iter().map(|record| encoded.part(record, message));
+            let parts: Vec<Part<'_>> = rows.chain(letter).collect();
             self.ring.append_counting(&parts, *received, tally)
         };
         appended.map_err(|error| Refusal::Ring { error, bytes })
@@ -350,16 +458,16 @@ mod tests {
         TableRows { table: table.into(), table_hash: table_hash(table), rows }
     }
 
+    fn message<'a>(ingest: &Ingest, door: Door, tables: &'a mut [TableRows], encoded: &'a mut Encoded) -> Message<'a> {
+        let (owner, shown) = (ingest.allowance.write(), Shown { topic: "topic", payload: b"payload", most_bytes: 100 });
+        let left_out = LeftOut::default();
+        let source = SourceId::NONE;
+        Message { door, source, tables, owner, received: RECEIVED, shown, left_out, max_bytes: u64::MAX, encoded }
+    }
+
     fn enter(ingest: &Ingest, door: Door, tables: &mut [TableRows]) -> Result<Appended, Refusal> {
-        let encoded = &mut Encoded::default();
-        ingest.enter(&mut Message {
-            door,
-            source: SourceId::NONE,
-            tables,
-            received: RECEIVED,
-            max_bytes: u64::MAX,
-            encoded,
-        })
+        let entered = ingest.enter(&mut message(ingest, door, tables, &mut Encoded::default()))?;
+        Ok(entered.appended)
     }
 
     /// The value of a field, and the record it is from.
@@ -379,7 +487,7 @@ mod tests {
         let tables = [("a", 2_500), ("b", 1), ("c", 0)].map(|(table, rows)| of(table, (0..rows).map(row).collect()));
         let mut encoded = Encoded::default();
         let (most_rows, most_bytes) = Door::Lines.record_size();
-        encoded.encode(&tables, (most_rows, most_bytes)).unwrap();
+        encoded.encode(&tables, (most_rows, most_bytes), usize::MAX).unwrap();
         let mut back = [Vec::new(), Vec::new(), Vec::new()];
         for record in &encoded.records {
             assert!(record.rows.len() <= most_rows && record.body.len() <= most_bytes + 200);
@@ -389,22 +497,18 @@ mod tests {
         }
         assert!(encoded.records.len() >= 5);
         assert!(back.iter().zip(&tables).all(|(back, of)| *back == of.rows));
-        encoded.encode(&tables, Door::Mqtt.record_size()).unwrap();
+        encoded.encode(&tables, Door::Mqtt.record_size(), usize::MAX).unwrap();
         assert_eq!(encoded.records.len(), 3);
+        encoded.encode(&tables, Door::Mqtt.record_size(), 0).unwrap();
+        assert_eq!(encoded.records.len(), 2, "of a table all whose rows were left out there is none");
     }
 
     #[test]
     fn others_enter_while_a_large_request_does_but_a_row_of_its_moments_waits() {
         let ingest = ingest();
         let mut large = [many("t", SLICE_ROWS as i64 + 1)];
-        let message = Message {
-            door: Door::Lines,
-            source: SourceId::NONE,
-            tables: &mut large,
-            received: RECEIVED,
-            max_bytes: u64::MAX,
-            encoded: &mut Encoded::default(),
-        };
+        let mut encoded = Encoded::default();
+        let message = message(&ingest, Door::Lines, &mut large, &mut encoded);
         let claim = ingest.gate.claim(&message, &ingest.latest).unwrap();
         let other = enter(&ingest, Door::Mqtt, &mut [of("t", vec![row("b", 1, &[("x", 1)])])]).unwrap();
         assert_eq!(held(&ingest, "t", "b", "x"), Some((Value::Long(1), other.last)), "it is visible");
@@ -451,14 +555,8 @@ mod tests {
         let ingest = ingest();
         ingest.latest.saw(Seq(1));
         let mut tables = [many("t", 1_000)];
-        let mut message = Message {
-            door: Door::Lines,
-            source: SourceId::NONE,
-            tables: &mut tables,
-            received: RECEIVED,
-            max_bytes: 100,
-            encoded: &mut Encoded::default(),
-        };
+        let mut encoded = Encoded::default();
+        let mut message = Message { max_bytes: 100, ..message(&ingest, Door::Lines, &mut tables, &mut encoded) };
         assert!(matches!(ingest.enter(&mut message), Err(Refusal::TooLarge { bytes }) if bytes > 100));
         assert!(!ingest.gate.lock().is_claimed());
         assert!(ingest.latest.list(&Filter::new(Some("t"), Vec::<(Text, Text)>::new()).unwrap(), 9).series.is_empty());
@@ -486,6 +584,39 @@ mod tests {
         let mut tables = [of("t", rows.to_vec())];
         enter(&ingest, Door::Again, &mut tables).unwrap();
         assert_eq!(tables[0].rows, rows[1..]);
+    }
+
+    #[test]
+    fn what_exceeds_the_limits_is_left_out_and_told_by_a_letter_of_the_same_message() {
+        let ingest = ingest();
+        let fields = |prefix: &str| (0..1_000).map(|n| (format!("{prefix}{n}").into(), Value::Long(n))).collect();
+        let wide = |prefix| of("t", vec![Row { fields: fields(prefix), ..row("a", 7, &[]) }]);
+        let encoded = &mut Encoded::default();
+        let entered = ingest.enter(&mut message(&ingest, Door::Mqtt, &mut [wide("x")], encoded)).unwrap();
+        assert!(entered.letter);
+        let Appended { first, last, .. } = entered.appended;
+        assert_eq!((first, last, ingest.latest.seen()), (Seq(1), Seq(2), Seq(2)));
+        let ledger = ingest.ring.ledger();
+        assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (1, 1, 1));
+        assert_eq!(
+            ingest.latest.get("t", &[("d", "a")]).unwrap().fields.len(),
+            300 - 2,
+            "the time and the symbol count"
+        );
+        let nothing = ingest.enter(&mut message(&ingest, Door::Mqtt, &mut [wide("y")], encoded)).unwrap();
+        assert!(!nothing.letter);
+        let ledger = ingest.ring.ledger();
+        assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (2, 1, 1), "it is a message all the same");
+        let status = ingest.limits();
+        assert_eq!((status.len(), status[0].fields, status[0].rows), (1, 702, 1), "{status:?}");
+        let again = enter(&ingest, Door::Again, &mut [wide("z")]);
+        assert!(matches!(again, Err(Refusal::Limited(why)) if why.starts_with("[limits] columns_per_table = 300")));
+        let row = row("b", 7, &[("new", 1)]);
+        let watch = ingest.watch(std::iter::once(moment_of("t", &row)));
+        assert!(
+            matches!(watch.enter("t", &[row], RECEIVED), super::super::again::Entered::Unfit(why) if why.contains("[limits]"))
+        );
+        assert_eq!(ingest.ring.ledger().rows, 1);
     }
 
     #[test]

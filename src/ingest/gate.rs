@@ -141,9 +141,11 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.lock();
-        state.claimed = None;
+        let claimed = state.claimed.take();
         self.latest.saw(state.passed.max(self.last));
         drop(state);
+        // Many moments take a while to be freed.
+        drop(claimed);
         self.gate.released.notify_all();
     }
 }

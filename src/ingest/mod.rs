@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use self::{
-    enter::{Door, Message, Refusal, TableRows},
+    enter::{Door, LETTER_PAYLOAD_BYTES, Message, Refusal, Shown, TableRows},
     gate::Gate,
     message::Workbench,
     routes::{NoRoute, Routes},
@@ -25,6 +25,7 @@ use crate::{
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
     latest::Latest,
+    limits::{Allowance, LeftOut, LimitStatus},
     marks::Pos,
     observe::log::clip,
     point::Received,
@@ -88,6 +89,8 @@ pub struct Ingest {
     /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
     gate: Gate,
+    /// How many columns and tables may come of it.
+    allowance: Arc<Allowance>,
     writes: write::WriteCounts,
     /// The number of what comes in as line protocol.
     write_source: SourceId,
@@ -116,6 +119,7 @@ impl Ingest {
                 bench: Workbench::default(),
             }),
             gate: Gate::default(),
+            allowance: Arc::new(Allowance::new(&settings.limits, settings.source.iter())),
             writes: write::WriteCounts::default(),
             write_source,
         })
@@ -124,6 +128,17 @@ impl Ingest {
     /// Whether the wall clock may judge the times that devices tell.
     pub fn trusts_clock(&self, now: Received) -> bool {
         self.trust.is_trusted(now)
+    }
+
+    /// The same with limits that others know of, too: those that fill them from the ring and from the database.
+    #[must_use]
+    pub fn with_allowance(self, allowance: Arc<Allowance>) -> Self {
+        Self { allowance, ..self }
+    }
+
+    /// What the limits have left out so far.
+    pub fn limits(&self) -> Vec<LimitStatus> {
+        self.allowance.status()
     }
 
     /// What has come in so far, by source.
@@ -167,21 +182,27 @@ impl Ingest {
             door: Door::Mqtt,
             source: route.id,
             tables: std::slice::from_mut(&mut bench.of),
+            owner: self.allowance.source(route.source_number()),
             received: message.received,
+            shown: Shown { topic: message.topic, payload: message.payload, most_bytes: LETTER_PAYLOAD_BYTES },
+            left_out: LeftOut::default(),
             max_bytes: u64::MAX,
             encoded: &mut bench.encoded,
         };
         let entered = self.enter(&mut entering);
         let rows = bench.of.rows.len() as u64;
         let reason = match entered {
-            Ok(appended) => {
+            Ok(entered) => {
                 routes.count(&route, message.received, rows);
-                return Offer::Accepted(self.ring.ack_position(&appended));
+                if entered.letter {
+                    routes.count_letter(&route);
+                }
+                return Offer::Accepted(self.ring.ack_position(&entered.appended));
             }
             Err(Refusal::Unfit(error)) => error.to_string(),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => error.to_string(),
             Err(Refusal::Ring { error, .. }) => return self.not_appended(error, table, rows),
-            Err(refusal @ (Refusal::Closed | Refusal::Superseded | Refusal::TooLarge { .. })) => {
+            Err(refusal @ (Refusal::Closed | Refusal::Superseded | Refusal::Limited(_) | Refusal::TooLarge { .. })) => {
                 return Offer::Failed(format!("a message from the broker was refused for {refusal:?}"));
             }
         };
@@ -288,15 +309,17 @@ impl Intake for Ingest {
     }
 }
 
-/// Puts a record read back from the ring into the map of latest values, as it was when it came in.
-pub fn restore(latest: &Latest, record: &ring::Record<'_>) {
+/// Puts a record read back from the ring into the map of latest values, as it was when it came in, and has the limits know its columns.
+pub fn restore(latest: &Latest, allowance: &Allowance, record: &ring::Record<'_>) {
     latest.saw(record.seq);
     match record.kind {
         Kind::Rows => {
             let Ok(rows) = entry::Rows::decode(record.body) else { return };
             let table = rows.table;
             for row in rows.flatten() {
-                latest.restore(table, &row, record.seq, record.received);
+                if latest.restore(table, &row, record.seq, record.received) {
+                    allowance.restore(table, &row);
+                }
             }
         }
         Kind::Clear => {

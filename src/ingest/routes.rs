@@ -45,6 +45,13 @@ pub struct Route {
     pub table_hash: u32,
 }
 
+impl Route {
+    /// The source's place in the order of names.
+    pub fn source_number(&self) -> usize {
+        self.source
+    }
+}
+
 /// The sources and the topics seen.
 pub struct Routes {
     decoders: Vec<Decoder>,
@@ -97,6 +104,11 @@ impl Routes {
     /// The decoder of a route's source.
     pub fn decoder(&self, route: &Route) -> &Decoder {
         &self.decoders[route.source]
+    }
+
+    /// Counts a dead letter about a part of a message that was taken in.
+    pub fn count_letter(&mut self, route: &Route) {
+        self.counts[route.source].dead_letters += 1;
     }
 
     /// Counts a message that was taken in.

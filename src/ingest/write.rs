@@ -12,10 +12,11 @@ use utoipa::ToSchema;
 
 use super::{
     Ingest,
-    enter::{Door, Encoded, Message, Refusal, TableRows},
+    enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
 };
 use crate::{
     decode::line::{LineError, Lines, Precision, utf8},
+    limits::LeftOut,
     marks::{Ackable, Pos},
     observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Text, Timestamp},
@@ -27,6 +28,11 @@ use crate::{
 pub const MAX_ROWS: usize = 100_000;
 /// A request takes at most this part of the ring: room for it is made in one step of the tail (`ring/tail.rs`).
 pub const RING_PART: u64 = 32;
+
+/// What stands for a topic in a dead letter about a request.
+const LETTER_TOPIC: &str = "POST /write";
+/// Bytes of a request's beginning that such a letter shows.
+const LETTER_BYTES: usize = 4 << 10;
 
 /// One request's lines.
 #[derive(Debug, Clone, Copy)]
@@ -207,36 +213,43 @@ impl Ingest {
         Ok(tables)
     }
 
-    fn enter_lines(&self, mut tables: Vec<TableRows>, received: Received) -> Written {
+    fn enter_lines(&self, mut tables: Vec<TableRows>, writing: &Writing<'_>) -> Written {
         let max_bytes = self.ring.capacity_bytes() / RING_PART;
         let mut message = Message {
             door: Door::Lines,
             source: self.write_source,
             tables: &mut tables,
-            received,
+            owner: self.allowance.write(),
+            received: writing.received,
+            shown: Shown { topic: LETTER_TOPIC, payload: writing.body, most_bytes: LETTER_BYTES },
+            left_out: LeftOut::default(),
             max_bytes,
             encoded: &mut Encoded::default(),
         };
         let rows = message.rows() as u64;
         match self.enter(&mut message) {
-            Ok(appended) => Written::Accepted { end: self.ring.ack_position(&appended), rows },
+            Ok(entered) => {
+                let rows = message.rows() as u64;
+                Written::Accepted { end: self.ring.ack_position(&entered.appended), rows }
+            }
             Err(Refusal::Closed) => Written::Failed("the daemon is stopping".into()),
             Err(Refusal::Unfit(error)) => Written::TooLarge(error.to_string()),
             Err(Refusal::TooLarge { bytes }) => Written::TooLarge(format!(
                 "its {rows} rows need {bytes} bytes in the ring; {max_bytes} are allowed (a {RING_PART}nd of [ring] size)"
             )),
-            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&tables, rows, bytes),
+            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&tables, bytes),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => {
                 Written::TooLarge(error.to_string())
             }
             Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Written::Failed(error.to_string()),
-            Err(refusal @ Refusal::Superseded) => Written::Failed(format!("{refusal:?}")),
+            Err(refusal @ (Refusal::Superseded | Refusal::Limited(_))) => Written::Failed(format!("{refusal:?}")),
         }
     }
 
-    fn full(&self, tables: &[TableRows], rows: u64, needed: u64) -> Written {
+    fn full(&self, tables: &[TableRows], needed: u64) -> Written {
         match self.ring.on_full() {
             OnFull::DropNewest => {
+                let rows = tables.iter().map(|table| table.rows.len() as u64).sum();
                 let counts = tables.iter().map(|table| (table.table.as_str(), table.rows.len() as u64));
                 let refused = self.ring.count_refused_message(counts);
                 Written::Dropped { rows, due: Ackable { refused, ..Ackable::default() } }
@@ -256,7 +269,7 @@ impl LineIntake for Ingest {
     fn write(&self, writing: Writing<'_>) -> Written {
         match self.tables(&writing) {
             Ok(tables) if tables.is_empty() => Written::Accepted { end: Pos(0), rows: 0 },
-            Ok(tables) => self.enter_lines(tables, writing.received),
+            Ok(tables) => self.enter_lines(tables, &writing),
             Err(error) => Written::Malformed(error),
         }
     }

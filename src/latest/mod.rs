@@ -47,7 +47,7 @@ pub use self::{
 use crate::{
     entry::{RowRef, ValueRef},
     marks::Seq,
-    point::{Received, Row},
+    point::{MAX_FIELDS, Received, Row},
     settings,
     sync::lock,
 };
@@ -200,11 +200,15 @@ impl Latest {
     }
 
     /// Takes in a row read back from the ring; called in the order of the records. Readers see it after [`Latest::restored`].
-    pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) {
+    ///
+    /// Says whether the row may have names that its series had not: the series is new, or has more fields than before.
+    pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) -> bool {
         let key = KeyRef { table, symbols: row.symbols() };
         let stamp = Stamp { time: row.time, device_time: row.device_time, received: received.wall, seq };
-        let change = self.apply(&key, row.fields(), stamp, false);
+        let mut grew = false;
+        let change = self.apply_noting(&key, row.fields(), stamp, false, &mut grew);
         self.count(change.as_ref());
+        grew
     }
 
     /// Shows readers what was read back from the ring.
@@ -240,6 +244,18 @@ impl Latest {
         stamp: Stamp,
         show: bool,
     ) -> Option<Series> {
+        self.apply_noting(key, fields, stamp, show, &mut false)
+    }
+
+    /// [`Latest::apply`], which also says whether the series may have got fields that it had not.
+    fn apply_noting<'k, 'f>(
+        &self,
+        key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
+        fields: impl Iterator<Item = (&'f str, ValueRef<'f>)>,
+        stamp: Stamp,
+        show: bool,
+        grew: &mut bool,
+    ) -> Option<Series> {
         let hash = key.hash(&self.hasher);
         let mut shard = self.shard(hash);
         if stamp.seq == fill::FROM_DATABASE && shard.cleared.covers(hash, stamp.time) {
@@ -250,7 +266,10 @@ impl Latest {
         shard.touch(at);
         let slot = shard.get_mut(at)?;
         let before = found.map_or(0, |_| slot.bytes);
+        let held = slot.fields.len();
         let changed = slot.apply(fields, stamp);
+        // Where a series has as many as it may, one may have taken another's place.
+        *grew = found.is_none() || slot.fields.len() > held || held >= MAX_FIELDS;
         if changed && show && slot.shown.is_none() {
             self.board.add(slot.show(stamp.seq));
         }

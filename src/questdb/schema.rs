@@ -163,6 +163,20 @@ impl Schema {
         self.tables.iter().filter(|(_, k)| k.shapes.values().any(|v| *v == Verdict::SendOnce)).map(|(t, _)| t.as_str())
     }
 
+    /// What is known of a table, once it was asked about; none of one that does not exist.
+    pub fn info(&self, table: &str) -> Option<&TableInfo> {
+        self.tables.get(table)?.info.as_ref()
+    }
+
+    /// Finds out about a table, if nothing is known of it.
+    pub fn describe(&mut self, sql: &dyn Ask, table: &str) -> Result<Option<&TableInfo>, SqlError> {
+        let known = self.tables.entry(table.to_owned()).or_default();
+        if known.info.is_none() {
+            known.learn(sql.table_info(table)?);
+        }
+        Ok(known.info.as_ref())
+    }
+
     /// Finds out about a shape that is not known yet.
     pub fn examine(
         &mut self,

@@ -25,6 +25,8 @@ pub struct Settings {
     pub quarantine: Quarantine,
     /// Latest values.
     pub latest: Latest,
+    /// How many columns and tables may come of what is received.
+    pub limits: Limits,
     /// The database.
     pub questdb: Questdb,
     /// Batching into the database.
@@ -298,6 +300,24 @@ impl Default for Latest {
             clock: ClockTrust::Auto,
             republish_topic: None,
         }
+    }
+}
+
+/// `[limits]`: what the names in messages may make of the database. A column costs QuestDB megabytes, a table a hundred of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Most columns a table may get, the time's included.
+    pub columns_per_table: u16,
+    /// Most tables a source may bring.
+    pub tables_per_source: u16,
+    /// Most new columns a table gets a minute, once it has its first 50.
+    pub new_columns_per_minute: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { columns_per_table: 300, tables_per_source: 100, new_columns_per_minute: 30 }
     }
 }
 

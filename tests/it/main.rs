@@ -17,6 +17,7 @@ mod harness;
 mod latest_api;
 mod latest_lookup;
 mod latest_values;
+mod limits;
 mod monitoring;
 mod openapi;
 mod page;

@@ -1,4 +1,4 @@
-//! `[ring]`, `[quarantine]` and `[latest]`.
+//! `[ring]`, `[quarantine]`, `[latest]` and `[limits]`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::Findings;
 use crate::{
     decode::Decoder,
     republish::topic::TopicTemplate,
-    settings::{Bytes, Durability, Latest, Ring, Settings},
+    settings::{Bytes, Durability, Latest, Limits, Ring, Settings},
 };
 
 /// How many of the largest messages a ring must hold at least.
@@ -39,6 +39,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         }
     }
     check_latest(&settings.latest, findings);
+    check_limits(&settings.limits, findings);
     check_republish(settings, findings);
 }
 
@@ -85,4 +86,11 @@ fn check_latest(latest: &Latest, findings: &mut Findings) {
     let year = Duration::from_hours(365 * 24);
     findings.span("latest.stale_after", latest.stale_after, Duration::from_millis(1), year);
     findings.span("latest.max_future", latest.max_future, Duration::from_secs(1), year);
+}
+
+fn check_limits(limits: &Limits, findings: &mut Findings) {
+    // One column is the time's.
+    findings.range("limits.columns_per_table", limits.columns_per_table, 2, 4_096);
+    findings.range("limits.tables_per_source", limits.tables_per_source, 1, 4_096);
+    findings.range("limits.new_columns_per_minute", limits.new_columns_per_minute, 1, 4_096);
 }

@@ -20,6 +20,7 @@ use crate::{
     control::api::Status,
     flush::breaker::Standing,
     ingest::{NO_SOURCE, SourceStatus},
+    limits::{Excess, LimitStatus, WRITE},
 };
 
 /// The page in a format.
@@ -50,6 +51,7 @@ impl Collector for Snapshot {
         process(&mut page, &self.0)?;
         ledger(&mut page, &self.0)?;
         sources(&mut page, &self.0)?;
+        limits(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
         writes(&mut page, &self.0)?;
         ring(&mut page, &self.0)?;
@@ -113,6 +115,29 @@ fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         "Time since the last message of a source, since the daemon's start while none came",
         &named.map(|(label, source)| (label.as_slice(), age(source))).collect::<Vec<_>>(),
     )
+}
+
+/// Three limits a source, and of `/write`; those that left out nothing are 0, so that the first excess is an increase.
+fn limits(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let sources = status.sources.iter().map(|source| source.name.as_str()).filter(|name| *name != NO_SOURCE);
+    let labels: Vec<[(&str, &str); 2]> = sources
+        .chain([WRITE])
+        .flat_map(|source| Excess::ALL.map(|of| [("source", source), ("limit", of.key())]))
+        .collect();
+    let of = |value: fn(&LimitStatus) -> u64| -> Vec<Sample<'_>> {
+        let found = |[(_, source), (_, limit)]: &[(&str, &str); 2]| {
+            status.limits.iter().find(|of| of.source == *source && of.limit == *limit).map_or(0, value)
+        };
+        labels.iter().map(|label| (label.as_slice(), found(label) as f64)).collect()
+    };
+    let fields = of(|limit| limit.fields);
+    page.labelled_counters(
+        "limits_fields",
+        "Values left out of rows since start, by source and key of [limits]",
+        &fields,
+    )?;
+    let rows = of(|limit| limit.rows);
+    page.labelled_counters("limits_rows", "Rows left out as a whole since start, by source and key of [limits]", &rows)
 }
 
 fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {

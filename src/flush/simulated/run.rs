@@ -160,6 +160,7 @@ impl Run {
             batch: settings::Batch { strategy, max_lanes: count, max_rows, ..settings::Batch::default() },
             quarantine: self.quarantine.clone(),
             allow_narrow,
+            allowance: Arc::default(),
             clock: Arc::clone(&clock),
             heartbeats,
             seed: self.rng.u64(..),

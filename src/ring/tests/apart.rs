@@ -56,7 +56,9 @@ fn part(body: &[u8]) -> Part<'_> {
 
 #[test]
 fn others_append_behind_a_large_message_and_nothing_is_sealed_before_it_is_written() {
-    let memory = Arc::new(MemoryMedia::with(empty()));
+    let memory = MemoryMedia::with(vec![0; DATA_START as usize + (1 << 20)]);
+    format(&memory, 77).unwrap();
+    let memory = Arc::new(memory);
     let (reached, is_reached) = channel();
     let (go_on, may_go_on) = channel();
     let media = Slow { memory: Arc::clone(&memory), at_store: Mutex::new(Some((reached, may_go_on))) };
