@@ -44,6 +44,11 @@ impl TailIndex {
         free_bytes < self.capacity / LOW_PART * REFILL_PARTS
     }
 
+    /// The last place that is not behind a position.
+    pub fn last_upto(&self, upto: Pos) -> Option<Mark> {
+        self.places.iter().take_while(|place| place.pos <= upto).last().copied()
+    }
+
     /// The place to move the tail to when the head is at `head` and everything before `upto` may go.
     ///
     /// No further than needed, since what lies before the settled watermark is the history that replay and verify work on.
@@ -81,7 +86,9 @@ mod tests {
         let target = index.target(Pos(capacity), Pos(capacity)).unwrap();
         assert_eq!(target, mark(capacity / 64 * 3));
         assert_eq!(index.target(Pos(capacity), Pos(8192)), Some(mark(8192)), "as far as allowed");
+        assert_eq!(index.last_upto(Pos(8191)), Some(mark(4096)));
         index.forget_before(Pos(8192));
+        assert_eq!(index.last_upto(Pos(8191)), None);
         assert_eq!(index.target(Pos(capacity), Pos(8192)), None, "nothing left that is allowed");
     }
 }

@@ -202,7 +202,11 @@ impl Opened {
             if !harm.unsynced && !model.lied.contains(&seq) && harm.spares(model, seq, vouched, limit) {
                 let there = self.found.contains_key(&seq);
                 holds(there, || {
-                    format!("record {seq} at {:?} is intact and was not read (vouched {vouched})", entry.place)
+                    let (gaps, header) = (&self.report.gaps, self.report.header);
+                    let place = entry.place;
+                    format!(
+                        "record {seq} at {place:?} is intact and was not read (vouched {vouched}, tail {tail}, head {head}, header from {header:?}, gaps {gaps:?})"
+                    )
                 })?;
             }
         }

@@ -464,10 +464,15 @@ impl Log {
     /// returns the commit that has it. The tail stays where it is while a message is being written that no commit can cover.
     pub fn move_tail(&self, to: Mark) -> io::Result<Option<Sealed>> {
         let carried = if is_on(Bug::StateLeftBehind) { None } else { self.carry_state(to.pos)? };
-        let carried = match carried {
+        let (to, carried) = match carried {
             Some(Carried::Later) => return Ok(None),
-            Some(Carried::Now(sealed)) => sealed,
-            None => None,
+            Some(Carried::Now(sealed)) => (to, sealed),
+            // As far as the state, which makes room for it. Where that is no way at all, the state follows the tail.
+            Some(Carried::NoRoom(oldest)) => {
+                let before = lock(&self.index).last_upto(oldest).filter(|place| place.pos > self.tail().pos);
+                (before.unwrap_or(to), None)
+            }
+            None => (to, None),
         };
         self.write_header(|header| {
             header.tail = to;

@@ -15,8 +15,10 @@ use crate::{
 
 /// What became of the state that the tail would pass.
 pub(super) enum Carried {
-    /// It lies behind, in this commit if there was room for one.
+    /// It lies behind, in this commit.
     Now(Option<Sealed>),
+    /// There is no room for it; the oldest of it lies there.
+    NoRoom(Pos),
     /// A message is being written: nothing can be sealed before it is.
     Later,
 }
@@ -95,8 +97,8 @@ impl Log {
 
     /// Writes all state again, durably, where some of it lies before a position that the tail is about to pass.
     ///
-    /// All of it at once, so that it happens once a lap. The room for it is kept back at each append; where recovery has found the ring
-    /// fuller than that (it lost a header), the state goes with the commit that follows the tail's move.
+    /// All of it at once, so that it happens once a lap. The room for it is kept back at each append; recovery may find the ring fuller than
+    /// that, where it lost a header.
     pub(super) fn carry_state(&self, before: Pos) -> io::Result<Option<Carried>> {
         {
             let mut head = lock(&self.head);
@@ -113,7 +115,11 @@ impl Log {
         // Another message may have come in between.
         let mut head = lock(&self.head);
         head.is_carrying = false;
-        let still_older = head.apart > 0 && head.states.is_older_than(before.0);
-        Ok(Some(if still_older { Carried::Later } else { Carried::Now(sealed) }))
+        let oldest = head.states.oldest().filter(|oldest| *oldest < before.0);
+        Ok(Some(match oldest {
+            None => Carried::Now(sealed),
+            Some(_) if head.apart > 0 => Carried::Later,
+            Some(oldest) => Carried::NoRoom(Pos(oldest)),
+        }))
     }
 }
