@@ -47,6 +47,27 @@ impl Counter {
         }
     }
 
+    /// What it counts, as the metrics page says it.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Replaced => {
+                "Rows of a source that took the place of another one of their moment with another value, since the ring was created"
+            }
+            Self::Uncompared => {
+                "Rows of a source older than what is remembered of their series, since the ring was created"
+            }
+            Self::Untimed => {
+                "Rows of a source timed by receipt for want of a usable time of the device, since the ring was created"
+            }
+            Self::Empty => "Messages of a source without any value, since the ring was created",
+            Self::Unmatched => "Messages that no source takes, since the ring was created",
+            Self::Retained => {
+                "Retained messages of a source without a time of their own, not stored, since the ring was created"
+            }
+        }
+    }
+
     /// The counter as one bit of a byte.
     #[must_use]
     pub fn bit(self) -> u8 {
@@ -112,6 +133,19 @@ impl Counts {
         }
         *self = Self::from_array(sums);
     }
+}
+
+/// What is counted of a source since the ring was created.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SourceCounts {
+    /// Its name.
+    pub source: String,
+    /// Its number in the ring's records.
+    pub number: u16,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Counts,
 }
 
 /// What a message adds to the counts of its source.

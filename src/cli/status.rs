@@ -12,7 +12,7 @@ use super::{
     document::Document,
     out::{bar, columns, count, emit, human_bytes, span},
 };
-use crate::control::client::Client;
+use crate::{control::client::Client, tally::Counter};
 
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
@@ -53,6 +53,7 @@ fn render(status: &Document<'_>) -> String {
     }
     sources(&mut screen, status);
     writes(&mut screen, status);
+    counted(&mut screen, status);
     limits(&mut screen, status);
     for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         screen.line("warning", warning.0.as_str().unwrap_or_default());
@@ -164,6 +165,24 @@ fn writes(screen: &mut Screen, status: &Document<'_>) {
         screen.more(&format!(
             "refused: {malformed} malformed, {full} with the ring full, {unauthorized} without the token, {other} others"
         ));
+    }
+}
+
+/// What is counted by source, if anything.
+fn counted(screen: &mut Screen, status: &Document<'_>) {
+    let mut heading = "counted";
+    for source in status.each("/ring/counted") {
+        let numbers = Counter::ALL.map(|counter| (counter.word(), source.integer(&format!("/{}", counter.word()))));
+        let told: Vec<String> = numbers
+            .iter()
+            .filter(|(_, number)| *number > 0)
+            .map(|(word, number)| format!("{} {word}", count(*number)))
+            .collect();
+        if !told.is_empty() {
+            let name = source.text("/source").filter(|name| !name.is_empty()).unwrap_or_else(|| "no source".into());
+            screen.line(heading, &format!("{name}: {} since the ring was created", told.join(", ")));
+            heading = "";
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
     latest::Latest,
-    limits::{Allowance, LeftOut, LimitStatus},
+    limits::{Allowance, LeftOut, LimitStatus, WRITE},
     marks::Pos,
     observe::log::clip,
     point::Received,
@@ -76,8 +76,6 @@ pub trait Intake: Send + Sync {
 
 /// Under which name refused dead letters and clears are counted, which belong to no table.
 const NO_TABLE: &str = "(no table)";
-/// The name under which the ring keeps what it counts of line protocol.
-pub const WRITE_SOURCE: &str = "/write";
 
 /// The way in.
 pub struct Ingest {
@@ -105,7 +103,7 @@ impl Ingest {
     /// A way in for the configured sources.
     pub fn new(settings: &Settings, ring: Ring, latest: Arc<Latest>, trust: ClockTrust) -> Result<Self, DecoderError> {
         let decoders = settings.source.iter().map(|(name, source)| Decoder::new(name, source));
-        let names: Vec<&str> = settings.source.keys().map(String::as_str).chain([WRITE_SOURCE]).collect();
+        let names: Vec<&str> = settings.source.keys().map(String::as_str).chain([WRITE]).collect();
         let mut ids = ring.register_sources(&names);
         let write_source = ids.pop().unwrap_or_default();
         Ok(Self {

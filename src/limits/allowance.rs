@@ -30,7 +30,7 @@ const SLICE_ROWS: usize = 500;
 const LETTER_PERIOD: Duration = Duration::from_mins(1);
 
 /// By what name rows of `POST /write` are counted.
-pub const WRITE: &str = "write";
+pub const WRITE: &str = "/write";
 
 /// Whom a table counts for: a source by its place in the order of names, or `/write`, which comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

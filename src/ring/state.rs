@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     entry::Rows,
-    tally::{Counts, SourceId, Tally},
+    tally::{Counts, SourceCounts, SourceId, Tally},
 };
 
 /// Bytes of an entry besides its key and its value.
@@ -215,6 +215,17 @@ impl States {
         self.sources.iter().map(|(id, source)| (*id, source.name.as_str(), source.counts))
     }
 
+    /// The same as a document, for people and programs.
+    #[must_use]
+    pub fn source_counts(&self) -> Vec<SourceCounts> {
+        let source = |(number, name, counts): (SourceId, &str, Counts)| SourceCounts {
+            source: name.to_owned(),
+            number: number.0,
+            counts,
+        };
+        self.sources().map(source).collect()
+    }
+
     /// Adds to the counts of a source; of one that is not known, to those of no source.
     pub fn tally(&mut self, tally: Tally) {
         if tally.counts.is_zero() {
@@ -331,6 +342,12 @@ impl States {
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
         self.entries.values().filter(|slot| slot.value.is_some()).filter_map(|slot| slot.at).min()
+    }
+
+    /// Position of the last record that has an entry.
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
+        self.entries.values().filter_map(|slot| slot.at).max()
     }
 
     /// Whether an entry that is needed has its newest record before a position.

@@ -3,11 +3,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Ring, Seq, layout::DATA_START};
+use super::{Ring, Seq, layout::DATA_START, state::States};
 use crate::{
     observe::histogram::{Distribution, Quantiles},
     settings::{Durability, OnFull},
     sync::lock,
+    tally::SourceCounts,
 };
 
 /// State of the ring.
@@ -48,6 +49,8 @@ pub struct RingStatus {
     pub commit: Distribution,
     /// Rows dropped since start, by table.
     pub dropped_by_table: Vec<(String, u64)>,
+    /// What is counted by source since the ring was created, beside the ledger. What no source took has an empty name.
+    pub counted: Vec<SourceCounts>,
     /// Damaged stretches found at start: first and last lost record of each.
     pub gaps: Vec<(Seq, Seq)>,
     /// Why the ring has failed, if it has.
@@ -82,6 +85,7 @@ impl Ring {
             commit_us: shared.commit_micros.quantiles(),
             commit: shared.commit_micros.distribution(),
             dropped_by_table: lock(&shared.settlement).dropped_by_table(),
+            counted: self.with_states(States::source_counts),
             gaps: shared.log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect(),
             poisoned: shared.log.poisoned(),
         }

@@ -178,8 +178,8 @@ fn a_written_batch_is_taken_but_for_what_exceeds() {
     });
     assert_eq!(columns(questdb, &a), 10);
     assert_eq!(questdb.number(&format!("SELECT sum(f1)::long FROM '{a}'")), 3);
-    assert_eq!(left_out(&daemon, "write", "columns_per_table"), (22, 1));
-    assert_eq!(left_out(&daemon, "write", "tables_per_source"), (0, 1));
+    assert_eq!(left_out(&daemon, "/write", "columns_per_table"), (22, 1));
+    assert_eq!(left_out(&daemon, "/write", "tables_per_source"), (0, 1));
     assert_eq!(count(&daemon.status()["writes"], "rows"), 3);
     eventually(LIMIT, "one dead letter for all of it", || {
         let told = reasons(&daemon);

@@ -133,8 +133,8 @@ fn tables(info: &RingInfo) -> String {
 mod tests {
     use super::*;
     use crate::{
-        ring::inspect::{MarkView, SourceCounts, StateCount, TableRows},
-        tally::Counts,
+        ring::inspect::{MarkView, StateCount, TableRows},
+        tally::{Counts, SourceCounts},
     };
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{
     flush::breaker::Standing,
     ingest::{NO_SOURCE, SourceStatus},
     limits::{Excess, LimitStatus, WRITE},
+    tally::{Counter, SourceCounts},
 };
 
 /// The page in a format.
@@ -51,6 +52,7 @@ impl Collector for Snapshot {
         process(&mut page, &self.0)?;
         ledger(&mut page, &self.0)?;
         sources(&mut page, &self.0)?;
+        counted(&mut page, &self.0)?;
         limits(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
         writes(&mut page, &self.0)?;
@@ -115,6 +117,22 @@ fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         "Time since the last message of a source, since the daemon's start while none came",
         &named.map(|(label, source)| (label.as_slice(), age(source))).collect::<Vec<_>>(),
     )
+}
+
+/// What the ring counts by source. Its state is bounded, and so are the names.
+fn counted(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let name =
+        |source: &SourceCounts| if source.source.is_empty() { NO_SOURCE } else { source.source.as_str() }.to_owned();
+    let counted = status.ring.as_ref().map(|ring| ring.counted.as_slice()).unwrap_or_default();
+    let names: Vec<String> = counted.iter().map(name).collect();
+    let labels: Vec<[(&str, &str); 1]> = names.iter().map(|name| [("source", name.as_str())]).collect();
+    for counter in Counter::ALL {
+        let value = |source: &SourceCounts| source.counts.to_array()[counter as usize] as f64;
+        let samples: Vec<Sample<'_>> =
+            labels.iter().zip(counted).map(|(label, source)| (label.as_slice(), value(source))).collect();
+        page.labelled_counters(&format!("source_{}", counter.word()), counter.help(), &samples)?;
+    }
+    Ok(())
 }
 
 /// Three limits a source, and of `/write`; those that left out nothing are 0, so that the first excess is an increase.

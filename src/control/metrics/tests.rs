@@ -12,6 +12,7 @@ use crate::{
     republish::RepublishStatus,
     ring::{Ledger, RingStatus},
     settings::{Durability, OnFull},
+    tally::{Counts, SourceCounts},
 };
 
 #[test]
@@ -80,6 +81,11 @@ fn full() -> Status {
         commit_us: Quantiles::default(),
         commit: Distribution::default(),
         dropped_by_table: vec![],
+        counted: vec![SourceCounts {
+            source: "a".into(),
+            counts: Counts { untimed: 3, ..Counts::default() },
+            ..SourceCounts::default()
+        }],
         gaps: vec![],
         poisoned: None,
     };

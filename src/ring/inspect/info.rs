@@ -14,7 +14,7 @@ use crate::{
     entry::Rows,
     point::Timestamp,
     ring::{Kind, Ledger, Mark, Marks, Pos, Record, Ring, Seq, StateKind, States},
-    tally::{Counts, SourceId},
+    tally::SourceCounts,
 };
 
 /// Tables whose rows are counted apart; the rest is counted together.
@@ -114,19 +114,6 @@ pub struct RingInfo {
     pub sources: Vec<SourceCounts>,
     /// What else outlives the tail: entries by kind.
     pub state: Vec<StateCount>,
-}
-
-/// What is counted of a source.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct SourceCounts {
-    /// Its name.
-    pub source: String,
-    /// Its number in the ring's records.
-    pub number: u16,
-    /// The counts.
-    #[serde(flatten)]
-    pub counts: Counts,
 }
 
 /// Entries of the state of one kind.
@@ -261,12 +248,7 @@ impl RingInfo {
     }
 
     fn put_states(&mut self, states: &States) {
-        let source = |(number, name, counts): (SourceId, &str, Counts)| SourceCounts {
-            source: name.to_owned(),
-            number: number.0,
-            counts,
-        };
-        self.sources = states.sources().map(source).collect();
+        self.sources = states.source_counts();
         let kinds = states.kinds().into_iter().filter(|(kind, _)| *kind != StateKind::SOURCE);
         self.state = kinds.map(|(kind, entries)| StateCount { kind: kind.word().to_owned(), entries }).collect();
     }

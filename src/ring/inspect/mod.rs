@@ -22,7 +22,7 @@ use std::{
 pub use self::{
     file::FileMedia,
     headers::{Slot, SlotState, slots},
-    info::{MarkView, RingInfo, SourceCounts, StateCount, TableRows, live_info},
+    info::{MarkView, RingInfo, StateCount, TableRows, live_info},
     salvage::Salvage,
     verify::{StretchView, VerifyReport},
     walk::{Seen, Stretch, Walk},

@@ -95,20 +95,29 @@ impl Log {
         Ok(())
     }
 
-    /// Writes all state again, durably, where some of it lies before a position that the tail is about to pass.
+    /// Whether the newest record of some entry is not durable: the tail must not pass an older one meanwhile.
+    fn has_unsealed_state(&self, head: &Head) -> bool {
+        head.states.newest().is_some_and(|newest| newest >= self.durable().pos.0)
+    }
+
+    /// Writes all state again, durably, where some of it lies before a position that the tail is about to pass; and makes durable what has
+    /// been written of it meanwhile.
     ///
     /// All of it at once, so that it happens once a lap. The room for it is kept back at each append; recovery may find the ring fuller than
     /// that, where it lost a header.
     pub(super) fn carry_state(&self, before: Pos) -> io::Result<Option<Carried>> {
         {
             let mut head = lock(&self.head);
-            if !head.states.is_older_than(before.0) {
+            let is_older = head.states.is_older_than(before.0);
+            if !is_older && !self.has_unsealed_state(&head) {
                 return Ok(None);
             }
             if head.apart > 0 {
                 return Ok(Some(Carried::Later));
             }
-            head.states.touch_all();
+            if is_older {
+                head.states.touch_all();
+            }
             head.is_carrying = true;
         }
         let sealed = self.commit(true)?;
