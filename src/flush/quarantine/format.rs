@@ -62,6 +62,12 @@ pub fn encode_header(number: u32) -> [u8; HEADER_BYTES] {
     header
 }
 
+/// The version of a quarantine file that a later program wrote, if these are the first bytes of one.
+pub fn later_version(bytes: &[u8]) -> Option<u32> {
+    let version = bytes.strip_prefix(&MAGIC)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))?;
+    (version > VERSION).then_some(version)
+}
+
 /// Reads the first bytes of a file; none when it is no quarantine file, or one of a version that is not known.
 pub fn decode_header(bytes: [u8; HEADER_BYTES]) -> Option<Header> {
     let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);

@@ -359,10 +359,8 @@ pub fn snapshot_of(path: &Path, complaints: &mut Vec<String>) -> io::Result<Snap
             Found::Unborn => least = least.saturating_add(1),
             Found::Foreign => {
                 least = least.saturating_add(1);
-                complaints.push(format!(
-                    "{} is no quarantine file, one of another version, or its start is damaged; it is left out",
-                    path.display()
-                ));
+                complaints
+                    .push(format!("{} is no quarantine file, or its start is damaged; it is left out", path.display()));
             }
         }
     }

@@ -69,11 +69,18 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Looks at a file's header.
+/// Looks at a file's header. A file of a later version is an error, and is left as it is.
 pub fn look(file: &File) -> io::Result<Found> {
     let length = file.metadata()?.len();
     let mut bytes = Vec::new();
     At { file, at: 0 }.take(FIRST_ENTRY_AT).read_to_end(&mut bytes)?;
+    if let Some(version) = format::later_version(&bytes) {
+        let message = format!(
+            "it is a quarantine of format version {version}, which this forebay does not know; the file was left as it is: run the forebay \
+             that wrote it, or move it away to begin a new one"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
     let header = bytes.first_chunk().and_then(|bytes| format::decode_header(*bytes));
     Ok(match header {
         Some(header) => Found::Entries { number: header.number, length },

@@ -229,6 +229,25 @@ fn a_crash_at_any_byte_brings_nothing_back_and_takes_nothing_else_out() {
 }
 
 #[test]
+fn a_file_of_a_later_version_is_an_error_and_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(directory.path());
+    filled(&settings, 3);
+    for path in [settings.path.clone(), old_path(&settings.path)] {
+        let good = fs::read(&path).unwrap();
+        let mut bytes = good.clone();
+        bytes[8] = 9;
+        fs::write(&path, &bytes).unwrap();
+        let error = Quarantine::open(&settings).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("format version 9") && error.contains("left as it was"), "{error}");
+        assert!(snapshot_of(&settings.path, &mut Vec::new()).is_err());
+        assert!(fs::read(&path).unwrap() == bytes && !beside(&path, ".damaged-1").exists());
+        fs::write(&path, good).unwrap();
+    }
+    assert_eq!(Quarantine::open(&settings).unwrap().0.status().entries, 3);
+}
+
+#[test]
 fn a_file_of_version_1_is_read_and_goes_on_as_version_2() {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(directory.path());

@@ -43,7 +43,7 @@ fn examine(mut image: Vec<u8>, model: &Model, rng: &mut Rng, plan: Plan, page_by
         let harm = Harm::inflict(&mut image, rng);
         return examine_damaged(image, model, &harm, page_bytes, images);
     }
-    if !model.lied.is_empty() || plan.profile == Profile::Memory {
+    if model.has_lied || plan.profile == Profile::Memory {
         return examine_damaged(
             image,
             model,
@@ -76,7 +76,7 @@ fn examine_damaged(image: Vec<u8>, model: &Model, harm: &Harm, page_bytes: u64, 
     // about, and the more easily the more the header vouches for; nothing else may be concerned.
     *images += 1;
     let (again, _) = check::open(media, None)?;
-    if !model.lied.is_empty() {
+    if model.has_lied {
         return again.check_damaged(model, harm).map_err(|why| format!("at the second recovery: {why}"));
     }
     if again.found != opened.found || again.report.lost_rows != 0 {

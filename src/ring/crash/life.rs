@@ -115,7 +115,7 @@ fn lives(stage: &Shared, image: Vec<u8>) -> Verdict {
                 break;
             }
         }
-        let lied = !lock(stage).model.lied.is_empty();
+        let lied = lock(stage).model.has_lied;
         media = life.end()?;
         if lied {
             break;
@@ -353,7 +353,9 @@ impl Life {
         let (from, to) = (self.log.durable(), self.log.appended());
         self.media.next_sync(next);
         if next == NextSync::Lies {
-            self.stage().model.lied.extend((from.seq.0..to.seq.0).map(Seq));
+            let model = &mut self.stage().model;
+            model.has_lied = true;
+            model.lied.extend((from.seq.0..to.seq.0).map(Seq));
         }
         let sync = self.stage().plan.profile != Profile::Memory;
         match self.log.commit(sync) {

@@ -134,6 +134,8 @@ pub struct Model {
     pub notes_acked: u64,
     /// Records that a sync lied about: they may be missing, or read as what was there before.
     pub lied: BTreeSet<Seq>,
+    /// Whether a sync lied at all: about records, or about state alone.
+    pub has_lied: bool,
 }
 
 impl Model {
@@ -250,5 +252,6 @@ impl Model {
             entry.dropped = false;
         }
         self.lied.clear();
+        self.has_lied = false;
     }
 }
