@@ -7,6 +7,7 @@ mod batch_memory;
 mod broker_outage;
 mod command_line;
 mod config_reload;
+mod counted;
 mod crash;
 mod cut_requests;
 mod damage;
