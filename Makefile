@@ -34,17 +34,17 @@ release:             ## Builds the program for use.
 	$(CARGO) build --locked --release
 
 deps:                ## Installs what demo, test and bench need (mosquitto, a JRE, QuestDB, systemd-container, clients, Telegraf).
-	@$(TOOLS)/install-deps demo test
+	@env -u TMPDIR $(TOOLS)/install-deps demo test
 
 demo:                ## Devices, mosquitto, forebay and QuestDB, live; SECONDS=20 ends by itself, else Ctrl-C.
-	@$(TOOLS)/install-deps demo
+	@env -u TMPDIR $(TOOLS)/install-deps demo
 	@$(CARGO) build --locked --release
 	@$(TOOLS)/demo "$(SECONDS)"
 
 test: unit it        ## Runs every test, against the real mosquitto, QuestDB and systemd.
 
 test-long:           ## The long mode: 50,000,000 crash images, 200 kills (an hour or so).
-	@$(TOOLS)/install-deps test
+	@env -u TMPDIR $(TOOLS)/install-deps test
 	FOREBAY_CRASH_IMAGES=50000000 $(CARGO) test --locked --release --lib -- ring::crash --nocapture
 	FOREBAY_KILLS=200 $(TOOLS)/disk-use $(CARGO) test --locked --test it -- crash:: --nocapture
 
@@ -52,11 +52,11 @@ unit:                ## Runs the tests that need no server.
 	$(TOOLS)/disk-use $(CARGO) test --locked --lib --bins --test house
 
 it:                  ## Runs the tests against real servers; TEST=name picks some.
-	@$(TOOLS)/install-deps test
+	@env -u TMPDIR $(TOOLS)/install-deps test
 	$(TOOLS)/disk-use $(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
 
 bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES, BACKLOG and DRAINS adjust it.
-	@$(TOOLS)/install-deps demo bench
+	@env -u TMPDIR $(TOOLS)/install-deps demo bench
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ring
 	$(CARGO) bench --locked --bench readers
@@ -67,12 +67,12 @@ bench:               ## Measures against a bare reader and a naive program; ROUN
 	$(CARGO) bench --locked --bench reads
 
 bench-batcher:       ## Dynamic batches against fixed ones, simulated and on a real QuestDB; REAL_SECONDS (0: none) adjusts it.
-	@$(TOOLS)/install-deps demo
+	@env -u TMPDIR $(TOOLS)/install-deps demo
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench batcher -- --real $(REAL_SECONDS)
 
 bench-wear:          ## Measures what reaches the disk, by the device's counters (as root: on a loop device of its own); WEAR_SECONDS adjusts it.
-	@$(TOOLS)/install-deps demo
+	@env -u TMPDIR $(TOOLS)/install-deps demo
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench wear -- --seconds $(WEAR_SECONDS)
 
@@ -86,7 +86,7 @@ lint:                ## Runs clippy; a warning is an error.
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 deny:                ## Checks licences, sources, bans and advisories of all dependencies.
-	@$(TOOLS)/install-deps deny
+	@env -u TMPDIR $(TOOLS)/install-deps deny
 	@$(TOOLS)/deny
 
 install: release     ## Installs the program, its unit, user, manual pages, completions and an example configuration under DESTDIR and PREFIX.

@@ -68,6 +68,9 @@ impl Counter {
         }
     }
 
+    /// Those that anything is counted in today. The ring has room for all of them.
+    pub const IN_USE: [Self; 1] = [Self::Unmatched];
+
     /// The counter as one bit of a byte.
     #[must_use]
     pub fn bit(self) -> u8 {

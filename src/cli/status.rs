@@ -172,7 +172,7 @@ fn writes(screen: &mut Screen, status: &Document<'_>) {
 fn counted(screen: &mut Screen, status: &Document<'_>) {
     let mut heading = "counted";
     for source in status.each("/ring/counted") {
-        let numbers = Counter::ALL.map(|counter| (counter.word(), source.integer(&format!("/{}", counter.word()))));
+        let numbers = Counter::IN_USE.map(|counter| (counter.word(), source.integer(&format!("/{}", counter.word()))));
         let told: Vec<String> = numbers
             .iter()
             .filter(|(_, number)| *number > 0)

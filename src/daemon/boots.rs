@@ -22,7 +22,8 @@ pub fn remember(ring: &Ring, now: Received, is_trusted: impl Fn(Received) -> boo
         let _ = ring.set_state(StateKind::BOOT, &forgotten, None);
     }
     if let Err(error) = ring.set_state(StateKind::BOOT, &id, Some(&ahead_ns(now).to_le_bytes())) {
-        tracing::warn!(%error, "the time of this boot cannot be remembered");
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        TOLD.call_once(|| tracing::warn!(%error, "the time of this boot cannot be remembered"));
     }
 }
 

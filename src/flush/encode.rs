@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{
     condemned::Condemned,
     exceptions::{Exceptions, Id},
-    quarantine::{CUT_LETTER, DEAD_LETTER, Entry, Key, Quarantine},
+    quarantine::{CUT_LETTER, DEAD_LETTER, Entry, Key, Quarantine, exception_of},
     seeded::{Bug, is_on},
 };
 use crate::{
@@ -228,7 +228,7 @@ impl Encoder {
     fn examine(&mut self, record: &Record<'_>) -> Result<Option<Barrier>, EncodeError> {
         let Ok(rows) = Rows::decode(record.body) else { return Ok(None) };
         let table = rows.table;
-        let tight = self.allowance.is_tight(table);
+        let mut tight = self.allowance.is_tight(table);
         let mut last = None;
         for row in rows.flatten() {
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
@@ -249,6 +249,7 @@ impl Encoder {
             if let Some(info) = self.schema.info(table) {
                 let columns = info.columns.iter().filter(|column| !column.designated);
                 self.allowance.learn(table, columns.map(|column| column.name.as_str()));
+                tight = self.allowance.is_tight(table);
             }
             if let Examined::Needs(_) = examined {
                 let symbols = symbols.into_iter().map(str::to_owned).collect();
@@ -353,13 +354,14 @@ impl Encoder {
         body: &[u8],
         rows: u32,
     ) -> Result<(), EncodeError> {
-        if self.exceptions.contains(record.into(), row) {
+        let known_as = exception_of(row);
+        if self.exceptions.contains(record.into(), known_as) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
         self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body })?;
-        self.exceptions.insert(record.into(), row);
+        self.exceptions.insert(record.into(), known_as);
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
             _ => self.uncounted.push((record.seq, rows)),

@@ -302,8 +302,8 @@ fn recovered(ring: &Ring, held: &[quarantine::Held]) -> Arc<Exceptions> {
     for quarantine::Held { key, received } in held.iter().filter(|held| held.key.ring_id == ring.id()) {
         let id = Id { seq: key.seq, received: *received };
         if key.seq >= marks.settled.seq {
-            exceptions.recover(id, key.row);
-        } else if key.seq >= marks.tail.seq && exceptions.insert(id, key.row) {
+            exceptions.recover(id, quarantine::exception_of(key.row));
+        } else if key.seq >= marks.tail.seq && exceptions.insert(id, quarantine::exception_of(key.row)) {
             ring.except(key.seq, 1);
         }
     }

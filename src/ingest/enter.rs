@@ -48,6 +48,9 @@ use crate::{
 /// Messages of more rows than this enter in slices, where their door allows it; and the rows of a slice.
 pub(super) const SLICE_ROWS: usize = 500;
 
+/// Messages of more bytes than this enter in slices too, where their door allows it.
+const SLICE_BYTES: usize = 64 << 10;
+
 /// Most bytes of a payload in a dead letter about what was left out.
 pub(super) const LETTER_PAYLOAD_BYTES: usize = 64 << 10;
 
@@ -169,6 +172,11 @@ impl Message<'_> {
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.tables.iter().map(|table| table.rows.len()).sum()
+    }
+
+    /// Whether it would hold others up for long.
+    fn is_large(&self) -> bool {
+        self.rows() > SLICE_ROWS || self.shown.payload.len() > SLICE_BYTES
     }
 
     /// What its rows add to the counts of its source.
@@ -298,7 +306,7 @@ impl Ingest {
     pub(super) fn enter(&self, message: &mut Message<'_>) -> Result<Entered, Refusal> {
         self.keep_to_limits(message)?;
         let letter = self.letter(message);
-        let appended = if message.door.may_slice() && message.rows() > SLICE_ROWS {
+        let appended = if message.door.may_slice() && message.is_large() {
             self.enter_in_slices(message)?
         } else {
             self.enter_at_once(message)?

@@ -187,6 +187,7 @@ impl Ingest {
             max_bytes: u64::MAX,
             encoded: &mut bench.encoded,
         };
+        let brought = entering.rows() as u64;
         let entered = self.enter(&mut entering);
         let rows = bench.of.rows.len() as u64;
         let reason = match entered {
@@ -199,7 +200,7 @@ impl Ingest {
             }
             Err(Refusal::Unfit(error)) => error.to_string(),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => error.to_string(),
-            Err(Refusal::Ring { error, .. }) => return self.not_appended(error, table, rows),
+            Err(Refusal::Ring { error, .. }) => return self.not_appended(error, table, brought),
             Err(refusal @ (Refusal::Closed | Refusal::Superseded | Refusal::Limited(_) | Refusal::TooLarge { .. })) => {
                 return Offer::Failed(format!("a message from the broker was refused for {refusal:?}"));
             }

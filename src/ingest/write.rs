@@ -227,6 +227,8 @@ impl Ingest {
             encoded: &mut Encoded::default(),
         };
         let rows = message.rows() as u64;
+        let brought: Vec<(Text, u64)> =
+            message.tables.iter().map(|of| (of.table.clone(), of.rows.len() as u64)).collect();
         match self.enter(&mut message) {
             Ok(entered) => {
                 let rows = message.rows() as u64;
@@ -237,7 +239,7 @@ impl Ingest {
             Err(Refusal::TooLarge { bytes }) => Written::TooLarge(format!(
                 "its {rows} rows need {bytes} bytes in the ring; {max_bytes} are allowed (a {RING_PART}nd of [ring] size)"
             )),
-            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&tables, bytes),
+            Err(Refusal::Ring { error: AppendError::Full, bytes }) => self.full(&brought, bytes),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => {
                 Written::TooLarge(error.to_string())
             }
@@ -246,11 +248,12 @@ impl Ingest {
         }
     }
 
-    fn full(&self, tables: &[TableRows], needed: u64) -> Written {
+    /// `brought` says how many rows of each table there were before the limits left some out.
+    fn full(&self, brought: &[(Text, u64)], needed: u64) -> Written {
         match self.ring.on_full() {
             OnFull::DropNewest => {
-                let rows = tables.iter().map(|table| table.rows.len() as u64).sum();
-                let counts = tables.iter().map(|table| (table.table.as_str(), table.rows.len() as u64));
+                let rows = brought.iter().map(|(_, rows)| rows).sum();
+                let counts = brought.iter().map(|(table, rows)| (table.as_str(), *rows));
                 let refused = self.ring.count_refused_message(counts);
                 Written::Dropped { rows, due: Ackable { refused, ..Ackable::default() } }
             }

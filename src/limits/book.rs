@@ -55,9 +55,8 @@ impl Book {
     pub fn restore<'a>(&mut self, owner: usize, table: &str, columns: impl Iterator<Item = &'a str>) {
         let rules = self.rules;
         let Some(known) = self.known(owner, table) else { return };
-        for name in columns {
-            known.is_over |= !known.columns.learn_within(name, &rules);
-        }
+        columns.for_each(|name| known.columns.learn(name));
+        known.is_over |= known.columns.count() > rules.columns;
     }
 
     /// A table that there is already: it counts for its owner, whatever the limits say.

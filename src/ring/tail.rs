@@ -9,7 +9,7 @@ const PLACES: u64 = 256;
 /// The tail moves when less than this part of the ring is free …
 const LOW_PART: u64 = 64;
 /// … so far that about this many such parts are free: each durable move is a sync, and there are at most 64 a lap.
-const REFILL_PARTS: u64 = 2;
+const REFILL_PARTS: u64 = 3;
 
 /// Commit ends to which the tail may move, oldest first.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ mod tests {
             index.note(mark(pos));
         }
         let target = index.target(Pos(capacity), Pos(capacity)).unwrap();
-        assert_eq!(target, mark(capacity / 64 * 3));
+        assert_eq!(target, mark(capacity / 64 * 4));
         assert_eq!(index.target(Pos(capacity), Pos(8192)), Some(mark(8192)), "as far as allowed");
         assert_eq!(index.last_upto(Pos(8191)), Some(mark(4096)));
         index.forget_before(Pos(8192));

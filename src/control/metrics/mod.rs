@@ -126,7 +126,7 @@ fn counted(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let counted = status.ring.as_ref().map(|ring| ring.counted.as_slice()).unwrap_or_default();
     let names: Vec<String> = counted.iter().map(name).collect();
     let labels: Vec<[(&str, &str); 1]> = names.iter().map(|name| [("source", name.as_str())]).collect();
-    for counter in Counter::ALL {
+    for counter in Counter::IN_USE {
         let value = |source: &SourceCounts| source.counts.to_array()[counter as usize] as f64;
         let samples: Vec<Sample<'_>> =
             labels.iter().zip(counted).map(|(label, source)| (label.as_slice(), value(source))).collect();

@@ -83,7 +83,7 @@ fn full() -> Status {
         dropped_by_table: vec![],
         counted: vec![SourceCounts {
             source: "a".into(),
-            counts: Counts { untimed: 3, ..Counts::default() },
+            counts: Counts { unmatched: 3, ..Counts::default() },
             ..SourceCounts::default()
         }],
         gaps: vec![],

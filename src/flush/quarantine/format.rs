@@ -10,7 +10,7 @@
 //! | 4 | crc32c of what follows |
 //! | 8 | ring id |
 //! | 8 | seq |
-//! | 2 | row, 65,535 for a dead letter |
+//! | 2 | row, 65,535 for a dead letter, 65,534 for one that was cut |
 //! | 8 | wall clock when it was set aside, ns since 1970 |
 //! | 8 | wall clock when its message was received |
 //! | 2 + n | reason |
@@ -93,6 +93,11 @@ pub struct Key {
     pub seq: Seq,
     /// The row in the record, or [`DEAD_LETTER`], or [`CUT_LETTER`].
     pub row: u16,
+}
+
+/// The row number under which an entry is remembered as set aside: a dead letter has one, whether it was cut or not.
+pub fn exception_of(row: u16) -> u16 {
+    if row == CUT_LETTER { DEAD_LETTER } else { row }
 }
 
 impl Key {

@@ -25,7 +25,7 @@ use std::{
 
 pub use self::{
     discard::{Discarded, discard},
-    format::{CUT_LETTER, DEAD_LETTER, Entry, Key},
+    format::{CUT_LETTER, DEAD_LETTER, Entry, Key, exception_of},
     id::{Id, IdError},
     select::{Kind, Selection},
     snapshot::{Cursor, Newest, Owned, Place, PlaceError, Snapshot, Summary},

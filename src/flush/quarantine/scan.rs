@@ -76,8 +76,8 @@ pub fn look(file: &File) -> io::Result<Found> {
     At { file, at: 0 }.take(FIRST_ENTRY_AT).read_to_end(&mut bytes)?;
     if let Some(version) = format::later_version(&bytes) {
         let message = format!(
-            "it is a quarantine of format version {version}, which this forebay does not know; the file was left as it is: run the forebay \
-             that wrote it, or move it away to begin a new one"
+            "it is a quarantine of format version {version}, which this forebay does not know; the file was left as it is: run \
+             the forebay that wrote it, or move it away to begin a new one"
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }

@@ -239,7 +239,7 @@ fn a_file_of_a_later_version_is_an_error_and_stays_as_it_is() {
         bytes[8] = 9;
         fs::write(&path, &bytes).unwrap();
         let error = Quarantine::open(&settings).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("format version 9") && error.contains("left as it was"), "{error}");
+        assert!(error.contains("format version 9") && error.contains("left as it is:"), "{error}");
         assert!(snapshot_of(&settings.path, &mut Vec::new()).is_err());
         assert!(fs::read(&path).unwrap() == bytes && !beside(&path, ".damaged-1").exists());
         fs::write(&path, good).unwrap();

@@ -53,6 +53,12 @@ struct Head {
 }
 
 impl Head {
+    /// The number of a note just made: that of the next one where something is still to be sealed for it.
+    fn note(&mut self) -> u64 {
+        self.notes += u64::from(self.at != self.sealed || self.states.is_pending());
+        self.notes
+    }
+
     /// Whether something is to be sealed, and all of it is written.
     fn is_owed_a_seal(&self) -> bool {
         self.apart == 0 && (self.at != self.sealed || self.states.is_pending())
@@ -222,9 +228,9 @@ impl Log {
         count(&mut head.intake, parts);
         head.apart += 1;
         drop(head);
-        let written = self.write_parts(&mut own, parts, received);
+        // Where that fails the ring is poisoned, and nothing is ever sealed over what is not written.
+        self.write_parts(&mut own, parts, received)?;
         lock(&self.head).apart -= 1;
-        written?;
         assert_eq!((own.at.seq, own.at.pos), (beyond, end), "a message ends where its place was kept to");
         Ok(Appended { first, last: Seq(beyond.0 - 1), end })
     }

@@ -37,27 +37,21 @@ impl Log {
             return Err(AppendError::Full);
         }
         head.states.tally(tally);
-        head.notes += 1;
-        Ok(head.notes)
+        Ok(head.note())
     }
 
-    /// Sets an entry of the state, or removes it; returns the number of the note, 0 where nothing changes.
+    /// Sets an entry of the state, or removes it; returns the number of the note.
     pub fn set_state(&self, kind: StateKind, key: &[u8], value: Option<&[u8]>) -> Result<u64, StateFull> {
         let mut head = lock(&self.head);
-        if !head.states.set(kind, key, value)? {
-            return Ok(0);
-        }
-        head.notes += 1;
-        Ok(head.notes)
+        head.states.set(kind, key, value)?;
+        Ok(head.note())
     }
 
     /// Numbers for the configured sources; see [`States::register`].
     pub fn register_sources(&self, names: &[&str]) -> Vec<SourceId> {
         let mut head = lock(&self.head);
         let numbers = head.states.register(names);
-        if head.states.has_changes() {
-            head.notes += 1;
-        }
+        head.note();
         numbers
     }
 
@@ -125,10 +119,11 @@ impl Log {
         let mut head = lock(&self.head);
         head.is_carrying = false;
         let oldest = head.states.oldest().filter(|oldest| *oldest < before.0);
+        let is_durable = oldest.is_none() && !self.has_unsealed_state(&head);
         Ok(Some(match oldest {
-            None => Carried::Now(sealed),
-            Some(_) if head.apart > 0 => Carried::Later,
-            Some(oldest) => Carried::NoRoom(Pos(oldest)),
+            None if is_durable => Carried::Now(sealed),
+            _ if head.apart > 0 => Carried::Later,
+            oldest => Carried::NoRoom(oldest.map_or(before, Pos)),
         }))
     }
 }
