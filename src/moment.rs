@@ -2,9 +2,15 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::point::{MAX_NAME_BYTES, Timestamp};
+use crate::point::{MAX_NAME_BYTES, Row, Timestamp};
 
 const SEED: u64 = 0x666f_7265_6261_7921;
+
+/// The moment of a row with a time.
+pub fn of_row(table: &str, row: &Row) -> u64 {
+    let symbols = row.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    moment(table, row.time.unwrap_or_default(), symbols)
+}
 
 /// The number of a row's table, time (to the microsecond) and symbols, in any order of the symbols.
 ///

@@ -13,18 +13,11 @@ use super::{
 use crate::{
     limits::LeftOut,
     marks::{Marks, Pos, Seq},
-    moment::moment,
     point::{Received, Row, Text, Timestamp},
     ring::{AppendError, table_hash},
     sync::lock,
     tally::SourceId,
 };
-
-/// The moment of a row with a time.
-pub fn moment_of(table: &str, row: &Row) -> u64 {
-    let symbols = row.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    moment(table, row.time.unwrap_or_default(), symbols)
-}
 
 /// A message that was set aside.
 #[derive(Debug, Clone, Copy)]
@@ -194,6 +187,7 @@ pub(super) mod tests {
         clock::{ClockTrust, SharedClock, SystemClock},
         ingest::{Incoming, Intake, Offer},
         latest::Latest,
+        moment::of_row,
         observe::heartbeat::Heartbeats,
         ring::{RecoveryReport, Ring, media::MemoryMedia},
         settings::{Latest as LatestSettings, Settings, Source},
@@ -244,10 +238,10 @@ pub(super) mod tests {
         };
         let rows = [row(1), row(2), row(3)];
         offer(r#"{"ts":1,"x":5}"#);
-        let watch = ingest.watch(rows.iter().map(|row| moment_of("t", row)));
+        let watch = ingest.watch(rows.iter().map(|row| of_row("t", row)));
         assert!(matches!(watch.enter("t", &rows[..1], Received::default()), Entered::Appended { rows: 1, .. }));
         offer(r#"{"ts":2,"x":5}"#);
-        watch.note(moment_of("t", &rows[2]));
+        watch.note(of_row("t", &rows[2]));
         assert_eq!(watch.enter("t", &rows[1..], Received::default()), Entered::Superseded);
         assert!(matches!(watch.enter("t", &rows, Received::default()), Entered::Appended { rows: 1, .. }));
         assert_eq!(watch.enter("t", &[row(4)], Received::default()), Entered::Superseded, "it is not watched");

@@ -32,13 +32,13 @@ use std::{ops::Range, time::Duration};
 
 use super::{
     Ingest,
-    again::moment_of,
-    gate::{Moments, State},
+    gate::{Closed, Moments, State},
 };
 use crate::{
     entry::{self, DeadLetter, LetterForm, LimitError},
     limits::{LeftOut, Owner},
     marks::Seq,
+    moment::of_row,
     observe::log::clip,
     point::{Received, Row, Text},
     ring::{AppendError, Appended, Kind, Part, layout::data_record_bytes},
@@ -168,6 +168,12 @@ pub(super) enum Refusal {
     },
 }
 
+impl From<Closed> for Refusal {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
 impl Message<'_> {
     /// How many rows it has.
     pub fn rows(&self) -> usize {
@@ -189,7 +195,7 @@ impl Message<'_> {
 
     /// The moments of its rows.
     pub fn moments(&self) -> impl Iterator<Item = u64> {
-        self.tables.iter().flat_map(|of| of.rows.iter().map(|row| moment_of(&of.table, row)))
+        self.tables.iter().flat_map(|of| of.rows.iter().map(|row| of_row(&of.table, row)))
     }
 
     /// Whether it has a row of one of the moments.
@@ -202,7 +208,7 @@ impl Message<'_> {
             return Ok(());
         }
         for TableRows { table, rows, .. } in self.tables.iter_mut() {
-            rows.retain(|row| !state.is_superseded(moment_of(table, row)));
+            rows.retain(|row| !state.is_superseded(of_row(table, row)));
         }
         if self.rows() == 0 { Err(Refusal::Superseded) } else { Ok(()) }
     }
@@ -357,7 +363,7 @@ impl Ingest {
                 self.latest.time_rows(&of.table, &mut of.rows, received);
             }
         }
-        state = self.gate.pass(state, message)?;
+        state = self.gate.pass(state, message.door.closes(), |claimed| message.meets(claimed))?;
         message.yield_to_newer(&state)?;
         for of in message.tables.iter_mut() {
             self.latest.prepare_rows(&of.table, &mut of.rows, received);
@@ -377,7 +383,7 @@ impl Ingest {
         for of in message.tables.iter_mut() {
             self.latest.time_rows(&of.table, &mut of.rows, received);
         }
-        let claim = self.gate.claim(message, &self.latest)?;
+        let claim = self.gate.claim(message.moments().collect(), message.door.closes(), &self.latest)?;
         for of in message.tables.iter_mut() {
             self.latest.complete_rows(&of.table, &mut of.rows, received);
         }
@@ -517,7 +523,7 @@ mod tests {
         let mut large = [many("t", SLICE_ROWS as i64 + 1)];
         let mut encoded = Encoded::default();
         let message = message(&ingest, Door::Lines, &mut large, &mut encoded);
-        let claim = ingest.gate.claim(&message, &ingest.latest).unwrap();
+        let claim = ingest.gate.claim(message.moments().collect(), true, &ingest.latest).unwrap();
         let other = enter(&ingest, Door::Mqtt, &mut [of("t", vec![row("b", 1, &[("x", 1)])])]).unwrap();
         assert_eq!(held(&ingest, "t", "b", "x"), Some((Value::Long(1), other.last)), "it is visible");
         assert!(ingest.latest.seen() < other.last, "but what comes before it is not yet complete");
@@ -586,9 +592,9 @@ mod tests {
     fn a_large_request_stops_older_rows_from_being_put_back() {
         let ingest = ingest();
         let rows = [row("a", 3, &[("x", 0)]), row("b", 3, &[("x", 0)])];
-        let watch = ingest.watch(rows.iter().map(|row| moment_of("t", row)));
+        let watch = ingest.watch(rows.iter().map(|row| of_row("t", row)));
         enter(&ingest, Door::Lines, &mut [many("t", SLICE_ROWS as i64 * 2 + 1)]).unwrap();
-        assert!(watch.is_superseded(moment_of("t", &rows[0])) && !watch.is_superseded(moment_of("t", &rows[1])));
+        assert!(watch.is_superseded(of_row("t", &rows[0])) && !watch.is_superseded(of_row("t", &rows[1])));
         let mut tables = [of("t", rows.to_vec())];
         enter(&ingest, Door::Again, &mut tables).unwrap();
         assert_eq!(tables[0].rows, rows[1..]);
@@ -620,7 +626,7 @@ mod tests {
         let again = enter(&ingest, Door::Again, &mut [wide("z")]);
         assert!(matches!(again, Err(Refusal::Limited(why)) if why.starts_with("[limits] columns_per_table = 300")));
         let row = row("b", 7, &[("new", 1)]);
-        let watch = ingest.watch(std::iter::once(moment_of("t", &row)));
+        let watch = ingest.watch(std::iter::once(of_row("t", &row)));
         assert!(
             matches!(watch.enter("t", &[row], RECEIVED), super::super::again::Entered::Unfit(why) if why.contains("[limits]"))
         );

@@ -5,17 +5,20 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use super::enter::{Message, Refusal};
 use crate::{
     latest::Latest,
     marks::Seq,
     sync::{lock, wait_untimed},
 };
 
-/// Numbers of moments ([`super::again::moment_of`]).
+/// Numbers of moments ([`crate::moment::of_row`]).
 pub(super) type Moments = HashSet<u64, foldhash::fast::RandomState>;
 /// Moments that are watched, and whether a row newer than the one set aside is known.
 pub(super) type Watched = HashMap<u64, bool, foldhash::fast::RandomState>;
+
+/// The door takes nothing any more: the daemon stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Closed;
 
 /// The gate. Its lock is taken after that of the session's routes, and before those of the ring and of the latest values.
 #[derive(Default)]
@@ -66,8 +69,9 @@ impl State {
         }
     }
 
-    fn check(&self, message: &Message<'_>) -> Result<(), Refusal> {
-        if self.closed && message.door.closes() { Err(Refusal::Closed) } else { Ok(()) }
+    /// Whether a message may enter by a door that `closes` once the daemon stops, or by one that does not.
+    fn check(&self, closes: bool) -> Result<(), Closed> {
+        if self.closed && closes { Err(Closed) } else { Ok(()) }
     }
 }
 
@@ -77,17 +81,17 @@ impl Gate {
         lock(&self.state)
     }
 
-    /// Lets a message in once none of its rows' moments is claimed.
+    /// Lets a message in once it `meets` none of the moments claimed. Its door may be one that `closes`.
     pub fn pass<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        message: &Message<'_>,
-    ) -> Result<MutexGuard<'a, State>, Refusal> {
-        let meets = |state: &State| state.claimed.as_ref().is_some_and(|claimed| message.meets(claimed));
-        while meets(&state) {
+        closes: bool,
+        meets: impl Fn(&Moments) -> bool,
+    ) -> Result<MutexGuard<'a, State>, Closed> {
+        while state.claimed.as_ref().is_some_and(&meets) {
             state = self.wait(state);
         }
-        state.check(message)?;
+        state.check(closes)?;
         Ok(state)
     }
 
@@ -104,11 +108,10 @@ impl Gate {
         wait_untimed(&self.released, state)
     }
 
-    /// Claims the moments of a message's rows. There is one claim at a time.
-    pub fn claim<'a>(&'a self, message: &Message<'_>, latest: &'a Latest) -> Result<Claim<'a>, Refusal> {
-        let moments = message.moments().collect();
+    /// Claims the moments of a message's rows. There is one claim at a time. The message's door may be one that `closes`.
+    pub fn claim<'a>(&'a self, moments: Moments, closes: bool, latest: &'a Latest) -> Result<Claim<'a>, Closed> {
         let mut state = self.unclaimed();
-        state.check(message)?;
+        state.check(closes)?;
         state.claimed = Some(moments);
         state.passed = Seq(0);
         Ok(Claim { gate: self, latest, last: Seq(0) })

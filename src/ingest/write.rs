@@ -377,7 +377,7 @@ mod tests {
             fields: vec![("x".into(), crate::point::Value::Double(1.0))],
             ..Row::default()
         };
-        let watch = ingest.watch(std::iter::once(again::moment_of("a", &row)));
+        let watch = ingest.watch(std::iter::once(crate::moment::of_row("a", &row)));
         assert!(matches!(write(&ingest, "a,d=1 x=2 7"), Written::Accepted { .. }));
         assert_eq!(watch.enter("a", &[row], NOW), again::Entered::Superseded);
     }

@@ -26,9 +26,10 @@ use crate::{
     },
     ingest::{
         Ingest,
-        again::{Again, Entered, Letter, Watch, moment_of},
+        again::{Again, Entered, Letter, Watch},
     },
     marks::Pos,
+    moment::of_row,
     point::{Row, RowNotes},
     sync::try_lock,
 };
@@ -184,7 +185,7 @@ impl Requeue {
         let origin = Origin::of(&entry, self.out.ring.id());
         let Candidate { rows: Again { table, rows }, claimed, .. } = &mut candidate;
         rows.retain(|row| {
-            let moment = moment_of(table, row);
+            let moment = of_row(table, row);
             // Whoever came first is newer.
             let keep = *origins.entry(moment).or_insert(origin) == origin;
             if !keep {
@@ -281,7 +282,7 @@ fn settle_claims(watch: &Watch<'_>, candidates: &mut [Candidate]) {
         matches!(candidate.outcome, Some(Outcome::Entered | Outcome::Superseded { entered: 1.., .. }))
     };
     let rows = candidates.iter().filter(has_entered).flat_map(|c| c.rows.rows.iter().map(|row| (&c.rows.table, row)));
-    let entered: HashSet<u64> = rows.map(|(table, row)| moment_of(table, row)).collect();
+    let entered: HashSet<u64> = rows.map(|(table, row)| of_row(table, row)).collect();
     for candidate in candidates.iter_mut().filter(|candidate| !candidate.claimed.is_empty()) {
         if matches!(candidate.outcome, Some(Outcome::Stays(_) | Outcome::NotReached)) {
             continue;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::*;
-use crate::sync::lock;
+use crate::{ring::state::StateKind, sync::lock};
 
 const LARGE_BODY: usize = 100 << 10;
 const LONGEST: Duration = Duration::from_mins(1);
@@ -54,8 +54,17 @@ fn part(body: &[u8]) -> Part<'_> {
     Part { kind: Kind::Rows, table_hash: 1, rows: 1, body, ..Part::default() }
 }
 
-#[test]
-fn others_append_behind_a_large_message_and_nothing_is_sealed_before_it_is_written() {
+/// A log whose first large record waits to be stored.
+struct Stuck {
+    memory: Arc<MemoryMedia>,
+    log: Arc<Log>,
+    /// Told when it waits.
+    is_reached: Receiver<()>,
+    /// Lets it go on.
+    go_on: Sender<()>,
+}
+
+fn stuck() -> Stuck {
     let memory = MemoryMedia::with(vec![0; DATA_START as usize + (1 << 20)]);
     format(&memory, 77).unwrap();
     let memory = Arc::new(memory);
@@ -65,6 +74,12 @@ fn others_append_behind_a_large_message_and_nothing_is_sealed_before_it_is_writt
     let mut report = RecoveryReport::default();
     let (log, ..) = recover_log(Box::new(media), &clock(), &mut report, &mut |_| {}, &mut |_| {}).unwrap();
     log.allow_writing_apart();
+    Stuck { memory, log, is_reached, go_on }
+}
+
+#[test]
+fn others_append_behind_a_large_message_and_nothing_is_sealed_before_it_is_written() {
+    let Stuck { memory, log, is_reached, go_on } = stuck();
     let bodies: Vec<Vec<u8>> = (1..=3).map(|n| vec![n; LARGE_BODY]).collect();
     thread::scope(|scope| {
         let parts: Vec<Part<'_>> = bodies.iter().map(|body| part(body)).collect();
@@ -87,4 +102,37 @@ fn others_append_behind_a_large_message_and_nothing_is_sealed_before_it_is_writt
     assert_eq!(life.found.len(), 4);
     life.check_recovery("after a power cut");
     assert_eq!(life.log.intake().messages, 2);
+}
+
+#[test]
+fn the_tail_waits_for_state_that_no_commit_can_carry_meanwhile() {
+    let Stuck { memory, log, is_reached, go_on } = stuck();
+    let set = |key: &[u8]| log.set_state(StateKind::FILTER, key, Some(b"1")).unwrap();
+    set(b"a");
+    log.append(&[part(b"first")], Received::default(), Tally::default()).unwrap();
+    log.commit(true).unwrap();
+    let (tail, to) = (log.tail(), log.durable());
+    let bodies: Vec<Vec<u8>> = (1..=3).map(|n| vec![n; LARGE_BODY]).collect();
+    thread::scope(|scope| {
+        let parts: Vec<Part<'_>> = bodies.iter().map(|body| part(body)).collect();
+        let large = scope.spawn({
+            let log = &log;
+            move || log.append(&parts, Received::default(), Tally::default()).unwrap()
+        });
+        is_reached.recv_timeout(LONGEST).unwrap();
+        assert!(log.move_tail(to).unwrap().is_none());
+        // What is written of the state meanwhile is in no commit either.
+        set(b"b");
+        log.append(&[part(b"small")], Received::default(), Tally::default()).unwrap();
+        assert!(log.move_tail(to).unwrap().is_none());
+        assert_eq!(log.tail(), tail);
+        go_on.send(()).unwrap();
+        large.join().unwrap();
+    });
+    assert!(log.move_tail(to).unwrap().is_some());
+    assert_eq!(log.tail(), to);
+    let life = Life::begin(memory.after_power_cut(|| false), Vec::new(), Seq(0));
+    let keys =
+        |states: &crate::ring::States| states.all(StateKind::FILTER).map(|(key, _)| key.to_vec()).collect::<Vec<_>>();
+    assert_eq!(life.log.with_states(keys), [b"a".to_vec(), b"b".to_vec()]);
 }
