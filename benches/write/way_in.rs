@@ -13,11 +13,6 @@ use std::{
 
 use forebay::{
     clock::{Clock, ClockTrust, SharedClock, SystemClock},
-    config::{
-        Settings,
-        settings::{OnFull, Source},
-        units::Bytes,
-    },
     decode::line::Precision,
     ingest::{
         Incoming, Ingest, Intake, Offer,
@@ -26,6 +21,7 @@ use forebay::{
     latest::Latest,
     observe::heartbeat::Heartbeats,
     ring::{Kind, Part, Ring},
+    settings::{Bytes, OnFull, Settings, Source},
 };
 
 const RING_BYTES: u64 = 1 << 30;
@@ -127,7 +123,7 @@ fn append() {
     let settings = settings(&dir);
     let ring = open(&settings);
     let body = vec![7; RECORD_BYTES];
-    let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1_000, body: &body };
+    let part = Part { kind: Kind::Rows, table_hash: 1, rows: 1_000, body: &body, ..Part::default() };
     for records in [1, 16, 128, 480] {
         let parts = vec![part; records];
         let mut took: Vec<Duration> = Vec::new();

@@ -61,7 +61,7 @@ pub fn find_header(media: &dyn Media) -> io::Result<Result<FoundHeader, SlotErro
         Ok(slot) if slot.source == HeaderSource::OneSlot => {
             // The slot that is damaged may have told of a tail that has moved since, and its space be used again.
             let newest = from_commits(media, Some(slot.header.ring_id))?;
-            Ok(Ok(newest.map_or(slot, |newest| newer_of_each(slot, newest))))
+            Ok(Ok(newest.map_or(slot, |newest| newer_of_each(&slot, &newest))))
         }
         found => Ok(found),
     }
@@ -93,7 +93,7 @@ fn from_slots(media: &dyn Media) -> io::Result<Result<FoundHeader, SlotError>> {
 }
 
 /// A header with whatever a commit knows better.
-fn newer_of_each(found: FoundHeader, by_commit: FoundHeader) -> FoundHeader {
+fn newer_of_each(found: &FoundHeader, by_commit: &FoundHeader) -> FoundHeader {
     let (slot, commit) = (found.header, by_commit.header);
     let header = Header {
         generation: slot.generation.max(commit.generation),
@@ -103,7 +103,7 @@ fn newer_of_each(found: FoundHeader, by_commit: FoundHeader) -> FoundHeader {
         consumers: slot.consumers.later(commit.consumers),
         ..slot
     };
-    FoundHeader { header, counted: found.counted.max(by_commit.counted), ..found }
+    FoundHeader { header, counted: found.counted.max(by_commit.counted), ..*found }
 }
 
 /// The commits of one ring that were found.

@@ -397,7 +397,7 @@ fn source_value(id: SourceId, counts: Counts) -> Vec<u8> {
     let counts = counts.to_array();
     let mut out = id.0.to_le_bytes().to_vec();
     out.push(counts.len() as u8);
-    counts.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+    out.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
     out
 }
 

@@ -33,7 +33,7 @@ pub fn survey(file: &RingFile, since: Option<Cutoff>) -> io::Result<Survey> {
     let (mut start, mut last): (Option<Mark>, Option<(Commit, Mark)>) = (None, None);
     while let Some(seen) = walk.next()? {
         match seen {
-            Seen::Frame { commit: Some(commit), end, .. } => last = Some((commit, end)),
+            Seen::Frame { commit: Some(commit), end, .. } => last = Some((*commit, end)),
             Seen::Data(head, record) if start.is_none() => {
                 let this_run = in_this_boot && head.generation == header.generation;
                 if since.is_none_or(|since| since.is_before(record.received, this_run)) {

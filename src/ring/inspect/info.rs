@@ -284,7 +284,7 @@ impl Accounts {
     pub(super) fn take(&mut self, seen: &Seen<'_>) {
         match seen {
             Seen::Data(header, record) => self.record(record.mark, record.end, header),
-            Seen::Frame { end, commit, .. } => self.frame(*end, commit.as_ref()),
+            Seen::Frame { end, commit, .. } => self.frame(*end, commit.as_deref()),
             Seen::Damaged(stretch) if stretch.ends_log => {}
             Seen::Damaged(stretch) => self.jump(stretch.to),
             Seen::Overtaken { to, .. } => self.jump(*to),

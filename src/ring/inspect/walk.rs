@@ -60,7 +60,7 @@ pub enum Seen<'a> {
         /// Where it ends.
         end: Mark,
         /// What a commit says.
-        commit: Option<Commit>,
+        commit: Option<Box<Commit>>,
         /// The body of a state record.
         state: &'a [u8],
     },
@@ -212,7 +212,7 @@ impl<'a> Walk<'a> {
             return Ok(Seen::Data(header, self.window.record(at.pos.0, &header)?));
         }
         let commit = match header.kind {
-            Kind::Commit => self.window.commit(at.pos.0, &header)?,
+            Kind::Commit => self.window.commit(at.pos.0, &header)?.map(Box::new),
             _ => None,
         };
         let state = if header.kind == Kind::State { self.window.body(at.pos.0, &header)? } else { &[] };
