@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     observe::forecast::{Forecaster, Levels},
-    ring::{Ring, layout::SLOT_BYTES},
+    ring::{
+        Ring,
+        layout::{SLOT_BYTES, reserve_bytes},
+    },
     settings::OnFull,
 };
 
@@ -15,7 +18,8 @@ const TAIL_STEPS: u64 = 256;
 /// A forecaster for this ring, whose stored rows stay protected for a resend window.
 pub fn forecaster(ring: &Ring, resend_window: Duration) -> Forecaster {
     let capacity = ring.capacity_bytes();
-    let usable = capacity.saturating_sub(capacity / TAIL_STEPS + SLOT_BYTES);
+    // What each append keeps back is out of reach as well.
+    let usable = capacity.saturating_sub(capacity / TAIL_STEPS + SLOT_BYTES + reserve_bytes(capacity));
     let window = match ring.on_full() {
         OnFull::Block => resend_window,
         // Stored rows lose the window's protection before a row is lost.

@@ -59,6 +59,7 @@ fn what_outlives_the_tail_is_there_after_many_laps_and_a_kill() {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
     let readings = Readings::new(unique("laps"), 5);
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&readings).set("ring.size", "1MiB");
+    let builder = builder.set("mqtt.max_payload", "64KiB");
     let mut daemon = builder.set("questdb.resend_window", "0s").start();
     daemon.wait_subscribed();
     let number = |daemon: &Daemon| {

@@ -145,7 +145,11 @@ fn a_ring_of_an_earlier_version_is_taken_over() {
 #[test]
 fn what_waits_in_a_ring_of_format_2_is_stored_and_set_aside() {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
-    let mut daemon = DaemonBuilder::new().servers(&broker, &questdb).set("ring.size", "1MiB").write();
+    let mut daemon = DaemonBuilder::new()
+        .servers(&broker, &questdb)
+        .set("ring.size", "1MiB")
+        .set("mqtt.max_payload", "64KiB")
+        .write();
     let mut bytes = include_bytes!("../../data/ring-format-2.bin").to_vec();
     bytes.resize(1 << 20, 0);
     fs::write(daemon.ring(), bytes).expect("the ring");
