@@ -354,7 +354,8 @@ fn lane(
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
     let now = context.clock.since_boot();
     let mut late = Late::default();
-    if marks.safe < marks.durable && !is_on(Bug::NoLateAtStart) {
+    // By records: behind the last one there may be state, which is sent nowhere.
+    if marks.safe.seq < marks.durable.seq && !is_on(Bug::NoLateAtStart) {
         // A request of an earlier life may still be executed, too.
         late.miss(marks.safe, marks.durable, Course::all(marks.safe.pos));
     }
