@@ -235,7 +235,7 @@ impl Allowance {
     pub fn restore(&self, table: &str, row: &RowRef<'_>) {
         let owner = self.owner(table);
         let columns = row.symbols().map(|(name, _)| name).chain(row.fields().map(|(name, _)| name));
-        self.lock().book.restore(owner.0, table, columns);
+        self.lock().book.learn(owner.0, table, columns);
     }
 
     /// Takes note of the columns that a table has in the database, the time's left out.

@@ -17,8 +17,6 @@ const MAX_SHAPES: usize = 4_096;
 #[derive(Debug, Default)]
 struct Table {
     columns: Columns,
-    /// The ring brought more columns than the table may get.
-    is_over: bool,
 }
 
 /// The tables by name, and how many are whose.
@@ -45,18 +43,10 @@ impl Book {
         }
     }
 
-    /// Takes note of columns that a table has in the database.
+    /// Takes note of columns that a table has: in the database, or by rows in the ring.
     pub fn learn<'a>(&mut self, owner: usize, table: &str, columns: impl Iterator<Item = &'a str>) {
         let Some(known) = self.known(owner, table) else { return };
         columns.for_each(|name| known.columns.learn(name));
-    }
-
-    /// Takes note of a row that is in the ring.
-    pub fn restore<'a>(&mut self, owner: usize, table: &str, columns: impl Iterator<Item = &'a str>) {
-        let rules = self.rules;
-        let Some(known) = self.known(owner, table) else { return };
-        columns.for_each(|name| known.columns.learn(name));
-        known.is_over |= known.columns.count() > rules.columns;
     }
 
     /// A table that there is already: it counts for its owner, whatever the limits say.
@@ -75,7 +65,7 @@ impl Book {
     pub fn is_tight(&self, table: &str) -> bool {
         let known = self.tables.get(&name_number(table));
         // Of a table that is not kept nothing is known.
-        known.is_none_or(|known| known.is_over || known.columns.count() > self.rules.columns)
+        known.is_none_or(|known| known.columns.count() > self.rules.columns)
     }
 
     /// The limits.
@@ -222,7 +212,7 @@ mod tests {
     #[test]
     fn an_owner_brings_so_many_tables_and_those_that_there_are_count() {
         let mut book = Book::new(RULES, 2);
-        book.restore(0, "a", ["x"].into_iter());
+        book.learn(0, "a", ["x"].into_iter());
         book.learn(0, "A", ["y"].into_iter());
         assert!(book.table(0, "b").is_ok());
         assert_eq!(book.table(0, "c").unwrap_err(), Excess::Tables);
@@ -248,11 +238,11 @@ mod tests {
     #[test]
     fn a_table_is_tight_when_the_ring_has_more_than_it_may_get() {
         let mut book = Book::new(RULES, 1);
-        book.restore(0, "t", names("x", 59).iter().map(String::as_str));
+        book.learn(0, "t", names("x", 59).iter().map(String::as_str));
         assert!(!book.is_tight("t") && book.is_tight("unknown"));
-        book.restore(0, "t", ["one more"].into_iter());
+        book.learn(0, "t", ["one more"].into_iter());
         assert!(book.is_tight("t"));
-        book.restore(0, "u", names("x", 40).iter().map(String::as_str));
+        book.learn(0, "u", names("x", 40).iter().map(String::as_str));
         book.learn(0, "u", names("y", 40).iter().map(String::as_str));
         assert!(book.is_tight("u"));
         let mut both = row(&[], &[names("x", 40), names("y", 40)].concat());

@@ -41,12 +41,6 @@ impl Columns {
         }
     }
 
-    /// Takes note of a column that was let in before; false where there is no place for it.
-    pub fn learn_within(&mut self, name: &str, rules: &Rules) -> bool {
-        let number = name_number(name);
-        self.names.contains(&number) || (self.count() < rules.columns && self.names.insert(number))
-    }
-
     /// Whether new columns come at any rate: to be asked once a message, so that its first rows do not slow the rest.
     pub fn is_starting(&self) -> bool {
         self.names.len() < FIRST_COLUMNS
@@ -149,8 +143,6 @@ mod tests {
         assert_eq!(columns.room(&RULES, false, secs(0)), Err(Excess::Columns));
         (0..2 * MAX_LEARNT).for_each(|n| columns.learn(&format!("y{n}")));
         assert_eq!(columns.names.len(), MAX_LEARNT, "memory is bounded");
-        let mut columns = Columns::default();
-        assert_eq!((0..300).filter(|n| columns.learn_within(&format!("x{n}"), &RULES)).count(), 99);
     }
 
     #[test]
