@@ -1,12 +1,17 @@
 //! What a row costs on its way from a record of the ring into a request, against the client library alone.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
+    clock::SystemClock,
     entry::{RawRows, Rows, ValueRef, encode_rows},
     point::{Row, Timestamp, Value},
-    questdb::RowBuffer,
+    questdb::{
+        RowBuffer,
+        columns::{Coming, Columns},
+        schema::Schema,
+    },
 };
 use questdb::ingress::{Buffer, ProtocolVersion, TimestampNanos};
 
@@ -37,7 +42,8 @@ fn bare(buffer: &mut Buffer, body: &[u8]) -> questdb::Result<()> {
         for (name, value) in row.fields() {
             match value {
                 ValueRef::Bool(v) => buffer.column_bool(name, v)?,
-                ValueRef::Long(v) => buffer.column_i64(name, v)?,
+                ValueRef::Flag(v) => buffer.column_i64(name, v.into())?,
+                ValueRef::Long(v) | ValueRef::Whole(v) => buffer.column_i64(name, v)?,
                 ValueRef::Double(v) => buffer.column_f64(name, v)?,
                 ValueRef::Text(v) => buffer.column_str(name, v)?,
             };
@@ -61,22 +67,26 @@ fn encode(c: &mut Criterion) {
         });
         group.bench_function("row by row", |b| {
             let mut buffer = RowBuffer::default();
+            let (schema, mut coming) = (Schema::new(None, Arc::new(SystemClock)), Coming::default());
             b.iter(|| {
                 buffer.clear(usize::MAX);
+                let mut columns = Columns::new(&schema, &mut coming, 300);
                 for _ in 0..RECORDS {
                     let rows = Rows::decode(black_box(&body)).expect("rows");
                     let table = rows.table;
-                    rows.flatten().for_each(|row| buffer.add(table, &row).expect("valid"));
+                    rows.flatten().for_each(|row| buffer.add(table, &row, &mut columns).expect("valid"));
                 }
             });
         });
         group.bench_function("record by record", |b| {
             let mut buffer = RowBuffer::default();
+            let (schema, mut coming) = (Schema::new(None, Arc::new(SystemClock)), Coming::default());
             b.iter(|| {
                 buffer.clear(usize::MAX);
+                let mut columns = Columns::new(&schema, &mut coming, 300);
                 for _ in 0..RECORDS {
                     let rows = RawRows::decode(black_box(&body)).expect("rows");
-                    assert!(buffer.add_all("sensors", rows, |_| true));
+                    assert!(buffer.add_all("sensors", rows, |_| true, &mut columns));
                 }
             });
         });

@@ -11,13 +11,19 @@ pub use raw::{RawRow, RawRows};
 pub use crate::point::RowNotes;
 use crate::point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
 
-const TYPE_BOOL: u8 = 1;
+/// A boolean of a field that is not declared to be one; of formats before the third: any boolean.
+const TYPE_FLAG: u8 = 1;
 const TYPE_LONG: u8 = 2;
 const TYPE_DOUBLE: u8 = 3;
 const TYPE_TEXT: u8 = 4;
+/// A boolean of a field that is declared to be one.
+const TYPE_BOOL: u8 = 5;
+const TYPE_WHOLE: u8 = 6;
 const FLAG_DEVICE_TIME: u8 = 1;
 /// The row's bits of [`RowNotes`] follow the first one.
 const NOTES_SHIFT: u32 = 1;
+/// The row took the place of several others: how many stands behind the number of fields.
+const FLAG_REPLACED_SEVERAL: u8 = 0x10;
 /// Of a field's type: the value was taken over from another row of the moment.
 const COMPLETED: u8 = 0x80;
 
@@ -78,9 +84,14 @@ pub fn encode_row(row: &Row, out: &mut Vec<u8>) -> Result<(), LimitError> {
     check_count("symbols", row.symbols.len(), MAX_SYMBOLS)?;
     check_count("fields", row.fields.len(), MAX_FIELDS)?;
     out.extend_from_slice(&row.time.unwrap_or_default().0.to_le_bytes());
-    out.push(if row.device_time { FLAG_DEVICE_TIME } else { 0 } | row.notes.bits() << NOTES_SHIFT);
+    let several = row.notes.replaced > 1;
+    let device_time = if row.device_time { FLAG_DEVICE_TIME } else { 0 };
+    out.push(device_time | row.notes.bits() << NOTES_SHIFT | if several { FLAG_REPLACED_SEVERAL } else { 0 });
     out.push(row.symbols.len() as u8);
     out.extend_from_slice(&(row.fields.len() as u16).to_le_bytes());
+    if several {
+        out.extend_from_slice(&row.notes.replaced.to_le_bytes());
+    }
     put_symbols(&row.symbols, out)?;
     let own = row.own_fields().len();
     for (at, (name, value)) in row.fields.iter().enumerate() {
@@ -88,6 +99,8 @@ pub fn encode_row(row: &Row, out: &mut Vec<u8>) -> Result<(), LimitError> {
         let origin = if at < own { 0 } else { COMPLETED };
         match value {
             Value::Bool(v) => out.extend_from_slice(&[TYPE_BOOL | origin, u8::from(*v)]),
+            Value::Flag(v) => out.extend_from_slice(&[TYPE_FLAG | origin, u8::from(*v)]),
+            Value::Whole(v) => put_typed(TYPE_WHOLE | origin, &v.to_le_bytes(), out),
             Value::Long(v) => put_typed(TYPE_LONG | origin, &v.to_le_bytes(), out),
             Value::Double(v) => put_typed(TYPE_DOUBLE | origin, &v.to_le_bytes(), out),
             Value::Text(v) => {
@@ -276,8 +289,12 @@ pub struct RowRef<'a> {
 /// A field's value, read in place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ValueRef<'a> {
-    /// true or false.
+    /// true or false of a field that is declared to be a boolean.
     Bool(bool),
+    /// true or false of any other field.
+    Flag(bool),
+    /// A whole number of a field whose type is not declared, and that a 64-bit float does not hold exactly.
+    Whole(i64),
     /// A 64-bit signed integer.
     Long(i64),
     /// A 64-bit float.
@@ -290,6 +307,8 @@ impl From<ValueRef<'_>> for Value {
     fn from(value: ValueRef<'_>) -> Self {
         match value {
             ValueRef::Bool(v) => Self::Bool(v),
+            ValueRef::Flag(v) => Self::Flag(v),
+            ValueRef::Whole(v) => Self::Whole(v),
             ValueRef::Long(v) => Self::Long(v),
             ValueRef::Double(v) => Self::Double(v),
             ValueRef::Text(v) => Self::Text(v.into()),
@@ -302,9 +321,12 @@ impl<'a> RowRef<'a> {
         let start = cursor.at;
         let time = Timestamp(i64::from_le_bytes(cursor.array("row time")?));
         let flags = cursor.u8("row flags")?;
-        let (device_time, notes) = (flags & FLAG_DEVICE_TIME != 0, RowNotes::from_bits(flags >> NOTES_SHIFT));
+        let (device_time, mut notes) = (flags & FLAG_DEVICE_TIME != 0, RowNotes::from_bits(flags >> NOTES_SHIFT));
         let symbol_count = cursor.u8("symbol count")?;
         let field_count = cursor.u16("field count")?;
+        if flags & FLAG_REPLACED_SEVERAL != 0 {
+            notes.replaced = cursor.u16("count of replaced rows")?;
+        }
         let symbols = cursor.clone();
         for _ in 0..symbol_count {
             cursor.symbol()?;
@@ -324,7 +346,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// Field names and values, the row's own ones first.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + use<'a> {
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + Clone + use<'a> {
         let mut cursor = self.fields.clone();
         (0..self.field_count).map_while(move |_| cursor.field().ok())
     }
@@ -426,6 +448,8 @@ impl<'a> Cursor<'a> {
         let at = self.at;
         Ok(match self.u8("field type")? & !COMPLETED {
             TYPE_BOOL => ValueRef::Bool(self.u8("boolean")? != 0),
+            TYPE_FLAG => ValueRef::Flag(self.u8("boolean")? != 0),
+            TYPE_WHOLE => ValueRef::Whole(i64::from_le_bytes(self.array("whole number")?)),
             TYPE_LONG => ValueRef::Long(i64::from_le_bytes(self.array("integer")?)),
             TYPE_DOUBLE => ValueRef::Double(f64::from_le_bytes(self.array("float")?)),
             TYPE_TEXT => {
@@ -446,6 +470,8 @@ mod tests {
     fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             any::<bool>().prop_map(Value::Bool),
+            any::<bool>().prop_map(Value::Flag),
+            any::<i64>().prop_map(Value::Whole),
             any::<i64>().prop_map(Value::Long),
             (-1e300..1e300f64).prop_map(Value::Double),
             ".{0,40}".prop_map(|s: String| Value::Text(s.into())),

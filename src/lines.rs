@@ -72,6 +72,8 @@ pub fn put_bytes(line: &mut Map<String, Json>, name: &str, bytes: &[u8]) {
 fn number(value: ValueRef<'_>) -> Json {
     match value {
         ValueRef::Bool(v) => v.into(),
+        ValueRef::Flag(v) => u8::from(v).into(),
+        ValueRef::Whole(v) => v.into(),
         ValueRef::Long(v) => v.into(),
         ValueRef::Double(v) if v.is_finite() => v.into(),
         ValueRef::Double(v) => v.to_string().into(),
@@ -98,8 +100,8 @@ pub fn line_protocol(table: &str, row: &RowRef<'_>, out: &mut String) -> bool {
         escape(name, &[',', '=', ' '], out);
         out.push('=');
         let _ = match value {
-            ValueRef::Bool(v) => write!(out, "{v}"),
-            ValueRef::Long(v) => write!(out, "{v}i"),
+            ValueRef::Bool(v) | ValueRef::Flag(v) => write!(out, "{v}"),
+            ValueRef::Long(v) | ValueRef::Whole(v) => write!(out, "{v}i"),
             ValueRef::Double(v) => write!(out, "{v:?}"),
             ValueRef::Text(v) => {
                 out.push('"');

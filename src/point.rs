@@ -47,14 +47,25 @@ impl fmt::Display for Timestamp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// true or false (`BOOLEAN`).
+    /// true or false of a field that is declared to be a boolean (`BOOLEAN`, where null reads as false).
     Bool(bool),
+    /// true or false of any other field: 1 or 0 of a `LONG`, here and in answers.
+    #[serde(skip_deserializing, serialize_with = "number_of")]
+    Flag(bool),
+    /// A whole number of a field whose type is not declared, and that a 64-bit float does not hold exactly.
+    #[serde(skip_deserializing)]
+    Whole(i64),
     /// A 64-bit signed integer (`LONG`).
     Long(i64),
     /// A 64-bit float (`DOUBLE`).
     Double(f64),
     /// A string (`VARCHAR`).
     Text(Text),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn number_of<S: serde::Serializer>(flag: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(u8::from(*flag))
 }
 
 /// One reading: a moment, the symbols that name its series within the table, and its fields.
@@ -74,11 +85,11 @@ pub struct Row {
     pub notes: RowNotes,
 }
 
-/// What is to be said of a row: for each of these its source's counter of that name goes up by one.
+/// What is to be said of a row: its source's counters of these names go up by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RowNotes {
-    /// It took the place of another row of its moment, with another value.
-    pub replaced: bool,
+    /// How many rows of its moment it took the place of that had another value.
+    pub replaced: u16,
     /// It is older than what is remembered of its series: nobody can say what it replaced.
     pub uncompared: bool,
     /// Its time is that of receipt because the device's was missing or unusable.
@@ -86,16 +97,23 @@ pub struct RowNotes {
 }
 
 impl RowNotes {
-    /// The notes as the lowest bits of a byte.
+    /// The notes as the lowest bits of a byte, which tell not how many rows were replaced, if there were several.
     #[must_use]
     pub fn bits(self) -> u8 {
-        u8::from(self.replaced) | u8::from(self.uncompared) << 1 | u8::from(self.untimed) << 2
+        u8::from(self.replaced > 0) | u8::from(self.uncompared) << 1 | u8::from(self.untimed) << 2
     }
 
     /// Notes from the lowest bits of a byte.
     #[must_use]
     pub fn from_bits(bits: u8) -> Self {
-        Self { replaced: bits & 1 != 0, uncompared: bits & 2 != 0, untimed: bits & 4 != 0 }
+        Self { replaced: u16::from(bits & 1 != 0), uncompared: bits & 2 != 0, untimed: bits & 4 != 0 }
+    }
+
+    /// Takes over the notes of a row that has become a part of this one.
+    pub fn join(&mut self, other: Self) {
+        self.replaced = self.replaced.saturating_add(other.replaced);
+        self.uncompared |= other.uncompared;
+        self.untimed |= other.untimed;
     }
 
     /// Whether there is nothing to be said.
@@ -108,9 +126,9 @@ impl RowNotes {
     #[must_use]
     pub fn counts(self) -> Counts {
         Counts {
-            replaced: u64::from(self.replaced),
-            uncompared: u64::from(self.uncompared),
-            untimed: u64::from(self.untimed),
+            replaced: self.replaced.into(),
+            uncompared: self.uncompared.into(),
+            untimed: self.untimed.into(),
             ..Counts::default()
         }
     }

@@ -55,6 +55,7 @@ fn render(status: &Document<'_>) -> String {
     writes(&mut screen, status);
     counted(&mut screen, status);
     limits(&mut screen, status);
+    replaced(&mut screen, status);
     for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         screen.line("warning", warning.0.as_str().unwrap_or_default());
     }
@@ -186,6 +187,24 @@ fn counted(screen: &mut Screen, status: &Document<'_>) {
     }
 }
 
+/// Rows that took the place of others, if there were any.
+fn replaced(screen: &mut Screen, status: &Document<'_>) {
+    for (number, of) in status.each("/replaced").enumerate() {
+        let text = |path| of.text(path).unwrap_or_default();
+        let mut told = format!(
+            "{} of {}: {} rows replaced by others of the same time and symbols, {} too old to be compared, since start",
+            text("/table"),
+            text("/source"),
+            of.count("/replaced"),
+            of.count("/uncompared")
+        );
+        if let Some(member) = of.text("/differing_member") {
+            told.push_str(&format!("; {member:?} may be missing from its symbols"));
+        }
+        screen.line(if number == 0 { "replaced" } else { "" }, &told);
+    }
+}
+
 /// What the limits left out, if anything.
 fn limits(screen: &mut Screen, status: &Document<'_>) {
     for (number, limit) in status.each("/limits").enumerate() {
@@ -278,6 +297,16 @@ mod tests {
         let line = "limits      columns_per_table of plant: 1,700 values and 2 rows left out since start";
         assert!(text.contains(line), "{text}");
         assert!(!render(&Document(&json!({}))).contains("limits"));
+    }
+
+    #[test]
+    fn replaced_rows_are_told_with_the_likely_cause() {
+        let of = json!({ "source": "plant", "table": "s", "replaced": 1_200, "uncompared": 3, "differing_member": "id" });
+        let text = render(&Document(&json!({ "replaced": [of] })));
+        let told: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = "replaced s of plant: 1,200 rows replaced by others of the same time and symbols, 3 too old to be compared, since start; \
+                    \"id\" may be missing from its symbols";
+        assert!(told.contains(line), "{text}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
         FlushStatus, Quarantine,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
     },
-    ingest::{SourceStatus, WriteStatus},
+    ingest::{ReplacedStatus, SourceStatus, WriteStatus},
     latest::LatestStatus,
     limits::LimitStatus,
     lookup::{Lookup, LookupStatus},
@@ -104,6 +104,8 @@ pub struct Status {
     pub writes: WriteStatus,
     /// What `[limits]` has left out since start, by source and limit; empty while it left out nothing.
     pub limits: Vec<LimitStatus>,
+    /// Rows that took the place of others, or may have, since start, by source and table; empty while there are none.
+    pub replaced: Vec<ReplacedStatus>,
     /// Recent rates.
     pub rates: Rates,
     /// Age of the oldest row that waits for QuestDB, in seconds, at most two seconds too low; counted from the daemon's start for rows

@@ -149,6 +149,7 @@ impl Inspect for Inspector {
             sources: self.ingest.status(),
             writes: self.ingest.write_status(),
             limits: self.ingest.limits(),
+            replaced: self.ingest.replaced(),
             rates: self.rates(&ledger),
             lag_s: self.outlook.lag().as_secs_f64(),
             forecast: self.outlook.forecast(),

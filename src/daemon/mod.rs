@@ -344,9 +344,13 @@ fn open_ring(
     allowance: &Allowance,
 ) -> Result<(Ring, Timestamp), DaemonError> {
     ServiceManager.status("recovering the ring");
-    let mut newest = Timestamp::default();
+    let (mut newest, mut first) = (Timestamp::default(), None);
     let mut visit = |record: &crate::ring::Record<'_>| {
         newest = newest.max(record.received.wall);
+        if first.is_none() {
+            first = Some(record.seq);
+            latest.begins_with(record.seq, record.received);
+        }
         ingest::restore(latest, allowance, record);
     };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();

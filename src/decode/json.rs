@@ -1,35 +1,63 @@
 //! JSON payloads: an object is a reading, an array of objects several.
 //!
 //! Members of nested objects and arrays are flattened: `{"a":{"b":1},"c":[2,3]}` has the fields `a_b`, `c_0` and `c_1`.
-//! null means absent. The parser's events fill rows directly; no tree of values is built.
+//! null means absent. The parser's events fill rows directly; no tree of values is built. A member that cannot become
+//! part of its row becomes a fault, and the rest goes on.
 
 use std::fmt::{self, Write};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    DecodeError, Role, Roles, check_symbol,
-    names::{column_fault, duplicate, short},
-    time,
-    value::Scalar,
+    DecodeError, FaultKind, Faults, Role, Roles, check_symbol, drop_seconds,
+    faults::Fault,
+    names::{column_name, duplicate, short},
+    repair::{BROKEN, repair, trim},
+    time::{self, TimeFault},
+    value::{Scalar, clean_text},
 };
-use crate::point::{MAX_FIELDS, MAX_ROWS_PER_MESSAGE, Row, Text};
+use crate::point::{MAX_FIELDS, MAX_ROWS_PER_MESSAGE, MAX_SYMBOLS, Row, Text};
 
 /// Deepest nesting of objects and arrays in one payload.
 const MAX_DEPTH: usize = 32;
+/// Why a string, a name or a number is no good that the parser refuses.
+const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a number beyond what a double holds";
 /// Fields a row has room for before it grows.
 const USUAL_FIELDS: usize = 8;
 
-/// Appends the payload's readings to `rows`; on an error some may have been appended already.
-pub(super) fn decode(payload: &[u8], roles: &Roles, rows: &mut Vec<Row>) -> Result<(), DecodeError> {
+/// Appends the payload's readings to `rows`, and what of them is no good to `faults`; on an error some may have been appended already.
+pub(super) fn decode(payload: &[u8], roles: &Roles, rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
+    let (payload, before) = (trim(payload), rows.len());
+    let Err(error) = read(payload, roles, rows, faults, false) else { return Ok(()) };
+    match repair(payload) {
+        Some(repaired) => {
+            rows.truncate(before);
+            faults.clear();
+            // Where it cannot be repaired, the first error tells what the device wrote.
+            read(&repaired, roles, rows, faults, true).map_err(|_| error)
+        }
+        None => Err(error),
+    }
+}
+
+fn read(
+    payload: &[u8],
+    roles: &Roles,
+    rows: &mut Vec<Row>,
+    faults: &mut Faults,
+    repaired: bool,
+) -> Result<(), DecodeError> {
     let before = rows.len();
     let mut filler = Filler {
         roles,
         rows,
+        faults,
+        repaired,
         before,
         row: Row::default(),
         name: Text::default(),
-        depth: 0,
+        joints: Vec::new(),
+        element: None,
         reason: None,
         trail: Vec::new(),
     };
@@ -42,13 +70,19 @@ pub(super) fn decode(payload: &[u8], roles: &Roles, rows: &mut Vec<Row>) -> Resu
 struct Filler<'a> {
     roles: &'a Roles,
     rows: &'a mut Vec<Row>,
+    faults: &'a mut Faults,
+    /// Whether broken strings are marked.
+    repaired: bool,
     /// Rows there were before this message.
     before: usize,
     row: Row,
     /// The flattened name of the member being read.
     name: Text,
-    depth: usize,
-    /// Why a member was refused; the parser's own errors have none.
+    /// Where in the name an object or array was entered, and whether it is an array.
+    joints: Vec<(usize, bool)>,
+    /// The number of the element being read, where the document is an array.
+    element: Option<usize>,
+    /// Why the document was refused; the parser's own errors have none.
     reason: Option<String>,
     /// The steps to the place of an error, innermost first.
     trail: Vec<String>,
@@ -71,80 +105,149 @@ impl Filler<'_> {
         result.map_err(|reason| self.fail(reason))
     }
 
-    /// Enters an object or array that is a member.
-    fn descend<E: Error>(&mut self) -> Result<(), E> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(self.fail(format!("nested deeper than {MAX_DEPTH} levels")));
+    /// The place of the member being read, such as `$[3].temp.x`.
+    fn place(&self) -> String {
+        let mut place = self.element_place();
+        let mut start = 0;
+        let mut in_array = false;
+        for (at, is_array) in self.joints.iter().copied().chain([(self.name.len(), false)]) {
+            let part = &self.name[start.min(at)..at];
+            let _ = if in_array { write!(place, "[{part}]") } else { write!(place, ".{}", short(part)) };
+            (start, in_array) = (at + 1, is_array);
         }
-        if let Some(role) = self.roles.of(&self.name) {
-            let what = match role {
-                Role::Time(_) => "timestamp",
-                Role::Symbol => "symbol",
-                Role::Field(_) => "typed field",
-            };
-            return Err(self.fail(format!("the source's {what} must be a single value, not an object or array")));
+        place
+    }
+
+    fn element_place(&self) -> String {
+        self.element.map_or_else(|| "$".to_owned(), |element| format!("$[{element}]"))
+    }
+
+    /// Takes note that the member being read is left out.
+    fn leave_out(&mut self, kind: FaultKind, reason: String) {
+        let error = DecodeError { place: self.place(), reason };
+        self.faults.member(self.rows.len() - self.before, &self.name, kind, error);
+    }
+
+    /// Whether an object or array that is a member is to be looked into.
+    fn descends(&mut self) -> bool {
+        if self.joints.len() == MAX_DEPTH {
+            self.leave_out(FaultKind::Count, format!("nested deeper than {MAX_DEPTH} levels"));
+            return false;
         }
+        let what = match self.roles.of(&self.name) {
+            None => return true,
+            Some(Role::Time(_)) => {
+                // It is no time, so that the time of receipt has to do.
+                return false;
+            }
+            Some(Role::Symbol) => "symbol",
+            Some(Role::Field(_)) => "typed field",
+        };
+        self.leave_out(
+            FaultKind::Shape,
+            format!("the source's {what} must be a single value, not an object or array"),
+        );
+        false
+    }
+
+    fn enter(&mut self, is_array: bool) {
+        self.joints.push((self.name.len(), is_array));
         self.name.push('_');
-        Ok(())
     }
 
     /// A member with a single value.
-    fn put(&mut self, value: Scalar<'_>) -> Result<(), String> {
+    fn put(&mut self, value: Scalar<'_>) {
+        if let Err((kind, reason)) = self.try_put(value) {
+            self.leave_out(kind, reason);
+        }
+    }
+
+    fn try_put(&mut self, value: Scalar<'_>) -> Result<(), (FaultKind, String)> {
+        if let Scalar::Text(text) = value
+            && self.repaired
+            && text.contains(BROKEN)
+        {
+            return Err((FaultKind::Text, BROKEN_TEXT.into()));
+        }
         let wanted = match self.roles.of(&self.name) {
-            Some(Role::Time(unit)) => {
-                if self.row.time.is_some() {
-                    return Err("the timestamp appears twice".into());
-                }
-                self.row.time = Some(time::parse(value, unit)?);
-                self.row.device_time = true;
-                return Ok(());
-            }
+            Some(Role::Time(unit)) => return self.put_time(value, unit),
             Some(Role::Symbol) => return self.put_symbol(value),
             Some(Role::Field(wanted)) => Some(wanted),
             None => None,
         };
-        if let Some(fault) = column_fault(&self.name) {
-            return Err(fault);
-        }
+        let Some(value) = value.to_value(wanted).map_err(|reason| (FaultKind::Type, reason))? else { return Ok(()) };
+        let name = self.column()?;
         if self.row.fields.len() == MAX_FIELDS {
-            return Err(format!("the reading has more than {MAX_FIELDS} fields"));
+            return Err((FaultKind::Count, format!("the reading has more than {MAX_FIELDS} fields")));
         }
         if self.row.fields.is_empty() {
             self.row.fields.reserve(USUAL_FIELDS);
         }
-        self.row.fields.push((self.name.clone(), value.to_value(wanted)?));
+        self.row.fields.push((name, value));
+        Ok(())
+    }
+
+    /// The member's name as that of a column.
+    fn column(&self) -> Result<Text, (FaultKind, String)> {
+        if self.repaired && self.name.contains(BROKEN) {
+            return Err((FaultKind::Text, BROKEN_TEXT.into()));
+        }
+        match column_name(&self.name) {
+            Ok(std::borrow::Cow::Borrowed(_)) => Ok(self.name.clone()),
+            Ok(std::borrow::Cow::Owned(name)) => Ok(name.into()),
+            Err(reason) => Err((FaultKind::Name, reason)),
+        }
+    }
+
+    fn put_time(&mut self, value: Scalar<'_>, unit: crate::settings::TimeUnit) -> Result<(), (FaultKind, String)> {
+        if self.row.time.is_some() {
+            return Err((FaultKind::Twice, "the timestamp appears twice".into()));
+        }
+        match time::parse(value, unit) {
+            Ok(time) => (self.row.time, self.row.device_time) = (Some(time), true),
+            Err(TimeFault::Unusable(_)) => {}
+            // Further in the future than anything; the limit of the future sets its row aside.
+            Err(TimeFault::TooLate(_)) => {
+                (self.row.time, self.row.device_time) = (Some(crate::point::Timestamp(i64::MAX)), true);
+            }
+        }
         Ok(())
     }
 
     /// An empty symbol is an absent one, as in QuestDB.
-    fn put_symbol(&mut self, value: Scalar<'_>) -> Result<(), String> {
-        let text = value.to_text();
-        check_symbol(&self.name, &text)?;
-        if self.row.symbols.iter().any(|(name, _)| *name == self.name) {
-            return Err(format!("{:?} appears twice", short(&self.name)));
+    fn put_symbol(&mut self, value: Scalar<'_>) -> Result<(), (FaultKind, String)> {
+        let text = clean_text(&value.to_text());
+        let name = self.column()?;
+        check_symbol(&name, &text).map_err(|reason| (FaultKind::Length, reason))?;
+        if self.row.symbols.len() == MAX_SYMBOLS {
+            return Err((FaultKind::Count, format!("the reading has more than {MAX_SYMBOLS} symbols")));
         }
         if !text.is_empty() {
-            self.row.symbols.push((self.name.clone(), text));
+            self.row.symbols.push((name, text));
         }
         Ok(())
     }
 
-    /// Takes the finished reading over.
+    /// Takes the finished reading over; one without any value is none.
     fn end_row(&mut self) -> Result<(), String> {
-        if self.row.fields.is_empty() {
-            return Err("the reading has no field".into());
+        let mut row = std::mem::take(&mut self.row);
+        let symbols = row.symbols.iter().map(|(name, _)| name.as_str());
+        if duplicate(symbols.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
+            let (number, place) = (self.rows.len() - self.before, self.element_place());
+            drop_seconds(&mut row, |name, reason| {
+                let error = DecodeError { place: place.clone(), reason };
+                self.faults.member(number, name, FaultKind::Twice, error);
+            });
         }
-        let symbols = self.row.symbols.iter().map(|(name, _)| name.as_str());
-        let fields = self.row.fields.iter().map(|(name, _)| name.as_str());
-        if let Some(name) = duplicate(symbols.chain(fields)) {
-            let name = short(name);
-            return Err(format!("{name:?} appears twice (after flattening; case does not count)"));
+        if row.fields.is_empty() {
+            self.faults.left_out(self.rows.len() - self.before);
+            return Ok(());
         }
         if self.rows.len() - self.before == MAX_ROWS_PER_MESSAGE {
             return Err(format!("more than {MAX_ROWS_PER_MESSAGE} readings in one message"));
         }
-        self.rows.push(std::mem::take(&mut self.row));
+        row.notes.untimed = row.time.is_none() && self.roles.tell_time();
+        self.rows.push(row);
         Ok(())
     }
 
@@ -153,7 +256,7 @@ impl Filler<'_> {
         while map.next_key_seed(Key(self))?.is_some() {
             let end = self.name.len();
             if end == base {
-                return Err(self.fail("a member has an empty name".into()));
+                self.name.push('_');
             }
             if let Err(error) = map.next_value_seed(Member(self)) {
                 self.trail.push(format!(".{}", short(&self.name[base..end])));
@@ -180,6 +283,13 @@ impl Filler<'_> {
         }
         Ok(())
     }
+
+    /// An element of the document's array that is no reading.
+    fn bad_element(&mut self, what: &str) {
+        let reason = format!("it is {what}, and an object is expected");
+        let error = DecodeError { place: self.element_place(), reason };
+        self.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Shape, error });
+    }
 }
 
 /// The whole payload.
@@ -196,11 +306,16 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         Reading(self.0).visit_map(map)
     }
 
+    /// A document that says nothing.
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         for index in 0.. {
-            match seq.next_element_seed(Reading(self.0)) {
+            self.0.element = Some(index);
+            match seq.next_element_seed(Element(self.0)) {
                 Ok(Some(())) => {}
-                Ok(None) if index == 0 => return Err(self.0.fail("the array has no reading".into())),
                 Ok(None) => break,
                 Err(error) => {
                     self.0.trail.push(format!("[{index}]"));
@@ -215,14 +330,6 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
 /// One object that is a reading.
 struct Reading<'f, 'a>(&'f mut Filler<'a>);
 
-impl<'de> DeserializeSeed<'de> for Reading<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
 impl<'de> Visitor<'de> for Reading<'_, '_> {
     type Value = ();
 
@@ -234,6 +341,66 @@ impl<'de> Visitor<'de> for Reading<'_, '_> {
         self.0.members(map)?;
         let ended = self.0.end_row();
         self.0.check(ended)
+    }
+}
+
+/// An element of the document's array.
+struct Element<'f, 'a>(&'f mut Filler<'a>);
+
+impl Element<'_, '_> {
+    #[expect(clippy::unnecessary_wraps, reason = "a visitor's methods return it")]
+    fn bad<E>(self, what: &str) -> Result<(), E> {
+        self.0.bad_element(what);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        Reading(self.0).visit_map(map)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        self.bad("an array")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.bad("a boolean")
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.bad("a number")
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.bad("a number")
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.bad("a number")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.bad("a string")
     }
 }
 
@@ -265,9 +432,10 @@ impl Visitor<'_> for Key<'_, '_> {
 struct Member<'f, 'a>(&'f mut Filler<'a>);
 
 impl Member<'_, '_> {
-    fn put<E: Error>(self, value: Scalar<'_>) -> Result<(), E> {
-        let put = self.0.put(value);
-        self.0.check(put)
+    #[expect(clippy::unnecessary_wraps, reason = "a visitor's methods return it")]
+    fn put<E>(self, value: Scalar<'_>) -> Result<(), E> {
+        self.0.put(value);
+        Ok(())
     }
 }
 
@@ -310,17 +478,25 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        self.0.descend()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if !self.0.descends() {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        self.0.enter(false);
         self.0.members(map)?;
-        self.0.depth -= 1;
+        self.0.joints.pop();
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
-        self.0.descend()?;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        if !self.0.descends() {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        self.0.enter(true);
         self.0.elements(seq)?;
-        self.0.depth -= 1;
+        self.0.joints.pop();
         Ok(())
     }
 }

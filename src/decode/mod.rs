@@ -5,27 +5,32 @@
 //! symbols as well, so that one query over several tables still tells their series apart.
 //!
 //! QuestDB's column names ignore case, so two names that differ only in case are taken as the same name, which a row may
-//! not carry twice.
+//! not carry twice. Names that QuestDB would refuse are changed.
+//!
+//! Part is better than nothing: a member that cannot become a part of its row is left out and told ([`Faults`]).
 
 pub mod line;
 pub mod names;
 pub mod pattern;
 pub mod table;
 
+mod faults;
 mod json;
 mod plain;
+mod repair;
 mod time;
 mod value;
 
 use thiserror::Error;
 
 use crate::{
-    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text},
-    settings::{FieldType, Format, Source, TimeUnit},
+    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
+    settings::{FieldType, Format, OnBadMember, Retained, Source, TimeUnit},
 };
 
+pub use self::faults::{Fault, FaultKind, Faults};
 use self::{
-    names::{column_fault, duplicate, short},
+    names::{column_name, duplicate, same, short},
     pattern::{Captures, Pattern, PatternError},
     table::{TableError, TableTemplate},
 };
@@ -97,6 +102,11 @@ impl Roles {
     fn of(&self, name: &str) -> Option<Role> {
         self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|at| self.0[at].1)
     }
+
+    /// Whether readings are expected to tell their time.
+    fn tell_time(&self) -> bool {
+        self.0.iter().any(|(_, role)| matches!(role, Role::Time(_)))
+    }
 }
 
 /// Decodes one source's messages.
@@ -109,6 +119,8 @@ pub struct Decoder {
     roles: Roles,
     /// The field of a plain payload, and its type.
     field: (Text, Option<FieldType>),
+    on_bad_member: OnBadMember,
+    retained: Retained,
 }
 
 impl Decoder {
@@ -135,7 +147,12 @@ impl Decoder {
                 table,
                 format: source.format,
                 roles: roles(source),
-                field: (source.field.as_str().into(), source.fields.get(&source.field).copied()),
+                field: (
+                    column_name(&source.field).unwrap_or_default().into(),
+                    source.fields.get(&source.field).copied(),
+                ),
+                on_bad_member: source.on_bad_member,
+                retained: source.retained,
             }),
             _ => Err(faults
                 .into_iter()
@@ -156,16 +173,30 @@ impl Decoder {
         &self.pattern
     }
 
+    /// What a member costs that does not fit.
+    #[must_use]
+    pub fn on_bad_member(&self) -> OnBadMember {
+        self.on_bad_member
+    }
+
+    /// What becomes of retained messages without a time.
+    #[must_use]
+    pub fn retained(&self) -> Retained {
+        self.retained
+    }
+
     /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a time where the
-    /// payload has none. On an error `rows` is as it was before.
-    pub fn decode(&self, payload: &[u8], rows: &mut Vec<Row>) -> Result<(), DecodeError> {
+    /// payload has none; and to `faults` what was left out. A payload that says nothing gives neither. On an error both are
+    /// as they were before.
+    pub fn decode(&self, payload: &[u8], rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
         let before = rows.len();
         let result = match self.format {
-            Format::Json => json::decode(payload, &self.roles, rows),
-            Format::Plain => plain::decode(payload, &self.field.0, self.field.1).map(|row| rows.push(row)),
+            Format::Json => json::decode(payload, &self.roles, rows, faults),
+            Format::Plain => plain::decode(payload, &self.field.0, self.field.1).map(|row| rows.extend(row)),
         };
         if result.is_err() {
             rows.truncate(before);
+            faults.clear();
         }
         result
     }
@@ -184,33 +215,98 @@ impl Decoder {
                 return Err(format!("the level for {{{name}}} is empty"));
             }
             check_symbol(name, value)?;
-            symbols.push((name.into(), value.into()));
+            symbols.push((name.into(), value::clean_text(value)));
         }
         symbols.sort_unstable();
         let table = self.table.render(captures).map_err(|error| error.to_string())?;
         Ok(Resolved { table, symbols })
     }
 
-    /// Adds the topic's symbols to rows of [`decode`](Self::decode) and puts each row's symbols in order. A name that
-    /// the payload uses as well is an error, and the rows are then to be thrown away.
-    pub fn finish(&self, rows: &mut [Row], resolved: &Resolved) -> Result<(), DecodeError> {
-        for (index, row) in rows.iter_mut().enumerate() {
-            let names = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
-            for name in names {
-                if resolved.symbols.iter().any(|(topic, _)| topic.eq_ignore_ascii_case(name)) {
-                    let reason = format!(
-                        "the payload has {:?}, which the topic gives as a symbol; rename the pattern's placeholder",
-                        short(name)
-                    );
-                    return Err(DecodeError::new(format!("reading {index}"), reason));
+    /// Adds the topic's symbols to rows of [`decode`](Self::decode) and puts each row's symbols in order. A member of the
+    /// payload that has the name of one gives way to it: nothing is lost where both say the same, and else it is a fault.
+    pub fn finish(&self, rows: &mut Vec<Row>, resolved: &Resolved, faults: &mut Faults) {
+        let mut number = 0;
+        rows.retain_mut(|row| {
+            let named = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
+            let mut named = named.filter(|name| resolved.symbols.iter().any(|(topic, _)| same(topic, name)));
+            if named.next().is_some() {
+                give_way(row, number, resolved, faults);
+                if row.fields.is_empty() {
+                    faults.left_out(number);
+                    return false;
                 }
             }
             row.symbols.reserve_exact(resolved.symbols.len());
             row.symbols.extend_from_slice(&resolved.symbols);
             row.sort_symbols();
-        }
-        Ok(())
+            number += 1;
+            true
+        });
     }
+}
+
+/// Takes members out of a row that have the name of a symbol of the topic.
+fn give_way(row: &mut Row, number: usize, resolved: &Resolved, faults: &mut Faults) {
+    let of_topic = |name: &str| resolved.symbols.iter().find(|(topic, _)| same(topic, name)).map(|(_, value)| value);
+    let mut left_out = |name: &str| {
+        let reason =
+            format!("the topic says otherwise of {:?}; rename the pattern's placeholder to keep both", short(name));
+        faults.member(number, name, FaultKind::Twice, DecodeError::new(format!("reading {number}"), reason));
+    };
+    row.symbols.retain(|(name, value)| match of_topic(name) {
+        Some(topic) => {
+            if topic != value {
+                left_out(name);
+            }
+            false
+        }
+        None => true,
+    });
+    row.fields.retain(|(name, value)| match of_topic(name) {
+        Some(topic) => {
+            if text(value) != *topic {
+                left_out(name);
+            }
+            false
+        }
+        None => true,
+    });
+}
+
+/// Of symbols and fields that share a name the first stays; another one that says the same is no loss, and of others `second` is told the
+/// name, and why it is left out.
+fn drop_seconds(row: &mut Row, mut second: impl FnMut(&str, String)) {
+    let mut second =
+        |name: &str| second(name, format!("{:?} appears twice (after flattening; case does not count)", short(name)));
+    let mut symbols: Vec<(Text, Text)> = Vec::with_capacity(row.symbols.len());
+    for (name, value) in std::mem::take(&mut row.symbols) {
+        match symbols.iter().find(|(first, _)| same(first, &name)) {
+            Some((_, first)) if *first == value => {}
+            Some(_) => second(&name),
+            None => symbols.push((name, value)),
+        }
+    }
+    let mut fields: Vec<(Text, Value)> = Vec::with_capacity(row.fields.len());
+    for (name, value) in std::mem::take(&mut row.fields) {
+        let is_symbol = symbols.iter().any(|(first, _)| same(first, &name));
+        match fields.iter().find(|(first, _)| same(first, &name)) {
+            Some((_, first)) if *first == value => {}
+            None if !is_symbol => fields.push((name, value)),
+            _ => second(&name),
+        }
+    }
+    (row.symbols, row.fields) = (symbols, fields);
+}
+
+/// A value as the symbol it would be.
+fn text(value: &Value) -> Text {
+    match value {
+        Value::Bool(value) | Value::Flag(value) => value::Scalar::Bool(*value),
+        Value::Long(value) | Value::Whole(value) => value::Scalar::Int(*value),
+        Value::Double(value) => value::Scalar::Float(*value),
+        Value::Text(value) => value::Scalar::Text(value),
+    }
+    .to_text()
 }
 
 fn check_symbol(name: &str, value: &str) -> Result<(), String> {
@@ -234,11 +330,12 @@ fn roles(source: &Source) -> Roles {
 /// Every mistake in the names a source configures: the key, and what is wrong.
 fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
-    faults.extend(source.symbols.iter().filter_map(|name| column_fault(name)).map(|fault| ("symbols", fault)));
-    faults.extend(source.fields.keys().filter_map(|name| column_fault(name)).map(|fault| ("fields", fault)));
+    let too_long = |name: &String| column_name(name).err();
+    faults.extend(source.symbols.iter().filter_map(too_long).map(|fault| ("symbols", fault)));
+    faults.extend(source.fields.keys().filter_map(too_long).map(|fault| ("fields", fault)));
     if source.format == Format::Plain {
-        faults.extend(column_fault(&source.field).map(|fault| ("field", fault)));
-        if placeholders.iter().any(|name| name.eq_ignore_ascii_case(&source.field)) {
+        faults.extend(column_name(&source.field).err().map(|fault| ("field", fault)));
+        if placeholders.iter().any(|name| same(name, &source.field)) {
             faults.push(("field", format!("{:?} is a placeholder of the topic as well; rename one", source.field)));
         }
         faults.extend(plain_faults(source));
@@ -246,10 +343,11 @@ fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, Str
     if source.timestamp.as_ref().is_some_and(|time| time.field.is_empty()) {
         faults.push(("timestamp.field", "it is empty; name the payload's member that holds the time".into()));
     }
-    let names = placeholders.iter().copied().chain(source.symbols.iter().map(String::as_str));
-    let names = names.chain(source.fields.keys().map(String::as_str));
-    let names = names.chain(source.timestamp.iter().map(|time| time.field.as_str()));
-    if let Some(name) = duplicate(names) {
+    let column = |name: &String| column_name(name).unwrap_or_default().into_owned();
+    let columns: Vec<String> = source.symbols.iter().chain(source.fields.keys()).map(column).collect();
+    let names = placeholders.iter().copied().chain(columns.iter().map(String::as_str));
+    let time = source.timestamp.iter().map(|time| time.field.as_str());
+    if let Some(name) = duplicate(names.clone().chain(time)) {
         faults.push(("symbols", format!("{name:?} is used twice among placeholders, symbols, fields and timestamp")));
     }
     if placeholders.len() + source.symbols.len() > MAX_SYMBOLS {

@@ -2,7 +2,10 @@
 //!
 //! The client (questdb-rs, `TableName::new` and `ColumnName::new`) and the server (`TableUtils.isValidTableName` and
 //! `isValidColumnName`) agree on the forbidden characters; the server alone refuses a space at either end of a table's name.
-//! That, and every control character, is refused here for both kinds: no such name can be typed into a query.
+//! That, and every control character, is refused here for both kinds: no such name can be typed into a query. Names that come in
+//! messages are changed until they fit ([`column_name`], [`table_name`]).
+
+use std::borrow::Cow;
 
 use crate::point::MAX_NAME_BYTES;
 
@@ -74,6 +77,50 @@ fn common_fault(name: &str, ok: &[bool; 256], what: &str) -> Option<String> {
     Some(format!("QuestDB takes no {bad:?} in {what} name {:?}", short(name)))
 }
 
+/// The name as QuestDB takes it for a column: what it forbids becomes `_`, spaces at the ends go, and a name of the time column gets a
+/// `_` behind it. The error says that it is too long.
+pub fn column_name(name: &str) -> Result<Cow<'_, str>, String> {
+    if column_fault(name).is_none() {
+        return Ok(Cow::Borrowed(name));
+    }
+    let mut clean = replaced(name, &IN_COLUMN);
+    if clean.eq_ignore_ascii_case(TIME_COLUMN) {
+        clean.push('_');
+    }
+    fits(clean, "column").map(Cow::Owned)
+}
+
+/// The name as QuestDB takes it for a table; dots at the ends, and the second of two, become `_` as well.
+pub fn table_name(name: &str) -> Result<Cow<'_, str>, String> {
+    if table_fault(name).is_none() {
+        return Ok(Cow::Borrowed(name));
+    }
+    let clean = replaced(name, &IN_TABLE);
+    let last = clean.chars().count() - 1;
+    let mut before = '.';
+    let undotted = |(at, c): (usize, char)| {
+        let is_misplaced = c == '.' && (before == '.' || at == last);
+        before = if is_misplaced { '_' } else { c };
+        before
+    };
+    let clean = clean.chars().enumerate().map(undotted).collect();
+    fits(clean, "table").map(Cow::Owned)
+}
+
+fn replaced(name: &str, ok: &[bool; 256]) -> String {
+    let is_good = |c: char| c != '\u{feff}' && (!c.is_ascii() || ok[c as usize]);
+    let clean: String = name.trim_matches(' ').chars().map(|c| if is_good(c) { c } else { '_' }).collect();
+    if clean.is_empty() { "_".into() } else { clean }
+}
+
+fn fits(name: String, what: &str) -> Result<String, String> {
+    if name.len() <= MAX_NAME_BYTES {
+        return Ok(name);
+    }
+    let (got, shown) = (name.len(), short(&name));
+    Err(format!("{what} name {shown:?} has {got} bytes; {MAX_NAME_BYTES} are allowed"))
+}
+
 /// The start of a name from outside, short enough to be quoted in an error.
 #[must_use]
 pub fn short(name: &str) -> String {
@@ -83,6 +130,12 @@ pub fn short(name: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// Whether two names are one to QuestDB.
+#[must_use]
+pub fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
 }
 
 /// The first name that occurs twice. QuestDB's column names ignore case, so `Temp` and `temp` are the same name.
@@ -135,7 +188,43 @@ mod tests {
         assert!(duplicate(doubled).is_some_and(|name| name.eq_ignore_ascii_case("f42")));
     }
 
+    #[test]
+    fn names_are_changed_as_little_as_needed() {
+        for (name, expected) in [
+            ("temp-erature", "temp_erature"),
+            ("line1.temp", "line1_temp"),
+            ("hum%", "hum_"),
+            ("temp (C)", "temp _C_"),
+            ("Feuchte innen", "Feuchte innen"),
+            (" a ", "a"),
+            ("", "_"),
+            ("  ", "_"),
+            ("Timestamp", "Timestamp_"),
+            ("a\0b\u{feff}", "a_b_"),
+        ] {
+            assert_eq!(column_name(name).unwrap(), expected, "{name:?}");
+        }
+        for (name, expected) in [
+            ("switch:0", "switch_0"),
+            ("W%", "W_"),
+            ("..x", "_.x"),
+            ("a..b.", "a._b_"),
+            (".", "_"),
+            ("plant-1 north", "plant-1 north"),
+            ("sys.telemetry", "sys.telemetry"),
+        ] {
+            assert_eq!(table_name(name).unwrap(), expected, "{name:?}");
+        }
+        assert!(column_name(&"x".repeat(128)).is_err() && table_name(&"x".repeat(128)).is_err());
+    }
+
     proptest! {
+        #[test]
+        fn changed_names_are_names(name in "\\PC{0,20}|[ -~\u{0}-\u{1f}]{0,8}|[a.\u{feff}-]{0,4}|[ .]{0,5}") {
+            prop_assert_eq!(column_fault(&column_name(&name).unwrap()), None);
+            prop_assert_eq!(table_fault(&table_name(&name).unwrap()), None);
+        }
+
         #[test]
         fn nothing_the_client_refuses_passes(name in "\\PC{0,20}|[ -~\u{0}-\u{1f}]{0,8}|[a.\u{feff}-]{0,4}") {
             if column_fault(&name).is_none() {

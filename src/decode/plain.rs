@@ -1,51 +1,48 @@
 //! Payloads that are one value: `21.5`, `true`, `open`.
 
-use super::{DecodeError, value::Scalar};
+use super::{DecodeError, repair::trim, value::Scalar};
 use crate::{
     point::{Row, Text},
     settings::FieldType,
 };
 
-/// The payload as a row with the one field `name`.
+/// The payload as a row with the one field `name`; none where it says nothing.
 ///
 /// Without a wanted type a number is a double, `true` and `false` are booleans, and anything else is a string.
-pub(super) fn decode(payload: &[u8], name: &Text, wanted: Option<FieldType>) -> Result<Row, DecodeError> {
+pub(super) fn decode(payload: &[u8], name: &Text, wanted: Option<FieldType>) -> Result<Option<Row>, DecodeError> {
     let fault = |reason: String| DecodeError::new("payload", reason);
-    let text = std::str::from_utf8(payload).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return Err(fault("it is empty; one value is expected".into()));
+    let core = trim(payload);
+    let text = std::str::from_utf8(core).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
+    if text.is_empty() || text == "null" {
+        return Ok(None);
     }
+    // The space around a string is part of it; around a number or boolean it is not.
+    let whole = std::str::from_utf8(payload).map_or(text, |whole| whole.trim_matches(['\0', '\u{feff}']));
     let value = match wanted {
-        Some(FieldType::String) => Scalar::Text(text),
-        _ => match classify(trimmed) {
-            // The space around a string is part of it; around a number or boolean it is not.
-            Some(value) => value.map_err(fault)?,
-            None => Scalar::Text(text),
-        },
+        Some(FieldType::String) => Scalar::Text(whole),
+        _ => classify(text).unwrap_or(Scalar::Text(whole)),
     };
     let value = value.to_value(wanted).map_err(fault)?;
-    Ok(Row { fields: vec![(name.clone(), value)], ..Row::default() })
+    Ok(value.map(|value| Row { fields: vec![(name.clone(), value)], ..Row::default() }))
 }
 
-/// A boolean or number; an error for a number QuestDB cannot hold; `None` for other text.
-fn classify(text: &str) -> Option<Result<Scalar<'_>, String>> {
+/// A boolean or number; `None` for other text.
+fn classify(text: &str) -> Option<Scalar<'_>> {
     match text {
-        "true" => return Some(Ok(Scalar::Bool(true))),
-        "false" => return Some(Ok(Scalar::Bool(false))),
+        "true" => return Some(Scalar::Bool(true)),
+        "false" => return Some(Scalar::Bool(false)),
         _ => {}
     }
     if let Ok(value) = text.parse::<i64>() {
-        return Some(Ok(Scalar::Int(value)));
+        return Some(Scalar::Int(value));
     }
     if let Ok(value) = text.parse::<u64>() {
-        return Some(Ok(Scalar::Big(value)));
+        return Some(Scalar::Big(value));
     }
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Some(Ok(Scalar::Float(value))),
-        Ok(_) => Some(Err("not a finite number; set the field's type to \"string\" to keep it as text".into())),
-        Err(_) => None,
-    }
+    let value = text.parse::<f64>().ok()?;
+    // Digits beyond what a double holds are no number that says nothing.
+    let is_too_large = value.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
+    (!is_too_large).then_some(Scalar::Float(value))
 }
 
 #[cfg(test)]
@@ -56,33 +53,38 @@ mod tests {
     use crate::point::Value;
 
     fn value(payload: &str, wanted: Option<FieldType>) -> Result<Value, DecodeError> {
-        decode(payload.as_bytes(), &"value".into(), wanted).map(|mut row| row.fields.remove(0).1)
+        decode(payload.as_bytes(), &"value".into(), wanted).map(|row| row.expect("a value").fields.remove(0).1)
     }
 
     #[test]
     fn the_payload_says_what_it_is() {
         assert_eq!(value("21.5", None), Ok(Value::Double(21.5)));
         assert_eq!(value(" 7\n", None), Ok(Value::Double(7.0)));
-        assert_eq!(value("true", None), Ok(Value::Bool(true)));
+        assert_eq!(value("true", None), Ok(Value::Flag(true)));
         assert_eq!(value("open ", None), Ok(Value::Text("open ".into())));
         assert_eq!(value("1e3", Some(FieldType::Long)), Ok(Value::Long(1000)));
         assert_eq!(value("9223372036854775807", Some(FieldType::Long)), Ok(Value::Long(i64::MAX)));
-        assert_eq!(value("NaN", Some(FieldType::String)), Ok(Value::Text("NaN".into())));
+        assert_eq!(value("21.5 \0\0", None), Ok(Value::Double(21.5)));
+        assert_eq!(value("1e999", None), Ok(Value::Text("1e999".into())), "no column of numbers holds it");
         assert_eq!(value("007", Some(FieldType::String)), Ok(Value::Text("007".into())));
+    }
+
+    #[test]
+    fn a_payload_may_say_nothing() {
+        for payload in ["", " \n", "\0", "nan", "-inf", "NaN", "null", "Infinity"] {
+            assert_eq!(decode(payload.as_bytes(), &"value".into(), None), Ok(None), "{payload:?}");
+        }
+        assert_eq!(decode(b" \n", &"value".into(), Some(FieldType::String)), Ok(None));
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         for (payload, wanted) in [
-            ("", None),
-            (" \n", Some(FieldType::String)),
-            ("nan", None),
-            ("-inf", None),
             ("1e999", Some(FieldType::Double)),
             ("open", Some(FieldType::Double)),
             ("1.5", Some(FieldType::Long)),
             ("9223372036854775808", Some(FieldType::Long)),
-            ("1", Some(FieldType::Boolean)),
+            ("2", Some(FieldType::Boolean)),
         ] {
             assert!(value(payload, wanted).is_err(), "{payload:?} as {wanted:?}");
         }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::{
-    names::{short, table_fault},
+    names::{short, table_fault, table_name},
     pattern::Captures,
 };
 use crate::point::{MAX_NAME_BYTES, Text};
@@ -81,13 +81,10 @@ impl TableTemplate {
         })
     }
 
-    /// The table a topic's rows go to.
+    /// The table a topic's rows go to. What QuestDB would refuse in its name is changed.
     pub fn render(&self, captures: &Captures<'_, '_>) -> Result<Text, TableError> {
         let name = self.fill(|name| captures.get(name)).map_err(|name| TableError::Unknown(name.to_owned()))?;
-        match table_fault(&name) {
-            Some(fault) => Err(TableError::Name(fault)),
-            None => Ok(name),
-        }
+        table_name(&name).map(Text::from).map_err(TableError::Name)
     }
 
     /// Whether some topic could render this table; placeholders stand for any characters.
@@ -146,10 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn names_questdb_refuses_are_errors() {
-        for (template, topic) in [("{x}", "a/b"), ("{x}", ""), ("t_{x}", "a:b"), ("{x}", &*"n".repeat(128))] {
-            assert!(matches!(render(template, "{x...}", topic), Err(TableError::Name(_))), "{template} {topic}");
+    fn names_questdb_refuses_are_changed_unless_they_are_too_long() {
+        for (template, topic, table) in [("{x}", "a/b", "a_b"), ("t_{x}", "switch:0", "t_switch_0"), ("{x}", "..x", "_.x")] {
+            assert_eq!(render(template, "{x...}", topic).expect("name"), table);
         }
+        assert!(matches!(render("{x}", "{x...}", &"n".repeat(128)), Err(TableError::Name(_))));
         assert!(matches!(render("{y}", "{x}", "a"), Err(TableError::Unknown(_))));
     }
 

@@ -1,18 +1,31 @@
-//! Device timestamps: whole or fractional counts of a unit since 1970, or RFC 3339 text.
+//! Device timestamps: whole or fractional counts of a unit since 1970, or text as of RFC 3339 and ISO 8601.
 
 use crate::{point::Timestamp, settings::TimeUnit};
 
 use super::{names::short, value::Scalar};
 
+/// Why a member gives no time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeFault {
+    /// It cannot be read, or lies before 1970: the time of receipt has to do.
+    Unusable(String),
+    /// It lies after the year 2262.
+    TooLate(String),
+}
+
+fn unusable(reason: impl Into<String>) -> TimeFault {
+    TimeFault::Unusable(reason.into())
+}
+
 /// The time a payload's timestamp member states.
 ///
-/// Whole numbers and decimal text are converted exactly; digits below a nanosecond are cut off. Times before 1970 are
-/// refused, as QuestDB's client refuses them. The error says what was expected.
-pub fn parse(value: Scalar<'_>, unit: TimeUnit) -> Result<Timestamp, String> {
-    let Some(nanos_per_unit) = nanos_per(unit) else {
+/// Whole numbers and decimal text are converted exactly; digits below a nanosecond are cut off. Text without a zone is UTC. The error
+/// says what was expected.
+pub fn parse(value: Scalar<'_>, unit: TimeUnit) -> Result<Timestamp, TimeFault> {
+    let Some(nanos_per_unit) = nanos_per(unit).or_else(|| magnitude(value, unit)) else {
         return match value {
-            Scalar::Text(text) => rfc3339(text),
-            other => Err(format!("timestamp must be RFC 3339 text, not {}", other.kind())),
+            Scalar::Text(text) => iso8601(text),
+            other => Err(unusable(format!("timestamp must be text such as \"2026-01-31T12:00:00Z\", not {}", other.kind()))),
         };
     };
     match value {
@@ -21,7 +34,7 @@ pub fn parse(value: Scalar<'_>, unit: TimeUnit) -> Result<Timestamp, String> {
         // The shortest text that reads back as this double is what the device wrote, up to 17 digits.
         Scalar::Float(count) => decimal(&format!("{count}"), nanos_per_unit),
         Scalar::Text(text) => decimal(text.trim(), nanos_per_unit),
-        Scalar::Bool(_) => Err("timestamp must be a number, not a boolean".into()),
+        Scalar::Bool(_) => Err(unusable("timestamp must be a number, not a boolean")),
     }
 }
 
@@ -31,31 +44,65 @@ fn nanos_per(unit: TimeUnit) -> Option<i128> {
         TimeUnit::Ms => Some(1_000_000),
         TimeUnit::Us => Some(1_000),
         TimeUnit::Ns => Some(1),
-        TimeUnit::Rfc3339 => None,
+        TimeUnit::Auto | TimeUnit::Rfc3339 => None,
     }
 }
 
-fn in_range(nanos: i128) -> Result<Timestamp, String> {
+/// The unit of a number, told by its size: seconds of the years up to 5138, milliseconds from 1973 on, and so forth. None where it is no
+/// number, or the unit is not to be told so.
+fn magnitude(value: Scalar<'_>, unit: TimeUnit) -> Option<i128> {
+    if unit != TimeUnit::Auto {
+        return None;
+    }
+    let count = match value {
+        Scalar::Int(count) => count as f64,
+        Scalar::Big(count) => count as f64,
+        Scalar::Float(count) => count,
+        Scalar::Text(text) => text.trim().parse().ok()?,
+        Scalar::Bool(_) => return None,
+    };
+    let unit = match count.abs() {
+        count if count < 1e11 => TimeUnit::S,
+        count if count < 1e14 => TimeUnit::Ms,
+        count if count < 1e17 => TimeUnit::Us,
+        _ => TimeUnit::Ns,
+    };
+    nanos_per(unit)
+}
+
+fn in_range(nanos: i128) -> Result<Timestamp, TimeFault> {
     if nanos < 0 {
-        return Err("timestamp lies before 1970; QuestDB takes none of those".into());
+        return Err(unusable("timestamp lies before 1970; QuestDB takes none of those"));
     }
-    i64::try_from(nanos)
-        .map(Timestamp)
-        .map_err(|_| "timestamp lies after the year 2262; check the timestamp's unit in the source".into())
+    i64::try_from(nanos).map(Timestamp).map_err(|_| {
+        TimeFault::TooLate("timestamp lies after the year 2262; check the timestamp's unit in the source".into())
+    })
 }
 
-fn rfc3339(text: &str) -> Result<Timestamp, String> {
-    match text.trim().parse::<jiff::Timestamp>() {
-        Ok(time) => in_range(time.as_nanosecond()),
-        Err(_) => Err(format!("{:?} is no RFC 3339 timestamp such as \"2026-01-31T12:00:00Z\"", short(text))),
+fn iso8601(text: &str) -> Result<Timestamp, TimeFault> {
+    let trimmed = text.trim();
+    // Some write a space before the zone.
+    let joined = trimmed.strip_suffix(" UTC").map(|time| format!("{time}Z")).or_else(|| {
+        let (time, zone) = trimmed.rsplit_once(' ')?;
+        zone.starts_with(['+', '-', 'Z']).then(|| format!("{time}{zone}"))
+    });
+    let text = joined.as_deref().unwrap_or(trimmed);
+    let zoned = text.parse::<jiff::Timestamp>().ok();
+    let time = zoned.or_else(|| {
+        let local: jiff::civil::DateTime = text.parse().ok()?;
+        Some(jiff::tz::TimeZone::UTC.to_timestamp(local).ok()?)
+    });
+    match time {
+        Some(time) => in_range(time.as_nanosecond()),
+        None => Err(unusable(format!("{:?} is no timestamp such as \"2026-01-31T12:00:00Z\"", short(text)))),
     }
 }
 
 /// Reads `digits[.digits]`, with a sign, exactly.
-fn decimal(text: &str, nanos_per_unit: i128) -> Result<Timestamp, String> {
+fn decimal(text: &str, nanos_per_unit: i128) -> Result<Timestamp, TimeFault> {
     /// More whole digits than any time in range has; a bound on the arithmetic below.
     const MOST_DIGITS: usize = 20;
-    let fault = || format!("{:?} is no timestamp; a decimal number is expected", short(text));
+    let fault = || unusable(format!("{:?} is no timestamp; a decimal number is expected", short(text)));
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -102,6 +149,44 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_forms_of_text_are_read() {
+        let noon = 1_772_366_400_000_000_000;
+        for text in [
+            "2026-03-01T13:00:00+0100",
+            "2026-03-01T13:00:00+01:00",
+            "20260301T120000Z",
+            "2026-03-01 12:00:00Z",
+            "2026-03-01 12:00:00 UTC",
+            "2026-03-01 13:00:00 +0100",
+            "2026-03-01T12:00:00",
+            "2026-03-01T12:00Z",
+            "2026-03-01 12:00:00.000",
+        ] {
+            for unit in [TimeUnit::Auto, TimeUnit::Rfc3339] {
+                assert_eq!(parse(Scalar::Text(text), unit), Ok(Timestamp(noon)), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_number_tells_its_unit() {
+        let noon = 1_772_366_400_000_000_000;
+        for value in [
+            Scalar::Int(1_772_366_400),
+            Scalar::Int(1_772_366_400_000),
+            Scalar::Int(1_772_366_400_000_000),
+            Scalar::Int(noon),
+            Scalar::Float(1_772_366_400.0),
+            Scalar::Text("1772366400000"),
+            Scalar::Text("1772366400000.0"),
+        ] {
+            assert_eq!(parse(value, TimeUnit::Auto), Ok(Timestamp(noon)), "{value:?}");
+        }
+        assert!(matches!(parse(Scalar::Int(i64::MAX), TimeUnit::S), Err(TimeFault::TooLate(_))));
+        assert!(matches!(parse(Scalar::Bool(true), TimeUnit::Auto), Err(TimeFault::Unusable(_))));
+    }
+
+    #[test]
     fn what_is_no_time_is_refused() {
         for (value, unit) in [
             (Scalar::Int(-1), TimeUnit::S),
@@ -115,7 +200,7 @@ mod tests {
             (Scalar::Text("1e9"), TimeUnit::S),
             (Scalar::Text("now"), TimeUnit::Ms),
             (Scalar::Text("1700000000"), TimeUnit::Rfc3339),
-            (Scalar::Text("2023-11-14T22:13:20"), TimeUnit::Rfc3339),
+            (Scalar::Text("2023-11-14T25:13:20"), TimeUnit::Rfc3339),
             (Scalar::Text("1969-12-31T23:59:59Z"), TimeUnit::Rfc3339),
             (Scalar::Int(1), TimeUnit::Rfc3339),
             (Scalar::Bool(true), TimeUnit::S),

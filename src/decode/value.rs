@@ -23,6 +23,8 @@ pub enum Scalar<'a> {
     Text(&'a str),
 }
 
+/// Longest unit behind a number, as in `21.5 °C`, in characters.
+const MAX_UNIT_CHARS: usize = 16;
 /// Whole doubles up to here are exact.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
@@ -52,27 +54,116 @@ impl Scalar<'_> {
         text
     }
 
-    /// The field's value: numbers are doubles and the rest keeps its type, unless `wanted` says otherwise.
+    /// The field's value; none where the payload says nothing. Numbers are doubles and the rest keeps its type, unless `wanted` says
+    /// otherwise: then text is read as what is wanted, where it can be.
     ///
     /// The error says what does not fit.
-    pub fn to_value(self, wanted: Option<FieldType>) -> Result<Value, String> {
-        match (wanted, self) {
-            (None | Some(FieldType::Double), Self::Int(value)) => Ok(Value::Double(value as f64)),
-            (None | Some(FieldType::Double), Self::Big(value)) => Ok(Value::Double(value as f64)),
-            (None | Some(FieldType::Double), Self::Float(value)) => Ok(Value::Double(value)),
-            (None | Some(FieldType::Boolean), Self::Bool(value)) => Ok(Value::Bool(value)),
-            (None, Self::Text(value)) => Ok(Value::Text(value.into())),
-            (Some(FieldType::String), value) => Ok(Value::Text(value.to_text())),
-            (Some(FieldType::Long), Self::Int(value)) => Ok(Value::Long(value)),
-            (Some(FieldType::Long), Self::Float(value)) if value.fract() == 0.0 && value.abs() <= MAX_EXACT => {
-                Ok(Value::Long(value as i64))
+    pub fn to_value(self, wanted: Option<FieldType>) -> Result<Option<Value>, String> {
+        if self.is_nothing() {
+            return Ok(None);
+        }
+        let fault = || wrong_type(self, wanted.unwrap_or(FieldType::String));
+        let value = match (wanted, self) {
+            (None, Self::Bool(value)) => Value::Flag(value),
+            (None, Self::Int(value)) if !is_exact(value) => Value::Whole(value),
+            // No column of whole numbers holds it; as text it keeps every digit.
+            (None, Self::Big(_)) => Value::Text(self.to_text()),
+            (None, Self::Int(value)) => Value::Double(value as f64),
+            (None, Self::Float(value)) => Value::Double(value),
+            (None, Self::Text(value)) => Value::Text(clean_text(value)),
+            (Some(FieldType::String), _) => Value::Text(clean_text(&self.to_text())),
+            (Some(FieldType::Double), _) => Value::Double(self.to_double().ok_or_else(fault)?),
+            (Some(FieldType::Long), _) => Value::Long(self.to_long().ok_or_else(fault)?),
+            (Some(FieldType::Boolean), _) => Value::Bool(self.to_boolean().ok_or_else(fault)?),
+        };
+        Ok(Some(value))
+    }
+
+    /// Whether it says nothing: empty text, or a number that is none, also where it is written as text.
+    fn is_nothing(self) -> bool {
+        match self {
+            Self::Text(text) => {
+                let word = text.strip_prefix(['-', '+']).unwrap_or(text);
+                text.is_empty() || word.eq_ignore_ascii_case("nan") || word.eq_ignore_ascii_case("infinity")
             }
-            (Some(FieldType::Long), Self::Big(_) | Self::Float(_)) => {
-                Err(format!("{} is no 64-bit integer, but the source wants type \"long\"", self.to_text()))
-            }
-            (Some(wanted), value) => Err(wrong_type(value, wanted)),
+            Self::Float(value) => !value.is_finite(),
+            Self::Bool(_) | Self::Int(_) | Self::Big(_) => false,
         }
     }
+
+    fn to_double(self) -> Option<f64> {
+        match self {
+            Self::Bool(_) => None,
+            Self::Int(value) => Some(value as f64),
+            Self::Big(value) => Some(value as f64),
+            Self::Float(value) => Some(value),
+            Self::Text(text) => number(text)?.parse().ok().filter(|value: &f64| value.is_finite()),
+        }
+    }
+
+    fn to_long(self) -> Option<i64> {
+        let whole = |value: f64| (value.fract() == 0.0 && value.abs() <= MAX_EXACT).then_some(value as i64);
+        match self {
+            Self::Bool(value) => Some(value.into()),
+            Self::Int(value) => Some(value),
+            Self::Big(_) => None,
+            Self::Float(value) => whole(value),
+            Self::Text(text) => {
+                let digits = number(text)?;
+                digits.parse().ok().or_else(|| whole(digits.parse().ok()?))
+            }
+        }
+    }
+
+    fn to_boolean(self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(value),
+            Self::Int(0) => Some(false),
+            Self::Int(1) => Some(true),
+            Self::Int(_) | Self::Big(_) | Self::Float(_) => None,
+            Self::Text(text) => {
+                let text = text.trim();
+                let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+                match (is_one_of(["true", "on", "yes", "1"]), is_one_of(["false", "off", "no", "0"])) {
+                    (true, _) => Some(true),
+                    (_, true) => Some(false),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+
+/// Whether a double holds the number exactly.
+fn is_exact(value: i64) -> bool {
+    value as f64 as i128 == i128::from(value)
+}
+
+/// The number that text begins with, with a point for its decimal comma: `21.5` of `21,5`, `"21.5"`, `21.5 °C` and `45%`. None where it begins
+/// with none, or goes on with more digits.
+fn number(text: &str) -> Option<String> {
+    let text = text.trim();
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).trim();
+    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '+' | '-');
+    let mut end = text.find(|c: char| !is_part(c)).unwrap_or(text.len());
+    // An exponent belongs to the number where digits follow it.
+    if let Some(rest) = text[end..].strip_prefix(['e', 'E']) {
+        let digits = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+        let count = digits.bytes().take_while(u8::is_ascii_digit).count();
+        if count > 0 {
+            end = text.len() - digits.len() + count;
+        }
+    }
+    let (number, unit) = text.split_at(end);
+    let is_unit = !unit.contains(|c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ';' | ':'))
+        && unit.chars().count() <= MAX_UNIT_CHARS;
+    let has_digits = number.bytes().any(|byte| byte.is_ascii_digit());
+    (has_digits && is_unit && number.matches([',', '.']).count() <= 1).then(|| number.replace(',', "."))
+}
+
+/// Text that QuestDB can give back: NUL, which makes its answers unreadable, becomes U+FFFD.
+pub(super) fn clean_text(text: &str) -> Text {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 fn wrong_type(value: Scalar<'_>, wanted: FieldType) -> String {
@@ -91,29 +182,81 @@ mod tests {
 
     use super::*;
 
+    fn value(scalar: Scalar<'_>, wanted: Option<FieldType>) -> Option<Value> {
+        scalar.to_value(wanted).unwrap_or_else(|why| panic!("{scalar:?}: {why}"))
+    }
+
     #[test]
     fn numbers_are_doubles_unless_asked_otherwise() {
-        assert_eq!(Scalar::Int(3).to_value(None), Ok(Value::Double(3.0)));
-        assert_eq!(Scalar::Int(i64::MAX).to_value(Some(FieldType::Long)), Ok(Value::Long(i64::MAX)));
-        assert_eq!(Scalar::Float(5.0).to_value(Some(FieldType::Long)), Ok(Value::Long(5)));
-        assert_eq!(Scalar::Int(7).to_value(Some(FieldType::String)), Ok(Value::Text("7".into())));
+        assert_eq!(value(Scalar::Int(3), None), Some(Value::Double(3.0)));
+        assert_eq!(value(Scalar::Int(i64::MAX), Some(FieldType::Long)), Some(Value::Long(i64::MAX)));
+        assert_eq!(value(Scalar::Float(5.0), Some(FieldType::Long)), Some(Value::Long(5)));
+        assert_eq!(value(Scalar::Int(7), Some(FieldType::String)), Some(Value::Text("7".into())));
         assert_eq!(Scalar::Big(u64::MAX).to_text(), "18446744073709551615");
-        for (value, wanted) in [
+        for (scalar, wanted) in [
             (Scalar::Float(5.5), FieldType::Long),
             (Scalar::Float(1e17), FieldType::Long),
             (Scalar::Big(u64::MAX), FieldType::Long),
-            (Scalar::Text("5"), FieldType::Double),
-            (Scalar::Int(1), FieldType::Boolean),
+            (Scalar::Text("87.5"), FieldType::Long),
+            (Scalar::Text("0x1F"), FieldType::Double),
+            (Scalar::Text("2026-03-01 12:00:00,21.5"), FieldType::Double),
+            (Scalar::Text("21.5;40.2"), FieldType::Double),
+            (Scalar::Text("1.234,5"), FieldType::Double),
+            (Scalar::Text("-"), FieldType::Double),
+            (Scalar::Text("ON"), FieldType::Double),
+            (Scalar::Int(2), FieldType::Boolean),
+            (Scalar::Text("maybe"), FieldType::Boolean),
             (Scalar::Bool(true), FieldType::Double),
         ] {
-            assert!(value.to_value(Some(wanted)).is_err(), "{value:?} as {wanted:?}");
+            assert!(scalar.to_value(Some(wanted)).is_err(), "{scalar:?} as {wanted:?}");
         }
+    }
+
+    #[test]
+    fn declared_types_read_what_devices_write() {
+        for text in ["21.5", "21,5", " 21.5 °C", "\"21.5\"", "21.5%", "2.15e1", "+21.5"] {
+            assert_eq!(value(Scalar::Text(text), Some(FieldType::Double)), Some(Value::Double(21.5)), "{text}");
+        }
+        assert_eq!(value(Scalar::Text("007"), Some(FieldType::Double)), Some(Value::Double(7.0)));
+        assert_eq!(value(Scalar::Text("45 %"), Some(FieldType::Long)), Some(Value::Long(45)));
+        assert_eq!(value(Scalar::Text("9007199254740993"), Some(FieldType::Long)), Some(Value::Long(9_007_199_254_740_993)));
+        for (text, expected) in [("ON", true), ("no", false), ("1", true), ("False", false)] {
+            assert_eq!(value(Scalar::Text(text), Some(FieldType::Boolean)), Some(Value::Bool(expected)), "{text}");
+        }
+        assert_eq!(value(Scalar::Int(0), Some(FieldType::Boolean)), Some(Value::Bool(false)));
+        assert_eq!(value(Scalar::Bool(true), Some(FieldType::Long)), Some(Value::Long(1)));
+    }
+
+    #[test]
+    fn every_digit_of_a_whole_number_is_kept() {
+        assert_eq!(value(Scalar::Int(9_007_199_254_740_992), None), Some(Value::Double(9_007_199_254_740_992.0)));
+        assert_eq!(value(Scalar::Int(9_007_199_254_740_993), None), Some(Value::Whole(9_007_199_254_740_993)));
+        assert_eq!(value(Scalar::Int(i64::MAX), None), Some(Value::Whole(i64::MAX)));
+        assert_eq!(value(Scalar::Int(i64::MIN + 1), None), Some(Value::Whole(i64::MIN + 1)));
+        assert_eq!(value(Scalar::Big(u64::MAX), None), Some(Value::Text("18446744073709551615".into())));
+    }
+
+    #[test]
+    fn nothing_said_is_no_value_and_nul_does_not_pass() {
+        assert_eq!(value(Scalar::Text(""), None), None);
+        assert_eq!(value(Scalar::Text(""), Some(FieldType::String)), None);
+        assert_eq!(value(Scalar::Text("-Infinity"), Some(FieldType::Double)), None);
+        assert_eq!(value(Scalar::Float(f64::NAN), Some(FieldType::Long)), None);
+        assert_eq!(value(Scalar::Text("a\0b"), None), Some(Value::Text("a\u{fffd}b".into())));
     }
 
     proptest! {
         #[test]
-        fn longs_are_exact(value in any::<i64>()) {
-            prop_assert_eq!(Scalar::Int(value).to_value(Some(FieldType::Long)), Ok(Value::Long(value)));
+        fn longs_are_exact(number in any::<i64>()) {
+            prop_assert_eq!(value(Scalar::Int(number), Some(FieldType::Long)), Some(Value::Long(number)));
+            prop_assert_eq!(value(Scalar::Text(&number.to_string()), Some(FieldType::Long)), Some(Value::Long(number)));
+        }
+
+        #[test]
+        fn any_text_is_handled(text in "\\PC{0,30}|[-+0-9.,eE%\" ]{0,20}") {
+            for wanted in [FieldType::Double, FieldType::Long, FieldType::Boolean, FieldType::String] {
+                let _ = Scalar::Text(&text).to_value(Some(wanted));
+            }
         }
     }
 }

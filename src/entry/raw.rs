@@ -3,7 +3,7 @@
 //! [`super::Rows`] looks at a whole row before it gives it out. Here a row's parts come one after the other, and what does not read
 //! shows when its turn has come: only for readers that can undo what they made of the parts before it.
 
-use super::{Cursor, EntryError, ValueRef};
+use super::{Cursor, EntryError, FLAG_REPLACED_SEVERAL, ValueRef};
 use crate::point::Timestamp;
 
 /// The rows of one record, read part by part.
@@ -40,9 +40,12 @@ impl<'a> RawRows<'a> {
         }
         let cursor = &mut self.cursor;
         let time = Timestamp(i64::from_le_bytes(cursor.array("row time")?));
-        cursor.u8("row flags")?;
+        let flags = cursor.u8("row flags")?;
         let symbols = cursor.u8("symbol count")?;
         let fields = cursor.u16("field count")?;
+        if flags & FLAG_REPLACED_SEVERAL != 0 {
+            cursor.u16("count of replaced rows")?;
+        }
         let start = cursor.at;
         for _ in 0..symbols {
             cursor.symbol_bytes()?;

@@ -13,10 +13,11 @@ use super::{
 use crate::{
     clock::SharedClock,
     entry::{RawRows, RowRef, Rows},
-    limits::{Allowance, Columns, Excess},
+    limits::{self, Allowance, Excess},
     marks::{Pos, Seq},
     questdb::{
         Ask, RowBuffer, SqlError,
+        columns::{Coming, Columns},
         schema::{Examined, Schema, Verdict},
     },
     ring::{Kind, Record, Ring},
@@ -155,10 +156,12 @@ pub struct Encoder {
     pub known: KnownShapes,
     /// Tables that refuse everything.
     pub condemned: Condemned,
+    /// Columns that rows make.
+    pub coming: Coming,
     /// How many columns a table may get.
     pub allowance: Arc<Allowance>,
     /// Columns of tables whose rows in the ring may have more.
-    pub tight: HashMap<String, Columns, foldhash::fast::RandomState>,
+    pub tight: HashMap<String, limits::Columns, foldhash::fast::RandomState>,
 }
 
 impl Encoder {
@@ -193,7 +196,7 @@ impl Encoder {
                     {
                         return encoder.set_aside(record, index, &reason);
                     }
-                    match buffer.add(table, row) {
+                    match buffer.add(table, row, &mut encoder.columns()) {
                         Ok(()) => Ok(()),
                         Err(reason) => encoder.set_aside(record, index, &reason),
                     }
@@ -221,7 +224,15 @@ impl Encoder {
         }
         let Ok(rows) = RawRows::decode(record.body) else { return false };
         let shapes = self.known.shapes(record.table_hash, rows.table, self.schema.generation());
-        shapes.is_some_and(|shapes| buffer.add_all(&shapes.table, rows, |symbols| shapes.hold(symbols)))
+        let most = usize::from(self.allowance.rules().columns);
+        let columns = &mut Columns::new(&self.schema, &mut self.coming, most);
+        shapes.is_some_and(|shapes| buffer.add_all(&shapes.table, rows, |symbols| shapes.hold(symbols), columns))
+    }
+
+    /// What the columns of the lane's tables hold.
+    pub fn columns(&mut self) -> Columns<'_> {
+        let most = usize::from(self.allowance.rules().columns);
+        Columns::new(&self.schema, &mut self.coming, most)
     }
 
     /// Makes sure that there is a verdict on each row's shape, unless a statement has to be run first.
@@ -263,7 +274,7 @@ impl Encoder {
     /// before the limits were, or are from looser ones.
     fn exceeds(&mut self, table: &str, row: &RowRef<'_>) -> Result<Option<String>, EncodeError> {
         if !self.tight.contains_key(table) {
-            let mut columns = Columns::default();
+            let mut columns = limits::Columns::default();
             if let Some(info) = self.schema.describe(&*self.sql, table)? {
                 info.columns.iter().filter(|column| !column.designated).for_each(|column| columns.learn(&column.name));
             }

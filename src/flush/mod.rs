@@ -80,7 +80,9 @@ use crate::{
     limits::Allowance,
     marks::Mark,
     observe::heartbeat::Heartbeats,
-    questdb::{Ask, Connection, ConnectionError, Secrets, Sql, SqlError, schema::Schema, statement::NewTable},
+    questdb::{
+        Ask, Connection, ConnectionError, Secrets, Sql, SqlError, columns::Coming, schema::Schema, statement::NewTable,
+    },
     ring::Ring,
     settings,
     sync::lock,
@@ -328,6 +330,7 @@ fn encoder(
         uncounted: Vec::new(),
         scratch: Vec::new(),
         known: encode::KnownShapes::default(),
+        coming: Coming::default(),
         condemned: condemned::Condemned::default(),
         allowance: Arc::clone(&context.allowance),
         tight: HashMap::default(),

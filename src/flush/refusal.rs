@@ -126,12 +126,12 @@ impl Lane {
             if next >= range.end {
                 return Ok(());
             }
-            lane.encoder.each_row(record, span.once_below, &mut |_, table, index, row| {
+            lane.encoder.each_row(record, span.once_below, &mut |encoder, table, index, row| {
                 let here = Place { seq: record.seq, row: index };
                 if places.get(next) == Some(&here) {
                     if range.contains(&next) && !isolation.is_out(next) {
                         // A row that the buffer itself refuses was set aside when the batch was encoded.
-                        let _ = buffer.add(table, row);
+                        let _ = buffer.add(table, row, &mut encoder.columns());
                     }
                     next += 1;
                 }

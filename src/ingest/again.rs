@@ -11,6 +11,7 @@ use super::{
     enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
 };
 use crate::{
+    latest::Collisions,
     limits::LeftOut,
     marks::{Marks, Pos, Seq},
     point::{Received, Row, Text, Timestamp},
@@ -79,10 +80,10 @@ impl Ingest {
         bench.clear();
         let route = routes.find(topic).map_err(|why| why.to_string())?;
         bench.decode(routes.decoder(&route), &route.resolved, payload)?;
-        if let Some(reason) = bench.too_far_ahead(now.wall, self.max_future_ns)
-            && self.trust.is_trusted(now)
-        {
-            return Err(reason);
+        bench.judge_times(self.max_past, self.latest_time(now), now.wall);
+        if !bench.faults.is_empty() {
+            // What is good of it is stored already, or will be with the rest.
+            return Err(bench.faults.reason());
         }
         let mut rows = std::mem::take(&mut bench.of.rows);
         if rows.is_empty() {
@@ -156,6 +157,8 @@ impl Watch<'_> {
             received,
             shown: Shown::default(),
             left_out: LeftOut::default(),
+            aside: None,
+            collisions: Collisions::default(),
             max_bytes: u64::MAX,
             encoded: &mut Encoded::default(),
         };
@@ -201,6 +204,8 @@ pub(super) mod tests {
         let heartbeat = Heartbeats::new(Arc::clone(&clock)).register("committer");
         let (window, report) = (Duration::from_mins(1), RecoveryReport::default());
         let mut settings = Settings::default();
+        // The tests' times are short.
+        settings.latest.max_past = Timestamp(0);
         let opened = Ring::from_media(
             Box::new(media),
             &settings.ring,

@@ -36,11 +36,12 @@ use super::{
 };
 use crate::{
     entry::{self, DeadLetter, LetterForm, LimitError},
+    latest::Collisions,
     limits::{LeftOut, Owner},
     marks::Seq,
     moment::of_row,
     observe::log::clip,
-    point::{Received, Row, Text},
+    point::{Received, Row, Text, Timestamp},
     ring::{AppendError, Appended, Kind, Part, layout::data_record_bytes},
     tally::{Counts, SourceId, Tally},
 };
@@ -117,6 +118,10 @@ pub(super) struct Message<'a> {
     pub shown: Shown<'a>,
     /// What the limits have left out of it; none before it enters.
     pub left_out: LeftOut,
+    /// What a dead letter of the same message says of what is no part of its rows.
+    pub aside: Option<Aside>,
+    /// Rows that it could not all keep; none before it enters.
+    pub collisions: Collisions,
     /// Most bytes its records may take in the ring together.
     pub max_bytes: u64,
     /// Where its records are encoded.
@@ -134,13 +139,24 @@ pub(super) struct Shown<'a> {
     pub most_bytes: usize,
 }
 
+/// What of a message could not become a part of its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Aside {
+    /// Why.
+    pub reason: String,
+    /// The place of the row that lacks it among the rows whose time is that of receipt, if it is one of those. The letter keeps the time.
+    pub untimed: Option<usize>,
+    /// The lines that it was left out of, where the message is not kept as a whole.
+    pub lines: Option<String>,
+}
+
 /// Where a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entered {
     /// Its records.
     pub appended: Appended,
-    /// Whether a dead letter among them says what was left out.
-    pub letter: bool,
+    /// How many dead letters are among them, about what was left out.
+    pub letters: usize,
 }
 
 /// Why a message did not enter. Nothing of it did.
@@ -215,8 +231,9 @@ impl Message<'_> {
 
     /// Encodes its records; returns the bytes they take in the ring.
     fn encode(&mut self) -> Result<u64, Refusal> {
+        self.add_letter_aside();
         // A message without any row is a record all the same, so that the ledger counts it and its acknowledgement waits its turn.
-        let bare = match (self.left_out.is_empty(), self.rows() == 0 && self.encoded.letter.is_empty()) {
+        let bare = match (self.left_out.is_empty(), self.rows() == 0 && self.encoded.letters.is_empty()) {
             (true, _) => usize::MAX,
             (false, true) => 1,
             (false, false) => 0,
@@ -224,6 +241,20 @@ impl Message<'_> {
         self.encoded.encode(self.tables, self.door.record_size(), bare).map_err(Refusal::Unfit)?;
         let bytes = self.encoded.records.iter().map(|record| data_record_bytes(record.body.len())).sum();
         if bytes > self.max_bytes { Err(Refusal::TooLarge { bytes }) } else { Ok(bytes) }
+    }
+
+    /// Encodes the dead letter about what is no part of its rows; they have their times.
+    fn add_letter_aside(&mut self) {
+        let Some(Aside { reason, untimed, lines }) = self.aside.take() else { return };
+        let by_receipt = self.tables.iter().flat_map(|of| &of.rows).filter(|row| !row.device_time);
+        let time = untimed.and_then(|place| by_receipt.clone().nth(place)?.time);
+        match &lines {
+            Some(lines) => {
+                let shown = Shown { payload: lines.as_bytes(), most_bytes: lines.len(), ..self.shown };
+                self.encoded.add_letter(shown, &reason, time);
+            }
+            None => self.encoded.add_letter(self.shown, &reason, time),
+        }
     }
 
     fn now(&self) -> Duration {
@@ -244,10 +275,8 @@ struct Record {
 pub(super) struct Encoded {
     bytes: Vec<u8>,
     records: Vec<Record>,
-    /// The body of the dead letter that goes with them; empty where none does.
-    letter: Vec<u8>,
-    /// Its form.
-    letter_form: LetterForm,
+    /// The bodies of the dead letters that go with them, and their forms.
+    letters: Vec<(Vec<u8>, LetterForm)>,
 }
 
 impl Encoded {
@@ -256,7 +285,16 @@ impl Encoded {
         self.bytes.clear();
         self.bytes.shrink_to(kept_bytes);
         self.records.clear();
-        self.letter = Vec::new();
+        self.letters = Vec::new();
+    }
+
+    fn add_letter(&mut self, shown: Shown<'_>, reason: &str, time: Option<Timestamp>) {
+        let Shown { topic, payload, most_bytes } = shown;
+        let is_cut = payload.len() > most_bytes;
+        let payload = &payload[..payload.len().min(most_bytes)];
+        let mut body = Vec::new();
+        let form = entry::encode_dead_letter(&DeadLetter { reason, topic, payload, is_cut, time }, &mut body);
+        self.letters.push((body, form));
     }
 
     /// Encodes each table's rows; of tables without rows the first `bare`.
@@ -311,12 +349,14 @@ impl Ingest {
     /// Brings a message in, in the order and with the invariants that stand at the head of this file.
     pub(super) fn enter(&self, message: &mut Message<'_>) -> Result<Entered, Refusal> {
         self.keep_to_limits(message)?;
-        let letter = self.letter(message);
+        message.encoded.letters.clear();
+        let letter = self.letter_of_limits(message);
         let appended = if message.door.may_slice() && message.is_large() {
             self.enter_in_slices(message)?
         } else {
             self.enter_at_once(message)?
         };
+        self.replaced.tell(message);
         if !message.left_out.is_empty() {
             self.allowance.count(message.owner, &message.left_out, letter.then(|| message.now()));
             if letter {
@@ -325,7 +365,7 @@ impl Ingest {
                 tracing::warn!(%topic, %reason, "a message brings more columns or tables than [limits] allows");
             }
         }
-        Ok(Entered { appended, letter })
+        Ok(Entered { appended, letters: message.encoded.letters.len() })
     }
 
     fn keep_to_limits(&self, message: &mut Message<'_>) -> Result<(), Refusal> {
@@ -339,18 +379,13 @@ impl Ingest {
         Ok(())
     }
 
-    /// Encodes the dead letter about what was left out, if one is due.
-    fn letter(&self, message: &mut Message<'_>) -> bool {
-        message.encoded.letter.clear();
+    /// Encodes the dead letter about what the limits left out, if one is due.
+    fn letter_of_limits(&self, message: &mut Message<'_>) -> bool {
         if message.left_out.is_empty() || !self.allowance.letter_is_due(message.owner, message.now()) {
             return false;
         }
-        let Shown { topic, payload, most_bytes } = message.shown;
         let reason = message.left_out.reason(&self.allowance.rules());
-        let is_cut = payload.len() > most_bytes;
-        let payload = &payload[..payload.len().min(most_bytes)];
-        let letter = DeadLetter { reason: &reason, topic, payload, is_cut, time: None };
-        message.encoded.letter_form = entry::encode_dead_letter(&letter, &mut message.encoded.letter);
+        message.encoded.add_letter(message.shown, &reason, None);
         true
     }
 
@@ -360,13 +395,13 @@ impl Ingest {
         if state.is_claimed() {
             // With its time a row has its moment.
             for of in message.tables.iter_mut() {
-                self.latest.time_rows(&of.table, &mut of.rows, received);
+                message.collisions.join(self.latest.time_rows(&of.table, &mut of.rows, received));
             }
         }
         state = self.gate.pass(state, message.door.closes(), |claimed| message.meets(claimed))?;
         message.yield_to_newer(&state)?;
         for of in message.tables.iter_mut() {
-            self.latest.prepare_rows(&of.table, &mut of.rows, received);
+            message.collisions.join(self.latest.prepare_rows(&of.table, &mut of.rows, received));
         }
         let bytes = message.encode()?;
         let appended = self.append(message, bytes)?;
@@ -381,7 +416,7 @@ impl Ingest {
     fn enter_in_slices(&self, message: &mut Message<'_>) -> Result<Appended, Refusal> {
         let received = message.received;
         for of in message.tables.iter_mut() {
-            self.latest.time_rows(&of.table, &mut of.rows, received);
+            message.collisions.join(self.latest.time_rows(&of.table, &mut of.rows, received));
         }
         let claim = self.gate.claim(message.moments().collect(), message.door.closes(), &self.latest)?;
         for of in message.tables.iter_mut() {
@@ -398,18 +433,18 @@ impl Ingest {
     fn append(&self, message: &Message<'_>, bytes: u64) -> Result<Appended, Refusal> {
         let Message { encoded, received, .. } = message;
         let tally = message.tally();
-        let letter = (!encoded.letter.is_empty()).then_some(Part {
+        let letters = encoded.letters.iter().map(|(body, form)| Part {
             kind: Kind::DeadLetter,
             source: message.source,
-            body: &encoded.letter,
-            letter: encoded.letter_form,
+            body,
+            letter: *form,
             ..Part::default()
         });
-        let appended = if let ([record], None) = (encoded.records.as_slice(), letter) {
+        let appended = if let ([record], []) = (encoded.records.as_slice(), encoded.letters.as_slice()) {
             self.ring.append_counting(&[encoded.part(record, message)], *received, tally)
         } else {
             let rows = encoded.records.iter().map(|record| encoded.part(record, message));
-            let parts: Vec<Part<'_>> = rows.chain(letter).collect();
+            let parts: Vec<Part<'_>> = rows.chain(letters).collect();
             self.ring.append_counting(&parts, *received, tally)
         };
         appended.map_err(|error| Refusal::Ring { error, bytes })
@@ -476,7 +511,9 @@ mod tests {
         let (owner, shown) = (ingest.allowance.write(), Shown { topic: "topic", payload: b"payload", most_bytes: 100 });
         let left_out = LeftOut::default();
         let source = SourceId::NONE;
-        Message { door, source, tables, owner, received: RECEIVED, shown, left_out, max_bytes: u64::MAX, encoded }
+        let (aside, collisions) = (None, Collisions::default());
+        let (received, max_bytes) = (RECEIVED, u64::MAX);
+        Message { door, source, tables, owner, received, shown, left_out, aside, collisions, max_bytes, encoded }
     }
 
     fn enter(ingest: &Ingest, door: Door, tables: &mut [TableRows]) -> Result<Appended, Refusal> {
@@ -607,7 +644,7 @@ mod tests {
         let wide = |prefix| of("t", vec![Row { fields: fields(prefix), ..row("a", 7, &[]) }]);
         let encoded = &mut Encoded::default();
         let entered = ingest.enter(&mut message(&ingest, Door::Mqtt, &mut [wide("x")], encoded)).unwrap();
-        assert!(entered.letter);
+        assert_eq!(entered.letters, 1);
         let Appended { first, last, .. } = entered.appended;
         assert_eq!((first, last, ingest.latest.seen()), (Seq(1), Seq(2), Seq(2)));
         let ledger = ingest.ring.ledger();
@@ -618,7 +655,7 @@ mod tests {
             "the time and the symbol count"
         );
         let nothing = ingest.enter(&mut message(&ingest, Door::Mqtt, &mut [wide("y")], encoded)).unwrap();
-        assert!(!nothing.letter);
+        assert_eq!(nothing.letters, 0);
         let ledger = ingest.ring.ledger();
         assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (2, 1, 1), "it is a message all the same");
         let status = ingest.limits();

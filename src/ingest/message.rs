@@ -2,8 +2,8 @@
 
 use super::enter::{Encoded, TableRows};
 use crate::{
-    decode::{Decoder, Resolved},
-    point::Timestamp,
+    decode::{DecodeError, Decoder, Fault, FaultKind, Faults, Resolved},
+    point::{Text, Timestamp},
 };
 
 /// Buffers beyond this many bytes are given back after a message.
@@ -16,6 +16,8 @@ const KEPT_ROWS: usize = 256;
 pub(super) struct Workbench {
     /// The rows, and their table once they enter.
     pub of: TableRows,
+    /// What was left out of them.
+    pub faults: Faults,
     /// Their records.
     pub encoded: Encoded,
     /// The body of a record of another kind.
@@ -27,27 +29,51 @@ impl Workbench {
     pub fn clear(&mut self) {
         self.of.rows.clear();
         self.of.rows.shrink_to(KEPT_ROWS);
+        self.faults.clear();
         self.encoded.clear(KEPT_BYTES);
         self.body.clear();
         self.body.shrink_to(KEPT_BYTES);
     }
 
-    /// Decodes a payload into rows with all their symbols.
+    /// Decodes a payload into rows with all their symbols, and takes note of what is left out.
     pub fn decode(&mut self, decoder: &Decoder, resolved: &Resolved, payload: &[u8]) -> Result<(), String> {
-        decoder.decode(payload, &mut self.of.rows).map_err(|error| error.to_string())?;
-        decoder.finish(&mut self.of.rows, resolved).map_err(|error| error.to_string())
+        decoder.decode(payload, &mut self.of.rows, &mut self.faults).map_err(|error| error.to_string())?;
+        decoder.finish(&mut self.of.rows, resolved, &mut self.faults);
+        Ok(())
     }
 
-    /// Why a device's timestamp lies further ahead of `now` than allowed, if one does.
-    pub fn too_far_ahead(&self, now: Timestamp, max_future_ns: i64) -> Option<String> {
-        let limit = now.0.saturating_add(max_future_ns);
-        let (at, time) = self.of.rows.iter().enumerate().find_map(|(at, row)| {
-            let time = row.time.filter(|time| time.0 > limit)?;
-            Some((at, time))
-        })?;
-        Some(format!(
-            "reading {at}: its timestamp {time} is further ahead of the clock ({now}) than [latest] max_future"
-        ))
+    /// Takes the times away that no clock can have told (before `max_past`), and leaves out rows of a time after `latest`, which says why.
+    pub fn judge_times(&mut self, max_past: Timestamp, latest: Timestamp, now: Timestamp) {
+        let (mut number, mut element) = (0, 0);
+        let faults = &mut self.faults;
+        self.of.rows.retain_mut(|row| {
+            element += 1;
+            let Some(time) = row.time else {
+                number += 1;
+                return true;
+            };
+            if time > latest {
+                let reason = format!(
+                    "its timestamp {time} is further ahead of the clock ({now}) than [latest] max_future; check the timestamp's unit in the source"
+                );
+                let error = DecodeError { place: format!("reading {}", element - 1), reason };
+                faults.left_out(number);
+                faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Future, error });
+                return false;
+            }
+            if time < max_past {
+                (row.time, row.device_time, row.notes.untimed) = (None, false, true);
+            }
+            number += 1;
+            true
+        });
+    }
+
+    /// The place of the first row that lacks a member among the rows that tell no time, if it is one of those.
+    pub fn first_faulty_untimed(&self, faults: &Faults) -> Option<usize> {
+        let row = faults.iter().find_map(|fault| fault.row)?;
+        self.of.rows.get(row).filter(|row| row.time.is_none())?;
+        Some(self.of.rows[..row].iter().filter(|row| row.time.is_none()).count())
     }
 }
 
@@ -57,11 +83,30 @@ mod tests {
     use crate::point::Row;
 
     #[test]
-    fn the_limit_of_the_future_is_exact() {
-        let row = Row { time: Some(Timestamp(10_000)), ..Row::default() };
+    fn the_limits_of_time_are_exact() {
+        let row = |time: i64| Row { time: Some(Timestamp(time)), device_time: true, ..Row::default() };
         let mut bench = Workbench::default();
-        bench.of.rows.push(row);
-        assert_eq!(bench.too_far_ahead(Timestamp(0), 10_000), None);
-        assert!(bench.too_far_ahead(Timestamp(0), 9_999).is_some());
+        bench.of.rows = vec![row(99), row(100), row(201), row(200)];
+        bench.judge_times(Timestamp(100), Timestamp(200), Timestamp(0));
+        let left: Vec<_> = bench.of.rows.iter().map(|row| (row.time, row.device_time, row.notes.untimed)).collect();
+        let timed = |time| (Some(Timestamp(time)), true, false);
+        assert_eq!(left, [(None, false, true), timed(100), timed(200)]);
+        assert!(bench.faults.count() == 1 && bench.faults.reason().starts_with("at reading 2: its timestamp"));
+    }
+
+    #[test]
+    fn a_letter_about_a_row_without_a_time_names_it_among_those() {
+        let (timed, untimed) = (Row { time: Some(Timestamp(1)), ..Row::default() }, Row::default());
+        let error = DecodeError { place: "$".into(), reason: "bad".into() };
+        let fault = |row| Fault { row, member: "x".into(), kind: FaultKind::Type, error: error.clone() };
+        let mut bench = Workbench::default();
+        bench.of.rows = vec![untimed.clone(), timed, untimed];
+        bench.faults.push(fault(None));
+        assert_eq!(bench.first_faulty_untimed(&bench.faults), None);
+        bench.faults.push(fault(Some(2)));
+        assert_eq!(bench.first_faulty_untimed(&bench.faults), Some(1));
+        bench.faults.clear();
+        bench.faults.push(fault(Some(1)));
+        assert_eq!(bench.first_faulty_untimed(&bench.faults), None, "the device told its time");
     }
 }

@@ -5,32 +5,40 @@ pub mod again;
 mod enter;
 mod gate;
 mod message;
+mod quota;
+mod replaced;
 mod routes;
 mod status;
 pub mod write;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
 use self::{
     enter::{Door, LETTER_PAYLOAD_BYTES, Message, Refusal, Shown, TableRows},
     gate::Gate,
+    enter::Aside,
     message::Workbench,
-    routes::{NoRoute, Routes},
+    quota::Quota,
+    replaced::Replaced,
+    routes::{NoRoute, Route, Routes},
 };
-pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
+pub use self::{replaced::ReplacedStatus, routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
 use crate::{
     clock::{Clock, ClockTrust, SystemClock},
-    decode::{Decoder, DecoderError},
+    decode::{Decoder, DecoderError, Faults},
     entry::{self, DeadLetter},
-    latest::Latest,
+    latest::{Collisions, Latest},
     limits::{Allowance, LeftOut, LimitStatus, WRITE},
     marks::Pos,
     observe::log::clip,
-    point::Received,
+    point::{Received, Timestamp},
     ring::{self, AppendError, Kind, Part, Ring, StateKind},
-    settings::{OnFull, Settings, Source},
+    settings::{OnBadMember, OnFull, Retained, Settings, Source},
     sync::lock,
     tally::{Counter, Counts, SourceId, Tally},
 };
@@ -56,6 +64,8 @@ pub enum Offer {
     /// Turned away and counted, since the ring is full under `drop-newest`; acknowledge it once the ring's `ackable` has reached this number of
     /// refused messages.
     Refused(u64),
+    /// Taken and counted, without a record; acknowledge it once the ring's `ackable` has reached this number of notes.
+    Noted(u64),
     /// The ring is full under `block`: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
     Full,
     /// The ring is poisoned or stopping: never acknowledge it.
@@ -83,6 +93,7 @@ pub struct Ingest {
     latest: Arc<Latest>,
     trust: ClockTrust,
     max_future_ns: i64,
+    max_past: Timestamp,
     max_payload: usize,
     /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
@@ -90,6 +101,8 @@ pub struct Ingest {
     /// How many columns and tables may come of it.
     allowance: Arc<Allowance>,
     writes: write::WriteCounts,
+    write_quota: Mutex<Quota>,
+    replaced: Replaced,
     /// The number of what comes in as line protocol.
     write_source: SourceId,
 }
@@ -97,6 +110,7 @@ pub struct Ingest {
 struct Work {
     routes: Routes,
     bench: Workbench,
+    quota: Quota,
 }
 
 impl Ingest {
@@ -106,19 +120,25 @@ impl Ingest {
         let names: Vec<&str> = settings.source.keys().map(String::as_str).chain([WRITE]).collect();
         let mut ids = ring.register_sources(&names);
         let write_source = ids.pop().unwrap_or_default();
+        let named = ids.iter().copied().chain([write_source]).zip(names.iter().map(|name| (*name).to_owned()));
+        let replaced = Replaced::of(named);
         Ok(Self {
             ring,
             latest,
             trust,
             max_future_ns: i64::try_from(settings.latest.max_future.as_nanos()).unwrap_or(i64::MAX),
+            max_past: settings.latest.max_past,
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?, ids),
                 bench: Workbench::default(),
+                quota: Quota::default(),
             }),
             gate: Gate::default(),
             allowance: Arc::new(Allowance::new(&settings.limits, settings.source.iter())),
             writes: write::WriteCounts::default(),
+            write_quota: Mutex::default(),
+            replaced,
             write_source,
         })
     }
@@ -134,6 +154,19 @@ impl Ingest {
         Self { allowance, ..self }
     }
 
+    /// Rows that took the place of others since start.
+    pub fn replaced(&self) -> Vec<ReplacedStatus> {
+        self.replaced.status()
+    }
+
+    /// The latest time that a reading may tell which is received then.
+    fn latest_time(&self, received: Received) -> Timestamp {
+        // Times that no timestamp can hold are set aside whatever the clock says.
+        const LAST: i64 = i64::MAX - 1;
+        let ahead = received.wall.0.saturating_add(self.max_future_ns).min(LAST);
+        Timestamp(if self.trust.is_trusted(received) { ahead } else { LAST })
+    }
+
     /// What the limits have left out so far.
     pub fn limits(&self) -> Vec<LimitStatus> {
         self.allowance.status()
@@ -146,7 +179,7 @@ impl Ingest {
 
     /// Routes, decodes and makes ready for the ring; what fails on the way becomes a dead letter.
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
-        let Work { routes, bench } = work;
+        let Work { routes, bench, quota } = work;
         bench.clear();
         let route = match routes.find(message.topic) {
             Ok(route) => route,
@@ -168,12 +201,84 @@ impl Ingest {
         if let Err(error) = bench.decode(routes.decoder(&route), &route.resolved, message.payload) {
             return self.dead_letter(bench, Some(&route), message, &error, routes);
         }
-        if let Some(reason) = bench.too_far_ahead(message.received.wall, self.max_future_ns)
-            && self.trust.is_trusted(message.received)
-        {
-            return self.dead_letter(bench, Some(&route), message, &reason, routes);
+        bench.judge_times(self.max_past, self.latest_time(message.received), message.received.wall);
+        let left_out = message.retain && self.leave_out_retained(bench, &route, routes, message.received);
+        let (source, now) = (route.source_number(), Duration::from_nanos(message.received.since_boot_ns));
+        let faults = std::mem::take(&mut bench.faults);
+        let offer = if bench.of.rows.is_empty() && faults.is_empty() {
+            let counter = if left_out { Counter::Retained } else { Counter::Empty };
+            self.note(&route, message, counter, routes)
+        } else if !faults.is_empty() && routes.decoder(&route).on_bad_member() == OnBadMember::Message {
+            self.dead_letter(bench, Some(&route), message, &faults.reason(), routes)
+        } else {
+            let keeps = !faults.is_empty() && quota.keeps(source, &faults, now);
+            match (bench.of.rows.is_empty(), keeps) {
+                (true, true) => self.dead_letter(bench, Some(&route), message, &faults.reason(), routes),
+                // It is like a hundred others of today, which are kept.
+                (true, false) => {
+                    routes.count(&route, message.received, 0);
+                    Offer::Accepted(Pos(0))
+                }
+                (false, _) => self.enter_rows(bench, &route, message, keeps.then_some(&faults), routes),
+            }
+        };
+        let is_taken = matches!(offer, Offer::Accepted(_) | Offer::Noted(_));
+        if is_taken && !faults.is_empty() {
+            quota.note(source, &faults, now);
+            if routes.count_bad_members(&route, faults.count()) {
+                let (topic, reason) = (clip(message.topic), faults.reason());
+                tracing::warn!(%topic, reason = %clip(&reason), "a part of a message is left out, and the rest stored");
+            }
         }
+        offer
+    }
+
+    /// Leaves out what nobody knows the time of: rows without one in a message that the broker had kept. Whether there was any.
+    fn leave_out_retained(&self, bench: &mut Workbench, route: &Route, routes: &Routes, received: Received) -> bool {
+        let retained = routes.decoder(route).retained();
+        if retained == Retained::Store {
+            return false;
+        }
+        let rows = &mut bench.of.rows;
+        let before = rows.len();
+        rows.retain_mut(|row| {
+            if row.time.is_none() && retained == Retained::Latest {
+                row.time = Some(received.wall);
+                self.latest.fill(&route.resolved.table, row);
+                return false;
+            }
+            row.time.is_some()
+        });
+        // Faults of rows that are gone are those of nobody.
+        let is_gone = rows.len() < before;
+        if is_gone && rows.is_empty() {
+            bench.faults.clear();
+        }
+        is_gone
+    }
+
+    /// Counts a message that leaves no record.
+    fn note(&self, route: &Route, message: Incoming<'_>, counter: Counter, routes: &mut Routes) -> Offer {
+        match self.ring.note(Tally { source: route.id, counts: Counts::one(counter) }) {
+            Ok(number) => {
+                routes.count(route, message.received, 0);
+                Offer::Noted(number)
+            }
+            Err(error) => self.not_appended(error, NO_TABLE, 0),
+        }
+    }
+
+    /// Has a message's rows enter, and with them a dead letter about what was left out of them.
+    fn enter_rows(
+        &self,
+        bench: &mut Workbench,
+        route: &Route,
+        message: Incoming<'_>,
+        faults: Option<&Faults>,
+        routes: &mut Routes,
+    ) -> Offer {
         let table = &route.resolved.table;
+        let untimed = faults.and_then(|faults| bench.first_faulty_untimed(faults));
         let rows = std::mem::take(&mut bench.of.rows);
         bench.of = TableRows { table: table.clone(), table_hash: route.table_hash, rows };
         let mut entering = Message {
@@ -184,6 +289,8 @@ impl Ingest {
             received: message.received,
             shown: Shown { topic: message.topic, payload: message.payload, most_bytes: LETTER_PAYLOAD_BYTES },
             left_out: LeftOut::default(),
+            aside: faults.map(|faults| Aside { reason: faults.reason(), untimed, lines: None }),
+            collisions: Collisions::default(),
             max_bytes: u64::MAX,
             encoded: &mut bench.encoded,
         };
@@ -192,10 +299,8 @@ impl Ingest {
         let rows = bench.of.rows.len() as u64;
         let reason = match entered {
             Ok(entered) => {
-                routes.count(&route, message.received, rows);
-                if entered.letter {
-                    routes.count_letter(&route);
-                }
+                routes.count(route, message.received, rows);
+                (0..entered.letters).for_each(|_| routes.count_letter(route));
                 return Offer::Accepted(self.ring.ack_position(&entered.appended));
             }
             Err(Refusal::Unfit(error)) => error.to_string(),
@@ -205,10 +310,10 @@ impl Ingest {
                 return Offer::Failed(format!("a message from the broker was refused for {refusal:?}"));
             }
         };
-        self.dead_letter(bench, Some(&route), message, &reason, routes)
+        self.dead_letter(bench, Some(route), message, &reason, routes)
     }
 
-    fn clear(&self, bench: &mut Workbench, route: &routes::Route, message: Incoming<'_>, routes: &mut Routes) -> Offer {
+    fn clear(&self, bench: &mut Workbench, route: &Route, message: Incoming<'_>, routes: &mut Routes) -> Offer {
         let resolved = &route.resolved;
         if let Err(error) = entry::encode_clear(&resolved.table, &resolved.symbols, &mut bench.body) {
             return self.dead_letter(bench, Some(route), message, &error.to_string(), routes);
@@ -235,7 +340,7 @@ impl Ingest {
     fn dead_letter(
         &self,
         bench: &mut Workbench,
-        route: Option<&routes::Route>,
+        route: Option<&Route>,
         message: Incoming<'_>,
         reason: &str,
         routes: &mut Routes,
@@ -247,7 +352,7 @@ impl Ingest {
     fn set_aside(
         &self,
         bench: &mut Workbench,
-        route: Option<&routes::Route>,
+        route: Option<&Route>,
         message: Incoming<'_>,
         reason: &str,
         counted: Option<Counter>,

@@ -66,6 +66,7 @@ struct Counts {
     messages: u64,
     rows: u64,
     dead_letters: u64,
+    bad_members: u64,
     last: Option<Received>,
 }
 
@@ -111,6 +112,14 @@ impl Routes {
         self.counts[route.source].dead_letters += 1;
     }
 
+    /// Counts members that were left out of a message; true when it is to be logged.
+    pub fn count_bad_members(&mut self, route: &Route, members: u64) -> bool {
+        let counted = &mut self.counts[route.source].bad_members;
+        let before = *counted;
+        *counted += members;
+        before < LOGGED_LETTERS || before.leading_zeros() != counted.leading_zeros()
+    }
+
     /// Counts a message that was taken in.
     pub fn count(&mut self, route: &Route, received: Received, rows: u64) {
         let counts = &mut self.counts[route.source];
@@ -138,6 +147,7 @@ impl Routes {
             messages: counts.messages,
             rows: counts.rows,
             dead_letters: counts.dead_letters,
+            bad_members: counts.bad_members,
             last_received: counts.last.map(|received| received.wall.to_string()),
             last_received_age_s: counts
                 .last

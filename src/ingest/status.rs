@@ -14,8 +14,11 @@ pub struct SourceStatus {
     pub messages: u64,
     /// Rows.
     pub rows: u64,
-    /// Messages that could not be decoded.
+    /// Dead letters: about messages that could not be decoded, and about parts of others.
     pub dead_letters: u64,
+    /// Members, and elements of arrays, that were left out of messages whose rest was stored.
+    #[serde(default)]
+    pub bad_members: u64,
     /// When the last message came (RFC 3339); none before the first.
     pub last_received: Option<String>,
     /// Seconds since then by the monotonic clock, which no change of the time of day moves.

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -12,16 +13,25 @@ use utoipa::ToSchema;
 
 use super::{
     Ingest,
-    enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
+    enter::{Aside, Door, Encoded, Message, Refusal, Shown, TableRows},
 };
 use crate::{
-    decode::line::{LineError, Lines, Precision, utf8},
+    decode::{
+        DecodeError, Fault, FaultKind, Faults,
+        line::{Line, LineError, Lines, Precision, utf8},
+    },
+    latest::Collisions,
     limits::LeftOut,
     marks::{Ackable, Pos},
-    observe::histogram::{Distribution, Histogram, Quantiles},
+    observe::{
+        histogram::{Distribution, Histogram, Quantiles},
+        log::clip,
+    },
     point::{Received, Text, Timestamp},
     ring::{AppendError, table_hash},
     settings::OnFull,
+    sync::lock,
+    tally::{Counter, Counts, Tally},
 };
 
 /// Most rows a request may bring.
@@ -29,10 +39,14 @@ pub const MAX_ROWS: usize = 100_000;
 /// A request takes at most this part of the ring: room for it is made in one step of the tail (`ring/tail.rs`).
 pub const RING_PART: u64 = 32;
 
+/// So many members left out are logged one by one, then one in so many.
+const LOGGED: u64 = 10;
 /// What stands for a topic in a dead letter about a request.
 const LETTER_TOPIC: &str = "POST /write";
 /// Bytes of a request's beginning that such a letter shows.
 const LETTER_BYTES: usize = 4 << 10;
+/// Most bytes of lines that something was left out of which a letter holds.
+const MOST_ASIDE_BYTES: usize = 64 << 10;
 
 /// One request's lines.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +116,8 @@ pub struct WriteCounts {
     pub malformed: AtomicU64,
     /// Requests for which the ring had no room.
     pub full: AtomicU64,
+    /// Members and lines left out of requests whose rest was taken.
+    bad_members: AtomicU64,
     /// Requests without the token.
     pub unauthorized: AtomicU64,
     /// Requests refused for anything else: too large, too slow, too many at a time.
@@ -119,6 +135,13 @@ impl WriteCounts {
         self.latency.record(micros);
     }
 
+    fn left_out(&self, members: u64, reason: &str) {
+        let before = self.bad_members.fetch_add(members, Relaxed);
+        if before < LOGGED || before.leading_zeros() != (before + members).leading_zeros() {
+            tracing::warn!(reason = %clip(reason), "a part of a request to /write is left out, and the rest stored");
+        }
+    }
+
     /// The counts as shown.
     pub fn status(&self) -> WriteStatus {
         let last = self.last_ns.load(Relaxed);
@@ -126,6 +149,7 @@ impl WriteCounts {
             requests: self.requests.load(Relaxed),
             rows: self.rows.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
+            bad_members: self.bad_members.load(Relaxed),
             full: self.full.load(Relaxed),
             unauthorized: self.unauthorized.load(Relaxed),
             refused: self.refused.load(Relaxed),
@@ -145,6 +169,8 @@ pub struct WriteStatus {
     pub rows: u64,
     /// Requests refused for a mistake in a line.
     pub malformed: u64,
+    /// Members and lines left out of requests whose rest was taken.
+    pub bad_members: u64,
     /// Requests refused because the ring was full.
     pub full: u64,
     /// Requests refused for want of the token.
@@ -160,6 +186,29 @@ pub struct WriteStatus {
     pub latency: Distribution,
 }
 
+/// What a request's lines say.
+#[derive(Debug, Default)]
+struct Read {
+    tables: Vec<TableRows>,
+    /// What was left out, and the lines that it was left out of.
+    faults: Faults,
+    aside: String,
+    /// Whether a line said nothing.
+    is_empty: bool,
+}
+
+impl Read {
+    fn aside(&mut self, line: &str, faults: &Faults) {
+        if self.aside.len() + line.len() < MOST_ASIDE_BYTES {
+            self.aside.push_str(line);
+            self.aside.push('\n');
+        }
+        for fault in faults.iter() {
+            self.faults.push(fault.clone());
+        }
+    }
+}
+
 impl Ingest {
     /// What has come in as line protocol.
     pub fn write_status(&self) -> WriteStatus {
@@ -171,49 +220,62 @@ impl Ingest {
         self.gate.close();
     }
 
-    fn tables(&self, writing: &Writing<'_>) -> Result<Vec<TableRows>, LineError> {
+    fn read(&self, writing: &Writing<'_>) -> Result<Read, LineError> {
         let text = utf8(writing.body)?;
         let now = writing.received.wall;
-        let latest = self.trust.is_trusted(writing.received).then(|| now.0.saturating_add(self.max_future_ns));
-        let (mut tables, mut by_name) =
-            (Vec::<TableRows>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
+        let latest = self.latest_time(writing.received);
+        let mut read = Read::default();
+        let mut by_name = HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default();
         let (mut rows, mut last, mut at) = (0, None::<usize>, 0);
         let mut lines = Lines::new(text, writing.precision);
         while let Some(line) = lines.next() {
-            let line = line?;
-            let fault = |reason: String| LineError { line: line.number, column: 1, reason };
+            let Line { number, table, mut row, mut faults } = line?;
+            let fault = |reason: String| LineError { line: number, column: 1, reason };
             rows += 1;
             if rows > MAX_ROWS {
                 return Err(fault(format!("a request may have {MAX_ROWS} rows; send fewer at a time")));
             }
-            let bytes = lines.position() - std::mem::replace(&mut at, lines.position());
-            if bytes > self.max_payload {
+            let start = std::mem::replace(&mut at, lines.position());
+            if at - start > self.max_payload {
+                let bytes = at - start;
                 return Err(fault(format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload)));
             }
-            if let (Some(time), Some(latest)) = (line.row.time, latest)
-                && time.0 > latest
-            {
+            if let Some(time) = row.time.filter(|time| *time > latest) {
                 let reason = format!("its time {time} is further ahead of the clock ({now}) than [latest] max_future");
-                return Err(fault(reason));
+                let error = DecodeError { place: format!("line {number}"), reason };
+                faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Future, error });
+                (row.symbols, row.fields) = (Vec::new(), Vec::new());
             }
-            let found =
-                last.filter(|at| tables[*at].table == *line.table).or_else(|| by_name.get(&line.table).copied());
-            let table = found.unwrap_or_else(|| {
-                tables.push(TableRows {
-                    table: Text::from(&*line.table),
-                    table_hash: table_hash(&line.table),
+            if !faults.is_empty() {
+                read.aside(text[start..at].trim_matches(['\r', '\n']), &faults);
+            }
+            if row.fields.is_empty() && row.symbols.is_empty() {
+                read.is_empty |= faults.is_empty();
+                continue;
+            }
+            if row.time.is_some_and(|time| time < self.max_past) {
+                (row.time, row.device_time, row.notes.untimed) = (None, false, true);
+            }
+            let found = last.filter(|at| read.tables[*at].table == *table).or_else(|| by_name.get(&table).copied());
+            let place = found.unwrap_or_else(|| {
+                read.tables.push(TableRows {
+                    table: Text::from(&*table),
+                    table_hash: table_hash(&table),
                     rows: Vec::new(),
                 });
-                by_name.insert(line.table, tables.len() - 1);
-                tables.len() - 1
+                by_name.insert(table, read.tables.len() - 1);
+                read.tables.len() - 1
             });
-            tables[table].rows.push(line.row);
-            last = Some(table);
+            read.tables[place].rows.push(row);
+            last = Some(place);
         }
-        Ok(tables)
+        Ok(read)
     }
 
-    fn enter_lines(&self, mut tables: Vec<TableRows>, writing: &Writing<'_>) -> Written {
+    fn enter_lines(&self, read: Read, writing: &Writing<'_>) -> Written {
+        let Read { mut tables, faults, aside, is_empty } = read;
+        let now = Duration::from_nanos(writing.received.since_boot_ns);
+        let keeps = !faults.is_empty() && lock(&self.write_quota).keeps(0, &faults, now);
         let max_bytes = self.ring.capacity_bytes() / RING_PART;
         let mut message = Message {
             door: Door::Lines,
@@ -223,15 +285,29 @@ impl Ingest {
             received: writing.received,
             shown: Shown { topic: LETTER_TOPIC, payload: writing.body, most_bytes: LETTER_BYTES },
             left_out: LeftOut::default(),
+            aside: keeps.then(|| Aside { reason: faults.reason(), untimed: None, lines: Some(aside) }),
+            collisions: Collisions::default(),
             max_bytes,
             encoded: &mut Encoded::default(),
         };
         let rows = message.rows() as u64;
+        if rows == 0 && !keeps {
+            return self.note_lines(is_empty);
+        }
         let brought: Vec<(Text, u64)> =
             message.tables.iter().map(|of| (of.table.clone(), of.rows.len() as u64)).collect();
         match self.enter(&mut message) {
             Ok(entered) => {
                 let rows = message.rows() as u64;
+                if is_empty {
+                    // The request is acknowledged by its records; what says nothing needs none.
+                    drop(self.ring.note(Tally { source: self.write_source, counts: Counts::one(Counter::Empty) }));
+                }
+                if !faults.is_empty() {
+                    lock(&self.write_quota).note(0, &faults, now);
+                    let reason = faults.reason();
+                    self.writes.left_out(faults.count(), &reason);
+                }
                 Written::Accepted { end: self.ring.ack_position(&entered.appended), rows }
             }
             Err(Refusal::Closed) => Written::Failed("the daemon is stopping".into()),
@@ -246,6 +322,17 @@ impl Ingest {
             Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Written::Failed(error.to_string()),
             Err(refusal @ (Refusal::Superseded | Refusal::Limited(_))) => Written::Failed(format!("{refusal:?}")),
         }
+    }
+
+    /// Answers a request of which nothing is to be stored, and counts it where its lines say nothing.
+    fn note_lines(&self, is_empty: bool) -> Written {
+        if is_empty {
+            let tally = Tally { source: self.write_source, counts: Counts::one(Counter::Empty) };
+            if let Err(error) = self.ring.note(tally) {
+                return Written::Failed(error.to_string());
+            }
+        }
+        Written::Accepted { end: Pos(0), rows: 0 }
     }
 
     /// `brought` says how many rows of each table there were before the limits left some out.
@@ -270,9 +357,8 @@ impl Ingest {
 
 impl LineIntake for Ingest {
     fn write(&self, writing: Writing<'_>) -> Written {
-        match self.tables(&writing) {
-            Ok(tables) if tables.is_empty() => Written::Accepted { end: Pos(0), rows: 0 },
-            Ok(tables) => self.enter_lines(tables, &writing),
+        match self.read(&writing) {
+            Ok(read) => self.enter_lines(read, &writing),
             Err(error) => Written::Malformed(error),
         }
     }
@@ -316,9 +402,9 @@ mod tests {
     fn a_request_is_one_message_of_records_by_table_and_is_visible_at_once() {
         let ingest = ingest();
         let text = "a,d=1 x=1 10\nb,d=1 x=1 10\na,d=2 x=2 10\na,d=1 y=2 10\nb x=1";
-        assert!(matches!(write(&ingest, text), Written::Accepted { rows: 5, end } if end > Pos(0)));
+        assert!(matches!(write(&ingest, text), Written::Accepted { rows: 4, end } if end > Pos(0)));
         let ledger = ingest.ring.ledger();
-        assert_eq!((ledger.messages, ledger.rows), (1, 5));
+        assert_eq!((ledger.messages, ledger.rows), (1, 4));
         let (a, b) = (series(&ingest, "a"), series(&ingest, "b"));
         assert_eq!((a.len(), b.len()), (2, 2));
         assert_eq!(a[0].fields.len(), 2, "two lines of one moment are united");
@@ -330,25 +416,47 @@ mod tests {
     #[test]
     fn nothing_is_taken_of_a_request_that_is_wrong_anywhere() {
         let ingest = ingest();
-        let ahead = NOW.wall.0 / 1_000_000_000 + 3_601;
         for (text, line) in [
             ("a x=1\na x=", 2),
-            (&*format!("a x=1\n\na x=1 {ahead}"), 3),
             (&*format!("a x=1\na x=1\na x=\"{}\"", "v".repeat(ingest.max_payload)), 3),
         ] {
             assert!(matches!(write(&ingest, text), Written::Malformed(error) if error.line == line), "line {line}");
         }
-        assert!(
-            matches!(write(&ingest, &format!("a x=1 {}", ahead - 1)), Written::Accepted { .. }),
-            "the limit is exact"
-        );
         let limit = ingest.ring.capacity_bytes() / RING_PART;
         let rows = (0..limit / 20).map(|n| format!("a,d=1 longer_name={n} {n}\n")).collect::<Vec<_>>().concat();
         assert!(matches!(write(&ingest, &rows), Written::TooLarge(why) if why.contains("a 32nd of [ring] size")));
         ingest.close_writes();
         assert!(matches!(write(&ingest, "a x=1"), Written::Failed(why) if why.contains("stopping")));
-        assert_eq!(ingest.ring.ledger().rows, 1);
-        assert_eq!(series(&ingest, "a").len(), 1);
+        assert_eq!(ingest.ring.ledger().rows, 0);
+        assert!(series(&ingest, "a").is_empty());
+    }
+
+    #[test]
+    fn what_is_good_of_a_request_is_taken_and_the_rest_set_aside_in_a_letter() {
+        let ingest = ingest();
+        let ahead = NOW.wall.0 / 1_000_000_000 + 3_601;
+        let long = "n".repeat(128);
+        let text = format!("a x=1 5\na,x=y x=2,f=3 6\na x=9 {ahead}\na {long}=1 7\na/b x=1 8\na x=4 {}\nc x=NaN", ahead - 1);
+        assert!(matches!(write(&ingest, &text), Written::Accepted { rows: 4, .. }));
+        let ledger = ingest.ring.ledger();
+        assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (1, 4, 1));
+        assert_eq!(series(&ingest, "a_b").len(), 1);
+        let mut reader = ingest.ring.reader(ingest.ring.marks().tail);
+        assert!(ingest.ring.wait_durable(Pos(ingest.ring.marks().appended.pos.0 - 1), Duration::from_mins(1)));
+        let mut letter = None;
+        while let Some(record) = reader.next().unwrap() {
+            if let Ok(found) = record.dead_letter()
+                && record.kind == crate::ring::Kind::DeadLetter
+            {
+                letter = Some((found.reason.to_owned(), String::from_utf8_lossy(found.payload).into_owned()));
+            }
+        }
+        let (reason, payload) = letter.unwrap();
+        assert!(reason.starts_with("at line 2: ") && reason.contains("at line 3: its time"), "{reason}");
+        assert_eq!(payload, format!("a,x=y x=2,f=3 6\na x=9 {ahead}\na {long}=1 7\n"));
+        assert_eq!(ingest.write_status().bad_members, 3);
+        let counted = ingest.ring.with_states(|states| states.source_counts());
+        assert_eq!(counted.iter().map(|source| source.counts.empty).sum::<u64>(), 1);
     }
 
     #[test]

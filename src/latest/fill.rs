@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Latest,
+    From, Latest,
     key::{KeyRef, pairs},
     slot::{Stamp, value_ref},
 };
@@ -23,7 +23,7 @@ impl Latest {
         let key = KeyRef { table, symbols: pairs(&row.symbols) };
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let stamp = Stamp { time, device_time: true, received: Timestamp::default(), seq: FROM_DATABASE };
-        let taken = self.apply(&key, fields, stamp, true).is_some();
+        let taken = self.apply(&key, fields, stamp, From::Database).is_some();
         if taken {
             self.filled.fetch_add(1, Ordering::Relaxed);
         }

@@ -10,6 +10,7 @@ mod cleared;
 mod feed;
 mod fill;
 mod filter;
+mod history;
 mod key;
 mod list;
 mod shapes;
@@ -23,7 +24,7 @@ pub mod view;
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
 };
 
 use serde::Serialize;
@@ -34,7 +35,7 @@ use self::{
     key::{KeyRef, pairs},
     shard::Shard,
     shown::Board,
-    slot::{Slot, Stamp, value_ref},
+    slot::{Remember, Slot, Stamp, value_ref},
 };
 pub use self::{
     feed::{Change, Event, MAX_SEATS, Subscription, WATCH_BACKLOG},
@@ -42,7 +43,8 @@ pub use self::{
     filter::{Filter, FilterError},
     key::Key,
     list::{Listing, Walk},
-    slot::Field,
+    slot::{Field, MAX_COMPLETED_BYTES},
+    union::Collisions,
 };
 use crate::{
     entry::{RowRef, ValueRef},
@@ -55,6 +57,17 @@ use crate::{
 /// Series a lock covers, roughly, up to [`MAX_SHARDS`] locks.
 const SERIES_PER_SHARD: usize = 1024;
 const MAX_SHARDS: usize = 16;
+
+/// Where values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// A message, or what stands for one.
+    Message,
+    /// The ring, read back at the start. Readers see it all at once, later.
+    Ring,
+    /// The database.
+    Database,
+}
 
 /// A series and its latest values.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +101,10 @@ pub struct LatestStatus {
     pub bytes: u64,
     /// Most bytes they may take.
     pub max_bytes: u64,
+    /// Bytes of the moments remembered of all series: later rows of a moment are compared with them and completed from them.
+    pub history_bytes: u64,
+    /// Most bytes they may take.
+    pub max_history_bytes: u64,
     /// Series that made room for others, since start.
     pub evicted: u64,
     /// Readings that changed a latest value, since start.
@@ -113,6 +130,10 @@ pub struct Latest {
     id: u32,
     max_series: usize,
     max_bytes: usize,
+    max_history_bytes: usize,
+    history_bytes: AtomicUsize,
+    /// Of series that are new to the map, rows up to this time may have come before, in microseconds.
+    unknown_us: AtomicI64,
     series: AtomicUsize,
     bytes: AtomicUsize,
     evicted: AtomicU64,
@@ -138,6 +159,9 @@ impl Latest {
             id: fastrand::u32(..),
             max_series,
             max_bytes: usize::try_from(settings.max_bytes.0).unwrap_or(usize::MAX),
+            max_history_bytes: usize::try_from(settings.history_bytes.0).unwrap_or(usize::MAX),
+            history_bytes: AtomicUsize::new(0),
+            unknown_us: AtomicI64::new(i64::MIN),
             series: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
@@ -151,13 +175,13 @@ impl Latest {
     /// Makes a row ready for the ring, before it is appended.
     ///
     /// A row without a time gets its receive time: whole microseconds, strictly increasing within the series, also if the
-    /// wall clock goes back. A row of the very microsecond of values held becomes the union of both, because QuestDB's
-    /// dedup replaces whole rows. Rows older than what is held can't be completed: the map keeps no history.
+    /// wall clock goes back. A row of a remembered moment becomes the union of both, because QuestDB's dedup replaces whole
+    /// rows; its notes say whether it replaces a value, or is older than what is remembered.
     pub fn prepare(&self, table: &str, row: &mut Row, received: Received) {
         self.make_ready(table, row, received, true);
     }
 
-    fn make_ready(&self, table: &str, row: &mut Row, received: Received, complete: bool) {
+    fn make_ready(&self, table: &str, row: &mut Row, received: Received, meet: bool) {
         let (hash, mut shard, found, entering) = {
             let key = KeyRef { table, symbols: pairs(&row.symbols) };
             let hash = key.hash(&self.hasher);
@@ -168,21 +192,45 @@ impl Latest {
         };
         // The series is entered at once, so that a second row of the same message gets a later time than this one.
         let at = match &entering {
-            Some(key) => Some(shard.insert(Slot::new(hash, key.clone()))),
+            Some(key) => Some(shard.insert(self.new_slot(hash, key.clone(), None))),
             None => found,
         };
-        let Some(slot) = at.and_then(|at| shard.get_mut(at)) else { return };
+        let Some(slot) = at.and_then(|at| shard.get_mut(at)) else {
+            row.notes.uncompared |= meet && row.time.is_some_and(|time| time.to_micros() <= self.unknown_us());
+            return;
+        };
         if row.time.is_none() {
             row.device_time = false;
             row.time = Some(slot.assign(received.wall));
         }
-        if complete {
-            slot.complete(row);
+        if meet {
+            slot.meet(row);
         }
         if entering.is_some() {
             self.entered(slot.bytes);
             drop(shard);
             self.make_room(hash);
+        }
+    }
+
+    fn unknown_us(&self) -> i64 {
+        self.unknown_us.load(Ordering::Relaxed)
+    }
+
+    /// A series new to the map; `first_us` is the time of its first row where the ring is read back.
+    fn new_slot(&self, hash: u64, key: Key, first_us: Option<i64>) -> Slot {
+        let mut slot = Slot::new(hash, key);
+        let unknown_us = self.unknown_us();
+        // What was in the ring before this row is not known, if there was anything.
+        let unknown_us = first_us.filter(|_| unknown_us > i64::MIN).map_or(unknown_us, |first| first.saturating_sub(1));
+        slot.history.forget_up_to(unknown_us);
+        slot
+    }
+
+    /// Says with which record the ring begins that is going to be read back. Rows from before it are known to nobody.
+    pub fn begins_with(&self, first: Seq, received: Received) {
+        if first > Seq(1) {
+            self.unknown_us.fetch_max(received.wall.to_micros(), Ordering::Relaxed);
         }
     }
 
@@ -192,7 +240,7 @@ impl Latest {
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let time = row.time.unwrap_or(received.wall);
         let stamp = Stamp { time, device_time: row.device_time, received: received.wall, seq };
-        let change = self.apply(&key, fields, stamp, true);
+        let change = self.apply(&key, fields, stamp, From::Message);
         self.count(change.as_ref());
         if let Some(series) = change.filter(|_| self.feed.is_in_use()) {
             self.feed.publish(Change::Values(series));
@@ -206,7 +254,7 @@ impl Latest {
         let key = KeyRef { table, symbols: row.symbols() };
         let stamp = Stamp { time: row.time, device_time: row.device_time, received: received.wall, seq };
         let mut grew = false;
-        let change = self.apply_noting(&key, row.fields(), stamp, false, &mut grew);
+        let change = self.apply_noting(&key, row.fields(), stamp, From::Ring, &mut grew);
         self.count(change.as_ref());
         grew
     }
@@ -236,55 +284,87 @@ impl Latest {
         Seq(self.seen.load(Ordering::Acquire))
     }
 
-    /// Takes values in, and shows them to readers if so asked; the series, if it changed.
+    /// Takes values in, and shows them to readers; the series, if it changed.
     fn apply<'k, 'f>(
         &self,
         key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
-        fields: impl Iterator<Item = (&'f str, ValueRef<'f>)>,
+        fields: impl Iterator<Item = (&'f str, ValueRef<'f>)> + Clone,
         stamp: Stamp,
-        show: bool,
+        from: From,
     ) -> Option<Series> {
-        self.apply_noting(key, fields, stamp, show, &mut false)
+        self.apply_noting(key, fields, stamp, from, &mut false)
     }
 
     /// [`Latest::apply`], which also says whether the series may have got fields that it had not.
     fn apply_noting<'k, 'f>(
         &self,
         key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
-        fields: impl Iterator<Item = (&'f str, ValueRef<'f>)>,
+        fields: impl Iterator<Item = (&'f str, ValueRef<'f>)> + Clone,
         stamp: Stamp,
-        show: bool,
+        from: From,
         grew: &mut bool,
     ) -> Option<Series> {
         let hash = key.hash(&self.hasher);
         let mut shard = self.shard(hash);
-        if stamp.seq == fill::FROM_DATABASE && shard.cleared.covers(hash, stamp.time) {
+        if from == From::Database && shard.cleared.covers(hash, stamp.time) {
             return None;
         }
         let found = shard.find(hash, key);
-        let at = found.unwrap_or_else(|| shard.insert(Slot::new(hash, key.to_key())));
+        let first_us = (from == From::Ring).then(|| stamp.time.to_micros());
+        let at = found.unwrap_or_else(|| shard.insert(self.new_slot(hash, key.to_key(), first_us)));
         shard.touch(at);
+        let remember = match from {
+            From::Database => Remember::Nothing,
+            From::Ring | From::Message if self.max_history_bytes == 0 => Remember::Latest,
+            From::Ring | From::Message => Remember::Moments { next_block: shard.blocks.next_number() },
+        };
         let slot = shard.get_mut(at)?;
         let before = found.map_or(0, |_| slot.bytes);
-        let held = slot.fields.len();
-        let changed = slot.apply(fields, stamp);
+        let (held, history_before) = (slot.fields.len(), slot.history.bytes());
+        let taken = slot.apply(fields, stamp, remember);
+        let changed = taken.changed;
         // Where a series has as many as it may, one may have taken another's place.
         *grew = found.is_none() || slot.fields.len() > held || held >= MAX_FIELDS;
-        if changed && show && slot.shown.is_none() {
+        if changed && from != From::Ring && slot.shown.is_none() {
             self.board.add(slot.show(stamp.seq));
         }
-        let after = slot.bytes;
+        let (after, history_after) = (slot.bytes, slot.history.bytes());
         let series = changed.then(|| slot.series());
+        if taken.block_begun {
+            shard.begun(at);
+        }
         if found.is_none() {
             self.entered(after);
         } else if after != before {
             self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
+        self.weigh_history(history_before, history_after);
         drop(shard);
         if after != before {
             self.make_room(hash);
         }
+        if history_after > history_before {
+            self.make_history_room(hash);
+        }
         series
+    }
+
+    fn weigh_history(&self, before: usize, after: usize) {
+        if after != before {
+            self.history_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets the moments that were remembered first, beginning with those beside the series of this hash.
+    fn make_history_room(&self, hash: u64) {
+        while self.history_bytes.load(Ordering::Relaxed) > self.max_history_bytes {
+            let (first, count) = (self.shard_of(hash), self.shards.len());
+            let freed = (0..count).find_map(|step| lock(&self.shards[(first + step) % count]).forget_block());
+            match freed {
+                Some(bytes) => drop(self.history_bytes.fetch_sub(bytes, Ordering::Relaxed)),
+                None => return,
+            }
+        }
     }
 
     /// Forgets a series as far as records up to `seq` go; later readings bring it back. True when it was held.
@@ -301,8 +381,9 @@ impl Latest {
         shard.cleared.note(hash, received.wall);
         let found = shard.find(hash, &key);
         let Some((at, slot)) = found.and_then(|at| Some((at, shard.get_mut(at)?))) else { return false };
-        let before = slot.bytes;
+        let (before, history_before) = (slot.bytes, slot.history.bytes());
         slot.forget(seq);
+        self.weigh_history(history_before, slot.history.bytes());
         let (after, is_empty, key) = (slot.bytes, slot.fields.is_empty(), Arc::clone(&slot.key));
         // Its receive times stay known while it has fields, no longer; a cleared series starts afresh.
         let gone = if is_empty { shard.remove(at) } else { None };
@@ -342,6 +423,8 @@ impl Latest {
             max_series: self.max_series as u64,
             bytes: self.bytes.load(Ordering::Relaxed) as u64,
             max_bytes: self.max_bytes as u64,
+            history_bytes: self.history_bytes.load(Ordering::Relaxed) as u64,
+            max_history_bytes: self.max_history_bytes as u64,
             evicted: count(&self.evicted),
             updates: count(&self.updates),
             late: count(&self.late),
@@ -372,6 +455,9 @@ impl Latest {
         }
         self.series.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.history_bytes.fetch_sub(slot.history.bytes(), Ordering::Relaxed);
+        // When the series comes again, nothing is known of it.
+        self.unknown_us.fetch_max(slot.newest_us(), Ordering::Relaxed);
     }
 
     fn make_room(&self, keep: u64) {

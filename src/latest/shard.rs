@@ -1,5 +1,7 @@
 //! A part of the map's writing side, under one lock: slots found by hash, and which of them makes room.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashTable;
 
 use super::{cleared::Cleared, key::KeyRef, slot::Slot};
@@ -20,7 +22,26 @@ pub(super) struct Shard {
     oldest: Vec<(u64, u32)>,
     tick: u64,
     pub cleared: Cleared,
+    pub blocks: Blocks,
 }
+
+/// The blocks of remembered moments of all the shard's series, in the order in which they were begun. Those of series that are gone
+/// stay in the list until it is tidied up.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    order: VecDeque<(u64, u32)>,
+    next: u64,
+}
+
+impl Blocks {
+    /// The number of the next one.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+}
+
+/// The list of blocks is tidied up each time its length is a power of two larger than this.
+const LEAST_TIDIED_UP: usize = 1_024;
 
 impl Shard {
     pub fn find<'k>(
@@ -59,6 +80,31 @@ impl Shard {
     pub fn touch(&mut self, at: usize) {
         self.tick += 1;
         self.touched[at] = self.tick;
+    }
+
+    /// Takes note that a series has begun the block whose number was next.
+    pub fn begun(&mut self, at: usize) {
+        let Blocks { order, next } = &mut self.blocks;
+        order.push_back((*next, at as u32));
+        *next += 1;
+        if order.len() > LEAST_TIDIED_UP && order.len().is_power_of_two() {
+            let slots = &self.slots;
+            order.retain(|(number, at)| {
+                slots[*at as usize].as_ref().is_some_and(|slot| slot.history.has_block(*number))
+            });
+        }
+    }
+
+    /// Forgets the moments that were remembered first. The bytes they took; none where there are none.
+    pub fn forget_block(&mut self) -> Option<usize> {
+        loop {
+            let (number, at) = self.blocks.order.pop_front()?;
+            let Some(slot) = self.slots[at as usize].as_mut() else { continue };
+            let before = slot.history.bytes();
+            if slot.history.forget_block(number) {
+                return Some(before - slot.history.bytes());
+            }
+        }
     }
 
     pub fn remove(&mut self, at: usize) -> Option<Slot> {

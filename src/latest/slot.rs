@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Series,
+    history::{History, Look, Past, name_and_value},
     key::Key,
     shown::{INDEX_BYTES, Shown},
 };
@@ -14,6 +15,11 @@ use crate::{
     marks::Seq,
     point::{MAX_FIELDS, Row, Text, Timestamp, Value},
 };
+
+/// Most bytes of names and values that a row gets from others of its moment. What is beyond goes missing from the moment's row in
+/// QuestDB, and the row is counted as one that replaced another: without the bound, a device whose clock stands still would have each
+/// short message bring all that was said before.
+pub const MAX_COMPLETED_BYTES: usize = 16 << 10;
 
 /// A field's latest value and where it came from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,14 +55,42 @@ pub(super) struct Slot {
     pub shown: Option<Arc<Shown>>,
     /// Bytes this series takes, near enough for a bound.
     pub bytes: usize,
+    /// Its last moments.
+    pub history: History,
     /// Highest receive time given to a reading of this series as its event time, in microseconds.
     assigned_us: i64,
+    /// The latest time of any field, in microseconds.
+    newest_us: i64,
+}
+
+/// What taking a reading in has done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Taken {
+    /// Some field holds its value now.
+    pub changed: bool,
+    /// A block of the history was begun.
+    pub block_begun: bool,
+}
+
+/// What is to be remembered of a reading's moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Remember {
+    /// The moment, beside those before it; in a block of this number, should one be begun.
+    Moments {
+        /// The number.
+        next_block: u64,
+    },
+    /// The latest moment alone, which the latest values tell.
+    Latest,
+    /// Nothing: the values are from the database.
+    Nothing,
 }
 
 impl Slot {
     pub fn new(hash: u64, key: Key) -> Self {
         let (key, fields) = (Arc::new(key), Arc::default());
-        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, assigned_us: i64::MIN };
+        let (assigned_us, newest_us) = (i64::MIN, i64::MIN);
+        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, history: History::default(), assigned_us, newest_us };
         slot.weigh();
         slot
     }
@@ -71,24 +105,73 @@ impl Slot {
         Timestamp(self.assigned_us.saturating_mul(1_000))
     }
 
-    /// Takes a reading in; false when every field already held a later one.
-    pub fn apply<'a>(&mut self, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> bool {
+    /// Takes a reading in.
+    pub fn apply<'a>(
+        &mut self,
+        fields: impl Iterator<Item = (&'a str, ValueRef<'a>)> + Clone,
+        stamp: Stamp,
+        remember: Remember,
+    ) -> Taken {
         let micros = stamp.time.to_micros();
         if !stamp.device_time {
             self.assigned_us = self.assigned_us.max(micros);
         }
-        if self.shown.is_none() {
+        let merged = if self.shown.is_none() {
             // Nobody reads it yet, so it can be changed in place; that makes a start out of a full ring twice as fast.
-            let changed = merge(Arc::make_mut(&mut self.fields), fields, stamp);
+            let merged = merge(Arc::make_mut(&mut self.fields), fields.clone(), stamp);
             self.weigh();
-            return changed;
+            merged
+        } else {
+            let mut next = Vec::clone(&self.fields);
+            let merged = merge(&mut next, fields.clone(), stamp);
+            if merged.changed {
+                self.put(next, stamp.seq);
+            }
+            merged
+        };
+        let was_newest_us = self.newest_us;
+        if merged.changed {
+            self.newest_us = self.newest_us.max(micros);
         }
-        let mut next = Vec::clone(&self.fields);
-        let changed = merge(&mut next, fields, stamp);
-        if changed {
-            self.put(next, stamp.seq);
+        if merged.moved {
+            // The numbers of the fields are others now.
+            self.history.forget_all();
         }
-        changed
+        let block_begun = match remember {
+            Remember::Moments { next_block } => self.remember(fields, micros, next_block),
+            Remember::Latest => {
+                self.history.forget_up_to(self.newest_us);
+                false
+            }
+            Remember::Nothing => {
+                if micros > was_newest_us {
+                    self.history.forget_up_to(micros);
+                }
+                false
+            }
+        };
+        Taken { changed: merged.changed, block_begun }
+    }
+
+    fn remember<'a>(
+        &mut self,
+        fields: impl Iterator<Item = (&'a str, ValueRef<'a>)> + Clone,
+        micros: i64,
+        next_block: u64,
+    ) -> bool {
+        let mut hint = 0;
+        let held = &self.fields;
+        let values = fields.filter_map(move |(name, value)| {
+            let at = position(held, hint, |field| field.name == name)?;
+            hint = at + 1;
+            Some((at as u16, value))
+        });
+        self.history.put(micros, values, next_block)
+    }
+
+    /// The latest time of any field, in microseconds.
+    pub fn newest_us(&self) -> i64 {
+        self.newest_us
     }
 
     fn put(&mut self, fields: Vec<Field>, seq: Seq) {
@@ -104,16 +187,32 @@ impl Slot {
         self.shown.insert(Arc::new(Shown::new(Arc::clone(&self.key), Arc::clone(&self.fields), seq)))
     }
 
-    /// Adds to the row the fields held for the very same microsecond that it lacks.
-    pub fn complete(&self, row: &mut Row) {
+    /// Compares the row with what is known of its moment, and adds to it the fields that it lacks.
+    pub fn meet(&self, row: &mut Row) {
         let Some(micros) = row.time.map(Timestamp::to_micros) else { return };
-        let own = row.fields.len();
-        for (hint, held) in self.fields.iter().enumerate().filter(|(_, held)| held.time.to_micros() == micros) {
-            let known = position(&row.fields[..own], hint, |(name, _)| *name == held.name).is_some();
-            if !known && row.fields.len() < MAX_FIELDS {
-                row.fields.push((held.name.clone(), held.value.clone()));
-                row.completed += 1;
+        let mut meeting = Meeting { own: row.fields.len(), row, room: MAX_COMPLETED_BYTES, replaces: false };
+        let of_moment = |field: &Field| field.time.to_micros() == micros;
+        match self.history.look(micros) {
+            Look::Known(fields) => {
+                for (field, past) in fields {
+                    let hint = usize::from(field);
+                    let Some(held) = self.fields.get(hint) else { continue };
+                    // A long string is remembered as long as it is the latest value.
+                    let whole = matches!(past, Past::Hash(_)) && of_moment(held);
+                    meeting.with(hint, &held.name, if whole { Past::Value(value_ref(&held.value)) } else { past });
+                }
             }
+            // All that is known of the latest moment is among the latest values.
+            Look::New | Look::Forgotten if micros == self.newest_us => {
+                for (hint, held) in self.fields.iter().enumerate().filter(|(_, held)| of_moment(held)) {
+                    meeting.with(hint, &held.name, Past::Value(value_ref(&held.value)));
+                }
+            }
+            Look::New => {}
+            Look::Forgotten => meeting.row.notes.uncompared = true,
+        }
+        if meeting.replaces {
+            row.notes.replaced = row.notes.replaced.saturating_add(1);
         }
     }
 
@@ -121,6 +220,10 @@ impl Slot {
     pub fn forget(&mut self, seq: Seq) {
         let kept = self.fields.iter().filter(|field| field.seq > seq).cloned().collect();
         self.put(kept, seq);
+        // The numbers of the fields are others now.
+        self.history.forget_all();
+        self.history.forget_up_to(self.newest_us);
+        self.newest_us = self.fields.iter().map(|field| field.time.to_micros()).max().unwrap_or(i64::MIN);
     }
 
     fn weigh(&mut self) {
@@ -137,18 +240,59 @@ impl Slot {
     }
 }
 
-/// Takes values into a list; whether any of them changed it.
-fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> bool {
-    let (mut changed, mut hint) = (false, 0);
+/// A row beside what is known of its moment.
+struct Meeting<'a> {
+    row: &'a mut Row,
+    /// The fields that the row itself brought.
+    own: usize,
+    /// Bytes that may still be added.
+    room: usize,
+    /// Whether a value of the moment's row before goes missing.
+    replaces: bool,
+}
+
+impl Meeting<'_> {
+    fn with(&mut self, hint: usize, name: &Text, past: Past<'_>) {
+        let own = position(&self.row.fields[..self.own], hint, |(known, _)| known == name);
+        if let Some(at) = own {
+            self.replaces |= !past.is(value_ref(&self.row.fields[at].1));
+            return;
+        }
+        let bytes = name.len() + past.bytes();
+        let completed = if bytes <= self.room && self.row.fields.len() < MAX_FIELDS { name_and_value(name, past) } else { None };
+        match completed {
+            Some(field) => {
+                self.room -= bytes;
+                self.row.fields.push(field);
+                self.row.completed += 1;
+            }
+            None => self.replaces = true,
+        }
+    }
+}
+
+/// What became of values that were taken into a list.
+#[derive(Debug, Clone, Copy, Default)]
+struct Merged {
+    /// The list holds some of them.
+    changed: bool,
+    /// Others stand in other places than before.
+    moved: bool,
+}
+
+fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> Merged {
+    let (mut merged, mut hint) = (Merged::default(), 0);
     for (name, value) in fields {
         if let Some(at) = position(held, hint, |field| field.name == name) {
             hint = at + 1;
-            changed |= replace(&mut held[at], value, stamp);
+            merged.changed |= replace(&mut held[at], value, stamp);
         } else {
-            changed |= add(held, name, value, stamp);
+            let added = add(held, name, value, stamp);
+            merged.changed |= added.changed;
+            merged.moved |= added.moved;
         }
     }
-    changed
+    merged
 }
 
 fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
@@ -161,22 +305,24 @@ fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
     true
 }
 
-fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -> bool {
+fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -> Merged {
     let of = |field: &Field| (field.time.to_micros(), field.seq);
+    let mut merged = Merged { changed: true, moved: false };
     if fields.len() >= MAX_FIELDS {
         let oldest = fields.iter().enumerate().min_by_key(|(_, field)| of(field));
         match oldest.map(|(at, field)| (at, of(field))) {
             Some((at, when)) if when < (stamp.time.to_micros(), stamp.seq) => drop(fields.swap_remove(at)),
-            _ => return false,
+            _ => return Merged::default(),
         }
+        merged.moved = true;
     }
     let (time, received, seq) = (stamp.time, stamp.received, stamp.seq);
     fields.push(Field { name: name.into(), value: value.into(), time, received, seq });
-    true
+    merged
 }
 
 /// Where an item stands, looked for from `hint` on: a series' readings name their fields in the same order, so the first look mostly hits.
-fn position<T>(items: &[T], hint: usize, mut wanted: impl FnMut(&T) -> bool) -> Option<usize> {
+pub(super) fn position<T>(items: &[T], hint: usize, mut wanted: impl FnMut(&T) -> bool) -> Option<usize> {
     let hint = hint.min(items.len());
     let after = items[hint..].iter().position(&mut wanted).map(|at| hint + at);
     after.or_else(|| items[..hint].iter().position(wanted))
@@ -197,6 +343,8 @@ fn value_heap(value: &Value) -> usize {
 pub(super) fn value_ref(value: &Value) -> ValueRef<'_> {
     match value {
         Value::Bool(v) => ValueRef::Bool(*v),
+        Value::Flag(v) => ValueRef::Flag(*v),
+        Value::Whole(v) => ValueRef::Whole(*v),
         Value::Long(v) => ValueRef::Long(*v),
         Value::Double(v) => ValueRef::Double(*v),
         Value::Text(v) => ValueRef::Text(v),

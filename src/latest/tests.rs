@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     entry::{Rows, encode_rows},
-    point::{Timestamp, Value},
+    point::{RowNotes, Timestamp, Value},
+    settings::Latest as LatestSettings,
 };
 
 fn map(max_series: usize) -> Latest {
@@ -97,25 +98,172 @@ fn readings_of_the_same_microsecond_become_their_union() {
 #[test]
 fn rows_of_one_message_are_united_and_timed_apart() {
     let latest = map(10);
-    let mut rows = [
+    let mut rows = vec![
         row("a", Some(20), &[("temp", 1.0)]),
         row("b", Some(20), &[("temp", 5.0)]),
         row("a", Some(20), &[("hum", 2.0)]),
+        row("a", Some(21), &[("hum", 3.0)]),
     ];
-    latest.prepare_rows("t", &mut rows, at(0));
-    assert_eq!([rows[0].fields.len(), rows[1].fields.len(), rows[2].fields.len()], [1, 1, 2]);
+    assert_eq!(latest.prepare_rows("t", &mut rows, at(0)), Collisions::default());
+    assert_eq!(rows.iter().map(|row| row.fields.len()).collect::<Vec<_>>(), [2, 1, 1]);
 
     // A newer value of the message wins over the one held, whichever row it stands in.
     latest.update("t", &row("h", Some(20), &[("temp", 1.0), ("co2", 7.0)]), Seq(1), at(0));
-    let mut rows = [row("h", Some(20), &[("temp", 2.0)]), row("h", Some(20), &[("hum", 3.0)])];
+    let mut rows = vec![row("h", Some(20), &[("temp", 2.0)]), row("h", Some(20), &[("hum", 3.0)])];
     latest.prepare_rows("t", &mut rows, at(1));
-    let value = |name: &str| rows[1].fields.iter().find(|(have, _)| have == name).map(|(_, value)| value.clone());
+    let value = |name: &str| rows[0].fields.iter().find(|(have, _)| have == name).map(|(_, value)| value.clone());
     assert_eq!(["temp", "hum", "co2"].map(value), [2.0, 3.0, 7.0].map(|v| Some(Value::Double(v))));
+    assert_eq!((rows.len(), rows[0].completed, rows[0].notes.replaced), (1, 1, 1), "temp was 1 before");
 
-    let mut rows = [row("c", None, &[("x", 1.0)]), row("c", None, &[("y", 2.0)])];
+    let mut rows = vec![row("c", None, &[("x", 1.0)]), row("c", None, &[("y", 2.0)])];
     latest.prepare_rows("t", &mut rows, at(0));
     assert!(rows[0].time < rows[1].time && rows[1].fields.len() == 1);
     assert!(latest.get("t", &[("device", "c")]).is_none(), "a series without values is not shown");
+}
+
+#[test]
+fn rows_of_one_message_that_replace_each_other_are_counted_with_the_likely_cause() {
+    let latest = map(10);
+    let event = |id: &str, v: f64| {
+        let mut row = row("a", Some(20), &[("v", v)]);
+        row.fields.push(("id".into(), Value::Text(id.into())));
+        row
+    };
+    let mut rows = vec![event("P1", 7.0), event("P2", 0.0), event("P3", 4.0), event("P3", 4.0)];
+    let collisions = latest.prepare_rows("t", &mut rows, at(0));
+    assert_eq!((collisions.rows, collisions.field.as_deref()), (2, Some("id")), "{collisions:?}");
+    assert_eq!((rows.len(), rows[0].notes.replaced), (1, 2));
+    assert_eq!(rows[0].fields, event("P3", 4.0).fields);
+}
+
+#[test]
+fn ten_thousand_readings_of_one_member_and_moment_stay_small() {
+    let latest = map(10);
+    let mut rows: Vec<Row> = (0..10_000).map(|n| row("a", Some(20), &[(&format!("tag{}", n % 300), 1.0)])).collect();
+    let collisions = latest.prepare_rows("t", &mut rows, at(0));
+    assert_eq!((rows.len(), rows[0].fields.len(), collisions.rows), (1, 300, 0));
+}
+
+#[test]
+fn what_completing_may_add_is_bounded() {
+    let latest = map(10);
+    let text = |bytes: usize| Value::Text("x".repeat(bytes).into());
+    let mut large = row("a", Some(20), &[("x", 1.0)]);
+    large.fields.push(("large".into(), text(MAX_COMPLETED_BYTES)));
+    large.fields.push(("small".into(), text(100)));
+    latest.update("t", &large, Seq(1), at(0));
+    let mut next = row("a", Some(20), &[("y", 2.0)]);
+    latest.prepare("t", &mut next, at(1));
+    let names: Vec<&str> = next.fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((names, next.notes.replaced), (vec!["y", "x", "small"], 1), "what goes missing is counted");
+}
+
+/// A row of late halves: its fields, sorted by name, and its notes.
+fn late(latest: &Latest, seq: u64, micros: i64, fields: &[(&str, f64)]) -> (Vec<(String, Value)>, RowNotes) {
+    let mut late = row("a", Some(micros), fields);
+    latest.prepare("t", &mut late, at(0));
+    latest.update("t", &late, Seq(seq), at(0));
+    let mut fields: Vec<_> = late.fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    fields.sort_by(|a, b| a.0.cmp(&b.0));
+    (fields, late.notes)
+}
+
+fn doubles(fields: &[(&str, f64)]) -> Vec<(String, Value)> {
+    fields.iter().map(|(name, value)| ((*name).to_owned(), Value::Double(*value))).collect()
+}
+
+#[test]
+fn halves_of_a_moment_meet_however_late_the_second_comes() {
+    let latest = map(10);
+    for t in 0..1_000 {
+        assert_eq!(late(&latest, t as u64 + 1, t, &[("temp", t as f64)]).1, RowNotes::default());
+    }
+    for t in 0..1_000 {
+        let (fields, notes) = late(&latest, t as u64 + 2_000, t, &[("hum", 1.0)]);
+        assert_eq!((fields, notes), (doubles(&[("hum", 1.0), ("temp", t as f64)]), RowNotes::default()), "{t}");
+    }
+    let (fields, notes) = late(&latest, 5_000, 500, &[("hum", 1.0)]);
+    assert_eq!((fields, notes), (doubles(&[("hum", 1.0), ("temp", 500.0)]), RowNotes::default()), "delivered again");
+    let (fields, notes) = late(&latest, 5_001, 500, &[("hum", 2.0)]);
+    assert_eq!((fields, notes.replaced), (doubles(&[("hum", 2.0), ("temp", 500.0)]), 1), "another value");
+    let (fields, notes) = late(&latest, 5_002, 500, &[("temp", 500.0)]);
+    assert_eq!((fields, notes.replaced), (doubles(&[("hum", 2.0), ("temp", 500.0)]), 0));
+}
+
+#[test]
+fn what_is_not_remembered_is_said_to_be_uncompared() {
+    let settings = LatestSettings { history_bytes: crate::settings::Bytes(20_000), ..LatestSettings::default() };
+    let latest = Latest::new(&settings);
+    for t in 0..10_000 {
+        late(&latest, t as u64 + 1, t, &[("temp", t as f64)]);
+    }
+    let status = latest.status();
+    assert!(status.history_bytes <= status.max_history_bytes && status.history_bytes > 15_000, "{status:?}");
+    let (fields, notes) = late(&latest, 20_000, 0, &[("hum", 1.0)]);
+    assert_eq!((fields.len(), notes), (1, RowNotes { uncompared: true, ..RowNotes::default() }));
+    assert_eq!(late(&latest, 20_001, 9_900, &[("hum", 1.0)]).0.len(), 2);
+    let none = Latest::new(&LatestSettings { history_bytes: crate::settings::Bytes(0), ..LatestSettings::default() });
+    late(&none, 1, 10, &[("temp", 1.0)]);
+    assert_eq!(late(&none, 2, 10, &[("hum", 1.0)]).0.len(), 2, "the latest moment is among the latest values");
+    assert!(late(&none, 3, 9, &[("hum", 1.0)]).1.uncompared);
+    assert!(!late(&none, 4, 11, &[("hum", 1.0)]).1.uncompared);
+    assert_eq!(none.status().history_bytes, 0);
+}
+
+#[test]
+fn many_series_share_the_memory_and_give_it_back() {
+    let settings = LatestSettings {
+        history_bytes: crate::settings::Bytes(100_000),
+        max_series: 40,
+        ..LatestSettings::default()
+    };
+    let latest = Latest::new(&settings);
+    for t in 0..200i64 {
+        for device in 0..40 {
+            latest.update("t", &row(&device.to_string(), Some(t), &[("x", 1.0), ("y", 2.0)]), Seq(1), at(0));
+        }
+    }
+    let full = latest.status().history_bytes;
+    assert!((60_000..=100_000).contains(&full), "{full}");
+    for device in 100..140 {
+        latest.update("t", &row(&device.to_string(), Some(300), &[("x", 1.0)]), Seq(1), at(0));
+    }
+    assert!(latest.status().history_bytes < 10_000, "{}", latest.status().history_bytes);
+    let mut again = row("7", Some(150), &[("z", 1.0)]);
+    latest.prepare("t", &mut again, at(0));
+    assert!(again.notes.uncompared, "the series made room, and nothing is known of it");
+    let mut fresh = row("7", Some(201), &[("z", 1.0)]);
+    latest.prepare("t", &mut fresh, at(0));
+    assert!(!fresh.notes.uncompared);
+}
+
+#[test]
+fn a_map_read_back_from_the_ring_knows_the_moments_in_it() {
+    let restored = |first: u64| {
+        let latest = map(10);
+        latest.begins_with(Seq(first), at(100_000));
+        for t in [10, 20, 30] {
+            let mut body = Vec::new();
+            crate::entry::encode_rows("t", &[row("a", Some(t), &[("temp", 1.0)])], &mut body).unwrap();
+            let rows = crate::entry::Rows::decode(&body).unwrap();
+            rows.flatten().for_each(|row| {
+                latest.restore("t", &row, Seq(first + t as u64), at(0));
+            });
+        }
+        latest.restored();
+        latest
+    };
+    for first in [1, 7] {
+        let latest = restored(first);
+        assert_eq!(late(&latest, 99, 20, &[("hum", 1.0)]).0.len(), 2);
+        assert_eq!(late(&latest, 100, 5, &[("hum", 1.0)]).1.uncompared, first > 1, "rows from before may be gone");
+        let mut other = row("b", Some(5), &[("x", 1.0)]);
+        latest.prepare("t", &mut other, at(0));
+        assert_eq!(other.notes.uncompared, first > 1);
+        let mut other = row("b", Some(100_001), &[("x", 1.0)]);
+        latest.prepare("t", &mut other, at(0));
+        assert!(!other.notes.uncompared);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Rows of one message that share series and time.
+//! Rows of one message that share series and time become one row: QuestDB keeps one of them.
 
 use std::hash::BuildHasher;
 
@@ -8,31 +8,62 @@ use super::{
     Latest,
     key::{KeyRef, pairs},
 };
-use crate::point::{MAX_FIELDS, Received, Row, Timestamp};
+use crate::point::{MAX_FIELDS, Received, Row, Text, Timestamp};
+
+/// Rows of a message that could not all be kept, since they share series and time and differ in a value.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Collisions {
+    /// How many rows are gone.
+    pub rows: u64,
+    /// The time of the first of them.
+    pub time: Option<Timestamp>,
+    /// A field that tells the first two apart: a string, if there is one, which may be the symbol that is missing.
+    pub field: Option<Text>,
+}
+
+impl Collisions {
+    fn note(&mut self, time: Option<Timestamp>, mut differing: impl Iterator<Item = (Text, bool)>) {
+        self.rows += 1;
+        if self.rows > 1 {
+            return;
+        }
+        self.time = time;
+        let first = differing.next();
+        let text = first.iter().find(|(_, is_text)| *is_text).cloned().or_else(|| differing.find(|(_, is_text)| *is_text));
+        self.field = text.or(first).map(|(name, _)| name);
+    }
+
+    /// Adds those of another table.
+    pub fn join(&mut self, other: Self) {
+        let rows = self.rows + other.rows;
+        if self.rows == 0 {
+            *self = other;
+        }
+        self.rows = rows;
+    }
+}
 
 impl Latest {
     /// [`Latest::prepare`] for all rows of a message that belong to one table, in their order.
-    ///
-    /// A row of the same series and microsecond as an earlier one of the message is completed from it too, so that whichever
-    /// QuestDB keeps holds the union.
-    pub fn prepare_rows(&self, table: &str, rows: &mut [Row], received: Received) {
-        if let [row] = rows {
-            return self.prepare(table, row, received);
+    pub fn prepare_rows(&self, table: &str, rows: &mut Vec<Row>, received: Received) -> Collisions {
+        if let [row] = rows.as_mut_slice() {
+            self.prepare(table, row, received);
+            return Collisions::default();
         }
-        self.time_rows(table, rows, received);
+        let collisions = self.time_rows(table, rows, received);
         self.complete_rows(table, rows, received);
+        collisions
     }
 
-    /// The first half of [`Latest::prepare_rows`]: each row gets its time, and is completed from earlier rows of the message.
-    pub fn time_rows(&self, table: &str, rows: &mut [Row], received: Received) {
+    /// The first half of [`Latest::prepare_rows`]: each row gets its time, and rows of one series and microsecond become one.
+    pub fn time_rows(&self, table: &str, rows: &mut Vec<Row>, received: Received) -> Collisions {
         for row in rows.iter_mut().filter(|row| row.time.is_none()) {
             self.make_ready(table, row, received, false);
         }
-        unite(rows, &self.hasher);
+        unite(rows, &self.hasher)
     }
 
-    /// The second half: rows with a time are completed from the values held. These come last, since a value of the message,
-    /// in whichever row, is newer.
+    /// The second half: rows with a time are compared with what is known of their moments, and completed from it.
     pub fn complete_rows(&self, table: &str, rows: &mut [Row], received: Received) {
         for row in rows {
             self.make_ready(table, row, received, true);
@@ -40,8 +71,8 @@ impl Latest {
     }
 }
 
-/// Completes each row from the last earlier one of the same series and microsecond.
-fn unite(rows: &mut [Row], hasher: &impl BuildHasher) {
+/// Makes rows of one series and microsecond one row, which holds the later of two values of a field.
+fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
     let hash = |row: &Row| {
         let time = row.time.map_or(0, Timestamp::to_micros);
         KeyRef { table: "", symbols: pairs(&row.symbols) }.hash(hasher)
@@ -50,27 +81,54 @@ fn unite(rows: &mut [Row], hasher: &impl BuildHasher) {
     let same = |a: &Row, b: &Row| {
         a.time.map(Timestamp::to_micros) == b.time.map(Timestamp::to_micros) && a.symbols == b.symbols
     };
-    let mut last: HashTable<(u64, usize)> = HashTable::with_capacity(rows.len());
+    let mut collisions = Collisions::default();
+    let mut of_moment: HashTable<(u64, usize)> = HashTable::with_capacity(rows.len());
+    let mut kept = 0;
     for at in 0..rows.len() {
         let key = hash(&rows[at]);
         let (earlier, rest) = rows.split_at_mut(at);
         let row = &mut rest[0];
-        if let Some((_, before)) = last.find_mut(key, |(h, other)| *h == key && same(&earlier[*other], row)) {
-            complete(row, &earlier[*before]);
-            *before = at;
+        if let Some((_, held)) = of_moment.find_mut(key, |(h, other)| *h == key && same(&earlier[*other], row)) {
+            if join(&mut earlier[*held], row, &mut collisions) {
+                continue;
+            }
+            // It has no room for the fields: the row replaces it in QuestDB.
+            collisions.note(row.time, std::iter::empty());
+            row.notes.replaced = row.notes.replaced.saturating_add(1);
+            *held = kept;
         } else {
-            last.insert_unique(key, (key, at), |(h, _)| *h);
+            of_moment.insert_unique(key, (key, kept), |(h, _)| *h);
         }
+        rows.swap(kept, at);
+        kept += 1;
     }
+    rows.truncate(kept);
+    collisions
 }
 
-fn complete(row: &mut Row, earlier: &Row) {
-    let own = row.fields.len();
-    for (name, value) in &earlier.fields {
-        let known = row.fields[..own].iter().any(|(have, _)| have == name);
-        if !known && row.fields.len() < MAX_FIELDS {
-            row.fields.push((name.clone(), value.clone()));
-            row.completed += 1;
+/// Has a row take over the values of a later one of its moment. False, and nothing is changed, where it would get too many fields.
+fn join(row: &mut Row, later: &mut Row, collisions: &mut Collisions) -> bool {
+    let place = |row: &Row, hint: usize, name: &Text| super::slot::position(&row.fields, hint, |(known, _)| known == name);
+    let places: Vec<Option<usize>> = later.fields.iter().enumerate().map(|(at, (name, _))| place(row, at, name)).collect();
+    if row.fields.len() + places.iter().filter(|at| at.is_none()).count() > MAX_FIELDS {
+        return false;
+    }
+    let differs = |(at, (name, value)): (&Option<usize>, &(Text, crate::point::Value))| {
+        let held = &row.fields[(*at)?].1;
+        (held != value).then(|| (name.clone(), matches!(value, crate::point::Value::Text(_))))
+    };
+    let mut differing = places.iter().zip(&later.fields).filter_map(differs).peekable();
+    let collides = differing.peek().is_some();
+    if collides {
+        collisions.note(row.time, differing);
+        row.notes.replaced = row.notes.replaced.saturating_add(1);
+    }
+    row.notes.join(later.notes);
+    for (at, field) in places.into_iter().zip(later.fields.drain(..)) {
+        match at {
+            Some(at) => row.fields[at].1 = field.1,
+            None => row.fields.push(field),
         }
     }
+    true
 }

@@ -64,7 +64,8 @@ impl Inbox {
         match (offer, pkid) {
             (Offer::Accepted(end), Some(pkid)) => self.expect_ack(end.into(), pkid, received),
             (Offer::Refused(number), Some(pkid)) => self.expect_ack(counted(number), pkid, received),
-            (Offer::Accepted(_) | Offer::Refused(_), None) => Ok(()),
+            (Offer::Noted(number), Some(pkid)) => self.expect_ack(noted(number), pkid, received),
+            (Offer::Accepted(_) | Offer::Refused(_) | Offer::Noted(_), None) => Ok(()),
             (Offer::Full, Some(pkid)) => self.hold(incoming, pkid),
             (Offer::Full, None) => {
                 self.drop_qos0();
@@ -94,6 +95,7 @@ impl Inbox {
                 Offer::Failed(why) => return Err(ConnectError::Intake(why)),
                 Offer::Accepted(end) => end.into(),
                 Offer::Refused(number) => counted(number),
+                Offer::Noted(number) => noted(number),
             };
             let (pkid, received) = (held.pkid, held.received);
             self.held_bytes -= held.topic.len() + held.payload.len();
@@ -213,6 +215,11 @@ impl Inbox {
 /// What the acknowledgement of a refused message waits for.
 fn counted(refused: u64) -> Ackable {
     Ackable { refused, ..Ackable::default() }
+}
+
+/// When a message may be acknowledged that leaves no record: once the count that it adds to is durable.
+fn noted(number: u64) -> Ackable {
+    Ackable { notes: number, ..Ackable::default() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 pub mod applied;
 mod ask;
+pub mod columns;
 pub mod connection;
+pub mod fit;
 pub mod plan;
 pub mod present;
 mod refusal;

@@ -1,6 +1,6 @@
 //! Rows into QuestDB. The only file that knows questdb-rs.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use questdb::{
     Error, ErrorCode,
@@ -8,9 +8,16 @@ use questdb::{
 };
 use thiserror::Error;
 
-use super::{Connection, cut, refusal::refusal};
+use super::{
+    Connection,
+    columns::Columns,
+    cut,
+    fit::{self, Form, Holds, Place},
+    refusal::refusal,
+};
 use crate::{
     entry::{RawRows, RowRef, ValueRef},
+    moment::name_number,
     point::MAX_NAME_BYTES,
 };
 
@@ -152,43 +159,84 @@ pub struct RowBuffer {
     room: usize,
 }
 
-/// Names of the row before, found valid: rows that follow each other mostly have the same. Bounded by a row's limits.
+/// Columns of the rows before, found valid: rows that follow each other mostly have the same. Bounded by a row's limits, and in tables.
 #[derive(Debug, Default)]
 struct KnownNames {
     table: String,
-    columns: Vec<String>,
+    columns: Vec<KnownColumn>,
+    /// Those of other tables.
+    others: HashMap<String, Vec<KnownColumn>, foldhash::fast::RandomState>,
+    /// Of what the columns hold.
+    generation: u64,
+}
+
+/// Tables whose columns are known to a buffer; forgotten beyond.
+const MAX_KNOWN_TABLES: usize = 256;
+
+#[derive(Debug)]
+struct KnownColumn {
+    name: String,
+    /// What it holds; none of a symbol, which holds text.
+    holds: Option<Holds>,
+}
+
+/// Why a row is not in a buffer.
+enum RowError {
+    /// The protocol cannot carry it.
+    Protocol(Error),
+    /// A value has no column.
+    Column(String),
+}
+
+impl From<Error> for RowError {
+    fn from(error: Error) -> Self {
+        Self::Protocol(error)
+    }
 }
 
 impl KnownNames {
+    fn at(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.columns.clear();
+            self.others.clear();
+            self.generation = generation;
+        }
+    }
+
     fn table<'n>(&mut self, name: &'n str) -> Result<TableName<'n>, Error> {
         if self.table != name {
             TableName::new(name)?;
-            name.clone_into(&mut self.table);
+            if self.others.len() >= MAX_KNOWN_TABLES {
+                self.others.clear();
+            }
+            let columns = self.others.remove(name).unwrap_or_default();
+            let other = std::mem::replace(&mut self.table, name.to_owned());
+            self.others.insert(other, std::mem::replace(&mut self.columns, columns));
         }
         Ok(TableName::new_unchecked(name))
     }
 
-    /// A column's name by its place in the row.
-    fn column<'n>(&mut self, place: usize, name: &'n str) -> Result<ColumnName<'n>, Error> {
-        if self.columns.get(place).is_none_or(|known| known != name) {
-            self.learn(place, name)?;
+    /// A symbol's column by its place in the row; one that is known needs no look. None for what is no name.
+    fn symbol(&mut self, place: usize, name: &[u8]) -> Option<ColumnName<'_>> {
+        if self.columns.get(place).is_none_or(|known| known.name.as_bytes() != name) {
+            self.learn(place, std::str::from_utf8(name).ok()?, None).ok()?;
         }
-        Ok(ColumnName::new_unchecked(name))
+        self.columns.get(place).map(|known| ColumnName::new_unchecked(&known.name))
     }
 
-    /// The same of a name that nobody has looked at: one that is known needs no look. None for one that is no name.
-    fn raw_column(&mut self, place: usize, name: &[u8]) -> Option<ColumnName<'_>> {
-        if self.columns.get(place).is_none_or(|known| known.as_bytes() != name) {
-            self.learn(place, std::str::from_utf8(name).ok()?).ok()?;
-        }
-        self.columns.get(place).map(|known| ColumnName::new_unchecked(known))
+    /// What a field's column holds, by its place in the row.
+    fn holds(&mut self, place: usize, name: &[u8]) -> Option<Holds> {
+        self.columns.get(place).filter(|known| known.name.as_bytes() == name)?.holds
     }
 
-    fn learn(&mut self, place: usize, name: &str) -> Result<(), Error> {
+    fn learn(&mut self, place: usize, name: &str, holds: Option<Holds>) -> Result<(), Error> {
         ColumnName::new(name)?;
         match self.columns.get_mut(place) {
-            Some(known) => name.clone_into(known),
-            None => self.columns.push(name.to_owned()),
+            Some(known) => {
+                name.clone_into(&mut known.name);
+                known.holds = holds;
+            }
+            None => self.columns.push(KnownColumn { name: name.to_owned(), holds }),
         }
         Ok(())
     }
@@ -230,28 +278,38 @@ impl RowBuffer {
         if self.room == room { self } else { Self::new(self.version, room) }
     }
 
-    /// Appends a row. A row the protocol cannot carry is undone; the error is its reason.
-    pub fn add(&mut self, table: &str, row: &RowRef<'_>) -> Result<(), String> {
-        let added = self.inner.set_marker().and_then(|()| write_row(&mut self.inner, &mut self.names, table, row));
-        match added {
-            Ok(()) => Ok(()),
-            Err(error) => match self.inner.rewind_to_marker() {
-                Ok(()) => Err(cut(error.msg()).to_owned()),
-                Err(worse) => {
-                    self.inner.clear();
-                    Err(format!("{}; {}", cut(error.msg()), cut(worse.msg())))
-                }
-            },
+    /// Appends a row; each value goes to a column that holds it. A row the protocol cannot carry, or a value that has no column, is undone;
+    /// the error is its reason.
+    pub fn add(&mut self, table: &str, row: &RowRef<'_>, columns: &mut Columns<'_>) -> Result<(), String> {
+        let added = self.inner.set_marker().map_err(RowError::from);
+        let reason = match added.and_then(|()| write_row(&mut self.inner, &mut self.names, table, row, columns)) {
+            Ok(()) => return Ok(()),
+            Err(RowError::Protocol(error)) => cut(error.msg()).to_owned(),
+            Err(RowError::Column(reason)) => reason,
+        };
+        match self.inner.rewind_to_marker() {
+            Ok(()) => Err(reason),
+            Err(worse) => {
+                self.inner.clear();
+                Err(format!("{reason}; {}", cut(worse.msg())))
+            }
         }
     }
 
     /// Appends the rows that belong together, all or none: none when one of them does not read, has symbols that are not `wanted`
-    /// (told by their encoded bytes), or cannot be carried by the protocol. `table` is the name in `rows`.
-    pub fn add_all(&mut self, table: &str, rows: RawRows<'_>, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    /// (told by their encoded bytes), has a value that its column cannot hold, or cannot be carried by the protocol. `table` is the name
+    /// in `rows`.
+    pub fn add_all(
+        &mut self,
+        table: &str,
+        rows: RawRows<'_>,
+        wanted: impl Fn(&[u8]) -> bool,
+        columns: &mut Columns<'_>,
+    ) -> bool {
         if self.inner.set_marker().is_err() {
             return false;
         }
-        let taken = write_rows(&mut self.inner, &mut self.names, table, rows, wanted).is_some();
+        let taken = write_rows(&mut self.inner, &mut self.names, table, rows, wanted, columns).is_some();
         if !taken && self.inner.rewind_to_marker().is_err() {
             self.inner.clear();
         }
@@ -295,34 +353,65 @@ fn write_rows(
     table: &str,
     mut rows: RawRows<'_>,
     wanted: impl Fn(&[u8]) -> bool,
+    columns: &mut Columns<'_>,
 ) -> Option<()> {
-    let table = names.table(table).ok()?;
+    names.at(columns.generation());
+    let named = names.table(table).ok()?;
     while let Some(row) = rows.row().ok()? {
         if !wanted(row.symbol_bytes) {
             return None;
         }
-        buffer.table(table).ok()?;
-        let mut place = 0;
+        buffer.table(named).ok()?;
+        let mut at = 0;
         for (name, value) in row.symbols() {
-            buffer.symbol(names.raw_column(place, name)?, std::str::from_utf8(value).ok()?).ok()?;
-            place += 1;
+            buffer.symbol(names.symbol(at, name)?, std::str::from_utf8(value).ok()?).ok()?;
+            at += 1;
         }
         for _ in 0..row.fields {
             let (name, value) = rows.field().ok()?;
-            write_field(buffer, names.raw_column(place, name)?, value).ok()?;
-            place += 1;
+            let place = match names.holds(at, name) {
+                Some(holds) => fit::place(Some(holds), value),
+                None => learned(names, at, table, std::str::from_utf8(name).ok()?, value, columns).ok()?,
+            };
+            if place.sibling.is_some() {
+                return None;
+            }
+            write_form(buffer, ColumnName::new_unchecked(&names.columns.get(at)?.name), place.form).ok()?;
+            at += 1;
         }
         buffer.at(TimestampMicros::new(row.time.to_micros())).ok()?;
     }
     Some(())
 }
 
-fn write_field(buffer: &mut Buffer, name: ColumnName<'_>, value: ValueRef<'_>) -> Result<(), Error> {
-    match value {
-        ValueRef::Bool(v) => buffer.column_bool(name, v)?,
-        ValueRef::Long(v) => buffer.column_i64(name, v)?,
-        ValueRef::Double(v) => buffer.column_f64(name, v)?,
-        ValueRef::Text(v) => buffer.column_str(name, v)?,
+/// Finds out where a value goes, and learns what its column holds. A column that is not there yet is made by it.
+fn learned<'v>(
+    names: &mut KnownNames,
+    at: usize,
+    table: &str,
+    name: &str,
+    value: ValueRef<'v>,
+    columns: &mut Columns<'_>,
+) -> Result<Place<'v>, Error> {
+    let held = columns.holds(table, name);
+    let place = fit::place(held, value);
+    let holds = match (held, place.sibling) {
+        (None, None) => {
+            columns.makes(table, name, place.form.makes());
+            Some(place.form.makes())
+        }
+        _ => held,
+    };
+    names.learn(at, name, holds)?;
+    Ok(place)
+}
+
+fn write_form(buffer: &mut Buffer, name: ColumnName<'_>, form: Form<'_>) -> Result<(), Error> {
+    match form {
+        Form::Boolean(v) => buffer.column_bool(name, v)?,
+        Form::Whole(v) => buffer.column_i64(name, v)?,
+        Form::Double(v) => buffer.column_f64(name, v)?,
+        Form::Text(v) => buffer.column_str(name, v)?,
     };
     Ok(())
 }
@@ -345,18 +434,41 @@ impl RowBuffer {
     }
 }
 
-fn write_row(buffer: &mut Buffer, names: &mut KnownNames, table: &str, row: &RowRef<'_>) -> Result<(), Error> {
+fn write_row(
+    buffer: &mut Buffer,
+    names: &mut KnownNames,
+    table: &str,
+    row: &RowRef<'_>,
+    columns: &mut Columns<'_>,
+) -> Result<(), RowError> {
+    names.at(columns.generation());
     buffer.table(names.table(table)?)?;
-    let mut place = 0;
+    let mut at = 0;
     for (name, value) in row.symbols() {
-        buffer.symbol(names.column(place, name)?, value)?;
-        place += 1;
+        let column = names.symbol(at, name.as_bytes());
+        let column = column.ok_or_else(|| RowError::Column(format!("{:?} is no column name", cut(name))))?;
+        buffer.symbol(column, value)?;
+        at += 1;
     }
     for (name, value) in row.fields() {
-        write_field(buffer, names.column(place, name)?, value)?;
-        place += 1;
+        let place = match names.holds(at, name.as_bytes()) {
+            Some(holds) => fit::place(Some(holds), value),
+            None => learned(names, at, table, name, value, columns)?,
+        };
+        match place.sibling {
+            None => write_form(buffer, ColumnName::new_unchecked(name), place.form)?,
+            Some(sibling) => {
+                let beside = columns.sibling(table, name, sibling).map_err(RowError::Column)?;
+                if row.fields().any(|(other, _)| name_number(other) == name_number(&beside)) {
+                    let reason = format!("{name:?} cannot hold its value, and the row has a {beside:?} of its own");
+                    return Err(RowError::Column(reason));
+                }
+                write_form(buffer, ColumnName::new(&beside)?, place.form)?;
+            }
+        }
+        at += 1;
     }
-    buffer.at(TimestampMicros::new(row.time.to_micros()))
+    Ok(buffer.at(TimestampMicros::new(row.time.to_micros()))?)
 }
 
 fn classify(error: &Error) -> WriteError {
@@ -380,8 +492,12 @@ fn classify(error: &Error) -> WriteError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{columns::Coming, schema::Schema},
+        *,
+    };
     use crate::{
+        clock::SystemClock,
         entry::{Rows, encode_rows},
         point::{Row, Timestamp, Value},
     };
@@ -400,10 +516,54 @@ mod tests {
         out
     }
 
+    /// The columns of tables that nobody has described.
+    fn with_columns<T>(coming: &mut Coming, work: impl FnOnce(&mut Columns<'_>) -> T) -> T {
+        let schema = Schema::new(None, Arc::new(SystemClock));
+        work(&mut Columns::new(&schema, coming, 300))
+    }
+
     fn add(buffer: &mut RowBuffer, body: &[u8]) -> Result<(), String> {
+        add_to(buffer, body, &mut Coming::default())
+    }
+
+    fn add_to(buffer: &mut RowBuffer, body: &[u8], coming: &mut Coming) -> Result<(), String> {
         let mut rows = Rows::decode(body).unwrap();
         let table = rows.table;
-        buffer.add(table, &rows.next().unwrap().unwrap())
+        with_columns(coming, |columns| buffer.add(table, &rows.next().unwrap().unwrap(), columns))
+    }
+
+    fn add_all(buffer: &mut RowBuffer, table: &str, body: &[u8], wanted: bool, coming: &mut Coming) -> bool {
+        let rows = RawRows::decode(body).unwrap();
+        with_columns(coming, |columns| buffer.add_all(table, rows, |_| wanted, columns))
+    }
+
+    #[test]
+    fn values_that_their_column_cannot_hold_go_beside_it_whichever_comes_first() {
+        let values = [
+            Value::Text("unavailable".into()),
+            Value::Double(41.5),
+            Value::Flag(true),
+            Value::Whole(9_007_199_254_740_993),
+            Value::Text("unknown".into()),
+        ];
+        let (mut buffer, mut coming) = (RowBuffer::text(), Coming::default());
+        for value in values {
+            let body = body("t", &[("v", value)], 5);
+            if !add_all(&mut buffer, "t", &body, true, &mut coming) {
+                add_to(&mut buffer, &body, &mut coming).unwrap();
+            }
+        }
+        let expected = [
+            "v=\"unavailable\"",
+            "v_double=41.5",
+            "v_boolean=1i",
+            "v_long=9007199254740993i",
+            "v=\"unknown\"",
+        ];
+        let lines: Vec<&str> = buffer.as_text().lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+        assert_eq!(lines, expected);
+        let own = body("t", &[("v", Value::Double(1.0)), ("v_double", Value::Double(2.0))], 6);
+        assert!(add_to(&mut buffer, &own, &mut coming).unwrap_err().contains("of its own"));
     }
 
     #[test]
@@ -420,7 +580,7 @@ mod tests {
             assert!(add(&mut buffer, &bad).is_err());
             assert_eq!((buffer.inner.as_bytes(), buffer.rows()), (&before[..], 1));
         }
-        add(&mut buffer, &body("t", &[("x", Value::Double(1.5))], 6)).unwrap();
+        add(&mut buffer, &body("t", &[("y", Value::Double(1.5))], 6)).unwrap();
         assert_eq!(buffer.rows(), 2);
     }
 
@@ -447,16 +607,17 @@ mod tests {
         add(&mut buffer, &body("t", &[("x", Value::Long(1))], 5)).unwrap();
         let before = buffer.inner.as_bytes().to_vec();
         let [good, bad] = [body("t", &[("x", Value::Long(2))], 6), body("t", &[("x/y", Value::Long(2))], 6)];
-        let mut take = |table: &str, body: &[u8]| buffer.add_all(table, RawRows::decode(body).unwrap(), |_| true);
+        let coming = &mut Coming::default();
+        let mut take = |table: &str, body: &[u8]| add_all(&mut buffer, table, body, true, coming);
         let both = [&good[..], &bad[2..]].concat();
         assert!(!take("t", &both) && !take("t", &good[..good.len() - 1]));
         assert_eq!((buffer.inner.as_bytes(), buffer.rows()), (&before[..], 1));
-        assert!(!buffer.add_all("t", RawRows::decode(&good).unwrap(), |_| false));
+        assert!(!add_all(&mut buffer, "t", &good, false, coming));
         assert_eq!((buffer.inner.as_bytes(), buffer.rows()), (&before[..], 1));
         let twice = [&good[..], &good[2..]].concat();
-        assert!(buffer.add_all("t", RawRows::decode(&twice).unwrap(), |_| true));
+        assert!(add_all(&mut buffer, "t", &twice, true, coming));
         // A name is looked at again wherever it differs from the row's before.
-        let mut take = |table: &str, body: &[u8]| buffer.add_all(table, RawRows::decode(body).unwrap(), |_| true);
+        let mut take = |table: &str, body: &[u8]| add_all(&mut buffer, table, body, true, coming);
         assert!(!take("t", &both) && !take("a/b", &good));
         assert_eq!(buffer.rows(), 3);
     }

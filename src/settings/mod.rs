@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::units::Bytes;
-use self::units::{duration, option_duration};
+use self::units::{duration, moment, option_duration};
+use crate::point::Timestamp;
 
 /// Everything forebay can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -130,6 +131,12 @@ pub struct Source {
     /// Name of the field that a `plain` payload becomes.
     #[serde(default = "value_name")]
     pub field: String,
+    /// What a member costs that does not fit.
+    #[serde(default)]
+    pub on_bad_member: OnBadMember,
+    /// What becomes of retained messages without a time.
+    #[serde(default)]
+    pub retained: Retained,
     /// Send rows to a table whose dedup keys lack some of the row's symbols, although QuestDB then collapses rows.
     #[serde(default)]
     pub allow_narrow_keys: bool,
@@ -175,13 +182,17 @@ pub struct TimestampField {
     /// Member's name (nested members joined with `_`).
     pub field: String,
     /// Unit or notation.
+    #[serde(default)]
     pub unit: TimeUnit,
 }
 
 /// Notations of a timestamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeUnit {
+    /// Told by the value: a number's unit by its size, text as of RFC 3339 and ISO 8601.
+    #[default]
+    Auto,
     /// Seconds since 1970, fractions allowed.
     S,
     /// Milliseconds.
@@ -190,8 +201,32 @@ pub enum TimeUnit {
     Us,
     /// Nanoseconds.
     Ns,
-    /// RFC 3339 text.
+    /// Text as of RFC 3339 and ISO 8601, UTC where it tells no zone.
     Rfc3339,
+}
+
+/// What a member, or an element, costs that cannot become a part of its row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadMember {
+    /// Itself: it is set aside, and the rest of the message stored.
+    #[default]
+    Skip,
+    /// The whole message, which is set aside.
+    Message,
+}
+
+/// What becomes of a message that the broker had kept from before the subscription, and that tells no time of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retained {
+    /// It is counted and not stored: nobody knows of when it is.
+    #[default]
+    Ignore,
+    /// It becomes the latest value, and is not stored.
+    Latest,
+    /// It is stored with the time of receipt.
+    Store,
 }
 
 /// `[ring]`: the file that makes readings durable.
@@ -277,12 +312,18 @@ pub struct Latest {
     pub max_series: usize,
     /// Most memory they take, roughly; the same makes room.
     pub max_bytes: Bytes,
+    /// Most memory that the remembered moments of all series take: later rows of a moment are compared with them and completed from
+    /// them. 0 remembers the latest moment of each series alone.
+    pub history_bytes: Bytes,
     /// A value older than this is marked stale.
     #[serde(with = "duration")]
     pub stale_after: Duration,
     /// A timestamp further ahead of the clock than this sends its message to quarantine.
     #[serde(with = "duration")]
     pub max_future: Duration,
+    /// A timestamp before this is taken for one of a clock that was never set: the reading gets the time of receipt.
+    #[serde(with = "moment")]
+    pub max_past: Timestamp,
     /// When the system clock may judge timestamps.
     pub clock: ClockTrust,
     /// Topic that changed values are published to again, retained, such as `forebay/latest/{table}/{device}`; off when absent.
@@ -295,8 +336,11 @@ impl Default for Latest {
         Self {
             max_series: 100_000,
             max_bytes: Bytes::mib(96),
+            history_bytes: Bytes::mib(24),
             stale_after: Duration::from_mins(5),
             max_future: Duration::from_hours(1),
+            // 2000-01-01T00:00:00Z.
+            max_past: Timestamp(946_684_800_000_000_000),
             clock: ClockTrust::Auto,
             republish_topic: None,
         }

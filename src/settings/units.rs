@@ -86,6 +86,28 @@ pub mod option_duration {
     }
 }
 
+/// Moments written "2000-01-01" or "2000-01-01T00:00:00Z".
+pub mod moment {
+    use super::{Deserializer, Error, Serializer, scalar};
+    use crate::point::Timestamp;
+
+    /// Writes the moment as of RFC 3339.
+    pub fn serialize<S: Serializer>(value: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    /// Reads a date, or a date and time; UTC unless it tells its zone.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = scalar(deserializer)?;
+        let local = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::DateTime>().ok()?).ok();
+        let time = text.parse::<jiff::Timestamp>().ok().or_else(local);
+        let nanos = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+        nanos.map(Timestamp).ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is no moment; write one like \"2000-01-01\" or \"2000-01-01T00:00:00Z\""))
+        })
+    }
+}
+
 /// Reads a string or a number as text, so that `size = 4096` and an environment variable's text both work.
 fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Visitor;

@@ -116,6 +116,8 @@ pub fn micros(time: &str) -> Option<i64> {
 fn text(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Bool(v) => Some(v.to_string()),
+        ValueRef::Flag(v) => Some(u8::from(v).to_string()),
+        ValueRef::Whole(v) => Some(v.to_string()),
         ValueRef::Long(i64::MIN) => None,
         ValueRef::Long(v) => Some(v.to_string()),
         ValueRef::Double(v) => v.is_finite().then(|| v.to_string()),
@@ -209,7 +211,7 @@ fn same(ring: ValueRef<'_>, there: &Json, kind: &str) -> Same {
             yes(text(ring).unwrap_or_default() == there)
         }
         ("BOOLEAN", there) => match ring {
-            ValueRef::Bool(v) => yes(there.as_bool() == Some(v)),
+            ValueRef::Bool(v) | ValueRef::Flag(v) => yes(there.as_bool() == Some(v)),
             _ => Same::Unknown,
         },
         ("DOUBLE" | "FLOAT" | "LONG" | "INT" | "SHORT" | "BYTE", there) => number(ring, there, kind),
@@ -223,8 +225,8 @@ fn same(ring: ValueRef<'_>, there: &Json, kind: &str) -> Same {
 #[allow(clippy::float_cmp, reason = "what was stored is read back digit by digit, so equal means equal")]
 fn number(ring: ValueRef<'_>, there: &Json, kind: &str) -> Same {
     let value = match ring {
-        ValueRef::Bool(v) => f64::from(u8::from(v)),
-        ValueRef::Long(v) => {
+        ValueRef::Bool(v) | ValueRef::Flag(v) => f64::from(u8::from(v)),
+        ValueRef::Long(v) | ValueRef::Whole(v) => {
             let exact = there.as_i64().is_some_and(|there| there == v);
             let is_null = there.is_null() && (v == i64::MIN || (kind == "INT" && v == i64::from(i32::MIN)));
             if exact || is_null {

@@ -7,9 +7,14 @@ use std::{
 };
 
 use forebay::{
+    clock::SystemClock,
     entry::{RawRows, encode_rows},
     point::{Row, Timestamp, Value},
-    questdb::{Connection, RowBuffer, Secrets, WriteError, Writer},
+    questdb::{
+        Connection, RowBuffer, Secrets, WriteError, Writer,
+        columns::{Coming, Columns},
+        schema::Schema,
+    },
     settings,
 };
 
@@ -30,6 +35,8 @@ const FIRST: i64 = 100_000;
 /// A batch as a lane encodes it: message after message, each with rows for every table. `number` tells one batch from another.
 fn batch(writer: &Writer, tables: &[String], number: i64) -> RowBuffer {
     let mut buffer = RowBuffer::speaking(writer.dialect().unwrap_or_default(), 1 << 20);
+    let (schema, mut coming) = (Schema::new(None, Arc::new(SystemClock)), Coming::default());
+    let mut columns = Columns::new(&schema, &mut coming, 300);
     for message in 0..MESSAGES {
         for table in tables {
             let row = |row: i64| Row {
@@ -41,7 +48,7 @@ fn batch(writer: &Writer, tables: &[String], number: i64) -> RowBuffer {
             };
             let mut body = Vec::new();
             encode_rows(table, &(0..ROWS).map(row).collect::<Vec<_>>(), &mut body).expect("within limits");
-            assert!(buffer.add_all(table, RawRows::decode(&body).expect("reads"), |_| true));
+            assert!(buffer.add_all(table, RawRows::decode(&body).expect("reads"), |_| true, &mut columns));
         }
     }
     buffer

@@ -19,7 +19,7 @@ use self::page::{Page, Sample};
 use crate::{
     control::api::Status,
     flush::breaker::Standing,
-    ingest::{NO_SOURCE, SourceStatus},
+    ingest::{NO_SOURCE, ReplacedStatus, SourceStatus},
     limits::{Excess, LimitStatus, WRITE},
     tally::{Counter, SourceCounts},
 };
@@ -54,6 +54,7 @@ impl Collector for Snapshot {
         sources(&mut page, &self.0)?;
         counted(&mut page, &self.0)?;
         limits(&mut page, &self.0)?;
+        replaced(&mut page, &self.0)?;
         broker(&mut page, &self.0)?;
         writes(&mut page, &self.0)?;
         ring(&mut page, &self.0)?;
@@ -107,8 +108,13 @@ fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled_counters("source_rows", "Rows of a source since start", &of(|source| source.rows))?;
     page.labelled_counters(
         "source_dead_letters",
-        "Messages of a source that could not be decoded since start",
+        "Dead letters of a source since start: messages that could not be decoded, and parts of others",
         &of(|source| source.dead_letters),
+    )?;
+    page.labelled_counters(
+        "source_bad_members",
+        "Members left out of a source's messages, whose rest was stored, since start",
+        &of(|source| source.bad_members),
     )?;
     let named = labels.iter().zip(sources).filter(|(_, source)| source.name != NO_SOURCE);
     let age = |source: &SourceStatus| source.last_received_age_s.unwrap_or(status.uptime_s);
@@ -133,6 +139,25 @@ fn counted(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         page.labelled_counters(&format!("source_{}", counter.word()), counter.help(), &samples)?;
     }
     Ok(())
+}
+
+/// Sources and tables of which rows were replaced; as many as are told apart.
+fn replaced(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+    let labels: Vec<[(&str, &str); 2]> =
+        status.replaced.iter().map(|of| [("source", of.source.as_str()), ("table", of.table.as_str())]).collect();
+    let of = |value: fn(&ReplacedStatus) -> u64| -> Vec<Sample<'_>> {
+        labels.iter().zip(&status.replaced).map(|(label, of)| (label.as_slice(), value(of) as f64)).collect()
+    };
+    page.labelled_counters(
+        "table_replaced_rows",
+        "Rows that another one of their moment took the place of, with another value, since start, by source and table",
+        &of(|of| of.replaced),
+    )?;
+    page.labelled_counters(
+        "table_uncompared_rows",
+        "Rows older than what is remembered of their series, since start, by source and table",
+        &of(|of| of.uncompared),
+    )
 }
 
 /// Three limits a source, and of `/write`; those that left out nothing are 0, so that the first excess is an increase.

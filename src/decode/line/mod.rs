@@ -6,7 +6,9 @@
 //! - A backslash takes the meaning off a comma, an equals sign, a space, a quote, a line break or a backslash after it; before
 //!   anything else it is itself.
 //! - A string's quotes may enclose line breaks. Lines are counted as they stand, from 1.
-//! - A symbol without a value is absent. A row may do without fields when it has a symbol, as QuestDB has it.
+//! - Names that QuestDB would refuse are changed. A member that cannot be one of its row's is left out and told; a line that does not
+//!   follow the grammar is an error.
+//! - A symbol without a value is absent, and so is a field that is NaN or infinite. A row may do without fields when it has a symbol, as QuestDB has it.
 //! - Whole numbers carry `i`, or `u`, which must fit 64 signed bits. `123t` (microseconds) and `123n` (nanoseconds), QuestDB's times as
 //!   values, become whole numbers of microseconds; as a row's own time they outrank the request's precision.
 
@@ -21,8 +23,12 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use self::scan::Scanner;
-use super::names::{column_fault, duplicate, short, table_fault};
-use crate::point::{MAX_FIELDS, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
+use super::{
+    DecodeError, FaultKind, Faults, check_symbol, drop_seconds,
+    names::{column_name, duplicate, short, table_name},
+    value::clean_text,
+};
+use crate::point::{MAX_FIELDS, MAX_SYMBOLS, Row, Text, Timestamp, Value};
 
 /// The unit of rows' times where they carry none of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ToSchema)]
@@ -96,8 +102,10 @@ pub struct Line<'a> {
     pub number: u64,
     /// The table.
     pub table: Cow<'a, str>,
-    /// The row; without a time where the line has none.
+    /// The row; without a time where the line has none, and without anything where nothing is left of it.
     pub row: Row,
+    /// What was left out of it.
+    pub faults: Faults,
 }
 
 /// Text that is no UTF-8: the error names the line.
@@ -137,26 +145,41 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let number = self.scan.row_line();
-        let table = self.scan.name(b", ");
-        if let Some(fault) = table_fault(&table) {
-            return Err(self.scan.line_fault(fault));
-        }
-        let mut row = Row { symbols: self.symbols()?, ..Row::default() };
+        let mut faults = Faults::default();
+        let table = match self.scan.name(b", ") {
+            Cow::Borrowed(name) => table_name(name),
+            Cow::Owned(name) => table_name(&name).map(|clean| Cow::Owned(clean.into_owned())),
+        };
+        let mut row = Row { symbols: self.symbols(number, &mut faults)?, ..Row::default() };
         self.scan.skip_spaces();
+        let mut has_fields = false;
         if !self.scan.at_time() {
-            row.fields = self.fields()?;
+            (row.fields, has_fields) = self.fields(number, &mut faults)?;
         }
         row.time = self.time()?;
         row.device_time = row.time.is_some();
-        if row.fields.is_empty() && row.symbols.is_empty() {
+        if !has_fields && row.symbols.is_empty() && faults.is_empty() {
             return Err(self.scan.line_fault("there is no field; write table,symbol=value field=value"));
         }
-        self.check_names(&row)?;
+        let names = row.symbols.iter().map(|(name, _)| name.as_str());
+        if duplicate(names.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
+            drop_seconds(&mut row, |name, reason| {
+                faults.member(0, name, FaultKind::Twice, at_line(number, reason));
+            });
+        }
+        if has_fields && row.fields.is_empty() {
+            row.symbols.clear();
+        }
         row.sort_symbols();
-        Ok(Some(Line { number, table, row }))
+        let table = table.unwrap_or_else(|reason| {
+            faults.member(0, "", FaultKind::Name, at_line(number, reason));
+            (row.symbols, row.fields) = (Vec::new(), Vec::new());
+            Cow::Borrowed("_")
+        });
+        Ok(Some(Line { number, table, row, faults }))
     }
 
-    fn symbols(&mut self) -> Result<Vec<(Text, Text)>, LineError> {
+    fn symbols(&mut self, line: u64, faults: &mut Faults) -> Result<Vec<(Text, Text)>, LineError> {
         let mut symbols = Vec::new();
         while self.scan.take(b',') {
             let name = self.scan.name(b",= ");
@@ -169,44 +192,52 @@ impl<'a> Lines<'a> {
                     .scan
                     .fault(format!("the value of symbol {:?} holds \"=\"; write it as \"\\=\"", short(&name))));
             }
-            if value.len() > MAX_SYMBOL_BYTES {
-                let got = value.len();
-                let fault =
-                    format!("symbol {:?} has a value of {got} bytes; {MAX_SYMBOL_BYTES} are allowed", short(&name));
-                return Err(self.scan.fault(fault));
-            }
             if value.is_empty() {
                 continue;
             }
-            if symbols.len() == MAX_SYMBOLS {
-                return Err(self.scan.fault(format!("there are more than {MAX_SYMBOLS} symbols")));
+            let taken = column_name(&name).map_err(|reason| (FaultKind::Name, reason)).and_then(|column| {
+                check_symbol(&column, &value).map_err(|reason| (FaultKind::Length, reason))?;
+                if symbols.len() == MAX_SYMBOLS {
+                    return Err((FaultKind::Count, format!("there are more than {MAX_SYMBOLS} symbols")));
+                }
+                Ok((Text::from(column), clean_text(&value)))
+            });
+            match taken {
+                Ok(symbol) => symbols.push(symbol),
+                Err((kind, reason)) => faults.member(0, &name, kind, at_line(line, reason)),
             }
-            symbols.push((Text::from(name), Text::from(value)));
         }
         Ok(symbols)
     }
 
-    fn fields(&mut self) -> Result<Vec<(Text, Value)>, LineError> {
+    /// The fields that say something, and whether there were any at all.
+    #[allow(clippy::type_complexity, reason = "a row's fields, as they are called everywhere")]
+    fn fields(&mut self, line: u64, faults: &mut Faults) -> Result<(Vec<(Text, Value)>, bool), LineError> {
         let mut fields = Vec::new();
         if self.scan.at_end_of_line() {
-            return Ok(fields);
+            return Ok((fields, false));
         }
         loop {
             let name = self.scan.name(b",= ");
             if !self.scan.take(b'=') {
                 return Err(self.scan.fault(format!("field {:?} has no \"=\"", short(&name))));
             }
-            if fields.len() == MAX_FIELDS {
-                return Err(self.scan.fault(format!("there are more than {MAX_FIELDS} fields")));
-            }
             let value = value::read(&mut self.scan, &name)?;
-            fields.push((Text::from(name), value));
+            match (column_name(&name), value) {
+                (_, None) => {}
+                (Err(reason), _) => faults.member(0, &name, FaultKind::Name, at_line(line, reason)),
+                (Ok(_), _) if fields.len() == MAX_FIELDS => {
+                    let reason = format!("there are more than {MAX_FIELDS} fields");
+                    faults.member(0, &name, FaultKind::Count, at_line(line, reason));
+                }
+                (Ok(column), Some(value)) => fields.push((Text::from(column), value)),
+            }
             if !self.scan.take(b',') {
                 break;
             }
         }
         fields.shrink_to_fit();
-        Ok(fields)
+        Ok((fields, true))
     }
 
     /// The time, where there is one, and the end of the line.
@@ -239,19 +270,10 @@ impl<'a> Lines<'a> {
         }
         Ok(Some(Timestamp(nanos)))
     }
+}
 
-    fn check_names(&self, row: &Row) -> Result<(), LineError> {
-        let names = || {
-            row.symbols.iter().map(|(name, _)| name.as_str()).chain(row.fields.iter().map(|(name, _)| name.as_str()))
-        };
-        if let Some(fault) = names().find_map(column_fault) {
-            return Err(self.scan.line_fault(fault));
-        }
-        match duplicate(names()) {
-            Some(name) => Err(self.scan.line_fault(format!("{:?} is named twice", short(name)))),
-            None => Ok(()),
-        }
-    }
+fn at_line(line: u64, reason: String) -> DecodeError {
+    DecodeError { place: format!("line {line}"), reason }
 }
 
 impl<'a> Iterator for Lines<'a> {

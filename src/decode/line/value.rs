@@ -2,12 +2,12 @@
 
 use super::{LineError, scan::Scanner};
 use crate::{
-    decode::names::short,
-    point::{Text, Value},
+    decode::{names::short, value::clean_text},
+    point::Value,
 };
 
-/// Reads the value of the field called `name` at the cursor.
-pub(super) fn read(scan: &mut Scanner<'_>, name: &str) -> Result<Value, LineError> {
+/// Reads the value of the field called `name` at the cursor; none where it is a number that is none.
+pub(super) fn read(scan: &mut Scanner<'_>, name: &str) -> Result<Option<Value>, LineError> {
     let start = scan.clone();
     let fault = |reason: String| start.fault(format!("field {:?}: {reason}", short(name)));
     if scan.take(b'"') {
@@ -15,15 +15,16 @@ pub(super) fn read(scan: &mut Scanner<'_>, name: &str) -> Result<Value, LineErro
         if !(scan.at_end_of_line() || matches!(scan.peek(), Some(b' ' | b','))) {
             return Err(fault("its string goes on behind the closing quote; write a quote in it as \\\"".into()));
         }
-        return Ok(Value::Text(Text::from(text)));
+        return Ok(Some(Value::Text(clean_text(&text))));
     }
-    scalar(scan.word()).map_err(fault)
+    let value = scalar(scan.word()).map_err(fault)?;
+    Ok(Some(value).filter(|value| !matches!(value, Value::Double(number) if !number.is_finite())))
 }
 
 fn scalar(word: &str) -> Result<Value, String> {
     match word {
-        "t" | "T" | "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
-        "f" | "F" | "false" | "False" | "FALSE" => return Ok(Value::Bool(false)),
+        "t" | "T" | "true" | "True" | "TRUE" => return Ok(Value::Flag(true)),
+        "f" | "F" | "false" | "False" | "FALSE" => return Ok(Value::Flag(false)),
         "" => return Err("it has no value".into()),
         _ => {}
     }

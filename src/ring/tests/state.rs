@@ -59,7 +59,7 @@ fn rows_behind_the_last_commit_count_too() {
     let mut life = Life::begin(empty(), Vec::new(), Seq(0));
     let source = life.log.register_sources(&["one"])[0];
     let (untimed, replaced) =
-        (RowNotes { untimed: true, ..RowNotes::default() }, RowNotes { replaced: true, ..RowNotes::default() });
+        (RowNotes { untimed: true, ..RowNotes::default() }, RowNotes { replaced: 1, ..RowNotes::default() });
     let append = |life: &Life, notes: RowNotes| {
         let body = body(notes);
         let part =

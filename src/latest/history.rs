@@ -1,0 +1,570 @@
+//! The last moments of one series with the values of each. A row that comes later for one of them is
+//! compared with it and completed from it. Pure.
+//!
+//! Moments stand in blocks of some kilobytes, in the order of their times, encoded: a moment of four
+//! numbers takes about 50 bytes. Whole blocks are forgotten, the earliest times first.
+
+use std::collections::VecDeque;
+
+use crate::{entry::ValueRef, point::Text};
+
+/// A block takes further moments up to this many bytes.
+const BLOCK_BYTES: usize = 2 << 10;
+/// A block that late moments made larger than this is split.
+const MAX_BLOCK_BYTES: usize = 2 * BLOCK_BYTES;
+/// Longer strings are remembered by their hash alone: they can be compared, not given back.
+pub(super) const MAX_TEXT_BYTES: usize = 256;
+
+const TAG_FALSE: u8 = 0;
+const TAG_TRUE: u8 = 1;
+const TAG_LONG: u8 = 2;
+const TAG_DOUBLE: u8 = 3;
+const TAG_TEXT: u8 = 4;
+const TAG_HASH: u8 = 5;
+const TAG_FLAG_FALSE: u8 = 6;
+const TAG_FLAG_TRUE: u8 = 7;
+const TAG_WHOLE: u8 = 8;
+
+/// A field's value at a remembered moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Past<'a> {
+    /// The value.
+    Value(ValueRef<'a>),
+    /// The hash of a string that was too long to be remembered.
+    Hash(u64),
+}
+
+impl Past<'_> {
+    /// What is remembered of a value.
+    pub fn of(value: ValueRef<'_>) -> Past<'_> {
+        match value {
+            ValueRef::Text(text) if text.len() > MAX_TEXT_BYTES => Past::Hash(hash(text)),
+            value => Past::Value(value),
+        }
+    }
+
+    /// Bytes of the value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Value(ValueRef::Text(text)) => text.len(),
+            Self::Value(_) | Self::Hash(_) => 8,
+        }
+    }
+
+    /// Whether it is this very value.
+    pub fn is(self, value: ValueRef<'_>) -> bool {
+        match (self, value) {
+            (Self::Hash(held), ValueRef::Text(text)) => held == hash(text),
+            (Self::Hash(_), _) => false,
+            (Self::Value(held), value) => held == value,
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    use std::hash::BuildHasher;
+    foldhash::quality::FixedState::with_seed(0).hash_one(text)
+}
+
+/// What is known of a moment.
+#[derive(Debug)]
+pub(super) enum Look<'a> {
+    /// No row of it has come.
+    New,
+    /// It is older than what is remembered.
+    Forgotten,
+    /// The numbers of its fields, and their values.
+    Known(Fields<'a>),
+}
+
+#[derive(Debug)]
+struct Block {
+    /// Which block of its shard it is, in the order in which they were begun.
+    number: u64,
+    /// No moment in it is earlier, in microseconds.
+    base_us: i64,
+    last_us: i64,
+    bytes: Vec<u8>,
+}
+
+/// The moments of one series.
+#[derive(Debug)]
+pub(super) struct History {
+    blocks: VecDeque<Block>,
+    /// Moments up to this one may have been forgotten, in microseconds.
+    forgotten_us: i64,
+    /// Bytes of all blocks.
+    bytes: usize,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { blocks: VecDeque::new(), forgotten_us: i64::MIN, bytes: 0 }
+    }
+}
+
+impl History {
+    /// Bytes it takes on the heap.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Blocks it has.
+    #[cfg(test)]
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Takes it that nothing is known of moments up to this one.
+    pub fn forget_up_to(&mut self, micros: i64) {
+        self.forgotten_us = self.forgotten_us.max(micros);
+        while self.blocks.front().is_some_and(|block| block.base_us <= self.forgotten_us) {
+            self.pop_front();
+        }
+    }
+
+    /// Forgets every moment.
+    pub fn forget_all(&mut self) {
+        while self.pop_front() {}
+    }
+
+    /// Whether it has the block of this number.
+    pub fn has_block(&self, number: u64) -> bool {
+        self.blocks.iter().any(|block| block.number == number)
+    }
+
+    /// Forgets the earliest block if the one of this number is still there; whether one was forgotten.
+    pub fn forget_block(&mut self, number: u64) -> bool {
+        self.has_block(number) && self.pop_front()
+    }
+
+    fn pop_front(&mut self) -> bool {
+        let Some(block) = self.blocks.pop_front() else { return false };
+        self.bytes -= block.weight();
+        self.forgotten_us = self.forgotten_us.max(block.last_us);
+        if self.blocks.is_empty() {
+            self.blocks.shrink_to_fit();
+        }
+        true
+    }
+
+    /// What is known of a moment.
+    pub fn look(&self, micros: i64) -> Look<'_> {
+        if micros <= self.forgotten_us {
+            return Look::Forgotten;
+        }
+        let Some(block) = self.at(micros).map(|at| &self.blocks[at]) else { return Look::New };
+        if micros > block.last_us {
+            return Look::New;
+        }
+        match block.find(micros) {
+            Ok(entry) => Look::Known(Fields(entry.fields)),
+            Err(_) => Look::New,
+        }
+    }
+
+    /// The last block that begins at the moment or before it.
+    fn at(&self, micros: i64) -> Option<usize> {
+        self.blocks.partition_point(|block| block.base_us <= micros).checked_sub(1)
+    }
+
+    /// Remembers values of a moment; those it has of other fields stay. `number` is that of a block, should one be begun; whether one was.
+    pub fn put<'a>(
+        &mut self,
+        micros: i64,
+        values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone,
+        number: u64,
+    ) -> bool {
+        if micros <= self.forgotten_us {
+            return false;
+        }
+        let Some(at) = self.at(micros) else { return self.begin(0, micros, values, number) };
+        let last = at + 1 == self.blocks.len();
+        let block = &mut self.blocks[at];
+        self.bytes -= block.weight();
+        if last && micros > block.last_us {
+            if block.bytes.len() >= BLOCK_BYTES {
+                block.bytes.shrink_to_fit();
+                self.bytes += block.weight();
+                return self.begin(at + 1, micros, values, number);
+            }
+            block.push(micros, values);
+            self.bytes += block.weight();
+            return false;
+        }
+        block.insert(micros, values);
+        let second = if block.bytes.len() > MAX_BLOCK_BYTES { block.split(number) } else { None };
+        self.bytes += block.weight();
+        let is_split = second.is_some();
+        if let Some(second) = second {
+            self.bytes += second.weight();
+            self.blocks.insert(at + 1, second);
+        }
+        is_split
+    }
+
+    fn begin<'a>(
+        &mut self,
+        at: usize,
+        micros: i64,
+        values: impl Iterator<Item = (u16, ValueRef<'a>)>,
+        number: u64,
+    ) -> bool {
+        let mut block = Block { number, base_us: micros, last_us: micros, bytes: Vec::new() };
+        block.push(micros, values);
+        self.bytes += block.weight();
+        self.blocks.insert(at, block);
+        true
+    }
+}
+
+/// One moment in a block.
+struct Entry<'a> {
+    start: usize,
+    end: usize,
+    fields: &'a [u8],
+}
+
+impl Block {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+
+    fn push<'a>(&mut self, micros: i64, values: impl Iterator<Item = (u16, ValueRef<'a>)>) {
+        let (base_us, bytes) = (self.base_us, &mut self.bytes);
+        write_head(bytes, micros, base_us);
+        let body = bytes.len();
+        for (field, value) in values {
+            write_field(bytes, field, Past::of(value));
+        }
+        close(bytes, body);
+        self.last_us = self.last_us.max(micros);
+    }
+
+    /// The moment, or where it would stand.
+    fn find(&self, micros: i64) -> Result<Entry<'_>, usize> {
+        let mut reader = Reader(&self.bytes);
+        while !reader.0.is_empty() {
+            let start = self.bytes.len() - reader.0.len();
+            let (time, fields) = reader.entry(self.base_us);
+            let end = self.bytes.len() - reader.0.len();
+            if time == micros {
+                return Ok(Entry { start, end, fields });
+            }
+            if time > micros {
+                return Err(start);
+            }
+        }
+        Err(self.bytes.len())
+    }
+
+    fn insert<'a>(&mut self, micros: i64, values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone) {
+        let mut entry = Vec::with_capacity(64);
+        write_head(&mut entry, micros, self.base_us);
+        let body = entry.len();
+        let range = match self.find(micros) {
+            Ok(held) => {
+                let kept = Fields(held.fields).filter(|(field, _)| !values.clone().any(|(new, _)| new == *field));
+                kept.for_each(|(field, value)| write_field(&mut entry, field, value));
+                held.start..held.end
+            }
+            Err(at) => at..at,
+        };
+        for (field, value) in values {
+            write_field(&mut entry, field, Past::of(value));
+        }
+        close(&mut entry, body);
+        self.bytes.splice(range, entry);
+        self.last_us = self.last_us.max(micros);
+    }
+
+    /// Gives the second half of the moments away; none where there is but one.
+    fn split(&mut self, number: u64) -> Option<Self> {
+        let mut reader = Reader(&self.bytes);
+        let mut last_us = self.base_us;
+        let (cut, mut second) = loop {
+            let before = self.bytes.len() - reader.0.len();
+            let (time, fields) = reader.entry(self.base_us);
+            if before >= self.bytes.len() / 2 && before > 0 {
+                let mut second = Self { number, base_us: time, last_us: time, bytes: Vec::new() };
+                second.copy(time, fields);
+                break (before, second);
+            }
+            if reader.0.is_empty() {
+                return None;
+            }
+            last_us = time;
+        };
+        while !reader.0.is_empty() {
+            let (time, fields) = reader.entry(self.base_us);
+            second.copy(time, fields);
+        }
+        self.bytes.truncate(cut);
+        self.bytes.shrink_to_fit();
+        self.last_us = last_us;
+        Some(second)
+    }
+
+    fn copy(&mut self, micros: i64, fields: &[u8]) {
+        write_head(&mut self.bytes, micros, self.base_us);
+        write_varint(&mut self.bytes, fields.len() as u64);
+        self.bytes.extend_from_slice(fields);
+        self.last_us = micros;
+    }
+}
+
+fn write_head(bytes: &mut Vec<u8>, micros: i64, base_us: i64) {
+    write_varint(bytes, micros.abs_diff(base_us));
+}
+
+/// Puts the length of what was written from `body` on in front of it.
+fn close(bytes: &mut Vec<u8>, body: usize) {
+    let length = (bytes.len() - body) as u64;
+    if length < 0x80 {
+        bytes.insert(body, length as u8);
+        return;
+    }
+    let mut head = Vec::with_capacity(10);
+    write_varint(&mut head, length);
+    bytes.splice(body..body, head);
+}
+
+fn write_field(bytes: &mut Vec<u8>, field: u16, value: Past<'_>) {
+    write_varint(bytes, field.into());
+    match value {
+        Past::Value(ValueRef::Bool(false)) => bytes.push(TAG_FALSE),
+        Past::Value(ValueRef::Bool(true)) => bytes.push(TAG_TRUE),
+        Past::Value(ValueRef::Flag(false)) => bytes.push(TAG_FLAG_FALSE),
+        Past::Value(ValueRef::Flag(true)) => bytes.push(TAG_FLAG_TRUE),
+        Past::Value(ValueRef::Long(value)) => {
+            bytes.push(TAG_LONG);
+            write_varint(bytes, (value.wrapping_shl(1) ^ (value >> 63)) as u64);
+        }
+        Past::Value(ValueRef::Whole(value)) => {
+            bytes.push(TAG_WHOLE);
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        Past::Value(ValueRef::Double(value)) => {
+            bytes.push(TAG_DOUBLE);
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        Past::Value(ValueRef::Text(text)) => {
+            bytes.push(TAG_TEXT);
+            write_varint(bytes, text.len() as u64);
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        Past::Hash(hash) => {
+            bytes.push(TAG_HASH);
+            bytes.extend_from_slice(&hash.to_le_bytes());
+        }
+    }
+}
+
+fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+/// Reads what this file wrote; it never meets other bytes, and reads zeros beyond the end.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn varint(&mut self) -> u64 {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte();
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+
+    fn take(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    fn eight(&mut self) -> [u8; 8] {
+        self.take(8).try_into().unwrap_or_default()
+    }
+
+    /// The time of the next moment, and its fields.
+    fn entry(&mut self, base_us: i64) -> (i64, &'a [u8]) {
+        let time = base_us.wrapping_add_unsigned(self.varint());
+        let length = self.varint() as usize;
+        (time, self.take(length))
+    }
+}
+
+/// The fields of a remembered moment: their numbers and values.
+#[derive(Debug, Clone)]
+pub(super) struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u16, Past<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut reader = Reader(self.0);
+        let field = reader.varint() as u16;
+        let value = match reader.byte() {
+            TAG_LONG => {
+                let zigzag = reader.varint();
+                Past::Value(ValueRef::Long((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)))
+            }
+            TAG_DOUBLE => Past::Value(ValueRef::Double(f64::from_le_bytes(reader.eight()))),
+            TAG_TEXT => {
+                let length = reader.varint() as usize;
+                Past::Value(ValueRef::Text(std::str::from_utf8(reader.take(length)).unwrap_or_default()))
+            }
+            TAG_HASH => Past::Hash(u64::from_le_bytes(reader.eight())),
+            TAG_FLAG_FALSE => Past::Value(ValueRef::Flag(false)),
+            TAG_FLAG_TRUE => Past::Value(ValueRef::Flag(true)),
+            TAG_WHOLE => Past::Value(ValueRef::Whole(i64::from_le_bytes(reader.eight()))),
+            tag => Past::Value(ValueRef::Bool(tag == TAG_TRUE)),
+        };
+        self.0 = reader.0;
+        Some((field, value))
+    }
+}
+
+/// A value given back, where it is remembered whole.
+pub(super) fn name_and_value(name: &Text, value: Past<'_>) -> Option<(Text, crate::point::Value)> {
+    match value {
+        Past::Value(value) => Some((name.clone(), value.into())),
+        Past::Hash(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::point::Value;
+
+    fn known(history: &History, micros: i64) -> Option<BTreeMap<u16, Value>> {
+        match history.look(micros) {
+            Look::Known(fields) => Some(
+                fields
+                    .map(|(field, past)| match past {
+                        Past::Value(value) => (field, value.into()),
+                        Past::Hash(hash) => (field, Value::Long(hash as i64)),
+                    })
+                    .collect(),
+            ),
+            Look::New | Look::Forgotten => None,
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<bool>().prop_map(Value::Bool),
+            any::<bool>().prop_map(Value::Flag),
+            any::<i64>().prop_map(Value::Whole),
+            any::<i64>().prop_map(Value::Long),
+            (-1e9..1e9).prop_map(Value::Double),
+            "\\PC{0,20}".prop_map(|text| Value::Text(text.into())),
+        ]
+    }
+
+    fn borrowed(values: &BTreeMap<u16, Value>) -> impl Iterator<Item = (u16, ValueRef<'_>)> + Clone {
+        values.iter().map(|(field, value)| (*field, super::super::slot::value_ref(value)))
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_of_maps(
+            puts in prop::collection::vec((-40i64..400, prop::collection::btree_map(0u16..200, value(), 0..8)), 0..300),
+        ) {
+            let (mut history, mut model) = (History::default(), BTreeMap::<i64, BTreeMap<u16, Value>>::new());
+            for (number, (micros, values)) in puts.into_iter().enumerate() {
+                history.put(micros, borrowed(&values), number as u64);
+                model.entry(micros).or_default().extend(values);
+            }
+            for micros in -41..401 {
+                prop_assert_eq!(known(&history, micros), model.get(&micros).cloned(), "at {}", micros);
+            }
+        }
+
+        #[test]
+        fn what_is_forgotten_is_said_to_be(
+            times in prop::collection::vec(-1_000i64..1_000, 1..600), forgotten in 0usize..6,
+        ) {
+            let mut history = History::default();
+            let value = BTreeMap::from([(0, Value::Text("x".repeat(40).into()))]);
+            let mut numbers = Vec::new();
+            for (number, micros) in times.iter().enumerate() {
+                if history.put(*micros, borrowed(&value), number as u64) {
+                    numbers.push(number as u64);
+                }
+            }
+            prop_assert_eq!(history.blocks(), numbers.len());
+            for number in numbers.iter().take(forgotten) {
+                history.forget_block(*number);
+            }
+            prop_assert_eq!(history.bytes(), history.blocks.iter().map(Block::weight).sum::<usize>());
+            for micros in times {
+                let seen = match history.look(micros) {
+                    Look::Known(_) => micros > history.forgotten_us,
+                    Look::Forgotten => micros <= history.forgotten_us,
+                    Look::New => false,
+                };
+                prop_assert!(seen, "{}", micros);
+            }
+        }
+    }
+
+    #[test]
+    fn a_moment_of_four_numbers_takes_about_fifty_bytes() {
+        let mut history = History::default();
+        for second in 0..3_600i64 {
+            let values = (0..4u16).map(|field| (field, ValueRef::Double(second as f64)));
+            history.put(second * 1_000_000, values, second as u64);
+        }
+        let a_moment = history.bytes() / 3_600;
+        assert!((40..60).contains(&a_moment), "{a_moment}");
+    }
+
+    #[test]
+    fn long_strings_are_compared_and_not_given_back() {
+        let long = "x".repeat(MAX_TEXT_BYTES + 1);
+        let mut history = History::default();
+        history.put(1, std::iter::once((0, ValueRef::Text(&long))), 0);
+        let Look::Known(mut fields) = history.look(1) else { panic!() };
+        let (_, past) = fields.next().unwrap();
+        assert!(past.is(ValueRef::Text(&long)) && !past.is(ValueRef::Text(&"y".repeat(MAX_TEXT_BYTES + 1))));
+        assert_eq!(name_and_value(&"x".into(), past), None);
+        assert!(history.bytes() < 1_000);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_is_taken_for_forgotten() {
+        let mut history = History::default();
+        history.forget_up_to(5);
+        assert!(!history.put(5, std::iter::empty(), 0));
+        assert!(matches!(history.look(5), Look::Forgotten));
+        assert!(matches!(history.look(6), Look::New));
+        assert!(history.put(6, std::iter::empty(), 1));
+        assert!(matches!(history.look(6), Look::Known(_)));
+        assert!(!history.forget_block(0), "there is no such block");
+        assert!(history.forget_block(1));
+        assert!(matches!(history.look(6), Look::Forgotten));
+    }
+}
