@@ -91,7 +91,7 @@ impl Filler<'_> {
 
     /// A member with a single value.
     fn put(&mut self, value: Scalar<'_>) -> Result<(), String> {
-        let wanted = match self.roles.of(&self.name) {
+        let wanted = match self.roles.of_column(&self.name) {
             Some(Role::Time(unit)) => {
                 if self.row.time.is_some() {
                     return Err("the timestamp appears twice".into());

@@ -94,8 +94,19 @@ enum Role {
 struct Roles(Vec<(Text, Role)>);
 
 impl Roles {
+    /// The role of the member of this very name.
     fn of(&self, name: &str) -> Option<Role> {
-        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|at| self.0[at].1)
+        self.find(name).filter(|(known, _)| known == name).map(|(_, role)| *role)
+    }
+
+    /// The role of a member with a value: a symbol or a typed field is a column, whatever the spelling.
+    fn of_column(&self, name: &str) -> Option<Role> {
+        let is_its = |(known, role): &&(Text, Role)| !matches!(role, Role::Time(_)) || known == name;
+        self.find(name).filter(is_its).map(|(_, role)| *role)
+    }
+
+    fn find(&self, name: &str) -> Option<&(Text, Role)> {
+        self.0.binary_search_by(|(known, _)| crate::names::cmp(known, name)).ok().map(|at| &self.0[at])
     }
 }
 
@@ -186,7 +197,7 @@ impl Decoder {
             check_symbol(name, value)?;
             symbols.push((name.into(), value.into()));
         }
-        symbols.sort_unstable();
+        symbols.sort_unstable_by(|a: &(Text, Text), b: &(Text, Text)| crate::names::cmp(&a.0, &b.0));
         let table = self.table.render(captures).map_err(|error| error.to_string())?;
         Ok(Resolved { table, symbols })
     }
@@ -197,7 +208,7 @@ impl Decoder {
         for (index, row) in rows.iter_mut().enumerate() {
             let names = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
             for name in names {
-                if resolved.symbols.iter().any(|(topic, _)| topic.eq_ignore_ascii_case(name)) {
+                if resolved.symbols.iter().any(|(topic, _)| crate::names::same(topic, name)) {
                     let reason = format!(
                         "the payload has {:?}, which the topic gives as a symbol; rename the pattern's placeholder",
                         short(name)
@@ -227,7 +238,7 @@ fn roles(source: &Source) -> Roles {
     let symbols = source.symbols.iter().map(|name| (Text::from(name), Role::Symbol));
     let fields = source.fields.iter().map(|(name, kind)| (Text::from(name), Role::Field(*kind)));
     let mut roles: Vec<_> = time.chain(symbols).chain(fields).collect();
-    roles.sort_by(|a, b| a.0.cmp(&b.0));
+    roles.sort_by(|a, b| crate::names::cmp(&a.0, &b.0));
     Roles(roles)
 }
 
@@ -238,7 +249,7 @@ fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, Str
     faults.extend(source.fields.keys().filter_map(|name| column_fault(name)).map(|fault| ("fields", fault)));
     if source.format == Format::Plain {
         faults.extend(column_fault(&source.field).map(|fault| ("field", fault)));
-        if placeholders.iter().any(|name| name.eq_ignore_ascii_case(&source.field)) {
+        if placeholders.iter().any(|name| crate::names::same(name, &source.field)) {
             faults.push(("field", format!("{:?} is a placeholder of the topic as well; rename one", source.field)));
         }
         faults.extend(plain_faults(source));

@@ -18,6 +18,7 @@ use crate::{
     decode::line::{LineError, Lines, Precision, utf8},
     limits::LeftOut,
     marks::{Ackable, Pos},
+    names,
     observe::histogram::{Distribution, Histogram, Quantiles},
     point::{Received, Text, Timestamp},
     ring::{AppendError, table_hash},
@@ -196,15 +197,17 @@ impl Ingest {
                 let reason = format!("its time {time} is further ahead of the clock ({now}) than [latest] max_future");
                 return Err(fault(reason));
             }
-            let found =
-                last.filter(|at| tables[*at].table == *line.table).or_else(|| by_name.get(&line.table).copied());
+            let found = last.filter(|at| names::same(&tables[*at].table, &line.table));
+            let found = found.or_else(|| by_name.get(&*names::folded(&line.table)).copied());
             let table = found.unwrap_or_else(|| {
                 tables.push(TableRows {
                     table: Text::from(&*line.table),
                     table_hash: table_hash(&line.table),
                     rows: Vec::new(),
                 });
-                by_name.insert(line.table, tables.len() - 1);
+                let is_folded = names::is_folded(&line.table);
+                let folded = if is_folded { line.table } else { names::folded(&line.table).into_owned().into() };
+                by_name.insert(folded, tables.len() - 1);
                 tables.len() - 1
             });
             tables[table].rows.push(line.row);

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     entry::ValueRef,
     marks::Seq,
+    names,
     point::{MAX_FIELDS, Row, Text, Timestamp, Value},
 };
 
@@ -109,7 +110,7 @@ impl Slot {
         let Some(micros) = row.time.map(Timestamp::to_micros) else { return };
         let own = row.fields.len();
         for (hint, held) in self.fields.iter().enumerate().filter(|(_, held)| held.time.to_micros() == micros) {
-            let known = position(&row.fields[..own], hint, |(name, _)| *name == held.name).is_some();
+            let known = position(&row.fields[..own], hint, |(name, _)| names::same(name, &held.name)).is_some();
             if !known && row.fields.len() < MAX_FIELDS {
                 row.fields.push((held.name.clone(), held.value.clone()));
                 row.completed += 1;
@@ -141,7 +142,7 @@ impl Slot {
 fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> bool {
     let (mut changed, mut hint) = (false, 0);
     for (name, value) in fields {
-        if let Some(at) = position(held, hint, |field| field.name == name) {
+        if let Some(at) = position(held, hint, |field| names::same(&field.name, name)) {
             hint = at + 1;
             changed |= replace(&mut held[at], value, stamp);
         } else {

@@ -6,9 +6,12 @@ use hashbrown::HashTable;
 
 use super::{
     Latest,
-    key::{KeyRef, pairs},
+    key::{KeyRef, are_same, pairs},
 };
-use crate::point::{MAX_FIELDS, Received, Row, Timestamp};
+use crate::{
+    names,
+    point::{MAX_FIELDS, Received, Row, Timestamp},
+};
 
 impl Latest {
     /// [`Latest::prepare`] for all rows of a message that belong to one table, in their order.
@@ -48,7 +51,7 @@ fn unite(rows: &mut [Row], hasher: &impl BuildHasher) {
             ^ (time as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     };
     let same = |a: &Row, b: &Row| {
-        a.time.map(Timestamp::to_micros) == b.time.map(Timestamp::to_micros) && a.symbols == b.symbols
+        a.time.map(Timestamp::to_micros) == b.time.map(Timestamp::to_micros) && are_same(&a.symbols, &b.symbols)
     };
     let mut last: HashTable<(u64, usize)> = HashTable::with_capacity(rows.len());
     for at in 0..rows.len() {
@@ -67,7 +70,7 @@ fn unite(rows: &mut [Row], hasher: &impl BuildHasher) {
 fn complete(row: &mut Row, earlier: &Row) {
     let own = row.fields.len();
     for (name, value) in &earlier.fields {
-        let known = row.fields[..own].iter().any(|(have, _)| have == name);
+        let known = row.fields[..own].iter().any(|(have, _)| names::same(have, name));
         if !known && row.fields.len() < MAX_FIELDS {
             row.fields.push((name.clone(), value.clone()));
             row.completed += 1;
