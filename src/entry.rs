@@ -9,7 +9,10 @@ use thiserror::Error;
 pub use raw::{RawRow, RawRows};
 
 pub use crate::point::RowNotes;
-use crate::point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value};
+use crate::{
+    names,
+    point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value},
+};
 
 /// A boolean of a field that is not declared to be one; of formats before the third: any boolean.
 const TYPE_FLAG: u8 = 1;
@@ -219,7 +222,7 @@ impl<'a> DeadLetter<'a> {
 pub struct Clear<'a> {
     /// The table.
     pub table: &'a str,
-    /// The series' symbols, sorted by name.
+    /// The series' symbols, sorted by name ([`names::cmp`]).
     pub symbols: Vec<(&'a str, &'a str)>,
 }
 
@@ -233,6 +236,8 @@ impl<'a> Clear<'a> {
         for _ in 0..count {
             symbols.push(cursor.symbol()?);
         }
+        // They were sorted by their spelling once.
+        symbols.sort_by(|a, b| names::cmp(a.0, b.0));
         Ok(Self { table, symbols })
     }
 }
@@ -339,10 +344,16 @@ impl<'a> RowRef<'a> {
         Ok(Self { time, device_time, notes, symbol_count, field_count, symbols, fields, bytes })
     }
 
-    /// Symbol names and values, sorted by name.
+    /// Symbol names and values, in the order of the record: sorted by name, but for older records whose names have upper-case letters
+    /// (see [`RowRef::is_sorted`]).
     pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let mut cursor = self.symbols.clone();
         (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
+    }
+
+    /// Whether the symbols are in the order of [`names::cmp`]. Once they were sorted by their spelling.
+    pub fn is_sorted(&self) -> bool {
+        self.symbols().is_sorted_by(|a, b| names::cmp(a.0, b.0).is_le())
     }
 
     /// Field names and values, the row's own ones first.
@@ -365,14 +376,16 @@ impl<'a> RowRef<'a> {
 
     /// An owned copy.
     pub fn to_row(&self) -> Row {
-        Row {
+        let mut row = Row {
             time: Some(self.time),
             device_time: self.device_time,
             notes: self.notes,
             completed: self.completed(),
             symbols: self.symbols().map(|(n, v)| (n.into(), v.into())).collect(),
             fields: self.fields().map(|(n, v)| (n.into(), v.into())).collect(),
-        }
+        };
+        row.sort_symbols();
+        row
     }
 }
 

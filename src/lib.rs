@@ -19,6 +19,7 @@ pub mod lookup;
 pub mod marks;
 pub mod moment;
 pub mod mqtt;
+pub mod names;
 pub mod observe;
 pub mod point;
 pub mod questdb;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tally::Counts;
+use crate::{names, tally::Counts};
 
 /// A short string kept inline up to 24 bytes: table, symbol and field names, and most symbol values.
 pub type Text = compact_str::CompactString;
@@ -75,7 +75,7 @@ pub struct Row {
     pub time: Option<Timestamp>,
     /// Whether `time` came from the device (true) or from the time of receipt (false).
     pub device_time: bool,
-    /// Symbol name and value, sorted by name, each name once.
+    /// Symbol name and value, sorted by name ([`names::cmp`]), each name once.
     pub symbols: Vec<(Text, Text)>,
     /// Field name and value in the order of the payload, each name once; those that were completed come last.
     pub fields: Vec<(Text, Value)>,
@@ -143,7 +143,7 @@ impl Row {
 
     /// Puts the symbols into their canonical order (by name); the order is part of the series key.
     pub fn sort_symbols(&mut self) {
-        self.symbols.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.symbols.sort_unstable_by(|a, b| names::cmp(&a.0, &b.0));
     }
 }
 

@@ -23,12 +23,13 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
     "seeded",
     "tally",
     "lanes",
+    "names",
     "point",
     "marks",
     "moment",

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::{Exit, Failure};
+use crate::names;
 
 /// Which series.
 #[derive(Debug, Clone, Default, Args)]
@@ -39,7 +40,7 @@ impl QueryArgs {
 
     /// Whether a field is wanted.
     pub fn wants(&self, field: &str) -> bool {
-        self.fields.is_empty() || self.fields.iter().any(|wanted| wanted == field)
+        self.fields.is_empty() || self.fields.iter().any(|wanted| names::same(wanted, field))
     }
 }
 

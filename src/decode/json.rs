@@ -169,7 +169,7 @@ impl Filler<'_> {
         {
             return Err((FaultKind::Text, BROKEN_TEXT.into()));
         }
-        let wanted = match self.roles.of(&self.name) {
+        let wanted = match self.roles.of_column(&self.name) {
             Some(Role::Time(unit)) => return self.put_time(value, unit),
             Some(Role::Symbol) => return self.put_symbol(value),
             Some(Role::Field(wanted)) => Some(wanted),

@@ -24,13 +24,14 @@ mod value;
 use thiserror::Error;
 
 use crate::{
+    names::same,
     point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
     settings::{FieldType, Format, OnBadMember, Retained, Source, TimeUnit},
 };
 
 pub use self::faults::{Fault, FaultKind, Faults};
 use self::{
-    names::{column_name, duplicate, same, short},
+    names::{column_name, duplicate, short},
     pattern::{Captures, Pattern, PatternError},
     table::{TableError, TableTemplate},
 };
@@ -99,8 +100,19 @@ enum Role {
 struct Roles(Vec<(Text, Role)>);
 
 impl Roles {
+    /// The role of the member of this very name.
     fn of(&self, name: &str) -> Option<Role> {
-        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|at| self.0[at].1)
+        self.find(name).filter(|(known, _)| known == name).map(|(_, role)| *role)
+    }
+
+    /// The role of a member with a value: a symbol or a typed field is a column, whatever the spelling.
+    fn of_column(&self, name: &str) -> Option<Role> {
+        let is_its = |(known, role): &&(Text, Role)| !matches!(role, Role::Time(_)) || known == name;
+        self.find(name).filter(is_its).map(|(_, role)| *role)
+    }
+
+    fn find(&self, name: &str) -> Option<&(Text, Role)> {
+        self.0.binary_search_by(|(known, _)| crate::names::cmp(known, name)).ok().map(|at| &self.0[at])
     }
 
     /// Whether readings are expected to tell their time.
@@ -217,7 +229,7 @@ impl Decoder {
             check_symbol(name, value)?;
             symbols.push((name.into(), value::clean_text(value)));
         }
-        symbols.sort_unstable();
+        symbols.sort_unstable_by(|a: &(Text, Text), b: &(Text, Text)| crate::names::cmp(&a.0, &b.0));
         let table = self.table.render(captures).map_err(|error| error.to_string())?;
         Ok(Resolved { table, symbols })
     }
@@ -323,7 +335,7 @@ fn roles(source: &Source) -> Roles {
     let symbols = source.symbols.iter().map(|name| (Text::from(name), Role::Symbol));
     let fields = source.fields.iter().map(|(name, kind)| (Text::from(name), Role::Field(*kind)));
     let mut roles: Vec<_> = time.chain(symbols).chain(fields).collect();
-    roles.sort_by(|a, b| a.0.cmp(&b.0));
+    roles.sort_by(|a, b| crate::names::cmp(&a.0, &b.0));
     Roles(roles)
 }
 

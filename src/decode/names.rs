@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::point::MAX_NAME_BYTES;
+use crate::{names, point::MAX_NAME_BYTES};
 
 /// The column that holds a row's time in every table forebay creates.
 pub const TIME_COLUMN: &str = "timestamp";
@@ -46,7 +46,7 @@ pub fn column_fault(name: &str) -> Option<String> {
     if let Some(fault) = common_fault(name, &IN_COLUMN, "column") {
         return Some(fault);
     }
-    name.eq_ignore_ascii_case(TIME_COLUMN)
+    names::same(name, TIME_COLUMN)
         .then(|| format!("{name:?} is the name of the time column; rename it, or make it the source's timestamp field"))
 }
 
@@ -84,7 +84,7 @@ pub fn column_name(name: &str) -> Result<Cow<'_, str>, String> {
         return Ok(Cow::Borrowed(name));
     }
     let mut clean = replaced(name, &IN_COLUMN);
-    if clean.eq_ignore_ascii_case(TIME_COLUMN) {
+    if names::same(&clean, TIME_COLUMN) {
         clean.push('_');
     }
     fits(clean, "column").map(Cow::Owned)
@@ -132,13 +132,7 @@ pub fn short(name: &str) -> String {
     shown
 }
 
-/// Whether two names are one to QuestDB.
-#[must_use]
-pub fn same(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
-}
-
-/// The first name that occurs twice. QuestDB's column names ignore case, so `Temp` and `temp` are the same name.
+/// The first name that occurs twice, in whatever spelling: `Temp` and `temp` are the same name to QuestDB.
 #[must_use]
 pub fn duplicate<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     /// Up to here every pair is compared; beyond, the names are sorted.
@@ -146,15 +140,15 @@ pub fn duplicate<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a
     if names.size_hint().1.is_some_and(|most| most <= PAIRWISE) {
         let mut rest = names;
         while let Some(name) = rest.next() {
-            if rest.clone().any(|other| other.eq_ignore_ascii_case(name)) {
+            if rest.clone().any(|other| names::same(other, name)) {
                 return Some(name);
             }
         }
         return None;
     }
-    let mut sorted: Vec<(String, &str)> = names.map(|name| (name.to_ascii_lowercase(), name)).collect();
-    sorted.sort_unstable();
-    sorted.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].1)
+    let mut sorted: Vec<&str> = names.collect();
+    sorted.sort_unstable_by(|a, b| names::cmp(a, b));
+    sorted.windows(2).find(|pair| names::same(pair[0], pair[1])).map(|pair| pair[0])
 }
 
 #[cfg(test)]
@@ -185,7 +179,10 @@ mod tests {
         assert_eq!(duplicate(many.iter().map(String::as_str)), None);
         assert_eq!(duplicate(["a", "b", "A"].into_iter()), Some("a"));
         let doubled = many.iter().map(String::as_str).chain(["F42"]);
-        assert!(duplicate(doubled).is_some_and(|name| name.eq_ignore_ascii_case("f42")));
+        assert!(duplicate(doubled).is_some_and(|name| names::same(name, "f42")));
+        assert_eq!(duplicate(["ä", "Ä"].into_iter()), Some("ä"));
+        assert!(duplicate(many.iter().map(String::as_str).chain(["\u{212a}", "k"])).is_some());
+        assert!(column_fault("TİMESTAMP").is_some());
     }
 
     #[test]

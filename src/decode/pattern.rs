@@ -8,7 +8,10 @@
 use thiserror::Error;
 
 use super::names::{TIME_COLUMN, short};
-use crate::point::{MAX_NAME_BYTES, Text};
+use crate::{
+    names,
+    point::{MAX_NAME_BYTES, Text},
+};
 
 /// Longest topic filter in bytes (MQTT 5 section 1.5.4).
 const MAX_FILTER_BYTES: usize = 65_535;
@@ -191,7 +194,7 @@ fn parse_name(name: &str) -> Result<Text, Fault> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !well_formed || name.as_bytes()[0].is_ascii_digit() {
         return Err((format!("{:?} is no placeholder name", short(name)), REMEDY));
     }
-    if name.eq_ignore_ascii_case(TIME_COLUMN) {
+    if names::same(name, TIME_COLUMN) {
         return Err((format!("{name:?} is the name of the time column"), "choose another name"));
     }
     Ok(name.into())
@@ -203,7 +206,7 @@ fn check_unique(level: Level, before: &[Level]) -> Result<Level, Fault> {
         _ => None,
     };
     if let Some(name) = name_of(&level)
-        && before.iter().filter_map(name_of).any(|other| other.eq_ignore_ascii_case(&name))
+        && before.iter().filter_map(name_of).any(|other| names::same(&other, &name))
     {
         return Err((format!("placeholder {name:?} occurs twice"), "give each its own name (case does not count)"));
     }

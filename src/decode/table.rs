@@ -6,7 +6,10 @@ use super::{
     names::{short, table_fault, table_name},
     pattern::Captures,
 };
-use crate::point::{MAX_NAME_BYTES, Text};
+use crate::{
+    names,
+    point::{MAX_NAME_BYTES, Text},
+};
 
 /// A mistake in a table name or its placeholders.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -87,16 +90,17 @@ impl TableTemplate {
         table_name(&name).map(Text::from).map_err(TableError::Name)
     }
 
-    /// Whether some topic could render this table; placeholders stand for any characters.
+    /// Whether some topic could render this table, in whatever spelling; placeholders stand for any characters.
     pub fn could_render(&self, table: &str) -> bool {
+        let table = &*names::folded(table);
         let mut rest = table;
         let mut anywhere = false;
         for part in &self.parts {
             match part {
                 Part::Name(_) => anywhere = true,
                 Part::Literal(text) => {
-                    let found =
-                        if anywhere { rest.find(text.as_str()) } else { rest.starts_with(text.as_str()).then_some(0) };
+                    let text = &*names::folded(text);
+                    let found = if anywhere { rest.find(text) } else { rest.starts_with(text).then_some(0) };
                     let Some(at) = found else { return false };
                     rest = &rest[at + text.len()..];
                     anywhere = false;
@@ -106,7 +110,7 @@ impl TableTemplate {
         // The last literal may stand again at the end, behind its first place.
         rest.is_empty()
             || anywhere
-            || matches!(self.parts.last(), Some(Part::Literal(text)) if self.parts.len() > 1 && table.ends_with(text.as_str()))
+            || matches!(self.parts.last(), Some(Part::Literal(text)) if self.parts.len() > 1 && table.ends_with(&*names::folded(text)))
     }
 
     fn fill<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Text, &'a str> {

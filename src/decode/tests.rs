@@ -244,6 +244,23 @@ fn a_payload_that_repeats_the_topics_symbols_gives_way_to_them() {
 }
 
 #[test]
+fn a_member_is_its_column_s_in_whatever_spelling() {
+    let extra =
+        "symbols = [\"unit\"]\nfields = { \"größe\" = \"long\" }\ntimestamp = { field = \"ts\", unit = \"ms\" }";
+    let read = row(extra, r#"{"Unit":"C","GRÖẞE":7,"TS":5}"#);
+    assert_eq!(read.symbols, [("Unit".into(), "C".into())]);
+    assert_eq!(fields(&read), [("GRÖẞE", Value::Long(7)), ("TS", Value::Double(5.0))]);
+    assert_eq!(read.time, None, "the time's member is none of the table's columns");
+    assert!(fault("", r#"{"ä":1,"Ä":2}"#).contains("twice"));
+    assert!(fault(extra, r#"{"unit":"C","UNIT":"F","x":1}"#).contains("twice"));
+    let decoder = decoder("");
+    let resolved = decoder.resolve("sensors/a/b").expect("a topic of it").expect("a table");
+    assert!(decoder.finish(&mut [row("", r#"{"SİTE":1}"#)], &resolved).is_err());
+    let twice = Decoder::check("s", &source("symbols = [\"ä\", \"Ä\"]")).expect_err("one symbol");
+    assert!(twice[0].problem.to_string().contains("twice"), "{twice:?}");
+}
+
+#[test]
 fn every_mistake_of_a_source_is_found() {
     let bad =
         "symbols = [\"a-b\", \"site\"]\nfields = { \"a.b\" = \"long\" }\ntimestamp = { field = \"\", unit = \"s\" }";

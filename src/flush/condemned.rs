@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::marks::Pos;
+use crate::{marks::Pos, names};
 
 /// After how long such a table is tried first; the time doubles up to [`RETRY_EVERY`].
 pub const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -47,14 +47,14 @@ impl Condemned {
         }
         let every = RETRY_EVERY.as_secs();
         let reason = format!("{reason} (the table refused everything, and is tried again within {every} s)").into();
-        let again = self.tables.get(&hash).filter(|entry| entry.table == table);
+        let again = self.tables.get(&hash).filter(|entry| names::same(&entry.table, table));
         let wait = again.map_or(FIRST_RETRY, |entry| (entry.wait * 2).min(RETRY_EVERY));
         self.tables.insert(hash, Entry { table: table.to_owned(), reason, next_try: now + wait, wait, tried: None });
     }
 
     /// Why a record at `pos` is to be set aside without being sent, if it is.
     pub fn reason(&mut self, hash: u32, table: &str, pos: Pos, now: Duration) -> Option<Arc<str>> {
-        let entry = self.tables.get_mut(&hash).filter(|entry| entry.table == table)?;
+        let entry = self.tables.get_mut(&hash).filter(|entry| names::same(&entry.table, table))?;
         if entry.tried.is_none() && now < entry.next_try {
             return Some(Arc::clone(&entry.reason));
         }

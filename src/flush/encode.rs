@@ -15,6 +15,8 @@ use crate::{
     entry::{RawRows, RowRef, Rows},
     limits::{self, Allowance, Excess},
     marks::{Pos, Seq},
+    names,
+    point::Text,
     questdb::{
         Ask, RowBuffer, SqlError,
         columns::{Coming, Columns},
@@ -26,7 +28,7 @@ use crate::{
 /// Tells whether rows may go to a table although its keys lack some of their symbols.
 pub type AllowNarrow = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// Takes a row: the encoder, its table, its number in the record, the row.
+/// Takes a row: the encoder, its table as it is sent, its number in the record, the row.
 pub type EachRow<'a> = &'a mut dyn FnMut(&mut Encoder, &str, u16, &RowRef<'_>) -> Result<(), EncodeError>;
 
 /// Why a record cannot be encoded now; it is tried again later.
@@ -68,6 +70,7 @@ const MAX_KNOWN_SHAPES: usize = 4;
 /// Names of symbols, as in a row's encoded bytes with the values left out, of rows that go to a table as they are.
 #[derive(Debug, Default)]
 struct Shapes {
+    /// As its rows are sent, whatever their spelling.
     table: String,
     names: Vec<Vec<u8>>,
 }
@@ -79,7 +82,7 @@ impl Shapes {
 }
 
 /// Names in encoded symbols, each with its length; nothing after what does not read.
-fn names(mut symbols: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn names_in(mut symbols: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (name, rest) = symbols.split_at_checked(1 + usize::from(*symbols.first()?))?;
         let (length, rest) = rest.split_first_chunk()?;
@@ -89,7 +92,7 @@ fn names(mut symbols: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_named(symbol_bytes: &[u8], mut wanted: &[u8]) -> bool {
-    for name in names(symbol_bytes) {
+    for name in names_in(symbol_bytes) {
         match wanted.strip_prefix(name) {
             Some(rest) => wanted = rest,
             None => return false,
@@ -110,7 +113,9 @@ impl KnownShapes {
         if self.generation != generation {
             return None;
         }
-        self.tables.get(&table_hash).filter(|shapes| shapes.table.as_bytes() == table)
+        let shapes = self.tables.get(&table_hash)?;
+        let is_its = |table: &[u8]| std::str::from_utf8(table).is_ok_and(|table| names::same(table, &shapes.table));
+        (shapes.table.as_bytes() == table || is_its(table)).then_some(shapes)
     }
 
     fn learn(&mut self, table_hash: u32, table: &str, generation: u64, symbol_bytes: &[u8]) {
@@ -120,14 +125,14 @@ impl KnownShapes {
             self.generation = generation;
         }
         let shapes = self.tables.entry(table_hash).or_default();
-        if shapes.table != table {
+        if !names::same(&shapes.table, table) {
             *shapes = Shapes { table: table.to_owned(), names: Vec::new() };
         }
         if !shapes.hold(symbol_bytes) {
             if shapes.names.len() >= MAX_KNOWN_SHAPES {
                 shapes.names.remove(0);
             }
-            shapes.names.push(names(symbol_bytes).flatten().copied().collect());
+            shapes.names.push(names_in(symbol_bytes).flatten().copied().collect());
         }
     }
 }
@@ -160,7 +165,7 @@ pub struct Encoder {
     pub coming: Coming,
     /// How many columns a table may get.
     pub allowance: Arc<Allowance>,
-    /// Columns of tables whose rows in the ring may have more.
+    /// Columns of tables whose rows in the ring may have more, by folded name.
     pub tight: HashMap<String, limits::Columns, foldhash::fast::RandomState>,
 }
 
@@ -250,7 +255,8 @@ impl Encoder {
             last = Some(shape);
             if let Some(verdict) = self.schema.verdict(table, shape) {
                 if *verdict == Verdict::Send && !tight {
-                    self.known.learn(record.table_hash, table, self.schema.generation(), row.symbol_bytes());
+                    let (name, generation) = (self.schema.name(table), self.schema.generation());
+                    self.known.learn(record.table_hash, name, generation, row.symbol_bytes());
                 }
                 continue;
             }
@@ -273,7 +279,8 @@ impl Encoder {
     /// Why a row must not be sent: its table would get more columns by it than it may. That is so of rows that were in the ring
     /// before the limits were, or are from looser ones.
     fn exceeds(&mut self, table: &str, row: &RowRef<'_>) -> Result<Option<String>, EncodeError> {
-        if !self.tight.contains_key(table) {
+        let name = names::folded(table);
+        if !self.tight.contains_key(&*name) {
             let mut columns = limits::Columns::default();
             if let Some(info) = self.schema.describe(&*self.sql, table)? {
                 info.columns.iter().filter(|column| !column.designated).for_each(|column| columns.learn(&column.name));
@@ -281,9 +288,9 @@ impl Encoder {
             if self.tight.len() >= MAX_TIGHT_TABLES {
                 self.tight.clear();
             }
-            self.tight.insert(table.to_owned(), columns);
+            self.tight.insert(name.clone().into_owned(), columns);
         }
-        let Some(columns) = self.tight.get_mut(table) else { return Ok(None) };
+        let Some(columns) = self.tight.get_mut(&*name) else { return Ok(None) };
         let rules = self.allowance.rules();
         let names = row.symbols().map(|(name, _)| name).chain(row.fields().map(|(name, _)| name));
         let Err(excess) = columns.admit_together(names, &rules) else { return Ok(None) };
@@ -297,6 +304,7 @@ impl Encoder {
         let touched = self.exceptions.touches(id);
         let Ok(rows) = Rows::decode(record.body) else { return self.set_damaged_aside(record, 0) };
         let table = rows.table;
+        let name = Text::from(self.schema.name(table));
         for (index, row) in rows.enumerate() {
             let index = index as u16;
             let Ok(row) = row else { return self.set_damaged_aside(record, index) };
@@ -306,7 +314,7 @@ impl Encoder {
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
             match self.schema.verdict(table, shape) {
                 Some(Verdict::SendOnce) if record.mark.pos < once_below => {}
-                None | Some(Verdict::Send | Verdict::SendOnce) => each(self, table, index, &row)?,
+                None | Some(Verdict::Send | Verdict::SendOnce) => each(self, &name, index, &row)?,
                 Some(Verdict::Refuse(reason)) => {
                     let reason = Arc::clone(reason);
                     self.set_aside(record, index, &reason)?;

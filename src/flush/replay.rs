@@ -15,6 +15,7 @@ use super::{Flusher, course::Course, exceptions::Id, lane::Lane, status::ReplayS
 use crate::{
     lanes::Lanes,
     marks::{Mark, Pos, Seq},
+    names,
     point::Timestamp,
     ring::{Kind, ReadError, Record, table_hash},
     since::{Cutoff, Since},
@@ -263,7 +264,7 @@ impl Flusher {
         let course = if hashes.is_empty() { Course::all(found.from.pos) } else { Course::only(hashes.iter().copied()) };
         let number = self.shared.replays().ask(found.from, &course, &found.lanes);
         self.ring.wake_all();
-        let named = |table: &String| tables.is_empty() || tables.contains(table);
+        let named = |table: &String| tables.is_empty() || tables.iter().any(|named| names::same(named, table));
         let mut left_out: Vec<_> = self.shared.reports().into_iter().flat_map(|report| report.at_least_once).collect();
         left_out.retain(named);
         left_out.sort_unstable();

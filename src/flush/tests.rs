@@ -2,6 +2,7 @@
 
 mod follow;
 mod requeue;
+mod spellings;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
+    names,
     observe::heartbeat::Heartbeat,
     questdb::{Sql, SqlError, cut, statement, wal::WalTable},
     ring::Ring,
@@ -83,7 +84,7 @@ pub struct Board(Mutex<Findings>);
 
 #[derive(Debug)]
 struct Findings {
-    /// Tables written, in lower case as QuestDB compares them, and the lanes that write them.
+    /// Folded names of the tables written, and the lanes that write them.
     names: BTreeMap<String, BTreeSet<usize>>,
     unwatched: BTreeSet<String>,
     paces: Vec<Pace>,
@@ -113,7 +114,7 @@ impl Board {
     pub fn note_tables<'a>(&self, lane: usize, names: impl Iterator<Item = &'a str>) {
         let mut findings = self.lock();
         for name in names {
-            let name = name.to_lowercase();
+            let name = names::folded(name).into_owned();
             if findings.names.len() < MAX_WATCHED || findings.names.contains_key(&name) {
                 findings.names.entry(name).or_default().insert(lane);
             } else if findings.unwatched.len() < MAX_WATCHED {
@@ -253,7 +254,7 @@ impl Watch {
         for (lane, pacer) in self.pacers.iter_mut().enumerate() {
             let own = tables
                 .iter()
-                .filter(|(log, _)| lanes.get(&log.name.to_lowercase()).is_some_and(|lanes| lanes.contains(&lane)));
+                .filter(|(log, _)| lanes.get(&*names::folded(&log.name)).is_some_and(|lanes| lanes.contains(&lane)));
             let sent = reports.get(lane).map_or(0, |report| report.status.rows_sent);
             let before = pacer.pace();
             let pace = pacer.look(sum_up(now, own, sent, ring_fill));

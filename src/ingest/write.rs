@@ -23,6 +23,7 @@ use crate::{
     latest::Collisions,
     limits::LeftOut,
     marks::{Ackable, Pos},
+    names,
     observe::{
         histogram::{Distribution, Histogram, Quantiles},
         log::clip,
@@ -256,14 +257,17 @@ impl Ingest {
             if row.time.is_some_and(|time| time < self.max_past) {
                 (row.time, row.device_time, row.notes.untimed) = (None, false, true);
             }
-            let found = last.filter(|at| read.tables[*at].table == *table).or_else(|| by_name.get(&table).copied());
+            let found = last.filter(|at| names::same(&read.tables[*at].table, &table));
+            let found = found.or_else(|| by_name.get(&*names::folded(&table)).copied());
             let place = found.unwrap_or_else(|| {
                 read.tables.push(TableRows {
                     table: Text::from(&*table),
                     table_hash: table_hash(&table),
                     rows: Vec::new(),
                 });
-                by_name.insert(table, read.tables.len() - 1);
+                let is_folded = names::is_folded(&table);
+                let folded = if is_folded { table } else { names::folded(&table).into_owned().into() };
+                by_name.insert(folded, read.tables.len() - 1);
                 read.tables.len() - 1
             });
             read.tables[place].rows.push(row);

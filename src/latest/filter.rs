@@ -1,13 +1,41 @@
 //! Which series a query means.
 
-use super::key::Key;
-use crate::point::{MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Text};
+use std::hash::{Hash, Hasher};
 
-/// A table, if given, and symbols that must have these very values. Symbols not named may have any.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+use super::key::{Key, are_same};
+use crate::{
+    names,
+    point::{MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Text},
+};
+
+/// A table, if given, and symbols that must have these very values. Symbols not named may have any. Names may be spelled in any way.
+#[derive(Debug, Clone, Default)]
 pub struct Filter {
     table: Option<Text>,
     symbols: Vec<(Text, Text)>,
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        let tables = match (&self.table, &other.table) {
+            (Some(a), Some(b)) => names::same(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        tables && are_same(&self.symbols, &other.symbols)
+    }
+}
+
+impl Eq for Filter {}
+
+impl Hash for Filter {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.table.is_some().hash(hasher);
+        names::write(self.table.as_deref().unwrap_or_default(), hasher);
+        for (name, value) in &self.symbols {
+            names::write(name, hasher);
+            value.hash(hasher);
+        }
+    }
 }
 
 /// A query that can't be one.
@@ -44,8 +72,8 @@ impl Filter {
             }
             filter.symbols.push((name.into(), value.into()));
         }
-        filter.symbols.sort_unstable();
-        let twice = filter.symbols.windows(2).find(|pair| pair[0].0 == pair[1].0);
+        filter.symbols.sort_unstable_by(|a, b| names::cmp(&a.0, &b.0));
+        let twice = filter.symbols.windows(2).find(|pair| names::same(&pair[0].0, &pair[1].0));
         match twice {
             Some(pair) => Err(FilterError::Twice(pair[0].0.clone())),
             None => Ok(filter),
@@ -65,7 +93,7 @@ impl Filter {
     /// Whether a series is meant.
     pub fn matches(&self, key: &Key) -> bool {
         let mut have = key.symbols.iter();
-        self.table.as_ref().is_none_or(|table| *table == key.table)
-            && self.symbols.iter().all(|(name, value)| have.by_ref().any(|(n, v)| n == name && v == value))
+        self.table.as_ref().is_none_or(|table| names::same(table, &key.table))
+            && self.symbols.iter().all(|(name, value)| have.by_ref().any(|(n, v)| v == value && names::same(n, name)))
     }
 }

@@ -1,21 +1,49 @@
 //! What names a series: its table and its symbols, borrowed for look-up and owned in the map.
 
 use std::{
+    cmp::Ordering,
     hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use papaya::Equivalent;
 
-use crate::point::Text;
+use crate::{names, point::Text};
 
-/// A series' name, owned.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A series' name, owned. Its table and the names of its symbols keep the spelling in which they first came, and are the same in any
+/// ([`names`]); their values are not.
+#[derive(Debug, Clone)]
 pub struct Key {
     /// The table.
     pub table: Text,
     /// Symbol names and values, sorted by name.
     pub symbols: Box<[(Text, Text)]>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        names::same(&self.table, &other.table) && are_same(&self.symbols, &other.symbols)
+    }
+}
+
+impl Eq for Key {}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let symbols = || {
+            let both = self.symbols.iter().zip(&other.symbols);
+            let mut by_symbol = both.map(|(a, b)| names::cmp(&a.0, &b.0).then_with(|| a.1.cmp(&b.1)));
+            let first = by_symbol.find(|order| order.is_ne());
+            first.unwrap_or_else(|| self.symbols.len().cmp(&other.symbols.len()))
+        };
+        names::cmp(&self.table, &other.table).then_with(symbols)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Hash for Key {
@@ -40,11 +68,10 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
     }
 
     fn feed(&self, hasher: &mut impl Hasher) {
-        hasher.write(self.table.as_bytes());
+        names::write(self.table, hasher);
         for (name, value) in self.symbols.clone() {
-            // The lengths keep ("ab", "c") and ("a", "bc") apart.
-            hasher.write_usize(name.len());
-            hasher.write(name.as_bytes());
+            names::write(name, hasher);
+            // The length keeps ("ab", "c") and ("a", "bc") apart.
             hasher.write_usize(value.len());
             hasher.write(value.as_bytes());
         }
@@ -52,9 +79,9 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
 
     pub fn names(&self, key: &Key) -> bool {
         let mut symbols = self.symbols.clone();
-        key.table == self.table
-            && key.symbols.iter().all(|(n, v)| symbols.next().is_some_and(|(name, value)| n == name && v == value))
-            && symbols.next().is_none()
+        let is_next =
+            |(n, v): &(Text, Text)| symbols.next().is_some_and(|(name, value)| names::same(n, name) && v == value);
+        names::same(&key.table, self.table) && key.symbols.iter().all(is_next) && symbols.next().is_none()
     }
 
     pub fn to_key(&self) -> Key {
@@ -79,4 +106,10 @@ pub(super) fn pairs<N: AsRef<str>, V: AsRef<str>>(
     symbols: &[(N, V)],
 ) -> impl Iterator<Item = (&str, &str)> + Clone + use<'_, N, V> {
     symbols.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
+}
+
+/// Whether two lists of symbols, each sorted by name, are the same.
+pub(super) fn are_same(a: &[(Text, Text)], b: &[(Text, Text)]) -> bool {
+    let is_same = |((a, of_a), (b, of_b)): (&(Text, Text), &(Text, Text))| of_a == of_b && names::same(a, b);
+    a.len() == b.len() && a.iter().zip(b).all(is_same)
 }

@@ -3,7 +3,7 @@
 use std::{ops::Bound, sync::Arc};
 
 use super::{Filter, Key, Latest, Series, shapes::Reach};
-use crate::marks::Seq;
+use crate::{marks::Seq, names};
 
 /// Series looked at before a part of a listing ends, however few of them are wanted.
 const LOOKED_AT: usize = 1_024;
@@ -106,7 +106,7 @@ impl Latest {
         let mut found = Vec::new();
         let (mut looked_at, mut last, mut over) = (0, None, true);
         self.board.walk(from, |shown| {
-            if walk.filter.table().is_some_and(|table| shown.key.table != table) {
+            if walk.filter.table().is_some_and(|table| !names::same(&shown.key.table, table)) {
                 return false;
             }
             if looked_at == LOOKED_AT || found.len() == most {

@@ -18,6 +18,8 @@ mod shard;
 mod shown;
 mod slot;
 #[cfg(test)]
+mod spellings;
+#[cfg(test)]
 mod tests;
 mod union;
 pub mod view;
@@ -49,6 +51,7 @@ pub use self::{
 use crate::{
     entry::{RowRef, ValueRef},
     marks::Seq,
+    names,
     point::{MAX_FIELDS, Received, Row},
     settings,
     sync::lock,
@@ -251,10 +254,16 @@ impl Latest {
     ///
     /// Says whether the row may have names that its series had not: the series is new, or has more fields than before.
     pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) -> bool {
-        let key = KeyRef { table, symbols: row.symbols() };
         let stamp = Stamp { time: row.time, device_time: row.device_time, received: received.wall, seq };
         let mut grew = false;
-        let change = self.apply_noting(&key, row.fields(), stamp, From::Ring, &mut grew);
+        let change = if row.is_sorted() {
+            let key = KeyRef { table, symbols: row.symbols() };
+            self.apply_noting(&key, row.fields(), stamp, From::Ring, &mut grew)
+        } else {
+            let mut symbols: Vec<_> = row.symbols().collect();
+            symbols.sort_unstable_by(|a, b| names::cmp(a.0, b.0));
+            self.apply_noting(&KeyRef { table, symbols: pairs(&symbols) }, row.fields(), stamp, From::Ring, &mut grew)
+        };
         self.count(change.as_ref());
         grew
     }

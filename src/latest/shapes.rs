@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use hashbrown::HashMap;
 
 use super::key::Key;
-use crate::{point::Text, sync::lock};
+use crate::{names, point::Text, sync::lock};
 
-/// Sets of symbol names in use, by table.
+/// Sets of symbol names in use, by table; all names folded.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
     /// With the number of series that have each; for those who write.
@@ -28,30 +28,32 @@ struct Shape {
 impl Shapes {
     pub fn add(&self, key: &Key) {
         let mut counted = lock(&self.counted);
-        if !counted.contains_key(&key.table) {
-            counted.insert(key.table.clone(), Vec::new());
+        let table = folded(&key.table);
+        if !counted.contains_key(&table) {
+            counted.insert(table.clone(), Vec::new());
         }
-        let Some(shapes) = counted.get_mut(&key.table) else { return };
+        let Some(shapes) = counted.get_mut(&table) else { return };
         if let Some(shape) = shapes.iter_mut().find(|shape| shape.is_of(key)) {
             shape.series += 1;
         } else {
-            shapes.push(Shape { names: key.symbols.iter().map(|(name, _)| name.clone()).collect(), series: 1 });
-            self.publish(&key.table, shapes);
+            shapes.push(Shape { names: key.symbols.iter().map(|(name, _)| folded(name)).collect(), series: 1 });
+            self.publish(&table, shapes);
         }
     }
 
     pub fn remove(&self, key: &Key) {
         let mut counted = lock(&self.counted);
-        let Some(shapes) = counted.get_mut(&key.table) else { return };
+        let table = folded(&key.table);
+        let Some(shapes) = counted.get_mut(&table) else { return };
         let Some(at) = shapes.iter().position(|shape| shape.is_of(key)) else { return };
         shapes[at].series -= 1;
         if shapes[at].series > 0 {
             return;
         }
         shapes.swap_remove(at);
-        self.publish(&key.table, shapes);
+        self.publish(&table, shapes);
         if shapes.is_empty() {
-            counted.remove(&key.table);
+            counted.remove(&table);
         }
     }
 
@@ -69,8 +71,8 @@ impl Shapes {
     pub fn reach(&self, table: &str, symbols: &[(Text, Text)]) -> Reach {
         let read = self.read.pin();
         let mut reach = Reach::Nothing;
-        for shape in read.get(table).into_iter().flat_map(|shapes| shapes.iter()) {
-            let covered = symbols.iter().all(|(wanted, _)| shape.contains(wanted));
+        for shape in read.get(&*names::folded(table)).into_iter().flat_map(|shapes| shapes.iter()) {
+            let covered = symbols.iter().all(|(wanted, _)| shape.iter().any(|name| names::same(name, wanted)));
             if covered && shape.len() == symbols.len() {
                 reach = Reach::One;
             } else if covered {
@@ -83,8 +85,13 @@ impl Shapes {
 
 impl Shape {
     fn is_of(&self, key: &Key) -> bool {
-        self.names.iter().eq(key.symbols.iter().map(|(name, _)| name))
+        let mut both = self.names.iter().zip(&key.symbols);
+        self.names.len() == key.symbols.len() && both.all(|(own, (name, _))| names::same(own, name))
     }
+}
+
+fn folded(name: &Text) -> Text {
+    names::folded(name).into()
 }
 
 /// How many series a query can find.

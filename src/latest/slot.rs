@@ -13,6 +13,7 @@ use super::{
 use crate::{
     entry::ValueRef,
     marks::Seq,
+    names,
     point::{MAX_FIELDS, Row, Text, Timestamp, Value},
 };
 
@@ -162,7 +163,7 @@ impl Slot {
         let mut hint = 0;
         let held = &self.fields;
         let values = fields.filter_map(move |(name, value)| {
-            let at = position(held, hint, |field| field.name == name)?;
+            let at = position(held, hint, |field| names::same(&field.name, name))?;
             hint = at + 1;
             Some((at as u16, value))
         });
@@ -253,7 +254,7 @@ struct Meeting<'a> {
 
 impl Meeting<'_> {
     fn with(&mut self, hint: usize, name: &Text, past: Past<'_>) {
-        let own = position(&self.row.fields[..self.own], hint, |(known, _)| known == name);
+        let own = position(&self.row.fields[..self.own], hint, |(known, _)| names::same(known, name));
         if let Some(at) = own {
             self.replaces |= !past.is(value_ref(&self.row.fields[at].1));
             return;
@@ -283,7 +284,7 @@ struct Merged {
 fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> Merged {
     let (mut merged, mut hint) = (Merged::default(), 0);
     for (name, value) in fields {
-        if let Some(at) = position(held, hint, |field| field.name == name) {
+        if let Some(at) = position(held, hint, |field| names::same(&field.name, name)) {
             hint = at + 1;
             merged.changed |= replace(&mut held[at], value, stamp);
         } else {

@@ -6,9 +6,13 @@ use hashbrown::HashTable;
 
 use super::{
     Latest,
-    key::{KeyRef, pairs},
+    key::{KeyRef, are_same, pairs},
+    slot::position,
 };
-use crate::point::{MAX_FIELDS, Received, Row, Text, Timestamp};
+use crate::{
+    names,
+    point::{MAX_FIELDS, Received, Row, Text, Timestamp, Value},
+};
 
 /// Rows of a message that could not all be kept, since they share series and time and differ in a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,7 +83,7 @@ fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
             ^ (time as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     };
     let same = |a: &Row, b: &Row| {
-        a.time.map(Timestamp::to_micros) == b.time.map(Timestamp::to_micros) && a.symbols == b.symbols
+        a.time.map(Timestamp::to_micros) == b.time.map(Timestamp::to_micros) && are_same(&a.symbols, &b.symbols)
     };
     let mut collisions = Collisions::default();
     let mut of_moment: HashTable<(u64, usize)> = HashTable::with_capacity(rows.len());
@@ -108,14 +112,14 @@ fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
 
 /// Has a row take over the values of a later one of its moment. False, and nothing is changed, where it would get too many fields.
 fn join(row: &mut Row, later: &mut Row, collisions: &mut Collisions) -> bool {
-    let place = |row: &Row, hint: usize, name: &Text| super::slot::position(&row.fields, hint, |(known, _)| known == name);
+    let place = |row: &Row, hint: usize, name: &Text| position(&row.fields, hint, |(known, _)| names::same(known, name));
     let places: Vec<Option<usize>> = later.fields.iter().enumerate().map(|(at, (name, _))| place(row, at, name)).collect();
     if row.fields.len() + places.iter().filter(|at| at.is_none()).count() > MAX_FIELDS {
         return false;
     }
-    let differs = |(at, (name, value)): (&Option<usize>, &(Text, crate::point::Value))| {
+    let differs = |(at, (name, value)): (&Option<usize>, &(Text, Value))| {
         let held = &row.fields[(*at)?].1;
-        (held != value).then(|| (name.clone(), matches!(value, crate::point::Value::Text(_))))
+        (held != value).then(|| (name.clone(), matches!(value, Value::Text(_))))
     };
     let mut differing = places.iter().zip(&later.fields).filter_map(differs).peekable();
     let collides = differing.peek().is_some();

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     flush::breaker::{Breaker, Gate, Standing},
     latest::Filter,
+    names,
     point::Text,
 };
 
@@ -107,7 +108,7 @@ impl<W> Desk<W> {
         };
         let mut filters = Vec::new();
         self.waiting.retain(|filter| {
-            let taken = filters.len() < MAX_TOGETHER && filter.table() == Some(table.as_str());
+            let taken = filters.len() < MAX_TOGETHER && filter.table().is_some_and(|of| names::same(of, &table));
             if taken {
                 filters.push(filter.clone());
             }

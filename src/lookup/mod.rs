@@ -24,7 +24,8 @@ use crate::{
     clock::SharedClock,
     flush::breaker::Standing,
     latest::{Filter, Latest},
-    point::Row,
+    names,
+    point::{Row, Text},
     questdb::{Connection, Sql, SqlError, applied::Applied},
     sync::lock,
 };
@@ -228,14 +229,14 @@ impl Lookup {
     fn query(&self, job: &Job) -> Result<Vec<Row>, SqlError> {
         count(&self.counts.queries);
         let Some(info) = self.sql.table_info(&job.table)? else { return Ok(Vec::new()) };
-        let Some(asked) = rows::Asked::new(&job.table, info) else { return Ok(Vec::new()) };
+        let Some(asked) = rows::Asked::new(info) else { return Ok(Vec::new()) };
         let filters: Vec<&Filter> = job.filters.iter().filter(|filter| asked.can_answer(filter)).collect();
         if filters.is_empty() {
             return Ok(Vec::new());
         }
         let answer = self.sql.query(&asked.statement(filters.into_iter()))?;
         let mut rows: Vec<Row> = asked.rows(&answer).collect();
-        rows.retain(|row| self.latest.fill(&job.table, row));
+        rows.retain(|row| self.latest.fill(asked.table(), row));
         Ok(rows)
     }
 
@@ -272,6 +273,6 @@ impl Lookup {
 }
 
 fn means(filter: &Filter, row: &Row) -> bool {
-    let has = |name, value| row.symbols.iter().any(|(n, v)| n == name && v == value);
+    let has = |name, value| row.symbols.iter().any(|(n, v): &(Text, Text)| v == value && names::same(n, name));
     filter.symbols().iter().all(|(name, value)| has(name, value))
 }

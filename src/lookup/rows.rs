@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use crate::{
     latest::Filter,
+    names,
     point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value},
     questdb::{
         sql::{ColumnInfo, Table, TableInfo},
@@ -25,20 +26,21 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The table; none when it has no time to go by, or is called otherwise but for upper and lower case.
-    pub fn new(table: &str, info: TableInfo) -> Option<Self> {
+    /// The table; none when it has no time to go by.
+    pub fn new(info: TableInfo) -> Option<Self> {
         let timestamp = info.columns.iter().find(|column| column.designated)?.name.clone();
         let symbols = info.columns.iter().filter(|column| is_symbol(column)).count();
-        (info.name == table && symbols <= MAX_SYMBOLS).then_some(Self {
-            table: info.name,
-            timestamp,
-            columns: info.columns,
-        })
+        (symbols <= MAX_SYMBOLS).then_some(Self { table: info.name, timestamp, columns: info.columns })
+    }
+
+    /// Its name in QuestDB.
+    pub fn table(&self) -> &str {
+        &self.table
     }
 
     /// Whether the table has the symbols that a question names.
     pub fn can_answer(&self, filter: &Filter) -> bool {
-        let has = |name: &Text| self.columns.iter().any(|column| is_symbol(column) && *name == column.name);
+        let has = |name: &Text| self.columns.iter().any(|column| is_symbol(column) && names::same(name, &column.name));
         filter.symbols().iter().all(|(name, _)| has(name))
     }
 
@@ -108,7 +110,7 @@ mod tests {
         let columns = [("site", "SYMBOL"), ("device", "SYMBOL"), ("ts", "TIMESTAMP"), ("x", "DOUBLE"), ("n", "LONG")];
         let others = [("ok", "BOOLEAN"), ("note", "VARCHAR"), ("at", "TIMESTAMP"), ("id", "UUID")];
         let columns = columns.iter().chain(&others).map(|(name, kind)| column(name, kind)).collect();
-        Asked::new("t", TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap()
+        Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap()
     }
 
     #[test]
@@ -134,9 +136,9 @@ mod tests {
     fn questions_that_the_table_can_not_answer_are_known() {
         let asked = asked();
         let can = |name: &str| asked.can_answer(&Filter::new(Some("t"), [(name, "1")]).unwrap());
-        assert_eq!(["site", "Site", "x", "none"].map(can), [true, false, false, false]);
-        let info = TableInfo { name: "T".into(), wal: true, dedup: true, columns: asked.columns };
-        assert!(Asked::new("t", info).is_none());
+        assert_eq!(["site", "Site", "x", "none"].map(can), [true, true, false, false]);
+        let columns = asked.columns.into_iter().filter(|column| !column.designated).collect();
+        assert!(Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     sql::{ColumnInfo, TableInfo},
     statement::{self, NewTable},
 };
+use crate::names::same;
 
 /// How rows are to be treated by the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,16 +53,12 @@ pub enum Action {
     },
 }
 
-pub(super) fn is(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
-}
-
 /// Decides from a table's description, the symbols of a row, and the rules.
 pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rules<'_>) -> Action {
     let Some(info) = info else {
         let mut wanted: Vec<&str> = symbols.to_vec();
         wanted.extend(
-            rules.lost.iter().map(String::as_str).filter(|lost| !symbols.iter().any(|symbol| is(symbol, lost))),
+            rules.lost.iter().map(String::as_str).filter(|lost| !symbols.iter().any(|symbol| same(symbol, lost))),
         );
         return match rules.create {
             Some(shape) => Action::Run {
@@ -79,8 +76,8 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
     };
     let keys = info.columns.iter().filter(|c| c.key && !c.designated).map(|c| c.name.as_str());
     let mut wanted: Vec<&str> = keys.collect();
-    let column = |symbol: &str| info.columns.iter().find(|c| is(&c.name, symbol));
-    let is_unused = |symbol: &str| rules.unused.iter().any(|unused| is(unused, symbol));
+    let column = |symbol: &str| info.columns.iter().find(|c| same(&c.name, symbol));
+    let is_unused = |symbol: &str| rules.unused.iter().any(|unused| same(unused, symbol));
     let outside: Vec<&str> = outside_keys(info, symbols).filter(|s| !is_unused(s)).collect();
     let unused: Vec<&str> = outside_keys(info, symbols).filter(|s| is_unused(s)).collect();
     let missing: Vec<&str> = symbols.iter().copied().filter(|s| column(s).is_none()).collect();
@@ -88,7 +85,7 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
     if info.wal && !lost.is_empty() {
         let others = if info.dedup { Vec::new() } else { outside };
         for name in lost.into_iter().chain(others).chain(unused).chain(missing) {
-            if !wanted.iter().any(|key| is(key, name)) {
+            if !wanted.iter().any(|key| same(key, name)) {
                 wanted.push(name);
             }
         }
@@ -124,18 +121,18 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
 
 /// Symbols of a row that are columns of the table and no keys.
 pub(super) fn outside_keys<'s>(info: &TableInfo, symbols: &[&'s str]) -> impl Iterator<Item = &'s str> {
-    let outside = |symbol: &&str| info.columns.iter().any(|c| is(&c.name, symbol) && !c.key && !c.designated);
+    let outside = |symbol: &&str| info.columns.iter().any(|c| same(&c.name, symbol) && !c.key && !c.designated);
     symbols.iter().copied().filter(outside)
 }
 
 /// Those of the names that are no keys of the table.
 pub(super) fn lost_keys<'k>(info: &TableInfo, names: &'k [String]) -> impl Iterator<Item = &'k str> {
-    let is_key = |name: &&str| info.dedup && info.columns.iter().any(|column| column.key && is(&column.name, name));
+    let is_key = |name: &&str| info.dedup && info.columns.iter().any(|column| column.key && same(&column.name, name));
     names.iter().map(String::as_str).filter(move |name| !is_key(name))
 }
 
 pub(super) fn is_symbol(info: &TableInfo, name: &str) -> bool {
-    info.columns.iter().any(|column| is(&column.name, name) && column.kind == "SYMBOL")
+    info.columns.iter().any(|column| same(&column.name, name) && column.kind == "SYMBOL")
 }
 
 fn no_dedup(info: &TableInfo, timestamp: &str, keys: &[&str]) -> String {
@@ -149,7 +146,7 @@ fn no_dedup(info: &TableInfo, timestamp: &str, keys: &[&str]) -> String {
 
 /// Whether all of these are keys of the table.
 pub(super) fn has_keys(info: &TableInfo, names: &[String]) -> bool {
-    names.iter().all(|name| info.columns.iter().any(|column| column.key && is(&column.name, name)))
+    names.iter().all(|name| info.columns.iter().any(|column| column.key && same(&column.name, name)))
 }
 
 /// Adds keys that are set but not described yet.
@@ -158,7 +155,7 @@ pub(super) fn add_set_keys(info: &mut TableInfo, set: &[String]) {
         return;
     }
     for name in set {
-        match info.columns.iter_mut().find(|column| is(&column.name, name)) {
+        match info.columns.iter_mut().find(|column| same(&column.name, name)) {
             Some(column) => column.key = true,
             None => info.columns.push(ColumnInfo {
                 name: name.clone(),

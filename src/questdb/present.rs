@@ -14,7 +14,7 @@ use super::{
     sql::{ColumnInfo, TableInfo},
     statement,
 };
-use crate::{moment::moment, point::Timestamp};
+use crate::{moment::moment, names, point::Timestamp};
 
 /// Most times in a statement.
 const MAX_TIMES: usize = 100;
@@ -99,14 +99,11 @@ fn await_applied(sql: &Sql, table: &str) -> Result<(), PresentError> {
     }
 }
 
-fn is_same(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
-}
-
 /// The table's symbols that tell its rows apart, or one of these rows from others.
 fn symbol_columns<'t>(info: &'t TableInfo, wanted: &[Wanted<'_>]) -> Vec<&'t ColumnInfo> {
-    let is_wanted =
-        |column: &ColumnInfo| wanted.iter().any(|row| row.symbols.iter().any(|(name, _)| is_same(name, &column.name)));
+    let is_wanted = |column: &ColumnInfo| {
+        wanted.iter().any(|row| row.symbols.iter().any(|(name, _)| names::same(name, &column.name)))
+    };
     let symbols = info.columns.iter().filter(|column| column.kind == "SYMBOL");
     symbols.filter(|column| column.key || is_wanted(column)).collect()
 }
@@ -117,7 +114,7 @@ fn statement(table: &str, time: &str, columns: &[&ColumnInfo], wanted: &[Wanted<
     // Where each row has a value of a symbol, other values need not be told.
     let narrow = columns.iter().filter_map(|column| {
         let value = |row: &Wanted<'_>| {
-            let symbol = row.symbols.iter().find(|(name, value)| is_same(name, &column.name) && !value.is_empty());
+            let symbol = row.symbols.iter().find(|(name, value)| names::same(name, &column.name) && !value.is_empty());
             symbol.map(|(_, value)| statement::literal(value))
         };
         let values: BTreeSet<String> = wanted.iter().map(value).collect::<Option<_>>()?;

@@ -4,11 +4,11 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc, time::Duration};
 
 use super::{
     Ask, SqlError,
-    plan::{Action, Rules, add_set_keys, has_keys, is, is_symbol, lost_keys, outside_keys, plan},
+    plan::{Action, Rules, add_set_keys, has_keys, is_symbol, lost_keys, outside_keys, plan},
     sql::TableInfo,
     statement::NewTable,
 };
-use crate::clock::SharedClock;
+use crate::{clock::SharedClock, names};
 
 /// Most tables a lane remembers; the memory starts afresh beyond.
 pub const MAX_TABLES: usize = 4_096;
@@ -40,11 +40,13 @@ pub enum Examined {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// Its name as it is sent: QuestDB's own, once that is known, before that as it first came.
+    name: String,
     info: Option<TableInfo>,
     shapes: HashMap<u64, Verdict, foldhash::fast::RandomState>,
     /// Keys set by this process, while QuestDB's own description lags behind them.
     set: Vec<String>,
-    /// Symbols outside the keys, and whether some row has a value in them.
+    /// Symbols outside the keys, by folded name, and whether some row has a value in them.
     used: HashMap<String, bool>,
     /// Its keys, the timestamp left out, as long as it had any.
     had: Vec<String>,
@@ -61,6 +63,9 @@ const CERTAIN_AFTER: u8 = 2;
 impl Known {
     /// Takes in a description.
     fn learn(&mut self, info: Option<TableInfo>) {
+        if let Some(info) = info.as_ref().filter(|info| names::same(&info.name, &self.name)) {
+            info.name.clone_into(&mut self.name);
+        }
         self.info = info;
         match &mut self.info {
             Some(info) if has_keys(info, &self.set) => self.set.clear(),
@@ -85,9 +90,12 @@ impl Known {
     }
 }
 
+type Tables = HashMap<String, Known, foldhash::fast::RandomState>;
+
 /// A lane's memory of its tables.
 pub struct Schema {
-    tables: HashMap<String, Known, foldhash::fast::RandomState>,
+    /// By folded name, like the two that follow.
+    tables: Tables,
     warnings: HashMap<String, String>,
     /// Warnings logged before, which need no second line.
     said: HashMap<String, String>,
@@ -114,10 +122,10 @@ impl Schema {
 
     /// The verdict on a shape, when it is known.
     pub fn verdict(&self, table: &str, shape: u64) -> Option<&Verdict> {
-        self.tables.get(table)?.shapes.get(&shape)
+        self.tables.get(&*names::folded(table))?.shapes.get(&shape)
     }
 
-    /// Tables whose rows are dealt with.
+    /// Tables whose rows are dealt with, by their folded names.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         self.tables.keys().map(String::as_str)
     }
@@ -147,8 +155,8 @@ impl Schema {
         for known in self.tables.values_mut() {
             let set = std::mem::take(&mut known.set);
             known.had.extend(set);
-            known.had.sort_unstable_by_key(|name| name.to_lowercase());
-            known.had.dedup_by(|a, b| is(a, b));
+            known.had.sort_unstable_by(|a, b| names::cmp(a, b));
+            known.had.dedup_by(|a, b| names::same(a, b));
             known.restarted = true;
         }
     }
@@ -160,17 +168,24 @@ impl Schema {
 
     /// Tables that cannot tell a resent row from a new one.
     pub fn at_least_once(&self) -> impl Iterator<Item = &str> {
-        self.tables.iter().filter(|(_, k)| k.shapes.values().any(|v| *v == Verdict::SendOnce)).map(|(t, _)| t.as_str())
+        let is_one = |known: &Known| known.shapes.values().any(|verdict| *verdict == Verdict::SendOnce);
+        self.tables.values().filter(move |known| is_one(known)).map(|known| known.name.as_str())
+    }
+
+    /// In which spelling a table's rows are sent: in one, whatever theirs is. Rows of one request that name a table in several are not kept
+    /// in order by QuestDB where the names are not ASCII (9.3.4; docs/names.md).
+    pub fn name<'a>(&'a self, table: &'a str) -> &'a str {
+        self.tables.get(&*names::folded(table)).map_or(table, |known| known.name.as_str())
     }
 
     /// What is known of a table, once it was asked about; none of one that does not exist.
     pub fn info(&self, table: &str) -> Option<&TableInfo> {
-        self.tables.get(table)?.info.as_ref()
+        self.tables.get(&*names::folded(table))?.info.as_ref()
     }
 
     /// Finds out about a table, if nothing is known of it.
     pub fn describe(&mut self, sql: &dyn Ask, table: &str) -> Result<Option<&TableInfo>, SqlError> {
-        let known = self.tables.entry(table.to_owned()).or_default();
+        let known = known_in(&mut self.tables, table);
         if known.info.is_none() {
             known.learn(sql.table_info(table)?);
         }
@@ -185,18 +200,18 @@ impl Schema {
         symbols: &[&str],
         allow_narrow: bool,
     ) -> Result<Examined, SqlError> {
-        if self.tables.len() >= MAX_TABLES && !self.tables.contains_key(table) {
+        if self.tables.len() >= MAX_TABLES && !self.tables.contains_key(&*names::folded(table)) {
             self.tables.clear();
             self.warnings.clear();
         }
-        let known = self.tables.entry(table.to_owned()).or_default();
+        let known = known_in(&mut self.tables, table);
         if known.info.is_none() {
             known.learn(sql.table_info(table)?);
         }
         if let Some(info) = known.info.as_ref().filter(|info| info.dedup) {
             for symbol in outside_keys(info, symbols) {
-                if !known.used.contains_key(symbol) && is_symbol(info, symbol) {
-                    known.used.insert(symbol.to_owned(), sql.is_used(&info.name, symbol)?);
+                if !known.used.contains_key(&*names::folded(symbol)) && is_symbol(info, symbol) {
+                    known.used.insert(key(symbol), sql.is_used(&info.name, symbol)?);
                 }
             }
         }
@@ -225,15 +240,16 @@ impl Schema {
     }
 
     fn warn(&mut self, table: &str, text: String) {
-        if self.warnings.get(table).or_else(|| self.said.get(table)) != Some(&text) {
+        let name = names::folded(table);
+        if self.warnings.get(&*name).or_else(|| self.said.get(&*name)) != Some(&text) {
             tracing::warn!(table, "{text}");
         }
-        self.warnings.insert(table.to_owned(), text);
+        self.warnings.insert(name.into_owned(), text);
     }
 
     fn remember(&mut self, table: &str, shape: u64, verdict: Verdict) {
         self.generation += 1;
-        let known = self.tables.entry(table.to_owned()).or_default();
+        let known = known_in(&mut self.tables, table);
         if known.shapes.len() >= MAX_SHAPES {
             known.shapes.clear();
         }
@@ -283,18 +299,20 @@ impl Schema {
     fn await_description(&mut self, sql: &dyn Ask, table: &str) -> Result<(), SqlError> {
         let deadline = self.clock.since_boot() + APPLY_WAIT;
         let described = |known: &Known| known.info.is_some() && known.set.is_empty();
-        while self.tables.get(table).is_some_and(described) && self.clock.since_boot() < deadline {
+        let name = names::folded(table);
+        while self.tables.get(&*name).is_some_and(described) && self.clock.since_boot() < deadline {
             let applying = sql.is_applying(table)?;
-            if let Some(known) = self.tables.get_mut(table) {
+            if let Some(known) = self.tables.get_mut(&*name) {
                 let had = std::mem::take(&mut known.had);
-                *known = Known { had, restarted: known.restarted, doubts: known.doubts, ..Known::default() };
+                let name = std::mem::take(&mut known.name);
+                *known = Known { name, had, restarted: known.restarted, doubts: known.doubts, ..Known::default() };
             }
             if !applying {
                 break;
             }
             self.clock.pause(APPLY_PAUSE);
             let info = sql.table_info(table)?;
-            if let Some(known) = self.tables.get_mut(table) {
+            if let Some(known) = self.tables.get_mut(&*name) {
                 known.info = info;
             }
         }
@@ -302,10 +320,10 @@ impl Schema {
     }
 
     fn ran(&mut self, table: &str, symbols: &[&str]) {
-        let known = self.tables.entry(table.to_owned()).or_default();
+        let known = known_in(&mut self.tables, table);
         let lost: Vec<String> = known.lost().to_vec();
         for symbol in symbols.iter().copied().chain(lost.iter().map(String::as_str)) {
-            if !known.set.iter().any(|set| is(set, symbol)) {
+            if !known.set.iter().any(|set| names::same(set, symbol)) {
                 known.set.push(symbol.to_owned());
             }
         }
@@ -315,10 +333,65 @@ impl Schema {
     }
 }
 
+/// What is known of a table, which is entered where it is new.
+fn known_in<'t>(tables: &'t mut Tables, table: &str) -> &'t mut Known {
+    let new = || Known { name: table.to_owned(), ..Known::default() };
+    tables.entry(key(table)).or_insert_with(new)
+}
+
+/// What a table is remembered by, in whatever spelling.
+fn key(table: &str) -> String {
+    names::folded(table).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::plan::tests::info, *};
     use crate::clock::SystemClock;
+
+    /// A table `Plant`, whatever is asked about.
+    struct Plant;
+
+    impl Ask for Plant {
+        fn ping(&self, _: Duration) -> Result<(), SqlError> {
+            Ok(())
+        }
+
+        fn started(&self) -> Result<Option<String>, SqlError> {
+            Ok(None)
+        }
+
+        fn table_info(&self, _: &str) -> Result<Option<TableInfo>, SqlError> {
+            Ok(Some(TableInfo { name: "Plant".into(), ..info(true, &[("device", "SYMBOL", true)]) }))
+        }
+
+        fn is_used(&self, _: &str, _: &str) -> Result<bool, SqlError> {
+            Ok(true)
+        }
+
+        fn is_applying(&self, _: &str) -> Result<bool, SqlError> {
+            Ok(false)
+        }
+
+        fn change(&self, statement: &str) -> Result<(), SqlError> {
+            panic!("{statement}")
+        }
+    }
+
+    #[test]
+    fn a_table_is_known_in_every_spelling_and_sent_in_its_own() {
+        let mut schema = Schema::new(None, Arc::new(SystemClock));
+        assert_eq!(schema.name("pLANT"), "pLANT");
+        let examined = schema.examine(&Plant, "pLANT", &["DEVICE"], false).unwrap();
+        assert_eq!(examined, Examined::Known(Verdict::Send));
+        let shape = schema.shape(["DEVICE"].into_iter());
+        assert_eq!((schema.verdict("PLANT", shape), schema.name("PLANT")), (Some(&Verdict::Send), "Plant"));
+        assert!(schema.info("plant").is_some() && schema.tables().eq(["plant"]));
+        schema.forget();
+        assert_eq!(schema.name("plant"), "Plant", "until it is known otherwise");
+        assert!(schema.describe(&Plant, "other").unwrap().is_some());
+        assert_eq!(schema.name("Other"), "other", "never that of another table");
+    }
 
     #[test]
     fn an_operator_who_takes_keys_away_is_believed() {

@@ -67,12 +67,9 @@ fn key_list(timestamp: &str, keys: &[&str]) -> String {
     list
 }
 
-/// Name, `walEnabled` and `dedup` of a table, by a name compared without case as QuestDB itself does.
+/// Name, `walEnabled` and `dedup` of a table, by its name in any spelling: SQL's `lower` folds names as QuestDB does (docs/names.md).
 pub fn find_table(table: &str) -> String {
-    format!(
-        "SELECT table_name, walEnabled, dedup FROM tables() WHERE lower(table_name) = {}",
-        literal(&table.to_lowercase())
-    )
+    format!("SELECT table_name, walEnabled, dedup FROM tables() WHERE lower(table_name) = lower({})", literal(table))
 }
 
 /// Name, type, `designated` and `upsertKey` of each column.
@@ -91,13 +88,10 @@ pub fn first_value(table: &str, column: &str) -> String {
 
 /// Applied and committed transaction of a WAL table, and whether it is suspended.
 pub fn wal_state(table: &str) -> String {
-    format!(
-        "SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE lower(name) = {}",
-        literal(&table.to_lowercase())
-    )
+    format!("SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE lower(name) = lower({})", literal(table))
 }
 
-/// The write-ahead logs of these tables (names in lower case): name, `suspended`, applied and committed transaction, error and its message,
+/// The write-ahead logs of these tables (folded names): name, `suspended`, applied and committed transaction, error and its message,
 /// memory pressure, rows that wait to be applied.
 pub fn wal_tables(names: &[String]) -> String {
     format!(
@@ -150,8 +144,8 @@ pub fn rows_at(
 /// Time to live of a table's rows as number and unit, and its newest time.
 pub fn time_to_live(table: &str) -> String {
     format!(
-        "SELECT ttlValue, ttlUnit, table_max_timestamp FROM tables() WHERE lower(table_name) = {}",
-        literal(&table.to_lowercase())
+        "SELECT ttlValue, ttlUnit, table_max_timestamp FROM tables() WHERE lower(table_name) = lower({})",
+        literal(table)
     )
 }
 

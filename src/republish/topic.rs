@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
-use crate::{latest::Key, point::MAX_NAME_BYTES};
+use crate::{latest::Key, names, point::MAX_NAME_BYTES};
 
 /// Longest topic (MQTT 5, section 1.5.4).
 const MAX_TOPIC_BYTES: usize = 65_535;
@@ -66,7 +66,7 @@ impl TopicTemplate {
                 Level::Literal(text) => topic.push_str(text),
                 Level::Table => put(&mut topic, &key.table),
                 Level::Symbol(name) => {
-                    let (_, value) = key.symbols.iter().find(|(have, _)| have == name)?;
+                    let (_, value) = key.symbols.iter().find(|(have, _)| names::same(have, name))?;
                     put(&mut topic, value);
                 }
                 Level::Symbols => {

@@ -15,6 +15,7 @@ use crate::{
     ingest::again::Watch,
     marks::{Pos, Seq},
     moment::moment,
+    names,
     point::Timestamp,
     questdb::present::{self, Wanted},
     ring::{Kind, ReadError, Record},
@@ -85,7 +86,7 @@ impl Requeue {
         origins: &HashMap<u64, Origin>,
         until: Instant,
     ) -> Result<(), String> {
-        let tables: HashSet<String> = candidates.iter().map(|c| c.rows.table.to_lowercase().into()).collect();
+        let tables: HashSet<String> = candidates.iter().map(|c| names::folded(&c.rows.table).into_owned()).collect();
         let end = watch.marks().appended.pos;
         while self.out.ring.marks().durable.pos < end {
             if let Some(reason) = self.out.ring.poisoned() {
@@ -128,7 +129,7 @@ impl Requeue {
     ) {
         let Ok(rows) = Rows::decode(record.body) else { return };
         let table = rows.table;
-        if !tables.contains(table) && !tables.contains(&table.to_lowercase()) {
+        if !tables.contains(&*names::folded(table)) {
             return;
         }
         for (index, row) in rows.flatten().enumerate() {

@@ -13,6 +13,7 @@ use super::{
     log::Log,
     marks::{Mark, Pos, Seq},
     reader::{ReadError, Reader},
+    tables,
 };
 use crate::entry::Rows;
 
@@ -72,14 +73,15 @@ fn hashes_in(log: &Log, from: Mark, to: Mark) -> io::Result<Vec<u32>> {
             at.pos.0 += left;
             continue;
         }
-        let mut bytes = [0; RECORD_HEADER_BYTES];
-        log.load(at.pos, &mut bytes)?;
+        let mut bytes = [0; RECORD_HEADER_BYTES + tables::NAME_BYTES];
+        let bytes = &mut bytes[..(RECORD_HEADER_BYTES + tables::NAME_BYTES).min(left as usize)];
+        log.load(at.pos, bytes)?;
         let follows = |header: &RecordHeader| header.seq == at.seq && header.total() <= left;
-        let Some(header) = RecordHeader::parse(&bytes).filter(follows) else { break };
+        let Some(header) = RecordHeader::parse(bytes).filter(follows) else { break };
         at.pos.0 += header.total();
         if header.kind.is_data() {
             at.seq.0 += 1;
-            hashes.push(header.table_hash);
+            hashes.push(tables::hash_of(&header, &bytes[RECORD_HEADER_BYTES..]));
         }
     }
     Ok(hashes)

@@ -26,6 +26,7 @@ pub mod state;
 mod status;
 #[cfg(test)]
 pub mod still;
+pub mod tables;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub use self::{
     reader::{ReadError, Reader, Record},
     state::{StateFull, StateKind, States},
     status::RingStatus,
+    tables::table_hash,
 };
 use crate::{
     marks::{self, Ackable, Mark, Marks, Pos, Seq, State},
@@ -59,11 +61,6 @@ use crate::{
     sync::lock,
     tally::{SourceId, Tally},
 };
-
-/// Hash of a table's name, which decides its lane. Never 0, which stands for "no table".
-pub fn table_hash(table: &str) -> u32 {
-    crc32c::crc32c(table.as_bytes()).max(1)
-}
 
 /// The ring. Cloning gives another handle to the same one.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use super::{
     layout::{Extension, Kind, RECORD_HEADER_BYTES, RecordHeader},
     log::Log,
     marks::{Mark, Pos, Seq},
+    tables,
 };
 use crate::{
     entry::{DeadLetter, EntryError, LetterForm},
@@ -30,7 +31,7 @@ pub struct Record<'a> {
     pub kind: Kind,
     /// Whether it ends its message.
     pub last: bool,
-    /// Hash of its table's name.
+    /// Hash of its table's name ([`tables::hash_of`]).
     pub table_hash: u32,
     /// Rows in it.
     pub rows: u16,
@@ -47,7 +48,8 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// The data record with this header at a place, and what stands behind its header; nothing of a record that is not wanted.
     pub(super) fn of(header: &RecordHeader, mark: Mark, behind_header: &'a [u8]) -> Self {
-        let RecordHeader { kind, last, table_hash, rows, received, extended, .. } = *header;
+        let RecordHeader { kind, last, rows, received, extended, .. } = *header;
+        let table_hash = tables::hash_of(header, behind_header);
         let end = Mark { pos: Pos(mark.pos.0 + header.total()), seq: Seq(mark.seq.0 + 1) };
         let (Extension { source, letter, .. }, body) = header.split(behind_header);
         let letter = extended.then_some(letter);
@@ -123,8 +125,8 @@ impl Reader {
 
     /// The next data record that begins before `limit`; none when there is none that is durable.
     ///
-    /// Of a record whose body is not wanted (by its kind and the hash of its table's name) only the header is read: its body is
-    /// empty, and its checksum is left to who reads the body.
+    /// Of a record whose body is not wanted (by its kind and the hash of its table's name) only the header and that name are read: its
+    /// body is empty, and its checksum is left to who reads the body.
     pub fn next_with(
         &mut self,
         limit: Pos,
@@ -145,6 +147,9 @@ impl Reader {
             if header.seq != self.at.seq || header.total() > left {
                 return Err(ReadError::Corrupt { at: self.at });
             }
+            let start = self.fill(end, header.needed().min(RECORD_HEADER_BYTES + tables::NAME_BYTES))?;
+            let table_hash = tables::hash_of(&header, &self.window[start + RECORD_HEADER_BYTES..]);
+            let header = RecordHeader { table_hash, ..header };
             let wanted = header.kind.is_data() && wants_body(header.kind, header.table_hash);
             let start = if wanted { self.fill(end, header.needed())? } else { start };
             if wanted && !header.checks_out(self.log.checksum(), self.at.pos.0, &self.window[start..]) {

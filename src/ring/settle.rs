@@ -17,7 +17,7 @@ use super::{
     seeded::{Bug, is_on},
     window::ResendWindow,
 };
-use crate::lanes::Lanes;
+use crate::{lanes::Lanes, names};
 
 /// Records with quarantined rows that are remembered, so that nobody is told "stored" of them.
 const MAX_EXCEPTIONS: usize = 100_000;
@@ -55,7 +55,8 @@ pub struct Settlement {
     outcome: Outcome,
     exceptions: BTreeMap<Seq, u32>,
     dropped: VecDeque<(Seq, Seq)>,
-    dropped_by_table: BTreeMap<String, u64>,
+    /// By folded name: the name as it was first met, and the rows.
+    dropped_by_table: BTreeMap<String, (String, u64)>,
     window: ResendWindow,
 }
 
@@ -267,7 +268,7 @@ impl Settlement {
 
     /// Dropped rows by table.
     pub fn dropped_by_table(&self) -> Vec<(String, u64)> {
-        self.dropped_by_table.iter().map(|(table, rows)| (table.clone(), *rows)).collect()
+        self.dropped_by_table.values().cloned().collect()
     }
 
     /// Counts rows that never entered the log.
@@ -276,15 +277,36 @@ impl Settlement {
     }
 }
 
-fn count_table(counts: &mut BTreeMap<String, u64>, body: &[u8], rows: u64) {
+fn count_table(counts: &mut BTreeMap<String, (String, u64)>, body: &[u8], rows: u64) {
     let table = crate::entry::Rows::decode(body).map_or(OTHER_TABLES, |rows| rows.table);
     count(counts, table, rows);
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, table: &str, rows: u64) {
+fn count(counts: &mut BTreeMap<String, (String, u64)>, table: &str, rows: u64) {
     if rows == 0 {
         return;
     }
-    let table = if counts.len() < MAX_TABLES || counts.contains_key(table) { table } else { OTHER_TABLES };
-    *counts.entry(table.to_owned()).or_default() += rows;
+    let is_known = counts.len() < MAX_TABLES || counts.contains_key(&*names::folded(table));
+    let table = if is_known { table } else { OTHER_TABLES };
+    let (_, sum) = counts.entry(names::folded(table).into_owned()).or_insert_with(|| (table.to_owned(), 0));
+    *sum += rows;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_by_table_in_whatever_spelling_and_tables_are_bounded() {
+        let mut counts = BTreeMap::new();
+        for (table, rows) in [("Plant", 2), ("plant", 3), ("other", 1), ("none", 0)] {
+            count(&mut counts, table, rows);
+        }
+        let shown: Vec<_> = counts.values().cloned().collect();
+        assert_eq!(shown, [("other".to_owned(), 1), ("Plant".to_owned(), 5)]);
+        (0..2 * MAX_TABLES).for_each(|n| count(&mut counts, &format!("t{n}"), 1));
+        count(&mut counts, "PLANT", 1);
+        assert_eq!((counts.len(), counts["plant"].1), (MAX_TABLES + 1, 6));
+        assert_eq!(counts[OTHER_TABLES], (OTHER_TABLES.to_owned(), MAX_TABLES as u64 + 2));
+    }
 }

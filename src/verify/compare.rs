@@ -1,7 +1,7 @@
 //! A row of the ring beside a row of QuestDB (pure).
 //!
 //! QuestDB has one null for every type (a long's is its least value, a double's is NaN and the infinities), keeps integers of a DOUBLE
-//! column as doubles, and compares names without case. What it cannot tell apart is no difference here.
+//! column as doubles, and takes all spellings of a name for one. What it cannot tell apart is no difference here.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::{
     entry::{RowRef, ValueRef},
+    names,
     questdb::sql::{ColumnInfo, TableInfo},
 };
 
@@ -37,12 +38,12 @@ enum Same {
     Unknown,
 }
 
-/// Columns of an answer by lower-case name, with their place and type.
+/// Columns of an answer by folded name, with their place and type.
 #[derive(Debug, Default)]
 pub struct Columns {
     by_name: HashMap<String, (usize, String)>,
     timestamp: usize,
-    keys: Vec<(usize, String)>,
+    keys: Vec<usize>,
 }
 
 impl Columns {
@@ -51,13 +52,13 @@ impl Columns {
         let mut columns = Self::default();
         for (place, name) in names.iter().enumerate() {
             let ColumnInfo { kind, designated, key, .. } =
-                info.columns.iter().find(|column| column.name.to_lowercase() == name.to_lowercase())?;
+                info.columns.iter().find(|column| names::same(&column.name, name))?;
             if *designated {
                 columns.timestamp = place;
             } else if *key {
-                columns.keys.push((place, name.to_lowercase()));
+                columns.keys.push(place);
             }
-            columns.by_name.insert(name.to_lowercase(), (place, kind.clone()));
+            columns.by_name.insert(names::folded(name).into_owned(), (place, kind.clone()));
         }
         Some(columns)
     }
@@ -66,7 +67,7 @@ impl Columns {
     pub fn key_of(&self, row: &[Json]) -> Option<Key> {
         let time_us = micros(row.get(self.timestamp)?.as_str()?)?;
         let mut key = Key::at(time_us);
-        for (place, _) in &self.keys {
+        for place in &self.keys {
             key.push(&plain(row.get(*place).unwrap_or(&Json::Null)).unwrap_or_default());
         }
         Some(key)
@@ -92,14 +93,13 @@ impl Key {
         self.0.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
     }
 
-    /// The key of a row of the ring for these key columns (lower-case names, in the table's order).
+    /// The key of a row of the ring for these key columns, in the table's order.
     pub fn of<'k>(row: &RowRef<'_>, keys: impl Iterator<Item = &'k str>) -> Self {
         let mut key = Self::at(row.time.to_micros());
         for name in keys {
-            let symbol =
-                row.symbols().find(|(symbol, _)| symbol.to_lowercase() == name).map(|(_, value)| value.to_owned());
+            let symbol = row.symbols().find(|(symbol, _)| names::same(symbol, name)).map(|(_, value)| value.to_owned());
             let value = symbol.or_else(|| {
-                row.fields().find(|(field, _)| field.to_lowercase() == name).and_then(|(_, value)| text(value))
+                row.fields().find(|(field, _)| names::same(field, name)).and_then(|(_, value)| text(value))
             });
             key.push(&value.unwrap_or_default());
         }
@@ -147,25 +147,25 @@ pub struct Compared {
     pub uncompared: usize,
 }
 
-/// Compares a row of the ring with one of QuestDB. `known` tells whether a column (lower-case name) is one that rows of the ring have as
+/// Compares a row of the ring with one of QuestDB. `known` tells whether a column (folded name) is one that rows of the ring have as
 /// a field: there, a value that the row does not have is a difference, since a row replaces the one before as a whole.
 pub fn compare(row: &RowRef<'_>, found: &[Json], columns: &Columns, known: &dyn Fn(&str) -> bool) -> Compared {
     let mut compared = Compared::default();
     let mut seen = Vec::new();
     let symbols = row.symbols().map(|(name, value)| (name, ValueRef::Text(value)));
     for (name, value) in symbols.chain(row.fields()) {
-        let name = name.to_lowercase();
-        let column = columns.by_name.get(&name);
+        let folded = names::folded(name);
+        let column = columns.by_name.get(&*folded);
         let (there, kind) = column.map_or((&Json::Null, ""), |(place, kind)| (&found[*place], kind.as_str()));
         match same(value, there, kind) {
             Same::Yes => {}
             Same::Unknown => compared.uncompared += 1,
-            Same::No => compared.note(&name, text(value), plain(there)),
+            Same::No => compared.note(name, text(value), plain(there)),
         }
-        seen.push(name);
+        seen.push(folded);
     }
     for (name, (place, kind)) in &columns.by_name {
-        let is_extra = *place != columns.timestamp && !seen.contains(name) && known(name);
+        let is_extra = *place != columns.timestamp && !seen.iter().any(|seen| seen == name) && known(name);
         if is_extra && !is_nothing(&found[*place], kind) {
             compared.note(name, None, plain(&found[*place]));
         }

@@ -27,6 +27,7 @@ use self::{
 use crate::{
     entry::{RowRef, Rows},
     marks::{Mark, Seq},
+    names,
     point::{Received, Timestamp},
     questdb::{Sql, SqlError},
     ring::{
@@ -149,7 +150,7 @@ pub fn verify(
         sql,
         now: now.wall,
         quarantined,
-        tables: ask.tables.iter().map(|table| table.to_lowercase()).collect(),
+        tables: ask.tables.iter().map(|table| names::folded(table).into_owned()).collect(),
         views: HashMap::new(),
         suspects: Suspects::default(),
         report: Report { from_seq: start.seq.0, settled_seq: settled.0, ..Report::default() },
@@ -204,7 +205,7 @@ impl Verifier<'_> {
         let Some(from) = chunk.from else { return Ok(()) };
         let mut by_table: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         for item in chunk.items {
-            let Some(table) = item.with(|table, _| table.to_lowercase()) else { continue };
+            let Some(table) = item.with(|table, _| names::folded(table).into_owned()) else { continue };
             by_table.entry(table).or_default().push(item);
         }
         for (table, items) in by_table {
@@ -229,7 +230,7 @@ impl Verifier<'_> {
         let excused = &mut self.report.excused;
         let (mut last, mut due): (HashMap<Key, usize>, Vec<Option<Item>>) = (HashMap::new(), Vec::new());
         for item in items {
-            item.with(|_, row| view.fields.extend(row.fields().map(|(name, _)| name.to_lowercase())));
+            item.with(|_, row| view.fields.extend(row.fields().map(|(name, _)| names::folded(name).into_owned())));
             if item.time_us() < view.kept_from_us {
                 excused.expired += 1;
                 continue;
@@ -381,7 +382,7 @@ impl Chunk {
     ) {
         let Ok(rows) = Rows::decode(record.body) else { return };
         let table = rows.table;
-        if !tables.is_empty() && !tables.contains(&table.to_lowercase()) {
+        if !tables.is_empty() && !tables.contains(&*names::folded(table)) {
             return;
         }
         if record.seq >= settled {

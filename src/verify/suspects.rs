@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Item, compare::Key, tables::View};
-use crate::{entry::Rows, marks::Mark, ring::Record};
+use crate::{entry::Rows, marks::Mark, names, ring::Record};
 
 /// Most suspects at a time, and bytes of their rows.
 const MAX_SUSPECTS: usize = 10_000;
@@ -20,7 +20,7 @@ pub struct Suspects {
 }
 
 impl Suspects {
-    /// Adds one of a table (in lower case) that is not before `from`.
+    /// Adds one of a table (its folded name) that is not before `from`.
     pub fn add(&mut self, table: &str, item: Item, from: Mark) {
         self.count += 1;
         self.bytes += item.body.len();
@@ -68,7 +68,7 @@ impl Explanation<'_> {
     /// Drops those that a later row of the same key in this record explains; returns how many.
     pub fn take(&mut self, record: &Record<'_>) -> u64 {
         let Ok(rows) = Rows::decode(record.body) else { return 0 };
-        let Some(accused) = self.tables.get_mut(&rows.table.to_lowercase()) else { return 0 };
+        let Some(accused) = self.tables.get_mut(&*names::folded(rows.table)) else { return 0 };
         if accused.keys.is_empty() {
             return 0;
         }

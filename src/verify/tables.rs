@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::compare::{Columns, Key, micros};
 use crate::{
+    names,
     point::Timestamp,
     questdb::{Sql, SqlError, applied::Applied, sql::TableInfo, statement},
 };
@@ -27,9 +28,9 @@ const APPLY_WAIT: Duration = Duration::from_mins(1);
 pub struct View {
     /// Its description; none when there is no such table.
     pub info: Option<TableInfo>,
-    /// Lower-case names of its key columns, in its order; none without deduplication.
+    /// Folded names of its key columns, in its order; none without deduplication.
     pub keys: Vec<String>,
-    /// Lower-case names of fields that rows of the ring have.
+    /// Folded names of fields that rows of the ring have.
     pub fields: HashSet<String>,
     /// Rows of an earlier time may have been dropped for their age.
     pub kept_from_us: i64,
@@ -62,8 +63,10 @@ pub fn describe(sql: &Sql, table: &str, now: Timestamp) -> Result<View, SqlError
     let warning = await_apply(sql, table)?;
     let info = sql.table_info(table)?;
     let keys = info.iter().filter(|info| info.dedup).flat_map(|info| &info.columns);
-    let keys =
-        keys.filter(|column| column.key && !column.designated).map(|column| column.name.to_lowercase()).collect();
+    let keys = keys
+        .filter(|column| column.key && !column.designated)
+        .map(|column| names::folded(&column.name).into_owned())
+        .collect();
     let kept_from_us = if info.is_some() { kept_from(sql, table, now)? } else { i64::MIN };
     Ok(View { info, keys, fields: HashSet::new(), kept_from_us, warning })
 }

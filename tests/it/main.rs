@@ -20,6 +20,7 @@ mod latest_lookup;
 mod latest_values;
 mod limits;
 mod monitoring;
+mod names;
 mod openapi;
 mod page;
 mod quarantine_tools;

@@ -117,9 +117,14 @@ fn table_names(series: &[SeriesView]) -> BTreeSet<String> {
 fn term_names(current: &str, asked: &Asked, series: &[SeriesView]) -> BTreeSet<String> {
     let symbols = series.iter().flat_map(|series| &series.symbols);
     if let Some((wanted, _)) = current.split_once('=') {
-        return symbols.filter(|(name, _)| *name == wanted).map(|(name, value)| format!("{name}={value}")).collect();
+        return symbols
+            .filter(|(name, _)| crate::names::same(name, wanted))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
     }
-    let named = |name: &str| asked.terms.iter().any(|term| term.split_once('=').is_some_and(|(said, _)| said == name));
+    let named = |name: &str| {
+        asked.terms.iter().any(|term| term.split_once('=').is_some_and(|(said, _)| crate::names::same(said, name)))
+    };
     let mut names: BTreeSet<String> =
         symbols.filter(|(name, _)| !named(name)).map(|(name, _)| format!("{name}=")).collect();
     if asked.terms.iter().all(|term| term.contains('=')) {

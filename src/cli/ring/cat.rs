@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     entry::RowRef,
+    names,
     ring::{Kind, Record, inspect::Seen},
 };
 
@@ -68,7 +69,7 @@ impl CatArgs {
     fn wants(&self, record: &Record<'_>, span: &Span) -> bool {
         let timed_by_row = self.by == By::Event && record.kind == Kind::Rows;
         (timed_by_row || span.has(record.received.wall))
-            && self.table.as_deref().is_none_or(|table| table_of(record) == Some(table))
+            && self.table.as_deref().is_none_or(|table| table_of(record).is_some_and(|of| names::same(of, table)))
     }
 }
 

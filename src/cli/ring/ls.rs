@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cli::out::{emit, tame},
+    names,
     point::Timestamp,
     ring::{Kind, inspect::Seen},
 };
@@ -100,7 +101,7 @@ impl LsArgs {
         };
         // A commit, a pad and a state record were not received; they are listed whenever they are asked for.
         kind && entry.received.is_none_or(|received| span.has(received))
-            && self.table.as_deref().is_none_or(|table| entry.table == Some(table))
+            && self.table.as_deref().is_none_or(|table| entry.table.is_some_and(|of| names::same(of, table)))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Findings;
 use crate::{
     decode::Decoder,
+    names,
     settings::{Format, Source},
 };
 
@@ -24,8 +25,15 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
         findings.problem("source", format!("there are {}; {MAX_SOURCES} are allowed", sources.len()));
     }
     let mut filters: BTreeMap<(String, Option<&str>), &str> = BTreeMap::new();
+    let mut tables: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for (name, source) in sources {
         check_one(name, source, protocol, findings);
+        let (first, table) =
+            *tables.entry(names::folded(&source.table).into_owned()).or_insert((name.as_str(), source.table.as_str()));
+        if table != source.table {
+            let what = format!("to QuestDB it is the same table as source.{first}'s {table:?}; write it in one way");
+            findings.warn(format!("source.{name}.table"), what);
+        }
         match Decoder::check(name, source) {
             Ok(decoder) => {
                 let filter = (decoder.pattern().filter(), source.shared_group.as_deref());

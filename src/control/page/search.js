@@ -26,10 +26,14 @@ export function query({ terms }, limit) {
 
 /** Whether a series has every word somewhere in it and every term's value at the beginning of what it names. */
 export function matches(series, { words, terms }) {
-  const named = (name) => (name === "table" ? series.table : series.symbols[name]);
-  return terms.every(([name, value]) => named(name)?.startsWith(value))
+  const symbol = (name) => Object.entries(series.symbols).find(([have]) => fold(have) === fold(name))?.[1];
+  const begins = ([name, value]) => (name === "table" ? fold(series.table).startsWith(fold(value)) : symbol(name)?.startsWith(value));
+  return terms.every(begins)
     && (words.length === 0 || words.every((word) => haystack(series).includes(word)));
 }
+
+/** A name of a table or symbol, the same for all its spellings (docs/names.md). */
+const fold = (name) => [...name].map((c) => (c === "\u0130" ? "i" : c.toLowerCase())).join("");
 
 function haystack(series) {
   series.text ??= [series.table, ...Object.entries(series.symbols).flat(), ...Object.keys(series.fields), series.state,

@@ -14,6 +14,7 @@ use crate::{
     control::api::Problem,
     latest::{Filter, Key, Series},
     marks::{Seq, State},
+    names,
     point::{MAX_FIELDS, Text, Timestamp},
     since::Since,
 };
@@ -105,7 +106,8 @@ impl Values {
         let series = if self.fields.is_empty() && self.after.is_none() && self.before.is_none() {
             series
         } else {
-            let named = |name: &Text| self.fields.is_empty() || self.fields.contains(name);
+            let named =
+                |name: &Text| self.fields.is_empty() || self.fields.iter().any(|field| names::same(field, name));
             let timely = |time: Timestamp| {
                 self.after.is_none_or(|after| time >= after) && self.before.is_none_or(|before| time < before)
             };
@@ -264,7 +266,8 @@ pub fn cursor(key: &Key) -> Option<String> {
 
 fn read_cursor(text: &str) -> Option<Key> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (table, symbols): (Text, Vec<(Text, Text)>) = serde_json::from_slice(&bytes).ok()?;
+    let (table, mut symbols): (Text, Vec<(Text, Text)>) = serde_json::from_slice(&bytes).ok()?;
+    symbols.sort_unstable_by(|a, b| names::cmp(&a.0, &b.0));
     Some(Key { table, symbols: symbols.into() })
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{format::Entry, id::Id};
-use crate::point::Timestamp;
+use crate::{names, point::Timestamp};
 
 /// Most entries that can be named one by one in a request.
 pub const MAX_IDS: usize = 400;
@@ -46,7 +46,7 @@ pub struct Selection {
     /// Rows only, or dead letters only.
     #[param(inline)]
     pub kind: Option<Kind>,
-    /// Rows of this table.
+    /// Rows of this table, in whatever spelling.
     pub table: Option<String>,
     /// Dead letters whose topic begins like this.
     pub topic: Option<String>,
@@ -117,7 +117,7 @@ impl Selection {
         let kind = Kind::from(entry);
         let of = |wanted: Kind| kind == wanted;
         self.kind.is_none_or(|wanted| kind == wanted)
-            && self.table.as_ref().is_none_or(|table| of(Kind::Row) && entry.origin == table)
+            && self.table.as_ref().is_none_or(|table| of(Kind::Row) && names::same(entry.origin, table))
             && self.topic.as_ref().is_none_or(|topic| of(Kind::DeadLetter) && entry.origin.starts_with(topic.as_str()))
             && self.since.is_none_or(|since| entry.time >= since)
             && self.reason.as_ref().is_none_or(|reason| entry.reason.to_lowercase().contains(reason.as_str()))
@@ -153,6 +153,7 @@ mod tests {
             (&[("kind", "row")], (true, false)),
             (&[("kind", "dead-letter")], (false, true)),
             (&[("table", "sensors")], (true, false)),
+            (&[("table", "Sensors")], (true, false)),
             (&[("table", "sens")], (false, false)),
             (&[("topic", "plant/")], (false, true)),
             (&[("topic", "sensors")], (false, false)),

@@ -21,7 +21,7 @@ use super::{
     scan::{self, FIRST_ENTRY_AT, Item},
     select::{Kind, Selection},
 };
-use crate::point::Timestamp;
+use crate::{names, point::Timestamp};
 
 /// Reasons, and tables and topics, told apart in a summary; the rest is counted together.
 const MAX_COUNTED: usize = 1_000;
@@ -277,6 +277,7 @@ impl Snapshot {
     pub fn summary(&self, selection: &Selection) -> io::Result<Summary> {
         let mut summary = Summary { bytes: self.parts.iter().map(|part| part.end).sum(), ..Summary::default() };
         let (mut reasons, mut tables, mut topics) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut spellings = HashMap::new();
         self.walk(None, None, &mut |_, item| {
             match item {
                 Item::Entry(found) if !found.taken_out && selection.matches(&found.entry) => {
@@ -284,7 +285,7 @@ impl Snapshot {
                     summary.entry_bytes += found.bytes;
                     count(&mut reasons, found.entry.reason);
                     match Kind::from(&found.entry) {
-                        Kind::Row => count(&mut tables, found.entry.origin),
+                        Kind::Row => count(&mut tables, spelling(&mut spellings, found.entry.origin)),
                         Kind::DeadLetter => count(&mut topics, found.entry.origin),
                     }
                 }
@@ -298,6 +299,15 @@ impl Snapshot {
         [summary.reasons, summary.tables, summary.topics] = [reasons, tables, topics].map(sorted);
         Ok(summary)
     }
+}
+
+/// A table's name as it was first met, of those that are told apart.
+fn spelling<'a>(spellings: &'a mut HashMap<String, String>, name: &'a str) -> &'a str {
+    let folded = names::folded(name);
+    if spellings.len() >= MAX_COUNTED && !spellings.contains_key(&*folded) {
+        return name;
+    }
+    spellings.entry(folded.into_owned()).or_insert_with(|| name.to_owned())
 }
 
 fn count(counts: &mut HashMap<String, u64>, name: &str) {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     entry::Rows,
+    names,
     point::Timestamp,
     ring::{Kind, Ledger, Mark, Marks, Pos, Record, Ring, Seq, StateKind, States},
     tally::SourceCounts,
@@ -136,7 +137,8 @@ pub(super) struct Contents {
     /// Records that check out and cannot be read all the same, and the first of them.
     pub malformed: u64,
     pub first_malformed: Option<Seq>,
-    tables: BTreeMap<String, u64>,
+    /// By folded name: the name as it was first met, and its rows.
+    tables: BTreeMap<String, (String, u64)>,
     other_rows: u64,
     oldest_received: Option<Timestamp>,
     oldest_time: Option<Timestamp>,
@@ -158,10 +160,11 @@ impl Contents {
         self.rows += count;
         earlier(&mut self.oldest_received, record.received.wall);
         let Ok(rows) = Rows::decode(record.body) else { return self.is_malformed(record.seq) };
-        if let Some(known) = self.tables.get_mut(rows.table) {
+        let name = names::folded(rows.table);
+        if let Some((_, known)) = self.tables.get_mut(&*name) {
             *known += count;
         } else if self.tables.len() < MAX_TABLES {
-            self.tables.insert(rows.table.to_owned(), count);
+            self.tables.insert(name.into_owned(), (rows.table.to_owned(), count));
         } else {
             self.other_rows += count;
         }
@@ -178,7 +181,7 @@ impl Contents {
 
     /// Names of the tables counted apart.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tables.keys().map(String::as_str)
+        self.tables.values().map(|(name, _)| name.as_str())
     }
 }
 
@@ -260,7 +263,7 @@ impl RingInfo {
         self.oldest_time = contents.oldest_time.map(|time| time.to_string());
         (self.records, self.rows) = (contents.records, contents.rows);
         (self.dead_letters, self.clears) = (contents.dead_letters, contents.clears);
-        self.tables = contents.tables.into_iter().map(|(table, rows)| TableRows { table, rows }).collect();
+        self.tables = contents.tables.into_values().map(|(table, rows)| TableRows { table, rows }).collect();
         self.tables.sort_by_key(|table| std::cmp::Reverse(table.rows));
         self.other_tables_rows = contents.other_rows;
     }

@@ -14,7 +14,10 @@ use super::{
     info::{Contents, MarkView},
     walk::{Seen, Stretch, Walk, last_before},
 };
-use crate::ring::{Kind, Mark, Pos, table_hash};
+use crate::ring::{
+    Kind, Mark, Pos,
+    tables::{hash_as_written, table_hash},
+};
 
 /// Damaged stretches that are listed; all are counted.
 const MAX_LISTED: usize = 1_000;
@@ -196,7 +199,8 @@ impl Check {
         (report.dead_letters, report.clears) = (contents.dead_letters, contents.clears);
         report.malformed = contents.malformed;
         report.first_malformed = contents.first_malformed.map(|seq| seq.0);
-        let known: BTreeMap<u32, &str> = contents.names().map(|name| (table_hash(name), name)).collect();
+        let hashes = |name| [(hash_as_written(name), name), (table_hash(name), name)];
+        let known: BTreeMap<u32, &str> = contents.names().flat_map(hashes).collect();
         for stretch in &stretches {
             let view = StretchView::of(stretch, &known);
             let room = MAX_TABLES.saturating_sub(report.tables.len());

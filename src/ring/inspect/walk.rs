@@ -9,11 +9,11 @@ use std::{collections::BTreeSet, io};
 use super::window::{Reach, Window, occupied};
 use crate::ring::{
     headers::read_header,
-    layout::{Commit, EXTENSION_BYTES, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
+    layout::{Commit, Header, Kind, RECORD_HEADER_BYTES, RecordHeader},
     marks::{Mark, Pos, Seq},
     media::Media,
     reader::Record,
-    table_hash,
+    tables,
 };
 
 /// Tables named of one damaged stretch.
@@ -347,12 +347,9 @@ impl<'a> Walk<'a> {
     }
 
     fn name_at(&mut self, pos: u64, header: &RecordHeader) -> io::Result<Option<String>> {
-        let head =
-            self.window.head_of(pos, RECORD_HEADER_BYTES + EXTENSION_BYTES + 1 + crate::point::MAX_NAME_BYTES)?;
-        let (_, body) = header.split(head.get(RECORD_HEADER_BYTES..).unwrap_or_default());
-        let name = body.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
-        let name = name.and_then(|name| std::str::from_utf8(name).ok());
-        Ok(name.filter(|name| table_hash(name) == header.table_hash).map(str::to_owned))
+        let head = self.window.head_of(pos, RECORD_HEADER_BYTES + tables::NAME_BYTES)?;
+        let behind_header = head.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+        Ok(tables::name_of(header, behind_header).map(str::to_owned))
     }
 }
 

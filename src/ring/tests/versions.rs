@@ -3,7 +3,12 @@
 use super::*;
 use crate::{
     entry::{DeadLetter, Rows},
-    ring::{HeaderSource, OpenError, Record, layout::FORMAT_VERSION},
+    ring::{
+        HeaderSource, OpenError, Record,
+        layout::{Checksum, Extension, FORMAT_VERSION, RECORD_HEADER_BYTES, RecordHeader},
+        marks::Pos,
+        table_hash,
+    },
     tally::SourceId,
 };
 
@@ -76,6 +81,54 @@ fn a_file_of_format_version_2_is_taken_over_with_what_waits_in_it() {
     assert_eq!((again.found.len(), again.log.intake().rows, again.report.pending_rows), (23, 21, 21));
     assert_eq!(again.found[22].1, b"new");
     assert_eq!(again.log.with_states(|states| states.source_name(number).map(str::to_owned)).as_deref(), Some("one"));
+}
+
+/// The file with one spelling of its table in every record, names and hashes as that version wrote them.
+fn spelled(data: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut image = file(data);
+    let sum = Checksum::of_ring(u64::from_le_bytes(*image[24..].first_chunk().unwrap()));
+    let name = |name: &str| [&[name.len() as u8], name.as_bytes()].concat();
+    let (from, to) = (name(from), name(to));
+    let mut at = DATA_START as usize;
+    while let Some(found) = image[at..].windows(from.len()).position(|bytes| bytes == from) {
+        let body = at + found;
+        at = body + from.len();
+        let start = body - RECORD_HEADER_BYTES;
+        let pos = start as u64 - DATA_START;
+        let Some(header) = RecordHeader::parse(&image[start..]).filter(|h| h.checks_out(sum, pos, &image[start..]))
+        else {
+            continue;
+        };
+        image[body..at].copy_from_slice(&to);
+        let table_hash = crc32c::crc32c(&to[1..]);
+        let behind = image[body..body + header.len as usize].to_vec();
+        let mut bytes = Vec::new();
+        RecordHeader { table_hash, ..header }.write(sum, pos, Extension::default(), &behind, &mut bytes);
+        image[start..start + bytes.len()].copy_from_slice(&bytes);
+    }
+    image
+}
+
+#[test]
+fn an_older_file_s_records_have_the_lane_of_their_table_in_whatever_spelling() {
+    let data = include_bytes!("../../../tests/data/ring-format-2.bin");
+    let lanes = |image: Vec<u8>| {
+        let life = Life::begin(image, Vec::new(), Seq(0));
+        let mut reader = Reader::new(Arc::clone(&life.log), life.log.tail());
+        let mut hashes = Vec::new();
+        // Also of records whose bodies are nobody's business.
+        while let Some(record) = reader.next_with(Pos(u64::MAX), |_, _| false).unwrap() {
+            if record.kind == Kind::Rows {
+                hashes.push(record.table_hash);
+            }
+        }
+        (life.found.len(), life.report.gaps.len(), hashes)
+    };
+    let plain = lanes(file(data));
+    assert_eq!((plain.0, plain.2.iter().filter(|hash| **hash == table_hash("sensors")).count()), (22, 16));
+    let image = spelled(data, "sensors", "SENSORS");
+    assert_eq!(image.windows(8).filter(|bytes| bytes == b"\x07SENSORS").count(), 16);
+    assert_eq!(lanes(image), plain);
 }
 
 #[test]
