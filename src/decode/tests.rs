@@ -250,12 +250,14 @@ fn a_member_is_its_column_s_in_whatever_spelling() {
     let read = row(extra, r#"{"Unit":"C","GRÖẞE":7,"TS":5}"#);
     assert_eq!(read.symbols, [("Unit".into(), "C".into())]);
     assert_eq!(fields(&read), [("GRÖẞE", Value::Long(7)), ("TS", Value::Double(5.0))]);
-    assert_eq!(read.time, None, "the time's member is none of the table's columns");
-    assert!(fault("", r#"{"ä":1,"Ä":2}"#).contains("twice"));
-    assert!(fault(extra, r#"{"unit":"C","UNIT":"F","x":1}"#).contains("twice"));
+    assert_eq!((read.time, read.notes.untimed), (None, true), "the time's member is none of the table's columns");
+    assert!(fault("", r#"{"ä":1,"Ä":2}"#).reason.contains("twice"));
+    assert!(fault(extra, r#"{"unit":"C","UNIT":"F","x":1}"#).reason.contains("twice"));
     let decoder = decoder("");
     let resolved = decoder.resolve("sensors/a/b").expect("a topic of it").expect("a table");
-    assert!(decoder.finish(&mut [row("", r#"{"SİTE":1}"#)], &resolved).is_err());
+    let (mut rows, mut faults) = (vec![row("", r#"{"SİTE":1}"#)], Faults::default());
+    decoder.finish(&mut rows, &resolved, &mut faults);
+    assert_eq!((rows.len(), faults.count()), (0, 1), "it is the topic's site");
     let twice = Decoder::check("s", &source("symbols = [\"ä\", \"Ä\"]")).expect_err("one symbol");
     assert!(twice[0].problem.to_string().contains("twice"), "{twice:?}");
 }

@@ -92,6 +92,7 @@ fn full() -> Status {
     let known = Some(0.0);
     let mut status = Status {
         ring: Some(ring),
+        replaced: vec![crate::ingest::ReplacedStatus { source: "a".into(), table: "t".into(), ..Default::default() }],
         forecast: Forecast {
             intake_bytes_per_s: known,
             settling_bytes_per_s: known,
