@@ -81,19 +81,22 @@ pub enum State {
     /// Only in memory: not yet durable, or given up by the `on_full` policy.
     #[default]
     Memory,
-    /// On this machine's disk: in the ring, or in quarantine.
+    /// On this machine's disk, in the ring.
     Durable,
+    /// QuestDB has refused it: it is in quarantine.
+    Refused,
     /// In QuestDB.
     Stored,
 }
 
 impl State {
-    /// `memory`, `durable` or `stored`.
+    /// `memory`, `durable`, `refused` or `stored`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Durable => "durable",
+            Self::Refused => "refused",
             Self::Stored => "stored",
         }
     }

@@ -31,7 +31,7 @@ Examples:
 All that matches is listed, in pages: what changes meanwhile may be in it.
 
 State says how far the last reading of a series has come: memory (appended, its sender not yet told), durable (on this \
-machine's disk), stored (in QuestDB).
+machine's disk), refused (QuestDB does not take it: see forebay quarantine), stored (in QuestDB).
 
 Exit codes: 0 done, 2 usage, 3 nothing matches, 4 the daemon is not reachable")]
 pub struct GetArgs {

@@ -7,6 +7,7 @@ use crate::{
     names,
     point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value},
     questdb::{
+        fit::{Holds, Sibling},
         sql::{ColumnInfo, Table, TableInfo},
         statement,
     },
@@ -82,13 +83,37 @@ fn row(columns: &[Option<&ColumnInfo>], cells: &[Json]) -> Option<Row> {
             row.fields.push((column.name.as_str().into(), value));
         }
     }
+    join_siblings(&mut row, columns);
     row.sort_symbols();
     row.time.is_some().then_some(row)
 }
 
+/// Gives values of columns beside others to the fields that they are of.
+fn join_siblings(row: &mut Row, columns: &[Option<&ColumnInfo>]) {
+    let column = |name: &str| columns.iter().flatten().copied().find(|column| names::same(&column.name, name));
+    for at in 0..row.fields.len() {
+        let name = row.fields[at].0.clone();
+        let beside = Sibling::ALL.into_iter().find_map(|sibling| Some((sibling, name.strip_suffix(sibling.suffix())?)));
+        let Some((sibling, base)) = beside else { continue };
+        let (Some(own), Some(of)) = (column(&name), column(base)) else { continue };
+        let holds = Holds::of(&of.kind);
+        // A column of the device's own that only has such a name is beside nothing that could not hold its values.
+        let is_sibling = Holds::of(&own.kind) == sibling.holds() && holds != sibling.holds();
+        if !is_sibling || row.fields.iter().any(|(other, _)| names::same(other, base)) {
+            continue;
+        }
+        let (field, value) = &mut row.fields[at];
+        *field = of.name.as_str().into();
+        if let (Sibling::Boolean, Value::Long(number)) = (sibling, &*value) {
+            *value = Value::Flag(*number != 0);
+        }
+    }
+}
+
 fn value(kind: &str, cell: &Json) -> Option<Value> {
     match kind {
-        "BOOLEAN" => cell.as_bool().map(Value::Bool),
+        // The type has no null: false may as well say that there was none.
+        "BOOLEAN" => cell.as_bool().filter(|value| *value).map(Value::Bool),
         "BYTE" | "SHORT" | "INT" | "LONG" => cell.as_i64().map(Value::Long),
         "FLOAT" | "DOUBLE" => cell.as_f64().map(Value::Double),
         "STRING" | "VARCHAR" => cell.as_str().map(|text| Value::Text(text.into())),
@@ -111,6 +136,28 @@ mod tests {
         let others = [("ok", "BOOLEAN"), ("note", "VARCHAR"), ("at", "TIMESTAMP"), ("id", "UUID")];
         let columns = columns.iter().chain(&others).map(|(name, kind)| column(name, kind)).collect();
         Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap()
+    }
+
+    #[test]
+    fn a_value_beside_its_column_is_that_of_the_field_and_false_may_be_nothing() {
+        let columns = [("ts", "TIMESTAMP"), ("v", "DOUBLE"), ("v_string", "VARCHAR"), ("v_boolean", "LONG"), ("ok", "BOOLEAN")];
+        let columns = columns.iter().map(|(name, kind)| column(name, kind)).collect();
+        let asked = Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap();
+        let names = ["ts", "v", "v_string", "v_boolean", "ok"].map(str::to_owned).to_vec();
+        let at = "2026-01-01T00:00:00Z";
+        let cells = [
+            (json!([at, null, "unavailable", null, false]), vec![("v".into(), Value::Text("unavailable".into()))]),
+            (json!([at, null, null, 1, true]), vec![("v".into(), Value::Flag(true)), ("ok".into(), Value::Bool(true))]),
+            (
+                json!([at, 1.5, "own", null, false]),
+                vec![("v".into(), Value::Double(1.5)), ("v_string".into(), Value::Text("own".into()))],
+            ),
+        ];
+        for (cells, fields) in cells {
+            let answer = Table { columns: names.clone(), rows: vec![cells.as_array().unwrap().clone()] };
+            let rows: Vec<Row> = asked.rows(&answer).collect();
+            assert_eq!(rows[0].fields, fields);
+        }
     }
 
     #[test]

@@ -254,7 +254,9 @@ impl Settlement {
     pub fn state_of(&self, seq: Seq) -> State {
         if self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq)) {
             State::Memory
-        } else if seq >= self.outcome.settled.seq || self.exceptions.contains_key(&seq) {
+        } else if self.exceptions.contains_key(&seq) {
+            State::Refused
+        } else if seq >= self.outcome.settled.seq {
             State::Durable
         } else {
             State::Stored

@@ -10,7 +10,10 @@ use serde_json::Value as Json;
 use crate::{
     entry::{RowRef, ValueRef},
     names,
-    questdb::sql::{ColumnInfo, TableInfo},
+    questdb::{
+        fit::{self, Holds, Sibling},
+        sql::{ColumnInfo, TableInfo},
+    },
 };
 
 /// Differences of a row that are told.
@@ -61,6 +64,12 @@ impl Columns {
             columns.by_name.insert(names::folded(name).into_owned(), (place, kind.clone()));
         }
         Some(columns)
+    }
+
+    /// The cell of a column (folded name) in a row, and the column's type; null and none where there is no such column.
+    fn cell<'f>(&'f self, name: &str, found: &'f [Json]) -> (&'f Json, &'f str) {
+        let column = self.by_name.get(name);
+        column.map_or((&Json::Null, ""), |(place, kind)| (found.get(*place).unwrap_or(&Json::Null), kind.as_str()))
     }
 
     /// Time and keys of a row of QuestDB.
@@ -152,28 +161,57 @@ pub struct Compared {
 pub fn compare(row: &RowRef<'_>, found: &[Json], columns: &Columns, known: &dyn Fn(&str) -> bool) -> Compared {
     let mut compared = Compared::default();
     let mut seen = Vec::new();
-    let symbols = row.symbols().map(|(name, value)| (name, ValueRef::Text(value)));
-    for (name, value) in symbols.chain(row.fields()) {
+    for (name, value) in row.symbols() {
         let folded = names::folded(name);
-        let column = columns.by_name.get(&*folded);
-        let (there, kind) = column.map_or((&Json::Null, ""), |(place, kind)| (&found[*place], kind.as_str()));
-        match same(value, there, kind) {
-            Same::Yes => {}
-            Same::Unknown => compared.uncompared += 1,
-            Same::No => compared.note(name, text(value), plain(there)),
+        let (there, kind) = columns.cell(&folded, found);
+        compared.field(name, ValueRef::Text(value), there, kind);
+        seen.push(folded);
+    }
+    for (name, value) in row.fields() {
+        let folded = names::folded(name);
+        let (there, kind) = columns.cell(&folded, found);
+        let own = (!kind.is_empty()).then(|| Holds::of(kind));
+        match fit::place(own, value).sibling {
+            // What was sent before there were columns beside others is in its own one.
+            Some(sibling) if same(value, there, kind) != Same::Yes => {
+                // The column cannot hold it, so that it has to be in the one beside it.
+                if !is_nothing(there, kind) {
+                    compared.note(name, text(value), plain(there));
+                }
+                let (there, kind) = columns.cell(&beside(&folded, sibling), found);
+                compared.field(name, value, there, kind);
+            }
+            _ => compared.field(name, value, there, kind),
         }
         seen.push(folded);
     }
     for (name, (place, kind)) in &columns.by_name {
-        let is_extra = *place != columns.timestamp && !seen.iter().any(|seen| seen == name) && known(name);
-        if is_extra && !is_nothing(&found[*place], kind) {
+        let is_seen = |name: &str| seen.iter().any(|seen| *seen == name);
+        let is_extra = *place != columns.timestamp && !is_seen(name) && known(name);
+        // A column beside one that the row has not: its value is that of a row before.
+        let of = Sibling::ALL.iter().find_map(|sibling| name.strip_suffix(sibling.suffix()));
+        let is_beside = of.is_some_and(|of| known(of) && !known(name) && !is_seen(of));
+        if (is_extra || is_beside) && !is_nothing(&found[*place], kind) {
             compared.note(name, None, plain(&found[*place]));
         }
     }
     compared
 }
 
+/// The name of the column beside another one.
+fn beside(column: &str, sibling: Sibling) -> String {
+    format!("{column}{}", sibling.suffix())
+}
+
 impl Compared {
+    fn field(&mut self, name: &str, value: ValueRef<'_>, there: &Json, kind: &str) {
+        match same(value, there, kind) {
+            Same::Yes => {}
+            Same::Unknown => self.uncompared += 1,
+            Same::No => self.note(name, text(value), plain(there)),
+        }
+    }
+
     fn note(&mut self, field: &str, ring: Option<String>, questdb: Option<String>) {
         if self.differences.len() < MAX_TOLD {
             self.differences.push(Difference {
@@ -288,6 +326,31 @@ mod tests {
         let compared = with_row(&[], &[("x", value)], |row| compare(row, &found, &columns, &|_| true));
         assert_eq!(compared.uncompared, 0);
         compared.differences.is_empty()
+    }
+
+    #[test]
+    fn a_value_that_its_column_cannot_hold_is_looked_for_beside_it() {
+        let info = info(&[
+            ("ts", "TIMESTAMP", true),
+            ("v", "DOUBLE", false),
+            ("v_string", "VARCHAR", false),
+            ("v_boolean", "LONG", false),
+        ]);
+        let columns = Columns::new(&["ts", "v", "v_string", "v_boolean"].map(String::from), &info).unwrap();
+        let differences = |fields: &[(&str, Value)], cells: [Json; 3]| {
+            let [v, string, boolean] = cells;
+            let found = [json!("2023-11-14T22:13:20.000000Z"), v, string, boolean];
+            with_row(&[], fields, |row| compare(row, &found, &columns, &|name| name == "v" || name == "w")).differences.len()
+        };
+        let text = [("v", Value::Text("x".into()))];
+        assert_eq!(differences(&text, [json!(null), json!("x"), json!(null)]), 0);
+        assert_eq!(differences(&text, [json!(null), json!("y"), json!(null)]), 1);
+        assert_eq!(differences(&text, [json!(null), json!(null), json!(null)]), 1);
+        assert_eq!(differences(&text, [json!(1.0), json!("x"), json!(null)]), 1, "the column beside says something else");
+        assert_eq!(differences(&[("v", Value::Flag(true))], [json!(null), json!(null), json!(1)]), 0);
+        assert_eq!(differences(&[("v", Value::Flag(true))], [json!(1.0), json!(null), json!(null)]), 0, "sent long ago");
+        assert_eq!(differences(&[("w", Value::Double(1.0))], [json!(null), json!("x"), json!(null)]), 2, "w, and v's value");
+        assert_eq!(differences(&[("v", Value::Double(2.0))], [json!(2.0), json!(null), json!(null)]), 0);
     }
 
     #[test]

@@ -203,6 +203,7 @@ fn what_is_put_back_keeps_to_the_limits() {
     let readings = Readings::new(unique("back"), 1);
     let (table, topic) = (readings.name.clone(), format!("{}/site-0/dev-0", readings.name));
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&readings);
+    let builder = builder.set(&format!("source.{table}.on_bad_member"), "message");
     let mut daemon = builder.set("limits.columns_per_table", 12).start();
     daemon.wait_subscribed();
     let ts = now_ms() - 60_000;

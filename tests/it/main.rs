@@ -33,6 +33,7 @@ mod systemd;
 mod terminal;
 mod throughput;
 mod trouble;
+mod values;
 mod verify;
 mod write;
 mod write_clients;

@@ -89,17 +89,19 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as u64
 }
 
-/// A table whose temperature is a text, so that no number can be stored in it.
+/// A table whose temperature is of a type that nothing but such values goes to, so that no number can be stored in it.
 fn create_table(questdb: &QuestDb, name: &str) {
     questdb.sql(&format!(
-        "CREATE TABLE '{name}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, seq LONG, temperature VARCHAR) \
+        "CREATE TABLE '{name}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, seq LONG, temperature UUID) \
          TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
     ));
 }
 
 /// Has numbers fit into that table.
 fn mend_table(questdb: &QuestDb, name: &str) {
-    questdb.sql(&format!("ALTER TABLE '{name}' ALTER COLUMN temperature TYPE DOUBLE"));
+    questdb.sql(&format!("ALTER TABLE '{name}' DROP COLUMN temperature"));
+    questdb.settle(name);
+    questdb.sql(&format!("ALTER TABLE '{name}' ADD COLUMN temperature DOUBLE"));
     questdb.settle(name);
 }
 
@@ -112,7 +114,8 @@ fn refused(first_ms: u64, range: std::ops::Range<u64>) -> Vec<String> {
 fn dead_letters_are_requeued_once_their_source_is_mended() {
     let mut stage = stage("letters", |builder, _| builder);
     let ts = now_ms() - 60_000;
-    // `seq` is to be a whole number, says the source; two of these are none, and one is nothing at all.
+    // `seq` is to be a whole number, says the source; two of these are none, and one is nothing at all. What is good of a message is
+    // stored.
     stage.say(
         "dev-0",
         &[
@@ -124,7 +127,7 @@ fn dead_letters_are_requeued_once_their_source_is_mended() {
     );
     stage.daemon.wait_drained(4, LIMIT);
     eventually_eq(LIMIT, "entries", 3, || stage.entries());
-    stage.assert_ledger(1, 1, 0);
+    stage.assert_ledger(2, 2, 0);
 
     let (code, answer) = stage.quarantine(&["requeue", "--all"]);
     assert_eq!((code, &answer["requeued"], &answer["unfit"]), (1, &0.into(), &3.into()), "{answer}");
@@ -135,7 +138,7 @@ fn dead_letters_are_requeued_once_their_source_is_mended() {
     stage.questdb.sql(&format!("ALTER TABLE '{}' ALTER COLUMN seq TYPE DOUBLE", stage.table()));
     stage.daemon.restart();
     let (code, answer) = stage.quarantine(&["requeue", "--all"]);
-    assert_eq!((code, &answer["requeued"], &answer["rows"], &answer["unfit"]), (1, &2.into(), &3.into(), &1.into()));
+    assert_eq!((code, &answer["rows"], &answer["unfit"]), (1, &2.into(), &1.into()), "{answer}");
     assert!(answer["notes"][0]["what"].as_str().is_some_and(|what| what.starts_with("stays: ")), "{answer}");
     eventually_eq(LIMIT, "rows in QuestDB", 4, || stage.stored());
     let sum = stage.questdb.sql(&format!("SELECT sum(seq) FROM '{}'", stage.table()));

@@ -74,6 +74,12 @@ fn rows_that_an_operator_deleted_come_back() {
     questdb.sql(&format!(
         "CREATE TABLE '{name}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL) TIMESTAMP(timestamp) PARTITION BY DAY WAL"
     ));
+    // Nothing but such values goes to a UUID.
+    questdb.sql(&format!(
+        "CREATE TABLE '{}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, code UUID) TIMESTAMP(timestamp) PARTITION BY DAY WAL \
+         DEDUP UPSERT KEYS(timestamp, device, site)",
+        lost.name
+    ));
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&kept).source(&lost).source(&plain);
     let mut daemon = builder.start();
     assert_eq!(told(&daemon.cli(&["replay", "--since", "1h"])).0, 3, "nothing was received yet");
@@ -83,7 +89,7 @@ fn rows_that_an_operator_deleted_come_back() {
         readings.publish(&mut publisher, 0..500);
     }
     let (topic, _) = lost.reading(0);
-    publisher.publish(&topic, br#"{"ts":1700000000000,"temperature":"hot"}"#).expect("publishes");
+    publisher.publish(&topic, br#"{"ts":1700000000000,"code":"hot"}"#).expect("publishes");
     publisher.drain(LIMIT).expect("the broker acknowledges");
     daemon.wait_drained(1_501, LIMIT);
     eventually(LIMIT, "the odd one is in quarantine", || daemon.database()["quarantine"]["entries"] == 1);

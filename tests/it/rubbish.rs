@@ -82,7 +82,6 @@ fn rubbish_goes_to_quarantine_and_everything_else_goes_on() {
         (format!("{name}/a/b"), b"{\"ts\":1700000000000,\"temperature\":".to_vec()),
         (format!("{name}/a/b"), vec![0xFF, 0xFE, 0x00, 0x80]),
         (format!("{name}/a/b"), b"42".to_vec()),
-        (format!("{name}/a/b"), br#"{"ts":"yesterday","seq":1}"#.to_vec()),
         (format!("{name}/a/b"), br#"{"ts":1700000000000,"seq":"one"}"#.to_vec()),
         (format!("{name}/a/b"), format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000)).into_bytes()),
         (format!("{name}/a/b"), year_ahead.into_bytes()),
@@ -116,8 +115,16 @@ fn absurd_topics_and_names_are_stored_or_set_aside_but_stop_nothing() {
     });
     let prefix = format!("{}_by_topic", stage.readings.name);
     let mut publisher = stage.broker.publisher().expect("connects");
-    let (as_tables, unfit) = (["a b", "ünïcode", "\u{1F321}"], ["../../etc/passwd", "''; DROP TABLE x;--/d", "//"]);
-    for topic in as_tables.iter().map(|kind| format!("{kind}/ß/ä")).chain(unfit.map(str::to_owned)) {
+    // What QuestDB takes in no name becomes an underscore.
+    let as_tables = [
+        ("a b", "a b"),
+        ("ünïcode", "ünïcode"),
+        ("\u{1F321}", "\u{1F321}"),
+        ("..", "._"),
+        ("''; DROP TABLE x;--", "__; DROP TABLE x;--"),
+        ("switch:0", "switch_0"),
+    ];
+    for topic in as_tables.iter().map(|(kind, _)| format!("{kind}/ß/ä")).chain(["//".to_owned()]) {
         publisher.publish(&format!("{prefix}/{topic}"), br#"{"value":1.5}"#).expect("publishes");
     }
     let names = [r#"{"a/b":1}"#, r#"{"":1}"#, r#"{"temp-erature":1}"#, &format!(r#"{{"{}":1}}"#, "n".repeat(300))];
@@ -128,11 +135,12 @@ fn absurd_topics_and_names_are_stored_or_set_aside_but_stop_nothing() {
     publisher.publish(&topic, payload.as_bytes()).expect("publishes");
     publisher.drain(LIMIT).expect("the broker acknowledges");
 
-    let (rows, letters) = (as_tables.len() as u64 + 1, (unfit.len() + names.len()) as u64);
+    // A level that names nothing, and a name that is too long.
+    let (rows, letters) = ((as_tables.len() + names.len() - 1) as u64 + 1, 2);
     stage.daemon.wait_drained(rows + letters, LIMIT);
     stage.readings.assert_exactly_once(stage.questdb, 1, LIMIT);
-    for kind in as_tables {
-        let table = format!("{}_{kind}", stage.readings.name);
+    for (_, name) in as_tables {
+        let table = format!("{}_{name}", stage.readings.name);
         eventually_eq(LIMIT, &format!("rows in {table}"), 1, || stage.questdb.count(&table));
     }
     assert_eq!(stage.fates(), (rows, rows, 0, letters));
@@ -145,14 +153,14 @@ fn one_row_that_the_database_refuses_is_set_aside_alone() {
     let name = stage.table();
     stage.questdb.sql(&format!(
         "CREATE TABLE '{name}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, temperature DOUBLE, humidity DOUBLE, \
-         seq LONG, ok BOOLEAN) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
+         seq LONG, code UUID) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
     ));
     let mut publisher = stage.broker.publisher().expect("connects");
     for n in 0..300 {
         let (topic, payload) = stage.readings.reading(n);
         publisher.publish(&topic, payload.as_bytes()).expect("publishes");
         if n == 150 {
-            let bad = format!(r#"{{"ts":{},"seq":9,"temperature":"hot"}}"#, now_ms() - 5_000);
+            let bad = format!(r#"{{"ts":{},"seq":9,"code":"hot"}}"#, now_ms() - 5_000);
             publisher.publish(&topic, bad.as_bytes()).expect("publishes");
         }
     }
@@ -162,7 +170,7 @@ fn one_row_that_the_database_refuses_is_set_aside_alone() {
     let ledger = stage.daemon.status()["ledger"].clone();
     assert_eq!((&ledger["stored"], &ledger["quarantined"]), (&300.into(), &1.into()), "{ledger}");
     let reasons = stage.daemon.database()["quarantine"]["reasons"].to_string();
-    assert!(reasons.contains("temperature") || reasons.to_lowercase().contains("cast"), "{reasons}");
+    assert!(reasons.contains("code") || reasons.to_lowercase().contains("cast"), "{reasons}");
 }
 
 #[test]
@@ -282,7 +290,7 @@ fn nested_objects_arrays_and_types_become_columns_and_rows() {
     let rows = stage
         .questdb
         .sql(&format!("SELECT seq, air_temp, air_co2_ppm, note, ok FROM '{}' ORDER BY seq", stage.table()));
-    assert_eq!(serde_json::json!(rows[0]), serde_json::json!([1, 20.0, 400.5, "hi", true]));
+    assert_eq!(serde_json::json!(rows[0]), serde_json::json!([1, 20.0, 400.5, "hi", 1]));
     assert_eq!(stage.daemon.ledger("rows"), 2);
 }
 

@@ -162,26 +162,31 @@ fn what_is_no_fault_is_not_reported() {
         format!(r#"{{"ts":{},"seq":0,"temperature":5e-324,"humidity":0.1,"ok":true}}"#, ts + 2),
         format!(r#"{{"ts":{},"temperature":-0.0,"note":"","Note_B":"ü \"quoted\" \\ \n"}}"#, ts + 3),
         format!(r#"{{"ts":{},"temperature":12,"count":3,"note":"x"}}"#, ts + 4),
-        // Refused by the database for its type.
-        format!(r#"{{"ts":{},"temperature":"hot"}}"#, ts + 5),
+        // Refused by the database for its type: nothing but such values goes to a UUID.
+        format!(r#"{{"ts":{},"code":"hot"}}"#, ts + 5),
         // No reading at all.
         "rubbish".to_owned(),
     ];
+    stage.questdb.sql(&format!(
+        "CREATE TABLE '{}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, code UUID) TIMESTAMP(timestamp) PARTITION BY DAY WAL \
+         DEDUP UPSERT KEYS(timestamp, device, site)",
+        stage.readings.name
+    ));
     for payload in &payloads {
         stage.say(payload);
     }
-    // An older moment is replaced as a whole: what it lacks is gone.
+    // An older moment gets the value that it lacks from the row before.
     stage.say(&format!(r#"{{"ts":{ts},"seq":4,"temperature":3.5}}"#));
     stage.daemon.wait_drained(payloads.len() as u64 + 1, LIMIT);
     let report = stage.assert_result(5, 0, 0);
     let excused = &report["excused"];
     assert_eq!((excused["superseded"].as_u64(), excused["quarantined"].as_u64()), (Some(2), Some(1)), "{report}");
 
-    // The value of the older field comes back, as from a row that overwrote a newer one.
-    stage.questdb.sql(&format!("UPDATE '{}' SET humidity = 3 WHERE seq = 4", stage.readings.name));
+    // The value of the older row comes back, as from one that overwrote a newer one.
+    stage.questdb.sql(&format!("UPDATE '{}' SET humidity = 2 WHERE seq = 4", stage.readings.name));
     stage.questdb.settle(&stage.readings.name);
     let report = stage.assert_result(4, 0, 1);
-    let difference = serde_json::json!([{ "field": "humidity", "ring": null, "questdb": "3" }]);
+    let difference = serde_json::json!([{ "field": "humidity", "ring": "3", "questdb": "2" }]);
     assert_eq!(report["findings"][0]["differences"], difference);
 }
 
@@ -281,7 +286,7 @@ fn the_ledger_is_exact_across_kills_whatever_became_of_the_rows() {
     let mut stage = stage("ledger", |builder, _| builder);
     let table = stage.readings.name.clone();
     stage.questdb.sql(&format!(
-        "CREATE TABLE '{table}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, temperature DOUBLE) TIMESTAMP(timestamp) \
+        "CREATE TABLE '{table}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, code UUID) TIMESTAMP(timestamp) \
          PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
     ));
     let (rounds, each) = (6, 400);
@@ -291,7 +296,7 @@ fn the_ledger_is_exact_across_kills_whatever_became_of_the_rows() {
             let (topic, mut payload) = stage.readings.reading(n);
             // Every tenth is refused by the database.
             if n % 10 == 0 {
-                payload = payload.replacen("\"temperature\":", "\"temperature\":\"hot\",\"t\":", 1);
+                payload = payload.replacen("\"temperature\":", "\"code\":\"hot\",\"t\":", 1);
             }
             publisher.publish(&topic, payload.as_bytes()).expect("publishes");
         }

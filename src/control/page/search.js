@@ -45,7 +45,7 @@ function haystack(series) {
 export const identity = (series) => JSON.stringify([series.table, series.symbols]);
 
 const natural = new Intl.Collator("en", { numeric: true });
-const STATES = ["memory", "durable", "stored"];
+const STATES = ["memory", "durable", "refused", "stored"];
 
 /** The order of series by `what`: series, age or state. */
 export function order(what, descending) {

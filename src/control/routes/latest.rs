@@ -294,7 +294,10 @@ async fn reach(app: &Arc<App>, series: &[Series], least: State, wait: Duration) 
         let behind = series.iter().filter(|series| app.inspect.state_of(series.seq()) < least);
         let behind: Vec<&Series> = behind.collect();
         let Some(example) = behind.first() else { break };
-        if Instant::now() >= deadline {
+        // What QuestDB has refused comes no further.
+        let is_refused = |series: &&Series| app.inspect.state_of(series.seq()) == State::Refused;
+        let example = behind.iter().copied().find(|series| is_refused(series)).unwrap_or(example);
+        if Instant::now() >= deadline || is_refused(&example) {
             let state = app.inspect.state_of(example.seq()).word();
             let detail = format!(
                 "{} of {} series are not {} within {} ms; {} is {state}",

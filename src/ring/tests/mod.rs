@@ -302,7 +302,7 @@ fn nobody_is_told_stored_of_what_was_given_up_or_set_aside() {
     life.settlement.lane_done(0, ends[1], Duration::ZERO).unwrap();
     let state = |at: Seq| life.settlement.state_of(at);
     assert_eq!(state(Seq(1)), super::State::Memory, "given up");
-    assert_eq!(state(ends[0].seq), super::State::Durable, "in quarantine");
+    assert_eq!(state(ends[0].seq), super::State::Refused, "in quarantine");
     assert_eq!(state(ends[1].seq), super::State::Durable, "not settled yet");
     life.settlement.lane_done(0, ends[2], Duration::ZERO).unwrap();
     assert_eq!(life.settlement.state_of(ends[1].seq), super::State::Stored);
