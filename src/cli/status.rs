@@ -40,6 +40,7 @@ fn render(status: &Document<'_>) -> String {
     let up = span(status.number("/uptime_s") * 1e3);
     let version = status.text("/version").unwrap_or_default();
     screen.line("forebay", &format!("{version}, up {up}, pid {}", status.integer("/pid")));
+    clock(&mut screen, status);
     broker(&mut screen, status);
     ring(&mut screen, status);
     if let Some(forecast) = status.0.pointer("/forecast/sentence").and_then(Value::as_str) {
@@ -64,6 +65,13 @@ fn render(status: &Document<'_>) -> String {
 /// Age of the oldest row that waits.
 fn waits(lag_s: f64) -> String {
     if lag_s > 0.0 { format!("the oldest that waits came {} ago", span(lag_s * 1e3)) } else { "none waits".into() }
+}
+
+/// A clock in doubt; a daemon that says nothing of it is older.
+fn clock(screen: &mut Screen, status: &Document<'_>) {
+    if status.0.pointer("/clock/trusted").and_then(Value::as_bool) == Some(false) {
+        screen.line("clock", "not known to be right: no time service keeps it so far; no reading is refused for its time");
+    }
 }
 
 fn broker(screen: &mut Screen, status: &Document<'_>) {
@@ -278,6 +286,13 @@ mod tests {
         let line = "limits      columns_per_table of plant: 1,700 values and 2 rows left out since start";
         assert!(text.contains(line), "{text}");
         assert!(!render(&Document(&json!({}))).contains("limits"));
+    }
+
+    #[test]
+    fn a_clock_in_doubt_is_told() {
+        let of = |trusted: bool| render(&Document(&json!({ "clock": { "trusted": trusted } })));
+        assert!(of(false).contains("clock       not known to be right"), "{}", of(false));
+        assert!(!of(true).contains("clock") && !render(&Document(&json!({}))).contains("clock"));
     }
 
     #[test]

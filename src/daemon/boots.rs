@@ -11,10 +11,10 @@ use crate::{
 const MAX_BOOTS: usize = 64;
 
 /// Remembers the present boot once its time is known; the first figure stays.
-pub fn remember(ring: &Ring, now: Received, is_trusted: impl Fn(Received) -> bool) {
+pub fn remember(ring: &Ring, now: Received, is_trusted: bool) {
     let id = boot_id();
     let is_known = ring.with_states(|states| states.get(StateKind::BOOT, &id).is_some());
-    if is_known || !is_trusted(now) {
+    if is_known || !is_trusted {
         return;
     }
     for forgotten in too_many(&boots(ring)) {

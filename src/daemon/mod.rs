@@ -20,7 +20,7 @@ use tokio::{
 
 use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
 use crate::{
-    clock::{Clock, ClockTrust, SharedClock, SystemClock},
+    clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
     config::Loaded,
     control::{
         App, Limits, Writes,
@@ -137,12 +137,16 @@ impl Daemon {
         let heartbeats = Heartbeats::new(Arc::clone(&clock));
         let latest = Arc::new(Latest::new(&settings.latest));
         let allowance = Arc::new(Allowance::new(&settings.limits, settings.source.iter()));
-        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
         let trust = match settings.latest.clock {
             settings::ClockTrust::Trusted => ClockTrust::always(),
-            settings::ClockTrust::Auto => ClockTrust::to_be_gained(newest),
+            settings::ClockTrust::Auto => ClockTrust::to_be_gained(),
         };
-        let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?;
+        let judge = trust.would_be_given(clock.now()).then(|| clock.now().wall + settings.latest.max_future);
+        latest.believe_upto(judge.unwrap_or(Timestamp::MAX));
+        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
+        // From here on the way in decides, which knows the ring's newest time too.
+        latest.believe_upto(Timestamp::MAX);
+        let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;
         let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
         let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, allowance, &clock, &heartbeats))?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
@@ -229,7 +233,9 @@ impl Daemon {
             match event {
                 Ok(None) => {
                     self.outlook.note();
-                    boots::remember(&self.ring, SystemClock.now(), |now| self.ingest.trusts_clock(now));
+                    // While no reading comes, trust grows, and what is to be believed moves on, all the same.
+                    let now = SystemClock.now();
+                    boots::remember(&self.ring, now, self.ingest.trusts_clock(now));
                 }
                 Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
                 Ok(Some(Signal::Reload)) => self.reload.now(),
@@ -344,9 +350,9 @@ fn open_ring(
     allowance: &Allowance,
 ) -> Result<(Ring, Timestamp), DaemonError> {
     ServiceManager.status("recovering the ring");
-    let mut newest = Timestamp::default();
+    let mut newest = Newest::default();
     let mut visit = |record: &crate::ring::Record<'_>| {
-        newest = newest.max(record.received.wall);
+        newest.note(record.received);
         ingest::restore(latest, allowance, record);
     };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
@@ -365,7 +371,7 @@ fn open_ring(
     let Opened { ring, report } = opened;
     latest.restored();
     log_recovery(settings, &report);
-    Ok((ring, newest))
+    Ok((ring, newest.time()))
 }
 
 fn log_recovery(settings: &Settings, report: &RecoveryReport) {

@@ -79,8 +79,8 @@ impl Ingest {
         bench.clear();
         let route = routes.find(topic).map_err(|why| why.to_string())?;
         bench.decode(routes.decoder(&route), &route.resolved, payload)?;
-        if let Some(reason) = bench.too_far_ahead(now.wall, self.max_future_ns)
-            && self.trust.is_trusted(now)
+        if self.trusts_clock(now)
+            && let Some(reason) = bench.too_far_ahead(now.wall, self.max_future)
         {
             return Err(reason);
         }

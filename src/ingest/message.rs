@@ -1,5 +1,7 @@
 //! One message's rows on their way from the decoder to the ring. Pure but for the buffers it keeps.
 
+use std::time::Duration;
+
 use super::enter::{Encoded, TableRows};
 use crate::{
     decode::{Decoder, Resolved},
@@ -39,10 +41,10 @@ impl Workbench {
     }
 
     /// Why a device's timestamp lies further ahead of `now` than allowed, if one does.
-    pub fn too_far_ahead(&self, now: Timestamp, max_future_ns: i64) -> Option<String> {
-        let limit = now.0.saturating_add(max_future_ns);
+    pub fn too_far_ahead(&self, now: Timestamp, max_future: Duration) -> Option<String> {
+        let limit = now + max_future;
         let (at, time) = self.of.rows.iter().enumerate().find_map(|(at, row)| {
-            let time = row.time.filter(|time| time.0 > limit)?;
+            let time = row.time.filter(|time| *time > limit)?;
             Some((at, time))
         })?;
         Some(format!(
@@ -61,7 +63,7 @@ mod tests {
         let row = Row { time: Some(Timestamp(10_000)), ..Row::default() };
         let mut bench = Workbench::default();
         bench.of.rows.push(row);
-        assert_eq!(bench.too_far_ahead(Timestamp(0), 10_000), None);
-        assert!(bench.too_far_ahead(Timestamp(0), 9_999).is_some());
+        assert_eq!(bench.too_far_ahead(Timestamp(0), Duration::from_nanos(10_000)), None);
+        assert!(bench.too_far_ahead(Timestamp(0), Duration::from_nanos(9_999)).is_some());
     }
 }

@@ -9,7 +9,10 @@ mod routes;
 mod status;
 pub mod write;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
@@ -82,7 +85,7 @@ pub struct Ingest {
     ring: Ring,
     latest: Arc<Latest>,
     trust: ClockTrust,
-    max_future_ns: i64,
+    max_future: Duration,
     max_payload: usize,
     /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
@@ -110,7 +113,7 @@ impl Ingest {
             ring,
             latest,
             trust,
-            max_future_ns: i64::try_from(settings.latest.max_future.as_nanos()).unwrap_or(i64::MAX),
+            max_future: settings.latest.max_future,
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?, ids),
@@ -123,9 +126,18 @@ impl Ingest {
         })
     }
 
-    /// Whether the wall clock may judge the times that devices tell.
+    /// Whether the wall clock may judge the times that devices tell. The map of latest values learns from it which times to believe.
     pub fn trusts_clock(&self, now: Received) -> bool {
-        self.trust.is_trusted(now)
+        let trusted = self.trust.is_trusted(now);
+        if trusted {
+            self.latest.believe_upto(now.wall + self.max_future);
+        }
+        trusted
+    }
+
+    /// Whether the clock had been found to be right by the last look.
+    pub fn has_trusted_clock(&self) -> bool {
+        self.trust.is_gained()
     }
 
     /// The same with limits that others know of, too: those that fill them from the ring and from the database.
@@ -168,8 +180,8 @@ impl Ingest {
         if let Err(error) = bench.decode(routes.decoder(&route), &route.resolved, message.payload) {
             return self.dead_letter(bench, Some(&route), message, &error, routes);
         }
-        if let Some(reason) = bench.too_far_ahead(message.received.wall, self.max_future_ns)
-            && self.trust.is_trusted(message.received)
+        if self.trusts_clock(message.received)
+            && let Some(reason) = bench.too_far_ahead(message.received.wall, self.max_future)
         {
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }

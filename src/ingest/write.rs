@@ -174,7 +174,7 @@ impl Ingest {
     fn tables(&self, writing: &Writing<'_>) -> Result<Vec<TableRows>, LineError> {
         let text = utf8(writing.body)?;
         let now = writing.received.wall;
-        let latest = self.trust.is_trusted(writing.received).then(|| now.0.saturating_add(self.max_future_ns));
+        let latest = self.trusts_clock(writing.received).then(|| now + self.max_future);
         let (mut tables, mut by_name) =
             (Vec::<TableRows>::new(), HashMap::<Cow<'_, str>, usize, foldhash::quality::RandomState>::default());
         let (mut rows, mut last, mut at) = (0, None::<usize>, 0);
@@ -191,7 +191,7 @@ impl Ingest {
                 return Err(fault(format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload)));
             }
             if let (Some(time), Some(latest)) = (line.row.time, latest)
-                && time.0 > latest
+                && time > latest
             {
                 let reason = format!("its time {time} is further ahead of the clock ({now}) than [latest] max_future");
                 return Err(fault(reason));

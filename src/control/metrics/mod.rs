@@ -69,7 +69,9 @@ impl Collector for Snapshot {
 
 fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
-    page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)
+    page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)?;
+    let trusted = f64::from(u8::from(status.clock.trusted));
+    page.gauge("clock_trusted", "1 once the system clock is known to be right and may judge readings", None, trusted)
 }
 
 fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
