@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::trust::{AskKept, ClockTrust, Newest};
+pub use self::trust::{AskKept, ClockTrust, Newest, RELEASED};
 use crate::point::{Received, Timestamp};
 
 /// Source of wall-clock and monotonic time.
@@ -89,9 +89,12 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// A boot of a machine.
+pub type BootId = [u8; 16];
+
 /// This boot's identity (`/proc/sys/kernel/random/boot_id`), all zeros where the kernel tells none.
 #[must_use]
-pub fn boot_id() -> [u8; 16] {
+pub fn boot_id() -> BootId {
     let mut id = [0; 16];
     if let Ok(text) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         let digits: Vec<u8> = text.bytes().filter_map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect();

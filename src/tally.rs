@@ -69,7 +69,7 @@ impl Counter {
     }
 
     /// Those that anything is counted in today. The ring has room for all of them.
-    pub const IN_USE: [Self; 1] = [Self::Unmatched];
+    pub const IN_USE: [Self; 2] = [Self::Untimed, Self::Unmatched];
 
     /// The counter as one bit of a byte.
     #[must_use]

@@ -70,7 +70,10 @@ fn waits(lag_s: f64) -> String {
 /// A clock in doubt; a daemon that says nothing of it is older.
 fn clock(screen: &mut Screen, status: &Document<'_>) {
     if status.0.pointer("/clock/trusted").and_then(Value::as_bool) == Some(false) {
-        screen.line("clock", "not known to be right: no time service keeps it so far; no reading is refused for its time");
+        screen.line(
+            "clock",
+            "not known to be right: no time service keeps it so far; no reading is refused for its time",
+        );
     }
 }
 
@@ -104,6 +107,9 @@ fn ring(screen: &mut Screen, status: &Document<'_>) {
     let marks = marks.map(|mark| format!("{mark} {}", ring.count(&format!("/{mark}")))).join(" ≤ ");
     screen.more(&marks);
     screen.more(&format!("{} commits: {}", ring.count("/commit_us/count"), ring.latency("/commit_us")));
+    if ring.integer("/held_rows") > 0 {
+        screen.more(&format!("{} rows are held back until their time is known", ring.count("/held_rows")));
+    }
     if ring.flag("/full") {
         screen.more(&format!("FULL, on_full = {}", ring.text("/on_full").unwrap_or_default()));
     }

@@ -12,7 +12,7 @@ use crate::point::{Received, Timestamp};
 /// How often an untrusted clock is looked at.
 const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 /// No release of this program is older than 2026-01-01T00:00:00Z.
-pub(super) const RELEASED: Timestamp = Timestamp(1_767_225_600_000_000_000);
+pub const RELEASED: Timestamp = Timestamp(1_767_225_600_000_000_000);
 /// There while systemd-timesyncd runs; a file in it says that it has synchronised the clock (systemd-timesyncd.service(8)).
 const TIMESYNCD: &str = "/run/systemd/timesync";
 

@@ -1,6 +1,7 @@
 //! The daemon: start-up order, wiring, shutdown. docs/ARCHITECTURE.md draws it and lists every thread and what it waits on.
 
 mod boots;
+mod held;
 mod inspect;
 mod outlook;
 mod progress;
@@ -18,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
+use self::{boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
     config::Loaded,
@@ -126,6 +127,8 @@ struct Daemon {
     stop_control: watch::Sender<bool>,
     reload: Reload,
     outlook: Arc<Outlook>,
+    boots: Boots,
+    held: HeldRows,
     _socket: SocketFile,
     heartbeats: Heartbeats,
 }
@@ -141,7 +144,9 @@ impl Daemon {
             settings::ClockTrust::Trusted => ClockTrust::always(),
             settings::ClockTrust::Auto => ClockTrust::to_be_gained(),
         };
-        let judge = trust.would_be_given(clock.now()).then(|| clock.now().wall + settings.latest.max_future);
+        let now = clock.now();
+        let is_set = now.wall >= settings.latest.max_past;
+        let judge = (is_set && trust.would_be_given(now)).then(|| now.wall + settings.latest.max_future);
         latest.believe_upto(judge.unwrap_or(Timestamp::MAX));
         let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
         // From here on the way in decides, which knows the ring's newest time too.
@@ -197,6 +202,8 @@ impl Daemon {
             stop_control,
             reload,
             outlook,
+            boots: Boots::new(),
+            held: HeldRows::new(newest),
             _socket: socket,
             heartbeats,
         })
@@ -222,20 +229,27 @@ impl Daemon {
     /// Waits for the end, keeping the forecast's history meanwhile; returns why the ring failed, if that is the reason.
     fn wait(&mut self, mut signals: signals::Signals) -> Option<String> {
         let mut failed = self.ring.failed();
+        let mut noted = std::time::Instant::now();
         loop {
+            // A wait for the time, or for room, is looked at more often than the levels.
+            let pause = if self.ring.held().is_some() { held::PERIOD } else { outlook::PERIOD };
             let event = self.runtime.block_on(async {
                 tokio::select! {
                     reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),
                     signal = signals.next() => Ok(Some(signal)),
-                    () = tokio::time::sleep(outlook::PERIOD) => Ok(None),
+                    () = tokio::time::sleep(pause) => Ok(None),
                 }
             });
             match event {
                 Ok(None) => {
-                    self.outlook.note();
+                    if noted.elapsed() >= outlook::PERIOD {
+                        self.outlook.note();
+                        noted = std::time::Instant::now();
+                    }
                     // While no reading comes, trust grows, and what is to be believed moves on, all the same.
                     let now = SystemClock.now();
-                    boots::remember(&self.ring, now, self.ingest.trusts_clock(now));
+                    self.boots.remember(&self.ring, now, self.ingest.trusts_clock(now));
+                    self.held.turn(&self.ring, &self.ingest, &self.boots, now);
                 }
                 Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
                 Ok(Some(Signal::Reload)) => self.reload.now(),

@@ -4,6 +4,7 @@ pub mod ack_queue;
 pub mod again;
 mod enter;
 mod gate;
+mod held;
 mod message;
 mod routes;
 mod status;
@@ -22,16 +23,21 @@ use self::{
     message::Workbench,
     routes::{NoRoute, Routes},
 };
-pub use self::{routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
+pub use self::{
+    held::{Came, Released},
+    routes::NO_SOURCE,
+    status::SourceStatus,
+    write::WriteStatus,
+};
 use crate::{
-    clock::{Clock, ClockTrust, SystemClock},
+    clock::{BootId, Clock, ClockTrust, SystemClock, boot_id},
     decode::{Decoder, DecoderError},
     entry::{self, DeadLetter},
     latest::Latest,
     limits::{Allowance, LeftOut, LimitStatus, WRITE},
     marks::Pos,
     observe::log::clip,
-    point::Received,
+    point::{Received, Timestamp},
     ring::{self, AppendError, Kind, Part, Ring, StateKind},
     settings::{OnFull, Settings, Source},
     sync::lock,
@@ -86,6 +92,8 @@ pub struct Ingest {
     latest: Arc<Latest>,
     trust: ClockTrust,
     max_future: Duration,
+    max_past: Timestamp,
+    boot: BootId,
     max_payload: usize,
     /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
@@ -114,6 +122,8 @@ impl Ingest {
             latest,
             trust,
             max_future: settings.latest.max_future,
+            max_past: settings.latest.max_past,
+            boot: boot_id(),
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?, ids),
@@ -126,13 +136,19 @@ impl Ingest {
         })
     }
 
-    /// Whether the wall clock may judge the times that devices tell. The map of latest values learns from it which times to believe.
+    /// Whether the wall clock is set and may judge the times that devices tell. The map of latest values learns from it which times to
+    /// believe.
     pub fn trusts_clock(&self, now: Received) -> bool {
-        let trusted = self.trust.is_trusted(now);
+        let trusted = self.holds(now).is_none() && self.trust.is_trusted(now);
         if trusted {
             self.latest.believe_upto(now.wall + self.max_future);
         }
         trusted
+    }
+
+    /// The present boot, where its clock is not set.
+    fn holds(&self, received: Received) -> Option<BootId> {
+        (received.wall < self.max_past).then_some(self.boot)
     }
 
     /// Whether the clock had been found to be right by the last look.
@@ -324,7 +340,7 @@ impl Intake for Ingest {
 pub fn restore(latest: &Latest, allowance: &Allowance, record: &ring::Record<'_>) {
     latest.saw(record.seq);
     match record.kind {
-        Kind::Rows => {
+        Kind::Rows | Kind::Held => {
             let Ok(rows) = entry::Rows::decode(record.body) else { return };
             let table = rows.table;
             for row in rows.flatten() {

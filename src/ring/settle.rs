@@ -253,7 +253,10 @@ impl Settlement {
     pub fn state_of(&self, seq: Seq) -> State {
         if self.dropped.iter().any(|(from, to)| (*from..*to).contains(&seq)) {
             State::Memory
-        } else if seq >= self.outcome.settled.seq || self.exceptions.contains_key(&seq) {
+        } else if seq >= self.outcome.settled.seq
+            || self.exceptions.contains_key(&seq)
+            || self.log.with_held(|held| held.holds(seq))
+        {
             State::Durable
         } else {
             State::Stored

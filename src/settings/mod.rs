@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::units::Bytes;
-use self::units::{duration, option_duration};
+use self::units::{duration, option_duration, time};
+use crate::point::Timestamp;
 
 /// Everything forebay can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -283,6 +284,9 @@ pub struct Latest {
     /// A timestamp further ahead of the clock than this sends its message to quarantine.
     #[serde(with = "duration")]
     pub max_future: Duration,
+    /// While the clock is before this, it is taken not to be set: rows timed by receipt are held back until it is.
+    #[serde(with = "time")]
+    pub max_past: Timestamp,
     /// When the system clock may judge timestamps.
     pub clock: ClockTrust,
     /// Topic that changed values are published to again, retained, such as `forebay/latest/{table}/{device}`; off when absent.
@@ -297,6 +301,8 @@ impl Default for Latest {
             max_bytes: Bytes::mib(96),
             stale_after: Duration::from_mins(5),
             max_future: Duration::from_hours(1),
+            // 2000-01-01T00:00:00Z.
+            max_past: Timestamp(946_684_800_000_000_000),
             clock: ClockTrust::Auto,
             republish_topic: None,
         }

@@ -14,7 +14,7 @@ use super::{
     info::{Contents, MarkView},
     walk::{Seen, Stretch, Walk, last_before},
 };
-use crate::ring::{Kind, Mark, Pos, table_hash};
+use crate::ring::{Kind, Mark, Pos, held::Held, table_hash};
 
 /// Damaged stretches that are listed; all are counted.
 const MAX_LISTED: usize = 1_000;
@@ -104,6 +104,7 @@ struct Check {
     report: VerifyReport,
     contents: Contents,
     accounts: Accounts,
+    held: Held,
     stretches: Vec<Stretch>,
 }
 
@@ -127,6 +128,7 @@ impl RingFile {
             },
             contents: Contents::default(),
             accounts: Accounts::new(&self.found),
+            held: Held::default(),
             stretches: Vec::new(),
         };
         let mut walk = self.walk();
@@ -141,7 +143,7 @@ impl RingFile {
         let pending = self.rows_between(marks.settled, marks.appended.pos)?;
         check.report.lost_rows = pending.filter(|_| check.report.overtaken == 0).map(|pending| {
             let fates = check.accounts.outcome().rows();
-            check.accounts.intake().rows.saturating_sub(fates + pending)
+            check.accounts.intake().rows.saturating_sub(fates + pending + check.held.rows())
         });
         check.report.unreadable = self.media.unreadable();
         Ok(check.finish())
@@ -172,6 +174,7 @@ impl Check {
         match seen {
             Seen::Data(_, record) => {
                 self.contents.count(&record);
+                record.tell(&mut self.held);
                 self.report.bytes += record.end.pos.0 - record.mark.pos.0;
             }
             Seen::Frame { header, at, end, .. } => {
