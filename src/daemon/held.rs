@@ -15,9 +15,12 @@ use crate::{
 };
 
 /// How often it is looked at while rows are held.
-pub const PERIOD: Duration = Duration::from_millis(250);
-/// Most bytes that are released before it is waited until they are durable; in a small ring fewer.
-const BATCH_BYTES: u64 = 1 << 20;
+const PERIOD: Duration = Duration::from_millis(250);
+/// How often while released ones are to become durable, before others follow.
+const SYNC_PERIOD: Duration = Duration::from_millis(20);
+/// Most bytes that are released before it is waited until they are durable; in a small ring fewer. With [`SYNC_PERIOD`] it is more than
+/// comes in meanwhile, so that nobody has to wait for room.
+const BATCH_BYTES: u64 = 4 << 20;
 /// So much before the next boot began a boot's last row is put whose time is not known: a row may be this far behind its receipt.
 const BEFORE_NEXT: Duration = Duration::from_secs(10);
 /// Boots with held rows that are told apart; older ones are taken for one with the oldest of these.
@@ -52,7 +55,13 @@ impl HeldRows {
         Self { newest, batch: None, bounds: None, told: [false; 3] }
     }
 
-    /// Releases what may be released now, some of it; to be called again after [`PERIOD`] while rows are held.
+    /// When to look again; none while nothing is held.
+    pub fn pause(&self, ring: &Ring) -> Option<Duration> {
+        let pause = if self.batch.is_some() { SYNC_PERIOD } else { PERIOD };
+        ring.held().map(|_| pause)
+    }
+
+    /// Releases what may be released now, some of it.
     pub fn turn(&mut self, ring: &Ring, ingest: &Ingest, boots: &Boots, now: Received) {
         if let Some(Batch { last, rows, next, end }) = self.batch {
             // What is released is nowhere durable so far: the tail must not pass what held it.
@@ -200,12 +209,124 @@ fn bounds(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
     use super::*;
+    use crate::{
+        clock::{ClockTrust, SharedClock, SimulatedClock},
+        entry::{Rows, encode_rows},
+        ingest::{Incoming, Intake, Offer},
+        latest::Latest,
+        observe::heartbeat::Heartbeats,
+        point::Row,
+        ring::{Part, media::MemoryMedia, still::Still, table_hash},
+        settings::{Latest as LatestSettings, Ring as RingSettings, Settings, Source},
+    };
 
     const S: i64 = 1_000_000_000;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp(seconds * S)
+    }
+
+    fn ring() -> Still {
+        let media = MemoryMedia::with(vec![0; 1 << 20]);
+        crate::ring::format(&media, 1).unwrap();
+        let clock: SharedClock = Arc::new(SimulatedClock::default());
+        let heartbeat = Heartbeats::new(Arc::clone(&clock)).register("committer");
+        Still::open(Box::new(media), &RingSettings::default(), Duration::ZERO, clock, heartbeat).unwrap()
+    }
+
+    /// A way in with one source, whose clock is kept once that is said.
+    fn ingest(ring: &Ring) -> (Ingest, Arc<AtomicBool>) {
+        let mut settings = Settings::default();
+        let source: Source = toml::from_str("topic = \"t/{d}\"\ntable = \"t\"").unwrap();
+        settings.source.insert("t".into(), source);
+        let kept = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&kept);
+        let trust = ClockTrust::told_by(Box::new(move || Some(told.load(Ordering::Relaxed))));
+        let latest = Arc::new(Latest::new(&LatestSettings::default()));
+        (Ingest::new(&settings, ring.clone(), latest, trust).unwrap(), kept)
+    }
+
+    /// A row that another boot has left, so long after it began.
+    fn left_by(ring: &Ring, boot: BootId, seconds: i64) {
+        let mut body = boot.to_vec();
+        encode_rows("t", &[Row { time: Some(at(seconds)), ..Row::default() }], &mut body).unwrap();
+        let part = Part { kind: Kind::Held, table_hash: table_hash("t"), rows: 1, body: &body, ..Part::default() };
+        ring.append(&[part], Received { wall: at(seconds), since_boot_ns: (seconds * S) as u64 }).unwrap();
+    }
+
+    /// The rows that lanes are given, as their times in seconds and whether those are bounds.
+    fn sent(ring: &Ring) -> Vec<(i64, bool)> {
+        let mut reader = ring.reader(ring.marks().tail);
+        let mut sent = Vec::new();
+        while let Some(record) = reader.next().unwrap() {
+            if record.kind == Kind::Rows {
+                let rows = Rows::decode(record.body).unwrap().map(Result::unwrap);
+                sent.extend(rows.map(|row| (row.time.0 / S, row.notes.untimed)));
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn held_rows_go_on_once_the_boot_is_remembered_durably() {
+        const BEGAN: i64 = 1_800_000_000;
+        let mut still = ring();
+        let ring = still.ring.clone();
+        let (ingest, kept) = ingest(&ring);
+        let (mut boots, mut held) = (Boots::new(), HeldRows::new(Timestamp(0)));
+        left_by(&ring, [9; 16], 100);
+        let not_set = Received { wall: at(5), since_boot_ns: 5 * S as u64 };
+        let message = Incoming { topic: "t/a", payload: b"{\"x\":1}", retain: false, received: not_set };
+        assert!(matches!(ingest.offer(message), Offer::Accepted(_)));
+        still.commit().unwrap();
+        let mut turn = |still: &mut Still, now: Received| {
+            boots.remember(&ring, now, ingest.trusts_clock(now));
+            held.turn(&ring, &ingest, &boots, now);
+            let appended = ring.marks().appended.seq.0 - 1;
+            still.commit().unwrap();
+            (appended, ring.held_rows())
+        };
+        assert_eq!(turn(&mut still, not_set), (2, 2));
+        let at_seconds = |seconds: i64| Received { wall: at(BEGAN + seconds), since_boot_ns: (seconds * S) as u64 };
+        assert_eq!(turn(&mut still, at_seconds(10)), (2, 2), "set, and not known to be right");
+        kept.store(true, Ordering::Relaxed);
+        assert_eq!(turn(&mut still, at_seconds(12)), (2, 2), "its figure is to be durable first");
+        assert_eq!(turn(&mut still, at_seconds(14)), (4, 2), "and so are the rows with their times");
+        assert_eq!(turn(&mut still, at_seconds(16)), (4, 0));
+        assert_eq!(sent(&ring), [(BEGAN - 10, true), (BEGAN + 5, false)]);
+        assert_eq!((ring.ledger().rows, ring.ledger().pending), (2, 2));
+    }
+
+    #[test]
+    fn rows_that_take_too_much_room_go_with_a_bound() {
+        const NEWEST: i64 = 1_790_000_000;
+        let mut still = ring();
+        let ring = still.ring.clone();
+        let (ingest, _) = ingest(&ring);
+        let (boots, mut held) = (Boots::new(), HeldRows::new(at(NEWEST)));
+        let not_set = Received { wall: at(5), since_boot_ns: 5 * S as u64 };
+        let mut seconds = 0;
+        while !ring.is_crowded() {
+            held.turn(&ring, &ingest, &boots, not_set);
+            left_by(&ring, boots.present(), seconds);
+            seconds += 1;
+            still.commit().unwrap();
+        }
+        assert_eq!(ring.held_rows(), seconds as u64, "none has gone before");
+        for _ in 0..20 {
+            held.turn(&ring, &ingest, &boots, not_set);
+            still.commit().unwrap();
+        }
+        let sent = sent(&ring);
+        assert!(!ring.is_crowded() && !sent.is_empty());
+        assert_eq!(ring.held_rows(), seconds as u64 - sent.len() as u64);
+        assert!(sent.iter().zip(0..).all(|(sent, second)| *sent == (NEWEST + second, true)), "in their order");
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Daemon {
         let mut noted = std::time::Instant::now();
         loop {
             // A wait for the time, or for room, is looked at more often than the levels.
-            let pause = if self.ring.held().is_some() { held::PERIOD } else { outlook::PERIOD };
+            let pause = self.held.pause(&self.ring).unwrap_or(outlook::PERIOD);
             let event = self.runtime.block_on(async {
                 tokio::select! {
                     reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),

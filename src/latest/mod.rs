@@ -225,9 +225,11 @@ impl Latest {
 
     fn stamp(&self, time: Timestamp, device_time: bool, received: Received, seq: Seq) -> Stamp {
         let believed_us = self.believed_us.load(Ordering::Relaxed);
-        // A reading timed by its receipt says what time it is: one so far ahead was timed while the clock was.
+        // A reading timed by its receipt says what time it is: one so far ahead was timed while the clock was. One whose time lies before
+        // its receipt comes in later than it came, and says nothing.
+        let tells_time = !device_time && time.to_micros() >= received.wall.to_micros();
         let by_receipt_us = time.to_micros().saturating_add(MAX_LEAD_US);
-        let believed_us = if device_time { believed_us } else { believed_us.min(by_receipt_us) };
+        let believed_us = if tells_time { believed_us.min(by_receipt_us) } else { believed_us };
         Stamp { time, device_time, received: received.wall, seq, believed_us }
     }
 

@@ -95,6 +95,17 @@ fn a_clock_that_was_ahead_for_a_moment_leaves_no_series_ahead() {
 }
 
 #[test]
+fn a_reading_timed_by_receipt_that_comes_in_again_much_later_replaces_nothing() {
+    let latest = map(10);
+    let day = 86_400_000_000;
+    latest.update("t", &row("a", Some(2 * day), &[("x", 1.0)]), Seq(1), at(2 * day));
+    let mut again = row("a", Some(day), &[("x", 2.0)]);
+    again.device_time = false;
+    latest.update("t", &again, Seq(2), at(2 * day + 1));
+    assert_eq!(values(&latest.get("t", &[("device", "a")]).unwrap()), [("x", 1.0)]);
+}
+
+#[test]
 fn once_the_clock_is_trusted_a_time_beyond_the_limit_yields_to_the_next_reading() {
     let latest = map(10);
     let shown = |latest: &Latest| values(&latest.get("t", &[("device", "a")]).unwrap())[0].1;
