@@ -1,6 +1,6 @@
 //! What a sensor says: values, rows and the series they belong to.
 
-use std::fmt;
+use std::{fmt, ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,22 @@ pub const MAX_ROWS_PER_MESSAGE: usize = 10_000;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The last there is.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// The time cut to whole microseconds, the resolution of QuestDB's `TIMESTAMP` column.
     #[must_use]
     pub fn to_micros(self) -> i64 {
         self.0.div_euclid(1_000)
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    /// So much later, at most [`Timestamp::MAX`].
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(later.as_nanos()).unwrap_or(i64::MAX)))
     }
 }
 

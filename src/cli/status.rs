@@ -40,6 +40,7 @@ fn render(status: &Document<'_>) -> String {
     let up = span(status.number("/uptime_s") * 1e3);
     let version = status.text("/version").unwrap_or_default();
     screen.line("forebay", &format!("{version}, up {up}, pid {}", status.integer("/pid")));
+    clock(&mut screen, status);
     broker(&mut screen, status);
     ring(&mut screen, status);
     if let Some(forecast) = status.0.pointer("/forecast/sentence").and_then(Value::as_str) {
@@ -65,6 +66,16 @@ fn render(status: &Document<'_>) -> String {
 /// Age of the oldest row that waits.
 fn waits(lag_s: f64) -> String {
     if lag_s > 0.0 { format!("the oldest that waits came {} ago", span(lag_s * 1e3)) } else { "none waits".into() }
+}
+
+/// A clock in doubt; a daemon that says nothing of it is older.
+fn clock(screen: &mut Screen, status: &Document<'_>) {
+    if status.0.pointer("/clock/trusted").and_then(Value::as_bool) == Some(false) {
+        screen.line(
+            "clock",
+            "not known to be right: no time service keeps it so far; no reading is refused for its time",
+        );
+    }
 }
 
 fn broker(screen: &mut Screen, status: &Document<'_>) {
@@ -97,6 +108,9 @@ fn ring(screen: &mut Screen, status: &Document<'_>) {
     let marks = marks.map(|mark| format!("{mark} {}", ring.count(&format!("/{mark}")))).join(" ≤ ");
     screen.more(&marks);
     screen.more(&format!("{} commits: {}", ring.count("/commit_us/count"), ring.latency("/commit_us")));
+    if ring.integer("/held_rows") > 0 {
+        screen.more(&format!("{} rows are held back until their time is known", ring.count("/held_rows")));
+    }
     if ring.flag("/full") {
         screen.more(&format!("FULL, on_full = {}", ring.text("/on_full").unwrap_or_default()));
     }
@@ -307,6 +321,13 @@ mod tests {
         let line = "replaced s of plant: 1,200 rows replaced by others of the same time and symbols, 3 too old to be compared, since start; \
                     \"id\" may be missing from its symbols";
         assert!(told.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_clock_in_doubt_is_told() {
+        let of = |trusted: bool| render(&Document(&json!({ "clock": { "trusted": trusted } })));
+        assert!(of(false).contains("clock       not known to be right"), "{}", of(false));
+        assert!(!of(true).contains("clock") && !render(&Document(&json!({}))).contains("clock"));
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub struct Status {
     pub uptime_s: f64,
     /// This boot's id (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
+    /// What is known of the system clock.
+    pub clock: ClockStatus,
     /// Which watermark an acknowledgement waits for: `durable` or `appended`.
     pub acks_wait_for: String,
     /// The ring; none while it is being recovered.
@@ -115,6 +117,13 @@ pub struct Status {
     pub forecast: Forecast,
     /// What an operator should look at, in sentences.
     pub warnings: Vec<String>,
+}
+
+/// What is known of the system clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClockStatus {
+    /// Whether it is right, as far as can be told; until then no reading is refused for its time (docs/ARCHITECTURE.md, section "Time").
+    pub trusted: bool,
 }
 
 /// Rates over the recent past.

@@ -8,7 +8,7 @@ use std::{
 use super::outlook::Outlook;
 use crate::{
     clock::{Clock, SystemClock, boot_id},
-    control::api::{Inspect, QuarantineAccess, Rates, RingInfoError, Status},
+    control::api::{ClockStatus, Inspect, QuarantineAccess, Rates, RingInfoError, Status},
     flush::{
         Flusher,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
@@ -139,6 +139,7 @@ impl Inspect for Inspector {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             boot_id: self.boot_id.clone(),
+            clock: ClockStatus { trusted: self.ingest.has_trusted_clock() },
             acks_wait_for: ring.acks_wait_for.to_owned(),
             broker: self.broker.status(),
             flush: self.flusher.status(),

@@ -1,6 +1,7 @@
 //! The daemon: start-up order, wiring, shutdown. docs/ARCHITECTURE.md draws it and lists every thread and what it waits on.
 
 mod boots;
+mod held;
 mod inspect;
 mod outlook;
 mod progress;
@@ -18,9 +19,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
+use self::{boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
 use crate::{
-    clock::{Clock, ClockTrust, SharedClock, SystemClock},
+    clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
     config::Loaded,
     control::{
         App, Limits, Writes,
@@ -126,6 +127,8 @@ struct Daemon {
     stop_control: watch::Sender<bool>,
     reload: Reload,
     outlook: Arc<Outlook>,
+    boots: Boots,
+    held: HeldRows,
     _socket: SocketFile,
     heartbeats: Heartbeats,
 }
@@ -137,12 +140,18 @@ impl Daemon {
         let heartbeats = Heartbeats::new(Arc::clone(&clock));
         let latest = Arc::new(Latest::new(&settings.latest));
         let allowance = Arc::new(Allowance::new(&settings.limits, settings.source.iter()));
-        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
         let trust = match settings.latest.clock {
             settings::ClockTrust::Trusted => ClockTrust::always(),
-            settings::ClockTrust::Auto => ClockTrust::to_be_gained(newest),
+            settings::ClockTrust::Auto => ClockTrust::to_be_gained(),
         };
-        let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust)?;
+        let now = clock.now();
+        let is_set = now.wall >= settings.latest.max_past;
+        let judge = (is_set && trust.would_be_given(now)).then(|| now.wall + settings.latest.max_future);
+        latest.believe_upto(judge.unwrap_or(Timestamp::MAX));
+        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
+        // From here on the way in decides, which knows the ring's newest time too.
+        latest.believe_upto(Timestamp::MAX);
+        let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;
         let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
         let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, allowance, &clock, &heartbeats))?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
@@ -193,6 +202,8 @@ impl Daemon {
             stop_control,
             reload,
             outlook,
+            boots: Boots::new(),
+            held: HeldRows::new(newest),
             _socket: socket,
             heartbeats,
         })
@@ -218,18 +229,27 @@ impl Daemon {
     /// Waits for the end, keeping the forecast's history meanwhile; returns why the ring failed, if that is the reason.
     fn wait(&mut self, mut signals: signals::Signals) -> Option<String> {
         let mut failed = self.ring.failed();
+        let mut noted = std::time::Instant::now();
         loop {
+            // A wait for the time, or for room, is looked at more often than the levels.
+            let pause = self.held.pause(&self.ring).unwrap_or(outlook::PERIOD);
             let event = self.runtime.block_on(async {
                 tokio::select! {
                     reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),
                     signal = signals.next() => Ok(Some(signal)),
-                    () = tokio::time::sleep(outlook::PERIOD) => Ok(None),
+                    () = tokio::time::sleep(pause) => Ok(None),
                 }
             });
             match event {
                 Ok(None) => {
-                    self.outlook.note();
-                    boots::remember(&self.ring, SystemClock.now(), |now| self.ingest.trusts_clock(now));
+                    if noted.elapsed() >= outlook::PERIOD {
+                        self.outlook.note();
+                        noted = std::time::Instant::now();
+                    }
+                    // While no reading comes, trust grows, and what is to be believed moves on, all the same.
+                    let now = SystemClock.now();
+                    self.boots.remember(&self.ring, now, self.ingest.trusts_clock(now));
+                    self.held.turn(&self.ring, &self.ingest, &self.boots, now);
                 }
                 Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
                 Ok(Some(Signal::Reload)) => self.reload.now(),
@@ -344,9 +364,9 @@ fn open_ring(
     allowance: &Allowance,
 ) -> Result<(Ring, Timestamp), DaemonError> {
     ServiceManager.status("recovering the ring");
-    let (mut newest, mut first) = (Timestamp::default(), None);
+    let (mut newest, mut first) = (Newest::default(), None);
     let mut visit = |record: &crate::ring::Record<'_>| {
-        newest = newest.max(record.received.wall);
+        newest.note(record.received);
         if first.is_none() {
             first = Some(record.seq);
             latest.begins_with(record.seq, record.received);
@@ -369,7 +389,7 @@ fn open_ring(
     let Opened { ring, report } = opened;
     latest.restored();
     log_recovery(settings, &report);
-    Ok((ring, newest))
+    Ok((ring, newest.time()))
 }
 
 fn log_recovery(settings: &Settings, report: &RecoveryReport) {

@@ -38,5 +38,6 @@ pub fn levels(ring: &Ring) -> Levels {
         OnFull::Block => marks.safe.pos.0,
         OnFull::DropOldest | OnFull::DropNewest => settled,
     };
+    let kept = ring.held().map_or(kept, |(from, _)| kept.min(from.pos.0));
     Levels { appended, settled, kept: kept.min(settled) }
 }

@@ -89,6 +89,11 @@ impl Ingest {
         if rows.is_empty() {
             return Err("it holds no reading".to_owned());
         }
+        if letter.received < self.max_past && rows.iter().any(|row| row.time.is_none()) {
+            return Err(
+                "it came while the clock was not set ([latest] max_past), and has no time of its own".to_owned()
+            );
+        }
         time_by_receipt(&mut rows, letter.received, letter.seq);
         let table = route.resolved.table.clone();
         self.latest.prepare_rows(&table, &mut rows, now);
@@ -198,14 +203,19 @@ pub(super) mod tests {
 
     /// A way in to a ring of 1 MiB in memory, without a committer, with one source into table `t`.
     pub(in crate::ingest) fn ingest() -> Ingest {
+        // The tests' times are short.
+        ingest_since(Timestamp(0))
+    }
+
+    /// The same with that `[latest] max_past`.
+    pub(in crate::ingest) fn ingest_since(max_past: Timestamp) -> Ingest {
         let media = MemoryMedia::with(vec![0; 1 << 20]);
         crate::ring::format(&media, 1).unwrap();
         let clock: SharedClock = Arc::new(SystemClock);
         let heartbeat = Heartbeats::new(Arc::clone(&clock)).register("committer");
         let (window, report) = (Duration::from_mins(1), RecoveryReport::default());
         let mut settings = Settings::default();
-        // The tests' times are short.
-        settings.latest.max_past = Timestamp(0);
+        settings.latest.max_past = max_past;
         let opened = Ring::from_media(
             Box::new(media),
             &settings.ring,
@@ -266,8 +276,11 @@ pub(super) mod tests {
         assert!(again(&cut).unwrap_err().contains("too long to be kept whole"));
         let good = again(&Letter { payload: b"{\"x\":1,\"ts\":7}", ..letter }).unwrap();
         assert_eq!((good.table.as_str(), good.rows[0].time), ("t", Some(Timestamp(7_000))));
-        let ahead = Received { wall: Timestamp(0), since_boot_ns: 0 };
+        let ahead = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 0 };
         let future = Letter { payload: br#"{"x":1,"ts":9000000000000000}"#, ..letter };
+        assert!(again(&future).is_ok(), "a clock that is not set judges nothing");
+        let untimed = Letter { payload: br#"{"x":1}"#, ..letter };
+        assert!(again(&untimed).unwrap_err().contains("the clock was not set"));
         assert!(ingest.decode_again(&future, ahead).unwrap_err().contains("max_future"));
     }
 

@@ -35,6 +35,7 @@ use super::{
     gate::{Closed, Moments, State},
 };
 use crate::{
+    clock::BootId,
     entry::{self, DeadLetter, LetterForm, LimitError},
     latest::Collisions,
     limits::{LeftOut, Owner},
@@ -64,6 +65,8 @@ pub(super) enum Door {
     Lines,
     /// Rows that were set aside: at once, and only those that no newer row is known of.
     Again,
+    /// Rows that the record of this number holds back, with their times: one record, at once.
+    Release(Seq),
 }
 
 impl Door {
@@ -80,12 +83,25 @@ impl Door {
         self == Self::Again
     }
 
+    /// The record whose rows it brings.
+    fn releases(self) -> Option<Seq> {
+        match self {
+            Self::Release(seq) => Some(seq),
+            Self::Mqtt | Self::Lines | Self::Again => None,
+        }
+    }
+
+    /// Whether it brings rows that get the time of their receipt, which may have to wait until that is known.
+    fn may_hold(self) -> bool {
+        matches!(self, Self::Mqtt | Self::Lines)
+    }
+
     /// Rows and bytes from which on a record takes no further row.
     fn record_size(self) -> (usize, usize) {
         match self {
             // The lanes' buffers stay small.
             Self::Lines => (1_000, 64 << 10),
-            Self::Mqtt | Self::Again => (usize::MAX, usize::MAX),
+            Self::Mqtt | Self::Again | Self::Release(_) => (usize::MAX, usize::MAX),
         }
     }
 }
@@ -230,15 +246,22 @@ impl Message<'_> {
     }
 
     /// Encodes its records; returns the bytes they take in the ring.
-    fn encode(&mut self) -> Result<u64, Refusal> {
+    ///
+    /// Where the clock is not set, the rows that were timed by it go into records of their own, behind the others.
+    fn encode(&mut self, hold: Option<BootId>) -> Result<u64, Refusal> {
         self.add_letter_aside();
+        let hold = hold.filter(|_| self.door.may_hold());
+        if hold.is_some() {
+            self.tables.iter_mut().for_each(|of| of.rows.sort_by_key(|row| !row.device_time));
+        }
+        let front = Front { hold, releases: self.door.releases() };
         // A message without any row is a record all the same, so that the ledger counts it and its acknowledgement waits its turn.
         let bare = match (self.left_out.is_empty(), self.rows() == 0 && self.encoded.letters.is_empty()) {
             (true, _) => usize::MAX,
             (false, true) => 1,
             (false, false) => 0,
         };
-        self.encoded.encode(self.tables, self.door.record_size(), bare).map_err(Refusal::Unfit)?;
+        self.encoded.encode(self.tables, self.door.record_size(), front, bare).map_err(Refusal::Unfit)?;
         let bytes = self.encoded.records.iter().map(|record| data_record_bytes(record.body.len())).sum();
         if bytes > self.max_bytes { Err(Refusal::TooLarge { bytes }) } else { Ok(bytes) }
     }
@@ -268,6 +291,26 @@ struct Record {
     table: usize,
     rows: Range<usize>,
     body: Range<usize>,
+    is_held: bool,
+}
+
+/// What stands in front of records' rows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Front {
+    /// Of rows timed by receipt: the boot, since they are held back.
+    hold: Option<BootId>,
+    /// Of all: the record that held them back.
+    releases: Option<Seq>,
+}
+
+impl Front {
+    fn put(self, is_held: bool, out: &mut Vec<u8>) {
+        if let Some(boot) = self.hold.filter(|_| is_held) {
+            out.extend_from_slice(&boot);
+        } else if let Some(seq) = self.releases {
+            out.extend_from_slice(&seq.0.to_le_bytes());
+        }
+    }
 }
 
 /// A message's records: their bodies, one behind the other.
@@ -302,6 +345,7 @@ impl Encoded {
         &mut self,
         tables: &[TableRows],
         (most_rows, most_bytes): (usize, usize),
+        front: Front,
         mut bare: usize,
     ) -> Result<(), LimitError> {
         let Self { bytes, records, .. } = self;
@@ -314,15 +358,19 @@ impl Encoded {
                 }
                 bare -= 1;
             }
+            let held_from = front.hold.map_or(rows.len(), |_| rows.partition_point(|row| row.device_time));
             let mut at = 0;
             loop {
                 let (first, start) = (at, bytes.len());
+                let is_held = at >= held_from && at < rows.len();
+                let end = if is_held { rows.len() } else { held_from };
+                front.put(is_held, bytes);
                 entry::encode_rows(name, &[], bytes)?;
-                while at < rows.len() && at - first < most_rows && bytes.len() - start < most_bytes {
+                while at < end && at - first < most_rows && bytes.len() - start < most_bytes {
                     entry::encode_row(&rows[at], bytes)?;
                     at += 1;
                 }
-                records.push(Record { table, rows: first..at, body: start..bytes.len() });
+                records.push(Record { table, rows: first..at, body: start..bytes.len(), is_held });
                 if at == rows.len() {
                     break;
                 }
@@ -334,7 +382,8 @@ impl Encoded {
     fn part<'a>(&'a self, record: &Record, message: &Message<'_>) -> Part<'a> {
         let of = &message.tables[record.table];
         Part {
-            kind: Kind::Rows,
+            kind: if record.is_held { Kind::Held } else { Kind::Rows },
+            releases: message.door.releases().is_some(),
             source: message.source,
             table_hash: of.table_hash,
             rows: record.rows.len() as u16,
@@ -369,6 +418,10 @@ impl Ingest {
     }
 
     fn keep_to_limits(&self, message: &mut Message<'_>) -> Result<(), Refusal> {
+        if message.door.releases().is_some() {
+            // They have been let in.
+            return Ok(());
+        }
         let (owner, now) = (message.owner, message.now());
         for of in message.tables.iter_mut() {
             self.allowance.keep(owner, &of.table, &mut of.rows, now, &mut message.left_out);
@@ -403,7 +456,7 @@ impl Ingest {
         for of in message.tables.iter_mut() {
             message.collisions.join(self.latest.prepare_rows(&of.table, &mut of.rows, received));
         }
-        let bytes = message.encode()?;
+        let bytes = message.encode(self.holds(received))?;
         let appended = self.append(message, bytes)?;
         self.show(message, appended.first);
         if state.watched.is_some() && !message.door.yields_to_newer() {
@@ -422,7 +475,7 @@ impl Ingest {
         for of in message.tables.iter_mut() {
             self.latest.complete_rows(&of.table, &mut of.rows, received);
         }
-        let bytes = message.encode()?;
+        let bytes = message.encode(self.holds(received))?;
         let appended = self.append(message, bytes)?;
         self.show(message, appended.first);
         self.note_in_slices(message);
@@ -538,7 +591,7 @@ mod tests {
         let tables = [("a", 2_500), ("b", 1), ("c", 0)].map(|(table, rows)| of(table, (0..rows).map(row).collect()));
         let mut encoded = Encoded::default();
         let (most_rows, most_bytes) = Door::Lines.record_size();
-        encoded.encode(&tables, (most_rows, most_bytes), usize::MAX).unwrap();
+        encoded.encode(&tables, (most_rows, most_bytes), Front::default(), usize::MAX).unwrap();
         let mut back = [Vec::new(), Vec::new(), Vec::new()];
         for record in &encoded.records {
             assert!(record.rows.len() <= most_rows && record.body.len() <= most_bytes + 200);
@@ -548,9 +601,9 @@ mod tests {
         }
         assert!(encoded.records.len() >= 5);
         assert!(back.iter().zip(&tables).all(|(back, of)| *back == of.rows));
-        encoded.encode(&tables, Door::Mqtt.record_size(), usize::MAX).unwrap();
+        encoded.encode(&tables, Door::Mqtt.record_size(), Front::default(), usize::MAX).unwrap();
         assert_eq!(encoded.records.len(), 3);
-        encoded.encode(&tables, Door::Mqtt.record_size(), 0).unwrap();
+        encoded.encode(&tables, Door::Mqtt.record_size(), Front::default(), 0).unwrap();
         assert_eq!(encoded.records.len(), 2, "of a table all whose rows were left out there is none");
     }
 

@@ -4,6 +4,7 @@ pub mod ack_queue;
 pub mod again;
 mod enter;
 mod gate;
+mod held;
 mod message;
 mod quota;
 mod replaced;
@@ -27,9 +28,15 @@ use self::{
     replaced::Replaced,
     routes::{NoRoute, Route, Routes},
 };
-pub use self::{replaced::ReplacedStatus, routes::NO_SOURCE, status::SourceStatus, write::WriteStatus};
+pub use self::{
+    held::{Came, Released},
+    replaced::ReplacedStatus,
+    routes::NO_SOURCE,
+    status::SourceStatus,
+    write::WriteStatus,
+};
 use crate::{
-    clock::{Clock, ClockTrust, SystemClock},
+    clock::{BootId, Clock, ClockTrust, SystemClock, boot_id},
     decode::{Decoder, DecoderError, Faults},
     entry::{self, DeadLetter},
     latest::{Collisions, Latest},
@@ -92,8 +99,9 @@ pub struct Ingest {
     ring: Ring,
     latest: Arc<Latest>,
     trust: ClockTrust,
-    max_future_ns: i64,
+    max_future: Duration,
     max_past: Timestamp,
+    boot: BootId,
     max_payload: usize,
     /// What a message from the broker is worked on with. Whoever else holds it has the session wait.
     work: Mutex<Work>,
@@ -126,8 +134,9 @@ impl Ingest {
             ring,
             latest,
             trust,
-            max_future_ns: i64::try_from(settings.latest.max_future.as_nanos()).unwrap_or(i64::MAX),
+            max_future: settings.latest.max_future,
             max_past: settings.latest.max_past,
+            boot: boot_id(),
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             work: Mutex::new(Work {
                 routes: Routes::new(decoders.collect::<Result<_, _>>()?, ids),
@@ -143,9 +152,24 @@ impl Ingest {
         })
     }
 
-    /// Whether the wall clock may judge the times that devices tell.
+    /// Whether the wall clock is set and may judge the times that devices tell. The map of latest values learns from it which times to
+    /// believe.
     pub fn trusts_clock(&self, now: Received) -> bool {
-        self.trust.is_trusted(now)
+        let trusted = self.holds(now).is_none() && self.trust.is_trusted(now);
+        if trusted {
+            self.latest.believe_upto(now.wall + self.max_future);
+        }
+        trusted
+    }
+
+    /// The present boot, where its clock is not set.
+    fn holds(&self, received: Received) -> Option<BootId> {
+        (received.wall < self.max_past).then_some(self.boot)
+    }
+
+    /// Whether the clock had been found to be right by the last look.
+    pub fn has_trusted_clock(&self) -> bool {
+        self.trust.is_gained()
     }
 
     /// The same with limits that others know of, too: those that fill them from the ring and from the database.
@@ -163,8 +187,8 @@ impl Ingest {
     fn latest_time(&self, received: Received) -> Timestamp {
         // Times that no timestamp can hold are set aside whatever the clock says.
         const LAST: i64 = i64::MAX - 1;
-        let ahead = received.wall.0.saturating_add(self.max_future_ns).min(LAST);
-        Timestamp(if self.trust.is_trusted(received) { ahead } else { LAST })
+        let ahead = (received.wall + self.max_future).0.min(LAST);
+        Timestamp(if self.trusts_clock(received) { ahead } else { LAST })
     }
 
     /// What the limits have left out so far.
@@ -417,7 +441,7 @@ impl Intake for Ingest {
 pub fn restore(latest: &Latest, allowance: &Allowance, record: &ring::Record<'_>) {
     latest.saw(record.seq);
     match record.kind {
-        Kind::Rows => {
+        Kind::Rows | Kind::Held => {
             let Ok(rows) = entry::Rows::decode(record.body) else { return };
             let table = rows.table;
             for row in rows.flatten() {

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use super::{
     From, Latest,
     key::{KeyRef, pairs},
-    slot::{Stamp, value_ref},
+    slot::value_ref,
 };
 use crate::{
     marks::Seq,
-    point::{Row, Timestamp},
+    point::{Received, Row},
 };
 
 /// The record number of values that came from the database: none has it.
@@ -22,7 +22,7 @@ impl Latest {
         let (Some(time), false) = (row.time, row.fields.is_empty()) else { return false };
         let key = KeyRef { table, symbols: pairs(&row.symbols) };
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
-        let stamp = Stamp { time, device_time: true, received: Timestamp::default(), seq: FROM_DATABASE };
+        let stamp = self.stamp(time, true, Received::default(), FROM_DATABASE);
         let taken = self.apply(&key, fields, stamp, From::Database).is_some();
         if taken {
             self.filled.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,12 @@
 //! The latest value of every series, in memory.
 //!
 //! Latest means the highest event time of each field, not the last arrival; of two readings of the same microsecond the later record
-//! wins, as in QuestDB. The map is bounded in series and in bytes; the least recently updated series makes room.
+//! wins, as in QuestDB. A time that is not believed is older than any other (`rank`). The map is bounded in series and in bytes; the least recently updated series makes room.
 //!
 //! The map has two sides. Whoever brings readings (`shard`, `slot`) takes short locks that only others who bring readings take; whoever
 //! reads (`shown`, `list`, `feed`) takes none.
 
+mod assigned;
 mod cleared;
 mod feed;
 mod fill;
@@ -13,6 +14,7 @@ mod filter;
 mod history;
 mod key;
 mod list;
+mod rank;
 mod shapes;
 mod shard;
 mod shown;
@@ -33,6 +35,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::{
+    assigned::MAX_LEAD_US,
     feed::Feed,
     key::{KeyRef, pairs},
     shard::Shard,
@@ -52,7 +55,7 @@ use crate::{
     entry::{RowRef, ValueRef},
     marks::Seq,
     names,
-    point::{MAX_FIELDS, Received, Row},
+    point::{MAX_FIELDS, Received, Row, Timestamp},
     settings,
     sync::lock,
 };
@@ -143,6 +146,8 @@ pub struct Latest {
     updates: AtomicU64,
     late: AtomicU64,
     filled: AtomicU64,
+    /// See [`Latest::believe_upto`], in microseconds.
+    believed_us: AtomicI64,
     /// See [`LatestStatus::seq`].
     seen: AtomicU64,
 }
@@ -171,6 +176,7 @@ impl Latest {
             updates: AtomicU64::new(0),
             late: AtomicU64::new(0),
             filled: AtomicU64::new(0),
+            believed_us: AtomicI64::new(i64::MAX),
             seen: AtomicU64::new(0),
         }
     }
@@ -178,7 +184,7 @@ impl Latest {
     /// Makes a row ready for the ring, before it is appended.
     ///
     /// A row without a time gets its receive time: whole microseconds, strictly increasing within the series, also if the
-    /// wall clock goes back. A row of a remembered moment becomes the union of both, because QuestDB's dedup replaces whole
+    /// wall clock goes back a little. A row of a remembered moment becomes the union of both, because QuestDB's dedup replaces whole
     /// rows; its notes say whether it replaces a value, or is older than what is remembered.
     pub fn prepare(&self, table: &str, row: &mut Row, received: Received) {
         self.make_ready(table, row, received, true);
@@ -242,7 +248,7 @@ impl Latest {
         let key = KeyRef { table, symbols: pairs(&row.symbols) };
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let time = row.time.unwrap_or(received.wall);
-        let stamp = Stamp { time, device_time: row.device_time, received: received.wall, seq };
+        let stamp = self.stamp(time, row.device_time, received, seq);
         let change = self.apply(&key, fields, stamp, From::Message);
         self.count(change.as_ref());
         if let Some(series) = change.filter(|_| self.feed.is_in_use()) {
@@ -254,7 +260,7 @@ impl Latest {
     ///
     /// Says whether the row may have names that its series had not: the series is new, or has more fields than before.
     pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) -> bool {
-        let stamp = Stamp { time: row.time, device_time: row.device_time, received: received.wall, seq };
+        let stamp = self.stamp(row.time, row.device_time, received, seq);
         let mut grew = false;
         let change = if row.is_sorted() {
             let key = KeyRef { table, symbols: row.symbols() };
@@ -266,6 +272,22 @@ impl Latest {
         };
         self.count(change.as_ref());
         grew
+    }
+
+    /// Takes note that the wall clock is trusted, and that no event time beyond `limit` is to be believed: a value that has one was
+    /// recorded while the clock was wrong, or unknown, and gives way to the next reading. Until then all are believed.
+    pub fn believe_upto(&self, limit: Timestamp) {
+        self.believed_us.store(limit.to_micros(), Ordering::Relaxed);
+    }
+
+    fn stamp(&self, time: Timestamp, device_time: bool, received: Received, seq: Seq) -> Stamp {
+        let believed_us = self.believed_us.load(Ordering::Relaxed);
+        // A reading timed by its receipt says what time it is: one so far ahead was timed while the clock was. One whose time lies before
+        // its receipt comes in later than it came, and says nothing.
+        let tells_time = !device_time && time.to_micros() >= received.wall.to_micros();
+        let by_receipt_us = time.to_micros().saturating_add(MAX_LEAD_US);
+        let believed_us = if tells_time { believed_us.min(by_receipt_us) } else { believed_us };
+        Stamp { time, device_time, received: received.wall, seq, believed_us }
     }
 
     /// Shows readers what was read back from the ring.

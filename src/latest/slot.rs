@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use super::{
     Series,
+    assigned::Assigned,
     history::{History, Look, Past, name_and_value},
     key::Key,
+    rank::Rank,
     shown::{INDEX_BYTES, Shown},
 };
 use crate::{
@@ -44,6 +46,14 @@ pub(super) struct Stamp {
     pub device_time: bool,
     pub received: Timestamp,
     pub seq: Seq,
+    /// Times beyond are not believed (see [`Rank`]).
+    pub believed_us: i64,
+}
+
+impl Stamp {
+    fn rank(&self) -> Rank {
+        Rank::of(self.time, self.seq, self.believed_us)
+    }
 }
 
 #[derive(Debug)]
@@ -58,8 +68,8 @@ pub(super) struct Slot {
     pub bytes: usize,
     /// Its last moments.
     pub history: History,
-    /// Highest receive time given to a reading of this series as its event time, in microseconds.
-    assigned_us: i64,
+    /// The receive times given to readings of this series as their event times.
+    assigned: Assigned,
     /// The latest time of any field, in microseconds.
     newest_us: i64,
 }
@@ -90,8 +100,8 @@ pub(super) enum Remember {
 impl Slot {
     pub fn new(hash: u64, key: Key) -> Self {
         let (key, fields) = (Arc::new(key), Arc::default());
-        let (assigned_us, newest_us) = (i64::MIN, i64::MIN);
-        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, history: History::default(), assigned_us, newest_us };
+        let (history, assigned, newest_us) = (History::default(), Assigned::NONE, i64::MIN);
+        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, history, assigned, newest_us };
         slot.weigh();
         slot
     }
@@ -100,10 +110,9 @@ impl Slot {
         Series { key: Arc::clone(&self.key), fields: Arc::clone(&self.fields) }
     }
 
-    /// The receive time as event time: whole microseconds, strictly increasing within the series.
+    /// The receive time as event time: whole microseconds, strictly increasing within the series unless the clock leaps back.
     pub fn assign(&mut self, wall: Timestamp) -> Timestamp {
-        self.assigned_us = wall.to_micros().max(self.assigned_us.saturating_add(1));
-        Timestamp(self.assigned_us.saturating_mul(1_000))
+        Timestamp(self.assigned.assign(wall.to_micros()).saturating_mul(1_000))
     }
 
     /// Takes a reading in.
@@ -115,7 +124,7 @@ impl Slot {
     ) -> Taken {
         let micros = stamp.time.to_micros();
         if !stamp.device_time {
-            self.assigned_us = self.assigned_us.max(micros);
+            self.assigned.seen(stamp.time.to_micros(), stamp.received.to_micros());
         }
         let merged = if self.shown.is_none() {
             // Nobody reads it yet, so it can be changed in place; that makes a start out of a full ring twice as fast.
@@ -298,7 +307,7 @@ fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, Value
 
 fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
     // QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does the same.
-    if (held.time.to_micros(), held.seq) > (stamp.time.to_micros(), stamp.seq) {
+    if Rank::of(held.time, held.seq, stamp.believed_us) > stamp.rank() {
         return false;
     }
     held.value = value.into();
@@ -307,12 +316,12 @@ fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
 }
 
 fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -> Merged {
-    let of = |field: &Field| (field.time.to_micros(), field.seq);
+    let of = |field: &Field| Rank::of(field.time, field.seq, stamp.believed_us);
     let mut merged = Merged { changed: true, moved: false };
     if fields.len() >= MAX_FIELDS {
         let oldest = fields.iter().enumerate().min_by_key(|(_, field)| of(field));
         match oldest.map(|(at, field)| (at, of(field))) {
-            Some((at, when)) if when < (stamp.time.to_micros(), stamp.seq) => drop(fields.swap_remove(at)),
+            Some((at, when)) if when < stamp.rank() => drop(fields.swap_remove(at)),
             _ => return Merged::default(),
         }
         merged.moved = true;

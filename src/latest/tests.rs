@@ -83,6 +83,66 @@ fn receive_times_are_known_again_after_a_restore() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_for_a_moment_leaves_no_series_ahead() {
+    let latest = map(10);
+    let ahead = 10 * 365 * 86_400_000_000;
+    for (wall, time, value) in [(100, 100, 1.0), (ahead, ahead, 2.0), (300, 300, 3.0), (400, 400, 4.0)] {
+        let mut reading = row("a", None, &[("x", value)]);
+        latest.prepare("t", &mut reading, at(wall));
+        assert_eq!(reading.time, Some(Timestamp(time * 1_000)));
+        latest.update("t", &reading, Seq(1), at(wall));
+        assert_eq!(values(&latest.get("t", &[("device", "a")]).unwrap()), [("x", value)]);
+    }
+}
+
+#[test]
+fn a_reading_timed_by_receipt_that_comes_in_again_much_later_replaces_nothing() {
+    let latest = map(10);
+    let day = 86_400_000_000;
+    latest.update("t", &row("a", Some(2 * day), &[("x", 1.0)]), Seq(1), at(2 * day));
+    let mut again = row("a", Some(day), &[("x", 2.0)]);
+    again.device_time = false;
+    latest.update("t", &again, Seq(2), at(2 * day + 1));
+    assert_eq!(values(&latest.get("t", &[("device", "a")]).unwrap()), [("x", 1.0)]);
+}
+
+#[test]
+fn once_the_clock_is_trusted_a_time_beyond_the_limit_yields_to_the_next_reading() {
+    let latest = map(10);
+    let shown = |latest: &Latest| values(&latest.get("t", &[("device", "a")]).unwrap())[0].1;
+    latest.update("t", &row("a", Some(9_000), &[("x", 1.0)]), Seq(1), at(5));
+    latest.update("t", &row("a", Some(10), &[("x", 2.0)]), Seq(2), at(10));
+    assert_eq!(shown(&latest), 1.0, "a clock in doubt judges nothing");
+    latest.believe_upto(Timestamp(100_000));
+    assert_eq!(shown(&latest), 1.0, "it yields to a reading, not to time");
+    assert!(latest.fill("t", &row("a", Some(9), &[("x", 3.0)])), "the database's word is one");
+    latest.update("t", &row("a", Some(10), &[("x", 4.0)]), Seq(3), at(12));
+    assert!(!latest.fill("t", &row("a", Some(9_000), &[("x", 1.0)])), "nor does it come back");
+    latest.update("t", &row("a", Some(9_001), &[("x", 5.0)]), Seq(4), at(12));
+    latest.update("t", &row("a", Some(8), &[("x", 6.0)]), Seq(5), at(12));
+    assert_eq!(shown(&latest), 4.0);
+    latest.believe_upto(Timestamp(9_001_000));
+    latest.update("t", &row("a", Some(9_001), &[("x", 7.0)]), Seq(6), at(9_000));
+    assert_eq!(shown(&latest), 7.0, "when its time has come");
+}
+
+#[test]
+fn what_is_restored_is_judged_by_the_clock_of_the_start() {
+    let mut body = Vec::new();
+    let rows = [row("a", Some(9_000), &[("x", 1.0)]), row("a", Some(10), &[("x", 2.0)])];
+    encode_rows("t", &rows, &mut body).unwrap();
+    for (limit, wanted) in [(100, 2.0), (i64::MAX / 1_000, 1.0)] {
+        let latest = map(10);
+        latest.believe_upto(Timestamp(limit * 1_000));
+        for (restored, seq) in Rows::decode(&body).unwrap().zip(1..) {
+            latest.restore("t", &restored.unwrap(), Seq(seq), at(5));
+        }
+        latest.restored();
+        assert_eq!(values(&latest.get("t", &[("device", "a")]).unwrap()), [("x", wanted)]);
+    }
+}
+
+#[test]
 fn readings_of_the_same_microsecond_become_their_union() {
     let latest = map(10);
     latest.update("t", &row("a", Some(20), &[("temp", 1.0), ("hum", 2.0)]), Seq(1), at(0));

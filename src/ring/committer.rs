@@ -200,6 +200,8 @@ impl Committer {
         let head = log.appended().pos;
         let mut settlement = lock(settlement);
         let safe = settlement.publish(now);
+        // What is held back, and is not released durably, is nowhere else.
+        let safe = Mark { pos: log.not_held(safe.pos), ..safe };
         let mut target = log.index().target(head, safe.pos).filter(|to| to.pos > log.tail().pos);
         // Rows that are stored lose the protection of the resend window before a row that is not stored is lost.
         let upto = match settings.on_full {
@@ -207,6 +209,7 @@ impl Committer {
             OnFull::DropNewest => settlement.settled().pos,
             OnFull::DropOldest => log.durable().pos,
         };
+        let upto = log.not_held(upto);
         if upto > safe.pos && (target.is_none() || !self.frees_enough(target, head)) {
             target = log.index().target(head, upto).filter(|to| to.pos > log.tail().pos);
             if let Some(to) = target {

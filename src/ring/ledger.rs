@@ -27,7 +27,7 @@ impl Intake {
     pub fn count(&mut self, kind: Kind, rows: u16, ends_message: bool) {
         self.messages += u64::from(ends_message);
         match kind {
-            Kind::Rows => self.rows += u64::from(rows),
+            Kind::Rows | Kind::Held => self.rows += u64::from(rows),
             Kind::DeadLetter => self.dead_letters += 1,
             Kind::Clear => self.clears += 1,
             Kind::Pad | Kind::Commit | Kind::State => {}

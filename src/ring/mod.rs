@@ -9,6 +9,7 @@ pub mod consumers;
 #[cfg(test)]
 mod crash;
 pub mod headers;
+pub mod held;
 pub mod inspect;
 pub mod layout;
 pub mod ledger;
@@ -292,6 +293,31 @@ impl Ring {
         // The outcome first: rows come in before they get their fate.
         let (outcome, _) = self.shared.log.outcome();
         Ledger::of(&self.shared.log.intake(), &outcome)
+    }
+
+    /// Where the oldest record is that is held back, or a place before it, and up to which number they are released; none while nothing
+    /// is held.
+    pub fn held(&self) -> Option<(Mark, Seq)> {
+        self.shared.log.with_held(|held| Some((held.from()?, held.released_upto())))
+    }
+
+    /// Rows that are held back until their time is known.
+    pub fn held_rows(&self) -> u64 {
+        self.shared.log.with_held(held::Held::rows)
+    }
+
+    /// Whether the oldest held records have to be released with what is known, since others need the room.
+    pub fn is_crowded(&self) -> bool {
+        let log = &self.shared.log;
+        let (head, capacity) = (log.appended().pos, log.geometry().capacity);
+        log.with_held(|held| held.is_crowded(head, capacity))
+    }
+
+    /// Takes note that the held records up to `seq`, with so many rows, are released by durable records; others lie at `next` or behind it.
+    pub fn released(&self, seq: Seq, rows: u64, next: Mark) {
+        self.shared.log.release(seq, rows, next);
+        self.shared.bell.ring();
+        self.shared.room.notify_waiters();
     }
 
     /// The ring's id, random at its creation.

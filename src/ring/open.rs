@@ -13,6 +13,7 @@ use super::{
     committer::{self, Bell, Shared},
     consumers::{ConsumerId, Consumers},
     headers::{FoundHeader, HeaderSource, find_header},
+    held::Held,
     layout::{FORMAT_VERSION, Geometry, Header, Kind, SECTOR_BYTES, SlotError},
     ledger::{Intake, Outcome},
     log::Log,
@@ -190,12 +191,19 @@ pub(super) fn recover_log(
     if found.source != HeaderSource::Slots {
         recovered.header.generation += GENERATIONS_UNKNOWN;
     }
+    let (first_held, released_upto) = recovered.held;
     let (log, mut outcome, safe) = resume(media, recovered, clock)?;
     let log = Arc::new(log);
+    let held = match first_held {
+        Some(first) => find_held(&log, first.max(log.tail()), released_upto)?,
+        None => Held::default(),
+    };
     report.gaps = losses::describe(&log)?;
     let missing: u64 = report.gaps.iter().map(|gap| (gap.last.0 + 1).saturating_sub(gap.first.0)).sum();
     report.records = (log.appended().seq.0 - log.tail().seq.0).saturating_sub(missing);
-    let pending = count_rows(&log, outcome.settled, &mut |bytes| progress(Progress::Counted(bytes)))?;
+    let waiting = count_rows(&log, outcome.settled, &mut |bytes| progress(Progress::Counted(bytes)))?;
+    let pending = waiting + held.rows();
+    log.set_held(held);
     log.count_at_least(outcome.rows() + pending);
     // Rows that were taken in, have no fate and are not in the log any more were lost to damage.
     report.lost_rows = log.intake().rows.saturating_sub(outcome.rows() + pending);
@@ -347,6 +355,22 @@ fn clear_behind(media: &dyn Media, geometry: Geometry, head: u64, limit: u64) ->
         media.store(range.start, &vec![0; (range.end - range.start) as usize])?;
     }
     Ok(end)
+}
+
+/// The held records from the first one on that no release names.
+fn find_held(log: &Arc<Log>, first: Mark, released_upto: Seq) -> std::io::Result<Held> {
+    let mut held = Held::default();
+    held.release(released_upto, 0, first);
+    let mut reader = Reader::new(Arc::clone(log), first);
+    loop {
+        match reader.next_with(Pos(u64::MAX), |_, _| false) {
+            Ok(Some(record)) if record.kind == Kind::Held => held.hold(record.mark, record.rows),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(held),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(error) => return Err(std::io::Error::other(error)),
+        }
+    }
 }
 
 fn count_rows(log: &Arc<Log>, from: Mark, progress: &mut dyn FnMut(u64)) -> std::io::Result<u64> {

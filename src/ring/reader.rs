@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    layout::{Extension, Kind, RECORD_HEADER_BYTES, RecordHeader},
+    held::Held,
+    layout::{BOOT_ID_BYTES, Extension, Kind, RECORD_HEADER_BYTES, RecordHeader},
     log::Log,
     marks::{Mark, Pos, Seq},
     tables,
@@ -41,6 +42,10 @@ pub struct Record<'a> {
     pub source: SourceId,
     /// Of a dead letter: the form of its body; none in records of formats 1 and 2.
     pub letter: Option<LetterForm>,
+    /// Of held rows: the boot in which they came.
+    pub boot: Option<[u8; BOOT_ID_BYTES]>,
+    /// Of rows that were held back: the record that held them.
+    pub released: Option<Seq>,
     /// The body ([`crate::entry`] reads it).
     pub body: &'a [u8],
 }
@@ -52,8 +57,18 @@ impl<'a> Record<'a> {
         let table_hash = tables::hash_of(header, behind_header);
         let end = Mark { pos: Pos(mark.pos.0 + header.total()), seq: Seq(mark.seq.0 + 1) };
         let (Extension { source, letter, .. }, body) = header.split(behind_header);
-        let letter = extended.then_some(letter);
-        Self { seq: mark.seq, mark, end, kind, last, table_hash, rows, received, source, letter, body }
+        let (letter, boot) = (extended.then_some(letter), header.held_boot(behind_header));
+        let released = header.released(behind_header);
+        Self { seq: mark.seq, mark, end, kind, last, table_hash, rows, received, source, letter, boot, released, body }
+    }
+
+    /// Tells the list of what is held of this record, the next one in its order: one that is held, or releases the oldest that is.
+    pub fn tell(&self, held: &mut Held) {
+        if let Some(seq) = self.released {
+            held.release(seq, u64::from(self.rows), self.end);
+        } else if self.kind == Kind::Held {
+            held.hold(self.mark, self.rows);
+        }
     }
 
     /// What a dead-letter record says.

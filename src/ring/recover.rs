@@ -43,6 +43,8 @@ pub struct Recovered {
     pub consumers: Consumers,
     /// What outlives the tail.
     pub states: States,
+    /// The first held record, and the number up to which they are released.
+    pub held: (Option<Mark>, Seq),
     /// Stretches that were durable and cannot be read any more: the first lost record, and where reading goes on.
     pub gaps: Vec<(Mark, Mark)>,
     /// Places the tail may move to.
@@ -118,6 +120,7 @@ struct Scan<'a> {
     /// What records behind the last state record add to the counts of their sources.
     uncounted: BTreeMap<SourceId, Counts>,
     vouched: Pos,
+    held: (Option<Mark>, Seq),
     gaps: Vec<(Mark, Mark)>,
     index: TailIndex,
 }
@@ -141,6 +144,7 @@ impl<'a> Scan<'a> {
             states: States::new(layout::most_state_bytes(header.capacity) as usize),
             uncounted: BTreeMap::new(),
             vouched: header.durable.pos,
+            held: (None, Seq(0)),
             gaps: Vec::new(),
             index: TailIndex::new(header.capacity),
         }
@@ -148,11 +152,14 @@ impl<'a> Scan<'a> {
 
     /// Counts a record that no commit read so far has counted.
     fn count(&mut self, found: &Found, extension: Extension, body: &[u8]) {
-        if found.at.pos >= self.counted {
+        if found.at.pos >= self.counted && !found.header.releases {
             self.intake.count(found.header.kind, found.header.rows, found.header.last);
         }
+        if found.header.kind == Kind::Held {
+            self.held.0.get_or_insert(found.at);
+        }
         let mut counts = extension.counts();
-        if extension.has_notes && found.header.kind == Kind::Rows {
+        if extension.has_notes && matches!(found.header.kind, Kind::Rows | Kind::Held) {
             counts.add(counts_of_rows(body));
         }
         if !counts.is_zero() && !is_on(Bug::UnsealedNotCounted) {
@@ -390,6 +397,7 @@ impl<'a> Scan<'a> {
             intake: self.intake.latest(self.header.intake),
             consumers: self.consumers,
             states: self.states,
+            held: self.held,
             gaps: self.gaps,
             index: self.index,
         }
@@ -417,6 +425,7 @@ impl Message {
             }
             let body_at = (found.at.pos.0 - scan.window_start) as usize + RECORD_HEADER_BYTES;
             let behind_header = &scan.window[body_at..body_at + header.len as usize];
+            let released = header.released(behind_header);
             let open = (!header.last || !self.parts.is_empty()) && !is_on(Bug::KeepCutMessage);
             if open {
                 self.parts.push((found, behind_header.to_vec()));
@@ -426,6 +435,9 @@ impl Message {
                 // Only what has notes needs its body; the scan's window must not be held meanwhile.
                 let body = if extension.has_notes { body.to_vec() } else { Vec::new() };
                 scan.count(&found, extension, &body);
+            }
+            if let Some(seq) = released {
+                scan.held.1 = scan.held.1.max(seq);
             }
             if !header.last && open {
                 return;

@@ -36,6 +36,8 @@ pub enum Bug {
     AckRefusedBeforeSync,
     /// Moves the tail past state that is nowhere else.
     StateLeftBehind,
+    /// Moves the tail past held rows whose release is not durable.
+    HeldLeftBehind,
     /// Acknowledges a message without a record before the commit that counts it is synced.
     AckNoteBeforeSync,
     /// Forgets what rows behind the last commit add to the counts of their source.

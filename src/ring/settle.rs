@@ -256,7 +256,7 @@ impl Settlement {
             State::Memory
         } else if self.exceptions.contains_key(&seq) {
             State::Refused
-        } else if seq >= self.outcome.settled.seq {
+        } else if seq >= self.outcome.settled.seq || self.log.with_held(|held| held.holds(seq)) {
             State::Durable
         } else {
             State::Stored

@@ -40,6 +40,8 @@ pub struct RingStatus {
     pub acks_wait_for: &'static str,
     /// What happens when the ring is full.
     pub on_full: OnFull,
+    /// Rows that wait for their time to be known; they count as pending, and nothing else waits for them.
+    pub held_rows: u64,
     /// Whether an append is waiting for room.
     pub full: bool,
     /// Commits synced since start, and how long each took from sealing to the end of its sync, in microseconds.
@@ -81,6 +83,7 @@ impl Ring {
                 Durability::Interval | Durability::Memory => "appended",
             },
             on_full: shared.settings.on_full,
+            held_rows: self.held_rows(),
             full: shared.log.starved(),
             commit_us: shared.commit_micros.quantiles(),
             commit: shared.commit_micros.distribution(),

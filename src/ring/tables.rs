@@ -67,6 +67,7 @@ mod tests {
             last: true,
             continues: false,
             extended,
+            releases: false,
             rows: 1,
             table_hash,
             received: Received::default(),

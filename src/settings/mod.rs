@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::units::Bytes;
-use self::units::{duration, moment, option_duration};
+use self::units::{duration, option_duration, time};
 use crate::point::Timestamp;
 
 /// Everything forebay can be told.
@@ -321,8 +321,9 @@ pub struct Latest {
     /// A timestamp further ahead of the clock than this sends its message to quarantine.
     #[serde(with = "duration")]
     pub max_future: Duration,
-    /// A timestamp before this is taken for one of a clock that was never set: the reading gets the time of receipt.
-    #[serde(with = "moment")]
+    /// A timestamp before this is taken for one of a clock that was never set: the reading gets the time of receipt. While the system clock
+    /// is before it, rows timed by receipt are held back until it is set.
+    #[serde(with = "time")]
     pub max_past: Timestamp,
     /// When the system clock may judge timestamps.
     pub clock: ClockTrust,

@@ -66,7 +66,30 @@ pub mod duration {
     }
 }
 
-/// The same for a duration that may be absent.
+/// Times written "2000-01-01" or "2000-01-01T00:00:00Z".
+pub mod time {
+    use super::{Deserializer, Error, Serializer, scalar};
+    use crate::point::Timestamp;
+
+    /// Writes the time as RFC 3339.
+    pub fn serialize<S: Serializer>(value: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    /// Reads an RFC 3339 time, or a day, which stands for its beginning in UTC.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = scalar(deserializer)?;
+        let is_day = text.len() == "2000-01-01".len();
+        let time = if is_day { format!("{text}T00:00:00Z").parse() } else { text.parse::<jiff::Timestamp>() };
+        let time = time.map_err(|why| {
+            D::Error::custom(format!("{text:?} is no time ({why}); write one like \"2000-01-01T00:00:00Z\""))
+        })?;
+        let nanos = i64::try_from(time.as_nanosecond());
+        nanos.map(Timestamp).map_err(|_| D::Error::custom(format!("{text:?} is outside 1677 to 2262")))
+    }
+}
+
+/// Durations that may be absent.
 pub mod option_duration {
     use std::time::Duration;
 
@@ -83,28 +106,6 @@ pub mod option_duration {
     /// Reads a duration with its unit.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         duration::deserialize(deserializer).map(Some)
-    }
-}
-
-/// Moments written "2000-01-01" or "2000-01-01T00:00:00Z".
-pub mod moment {
-    use super::{Deserializer, Error, Serializer, scalar};
-    use crate::point::Timestamp;
-
-    /// Writes the moment as of RFC 3339.
-    pub fn serialize<S: Serializer>(value: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    /// Reads a date, or a date and time; UTC unless it tells its zone.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = scalar(deserializer)?;
-        let local = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::DateTime>().ok()?).ok();
-        let time = text.parse::<jiff::Timestamp>().ok().or_else(local);
-        let nanos = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
-        nanos.map(Timestamp).ok_or_else(|| {
-            D::Error::custom(format!("{text:?} is no moment; write one like \"2000-01-01\" or \"2000-01-01T00:00:00Z\""))
-        })
     }
 }
 
@@ -131,4 +132,30 @@ fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
         }
     }
     deserializer.deserialize_any(Visitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::time;
+    use crate::point::Timestamp;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct At {
+        #[serde(with = "time")]
+        at: Timestamp,
+    }
+
+    #[test]
+    fn a_time_is_a_day_or_a_moment() {
+        let read = |text: &str| toml::from_str::<At>(&format!("at = {text:?}")).map(|read| read.at);
+        let day = Timestamp(946_684_800_000_000_000);
+        assert_eq!(read("2000-01-01").unwrap(), day);
+        assert_eq!(read("2000-01-01T00:00:00.000000001Z").unwrap(), Timestamp(day.0 + 1));
+        assert_eq!(toml::to_string(&At { at: day }).unwrap(), "at = \"2000-01-01T00:00:00Z\"\n");
+        for wrong in ["2000-01-32", "yesterday", "2000-01-01T00:00:00", "1500-01-01"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::{
     marks::{Mark, Seq},
     ring::{
         Kind, Ledger,
+        held::Held,
         inspect::{RingFile, Seen, Walk},
         layout::{Commit, Header},
     },
@@ -30,13 +31,15 @@ pub fn survey(file: &RingFile, since: Option<Cutoff>) -> io::Result<Survey> {
     let header = *file.header();
     let mut walk = file.walk();
     let in_this_boot = header.boot_id == boot_id();
-    let (mut start, mut last): (Option<Mark>, Option<(Commit, Mark)>) = (None, None);
+    let (mut start, mut last): (Option<Mark>, Option<(Commit, Mark, u64)>) = (None, None);
+    let mut held = Held::default();
     while let Some(seen) = walk.next()? {
         match seen {
-            Seen::Frame { commit: Some(commit), end, .. } => last = Some((*commit, end)),
-            Seen::Data(head, record) if start.is_none() => {
+            Seen::Frame { commit: Some(commit), end, .. } => last = Some((*commit, end, held.rows())),
+            Seen::Data(head, record) => {
+                record.tell(&mut held);
                 let this_run = in_this_boot && head.generation == header.generation;
-                if since.is_none_or(|since| since.is_before(record.received, this_run)) {
+                if start.is_none() && since.is_none_or(|since| since.is_before(record.received, this_run)) {
                     start = Some(record.mark);
                 }
             }
@@ -46,9 +49,10 @@ pub fn survey(file: &RingFile, since: Option<Cutoff>) -> io::Result<Survey> {
     // The header may have been written later, as by a clean stop.
     let header = *walk.header();
     let (mut intake, mut outcome, mut counted) = (header.intake, header.consumers.outcome(), None);
-    if let Some((commit, end)) = last {
+    if let Some((commit, end, held)) = last {
         intake = intake.latest(commit.intake);
-        counted = count(file, walk.header(), commit.consumers.outcome().settled, end)?.map(|rows| (rows, commit));
+        counted =
+            count(file, walk.header(), commit.consumers.outcome().settled, end)?.map(|rows| (rows + held, commit));
         let newest = (outcome.settled, outcome.rows());
         if (commit.consumers.outcome().settled, commit.consumers.outcome().rows()) > newest {
             outcome = commit.consumers.outcome();

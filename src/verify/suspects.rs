@@ -152,6 +152,8 @@ mod tests {
             received,
             source: SourceId::NONE,
             letter: None,
+            boot: None,
+            released: None,
             body: &other,
         };
         let explained = explanation.take(&record);

@@ -188,7 +188,7 @@ fn check_listing(stage: &Stage, count: u64) {
     let (_, lines, error) = ring(&["cat", "--format", "line-protocol"], &file);
     assert_eq!(lines.lines().count() as u64, count);
     assert!(lines.starts_with(&format!("{},device=dev-0,site=site-0 seq=0i,", stage.readings.name)), "{lines:.200}");
-    assert!(error.starts_with("2 dead letters and clears left out"), "{error}");
+    assert!(error.starts_with("2 dead letters, clears and held rows left out"), "{error}");
 
     // Event times of a device's readings are a millisecond apart, those of all devices' nth reading the same.
     let first = json(out.lines().nth(500).expect("a line"))["time"].as_str().expect("a time").to_owned();

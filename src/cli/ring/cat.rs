@@ -67,7 +67,7 @@ pub fn run(args: &CatArgs, global: &Global) -> Result<(), Failure> {
 impl CatArgs {
     /// Whether any of a record can be wanted.
     fn wants(&self, record: &Record<'_>, span: &Span) -> bool {
-        let timed_by_row = self.by == By::Event && record.kind == Kind::Rows;
+        let timed_by_row = self.by == By::Event && matches!(record.kind, Kind::Rows | Kind::Held);
         (timed_by_row || span.has(record.received.wall))
             && self.table.as_deref().is_none_or(|table| table_of(record).is_some_and(|of| names::same(of, table)))
     }

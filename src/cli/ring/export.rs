@@ -136,7 +136,7 @@ impl Report {
         let seq = record.seq.0;
         self.records += 1;
         match record.kind {
-            Kind::Rows => self.rows += u64::from(record.rows),
+            Kind::Rows | Kind::Held => self.rows += u64::from(record.rows),
             Kind::DeadLetter => self.dead_letters += 1,
             Kind::Clear => self.clears += 1,
             Kind::Pad | Kind::Commit | Kind::State => {}
@@ -233,6 +233,8 @@ mod tests {
             received: Received::default(),
             source: SourceId::NONE,
             letter: None,
+            boot: None,
+            released: None,
             body: &[],
         }
     }

@@ -26,6 +26,8 @@ enum KindArg {
     DeadLetter,
     /// A cleared series.
     Clear,
+    /// Rows that wait for their time.
+    Held,
     /// The trailer that seals what was appended before it.
     Commit,
     /// Filling at the end of a lap.
@@ -111,6 +113,7 @@ impl KindArg {
             Self::Rows => Kind::Rows,
             Self::DeadLetter => Kind::DeadLetter,
             Self::Clear => Kind::Clear,
+            Self::Held => Kind::Held,
             Self::Commit => Kind::Commit,
             Self::Pad => Kind::Pad,
             Self::State => Kind::State,
@@ -123,6 +126,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Rows => "rows",
         Kind::DeadLetter => "dead-letter",
         Kind::Clear => "clear",
+        Kind::Held => "held",
         Kind::Commit => "commit",
         Kind::Pad => "pad",
         Kind::State => "state",

@@ -50,7 +50,7 @@ impl Span {
 /// The table a record belongs to, as its body says; none for dead letters, and where it cannot be read.
 pub fn table_of<'a>(record: &Record<'a>) -> Option<&'a str> {
     match record.kind {
-        Kind::Rows => Rows::decode(record.body).ok().map(|rows| rows.table),
+        Kind::Rows | Kind::Held => Rows::decode(record.body).ok().map(|rows| rows.table),
         Kind::Clear => Clear::decode(record.body).ok().map(|clear| clear.table),
         Kind::DeadLetter | Kind::Pad | Kind::Commit | Kind::State => None,
     }

@@ -24,7 +24,7 @@ const GATHERED_BYTES: usize = 64 << 10;
 /// How rows are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// One JSON object a line: rows, dead letters and clears, each with its kind.
+    /// One JSON object a line: rows, dead letters, clears and held rows, each with its kind.
     #[default]
     Json,
     /// Line protocol (InfluxDB, QuestDB), times in nanoseconds: rows only.
@@ -38,7 +38,7 @@ pub struct Lines {
     target: Target,
     /// Lines written.
     pub written: u64,
-    /// Dead letters and clears, which line protocol has no form for.
+    /// Dead letters, clears and held rows, which line protocol has no form for.
     pub left_out: u64,
     /// Rows without fields, likewise.
     pub empty_rows: u64,
@@ -55,16 +55,17 @@ impl Lines {
     /// Adds the lines of a record; of its rows those that are wanted.
     pub fn put(&mut self, record: &Record<'_>, wanted: &dyn Fn(&RowRef<'_>) -> bool) -> Result<(), Failure> {
         let origin = Origin { seq: record.seq.0, received: record.received.wall };
-        let (json, letter, clear) = (self.format == Format::Json, Kind::DeadLetter, Kind::Clear);
         let read = match record.kind {
-            Kind::Rows => self.put_rows(origin, record.body, wanted),
-            kind if !json && (kind == letter || kind == clear) => {
+            Kind::Rows => self.put_rows(origin, record, wanted),
+            // Held rows have no time that could be stored.
+            Kind::DeadLetter | Kind::Clear | Kind::Held if self.format != Format::Json => {
                 self.left_out += 1;
                 Ok(())
             }
             Kind::DeadLetter => record.dead_letter().map(|letter| {
                 self.put_object(lines::dead_letter_object(origin, &letter));
             }),
+            Kind::Held => self.put_rows(origin, record, wanted),
             Kind::Clear => Clear::decode(record.body).map(|clear| self.put_object(lines::clear_object(origin, &clear))),
             Kind::Pad | Kind::Commit | Kind::State => Ok(()),
         };
@@ -77,10 +78,11 @@ impl Lines {
     fn put_rows(
         &mut self,
         origin: Origin,
-        body: &[u8],
+        record: &Record<'_>,
         wanted: &dyn Fn(&RowRef<'_>) -> bool,
     ) -> Result<(), EntryError> {
-        let rows = Rows::decode(body)?;
+        let Record { body, kind, .. } = *record;
+        let (rows, is_held) = (Rows::decode(body)?, kind == Kind::Held);
         let table = rows.table;
         for (index, row) in rows.enumerate() {
             let row = row?;
@@ -88,7 +90,11 @@ impl Lines {
                 continue;
             }
             if self.format == Format::Json {
-                self.put_object(lines::row_object(origin, index as u16, table, &row));
+                let mut object = lines::row_object(origin, index as u16, table, &row);
+                if is_held {
+                    object.insert("kind".into(), "held".into());
+                }
+                self.put_object(object);
             } else if lines::line_protocol(table, &row, &mut self.gathered) {
                 self.written += 1;
             } else {
@@ -126,7 +132,10 @@ impl Lines {
         self.flush()?;
         self.target.finish()?;
         for (count, what) in [
-            (self.left_out, "dead letters and clears left out: line protocol has no form for them, --format json does"),
+            (
+                self.left_out,
+                "dead letters, clears and held rows left out: line protocol has no form for them, --format json does",
+            ),
             (self.empty_rows, "rows without fields left out: line protocol has no form for them, --format json does"),
             (self.malformed, "records check out but cannot be read; --format json gives their bytes"),
         ] {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Findings;
 use crate::{
     decode::Decoder,
+    point::Timestamp,
     republish::topic::TopicTemplate,
     settings::{Bytes, Durability, Latest, Limits, Ring, Settings},
 };
@@ -17,6 +18,8 @@ const MESSAGES_PER_QUARANTINE: u64 = 4;
 const MIN_LATEST: Bytes = Bytes::mib(1);
 /// Smallest file of either kind.
 const MIN_FILE: Bytes = Bytes::mib(1);
+/// Latest time at which a clock may be taken not to be set: 2100-01-01T00:00:00Z.
+const MAX_PAST: Timestamp = Timestamp(4_102_444_800_000_000_000);
 /// Largest.
 const MAX_FILE: Bytes = Bytes(1 << 40);
 
@@ -86,6 +89,11 @@ fn check_latest(latest: &Latest, findings: &mut Findings) {
     let year = Duration::from_hours(365 * 24);
     findings.span("latest.stale_after", latest.stale_after, Duration::from_millis(1), year);
     findings.span("latest.max_future", latest.max_future, Duration::from_secs(1), year);
+    // From where a clock begins that nobody sets.
+    if !(Timestamp(0)..=MAX_PAST).contains(&latest.max_past) {
+        let what = format!("{} is not from 1970-01-01 to {MAX_PAST}", latest.max_past);
+        findings.problem("latest.max_past", what);
+    }
 }
 
 fn check_limits(limits: &Limits, findings: &mut Findings) {

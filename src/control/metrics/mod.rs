@@ -70,7 +70,9 @@ impl Collector for Snapshot {
 
 fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
-    page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)
+    page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)?;
+    let trusted = f64::from(u8::from(status.clock.trusted));
+    page.gauge("clock_trusted", "1 once the system clock is known to be right and may judge readings", None, trusted)
 }
 
 fn ledger(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
@@ -226,6 +228,7 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_pending", "Bytes that wait for QuestDB", Some(&Unit::Bytes), ring.pending_bytes as f64)?;
     let ratio = Unit::Other("ratio".into());
     page.gauge("ring_fill", "Share of the ring that may not be overwritten yet", Some(&ratio), ring.fill)?;
+    page.gauge("ring_held_rows", "Rows held back until their time is known", None, ring.held_rows as f64)?;
     page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
     let poisoned = f64::from(u8::from(ring.poisoned.is_some()));
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;

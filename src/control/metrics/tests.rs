@@ -68,6 +68,7 @@ fn full() -> Status {
         size_bytes: 0,
         used_bytes: 0,
         pending_bytes: 0,
+        held_rows: 0,
         fill: 0.0,
         tail: Seq(0),
         safe: Seq(0),

@@ -10,8 +10,9 @@ use fastrand::Rng;
 
 use super::{
     super::{
-        Record,
+        Kind, Record,
         headers::find_header,
+        held::Held,
         layout::{DATA_START, Header, SECTOR_BYTES},
         log::Log,
         marks::{Mark, Seq},
@@ -48,13 +49,15 @@ pub struct Found {
     rows: u16,
     table_hash: u32,
     last: bool,
-    kind: super::super::Kind,
+    kind: Kind,
+    released: Option<Seq>,
 }
 
 impl Found {
     fn is(&self, entry: &Entry) -> bool {
         (self.kind, self.table_hash, self.rows, self.last) == (entry.kind, entry.table_hash, entry.rows, entry.last)
             && self.body == entry.body
+            && self.released == entry.releases
     }
 }
 
@@ -82,8 +85,8 @@ pub fn open(media: Arc<CrashMedia>, crash_at: Option<(usize, u64)>) -> Verdict<(
     };
     let (mut found, mut twice) = (BTreeMap::new(), None);
     let mut visit = |record: &Record<'_>| {
-        let Record { seq, rows, table_hash, last, kind, .. } = *record;
-        if found.insert(seq, Found { body: record.body.to_vec(), rows, table_hash, last, kind }).is_some() {
+        let Record { seq, rows, table_hash, last, kind, released, .. } = *record;
+        if found.insert(seq, Found { body: record.body.to_vec(), rows, table_hash, last, kind, released }).is_some() {
             twice = Some(seq);
         }
     };
@@ -120,7 +123,30 @@ impl Opened {
         let whole = |before: Seq| before.0 == 1 || model.entry(Seq(before.0 - 1)).is_some_and(|entry| entry.last);
         holds(whole(tail) && whole(head), || format!("a message is cut at {tail} or {head}"))?;
         self.check_kept(model)?;
+        self.check_held(model)?;
         self.check_ledger(model)
+    }
+
+    /// Held rows that are acknowledged are there until their release is.
+    fn check_held(&self, model: &Model) -> Verdict {
+        let (head, acked) = (self.log.appended().seq, model.acked());
+        let held = model.held_before(head);
+        for (seq, _) in held.iter().filter(|(seq, _)| *seq <= acked) {
+            let there = self.found.contains_key(seq) && self.log.with_held(|held| held.holds(*seq));
+            holds(there, || format!("record {seq} was held, is not released, and is gone"))?;
+        }
+        equal("rows held", &self.log.with_held(Held::rows), &held.iter().map(|(_, rows)| rows).sum())
+    }
+
+    /// Rows whose fate is open, of the records that were found.
+    fn pending(&self, settled: Seq) -> u64 {
+        let released = self.found.values().filter_map(|found| found.released).max().unwrap_or_default();
+        let waits = |(seq, found): &(&Seq, &Found)| match found.kind {
+            Kind::Rows => **seq >= settled,
+            Kind::Held => **seq > released,
+            _ => false,
+        };
+        self.found.iter().filter(waits).map(|(_, found)| u64::from(found.rows)).sum()
     }
 
     /// What outlives the tail is there as far as it is acknowledged, and counts are those of the records that are there.
@@ -165,7 +191,7 @@ impl Opened {
         let wanted = model.outcome_before(settled);
         let counts = |o: super::super::ledger::Outcome| (o.stored, o.quarantined, o.dropped);
         equal("stored, quarantined and dropped", &counts(outcome), &counts(wanted))?;
-        let pending: u64 = self.found.range(settled..).map(|(_, found)| u64::from(found.rows)).sum();
+        let pending = self.pending(settled);
         equal("rows = pending + stored + quarantined + dropped", &intake.rows, &(pending + outcome.rows()))
     }
 
@@ -211,7 +237,7 @@ impl Opened {
             }
         }
         let (outcome, _) = self.outcome;
-        let pending: u64 = self.found.range(outcome.settled.seq..).map(|(_, found)| u64::from(found.rows)).sum();
+        let pending = self.pending(outcome.settled.seq);
         let rows = self.log.intake().rows;
         equal("rows = pending + stored + quarantined + dropped", &rows, &(pending + outcome.rows()))
     }

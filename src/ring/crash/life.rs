@@ -9,10 +9,12 @@ use fastrand::Rng;
 
 use super::{
     super::{
-        append::{AppendError, Part},
-        layout::{EXTENSION_BYTES, Geometry, Kind, RECORD_HEADER_BYTES, SECTOR_BYTES, data_record_bytes},
+        append::{AppendError, Appended, Part},
+        layout::{
+            BOOT_ID_BYTES, EXTENSION_BYTES, Geometry, Kind, RECORD_HEADER_BYTES, SECTOR_BYTES, data_record_bytes,
+        },
         log::Log,
-        marks::{Mark, Seq},
+        marks::{Mark, Pos, Seq},
         reader::Reader,
         settle::Settlement,
         state::StateKind,
@@ -136,6 +138,8 @@ struct Life {
     now: Duration,
     /// When each settled mark was reached, and when the database was last vouched for, for the model's own idea of what is safe.
     settled_at: Vec<(Duration, Seq)>,
+    /// A held record that is released, its rows, where others lie, and behind its release.
+    releasing: Option<(Seq, u64, Mark, Pos)>,
     over: bool,
 }
 
@@ -163,6 +167,7 @@ impl Life {
             lanes: [outcome.settled; LANES],
             now: Duration::from_secs(1),
             settled_at: vec![(Duration::ZERO, outcome.settled.seq)],
+            releasing: None,
             over: false,
             media,
             log,
@@ -185,8 +190,9 @@ impl Life {
             0..=43 => self.append()?,
             44..=46 => self.note()?,
             47..=49 => self.set_state(),
-            50..=69 => self.commit(NextSync::Works)?,
-            70..=79 => self.settle()?,
+            50..=67 => self.commit(NextSync::Works)?,
+            68..=71 => self.release()?,
+            72..=79 => self.settle()?,
             80..=83 => self.confirm(),
             84..=89 => self.free(false)?,
             90..=91 => self.free(true)?,
@@ -230,24 +236,32 @@ impl Life {
 
     fn append(&mut self) -> Verdict {
         let parts = self.message();
-        let Some(places) = self.places(&parts) else { return Ok(()) };
+        self.append_parts(&parts).map(drop)
+    }
+
+    /// Appends a message; none where there is no room for it.
+    fn append_parts(&mut self, parts: &[Piece]) -> Verdict<Option<Appended>> {
+        let Some(places) = self.places(parts) else { return Ok(None) };
         let before = {
             let mut stage = self.stage();
             let before = stage.model.entries.len();
-            stage.model.push(parts.clone());
+            stage.model.push(parts.to_vec());
             for (entry, place) in stage.model.entries[before..].iter_mut().zip(places) {
                 entry.place = place;
             }
             before
         };
+        let bodies: Vec<Vec<u8>> = parts.iter().map(|piece| [&piece.front[..], &piece.body].concat()).collect();
         let records: Vec<Part<'_>> = parts
             .iter()
-            .map(|piece| Part {
+            .zip(&bodies)
+            .map(|(piece, body)| Part {
                 kind: piece.kind,
                 source: piece.tally.source,
                 table_hash: piece.table_hash,
                 rows: piece.rows,
-                body: &piece.body,
+                body,
+                releases: piece.releases.is_some(),
                 counts: piece.bits,
                 ..Part::default()
             })
@@ -256,11 +270,11 @@ impl Life {
         let mut tally = parts.first().map(|piece| piece.tally).unwrap_or_default();
         parts.iter().skip(1).for_each(|piece| tally.counts.add(piece.tally.counts));
         match self.log.append(&records, Received::default(), tally) {
-            Ok(appended) if appended.first.0 as usize == before + 1 => Ok(()),
+            Ok(appended) if appended.first.0 as usize == before + 1 => Ok(Some(appended)),
             Ok(appended) => Err(format!("record {} was appended as {}", before + 1, appended.first)),
             Err(AppendError::Full) => {
                 self.stage().model.entries.truncate(before);
-                self.free(false)
+                self.free(false).map(|()| None)
             }
             Err(error) => Err(format!("an append failed: {error}")),
         }
@@ -272,7 +286,8 @@ impl Life {
         let source = self.sources[rng.usize(..self.sources.len())];
         let piece = |kind, table_hash, rows, body, bits| {
             let tally = Tally { source, counts: Counts::from_bits(bits) };
-            Piece { kind, table_hash, rows, body, tally, bits }
+            let front = if kind == Kind::Held { vec![7; BOOT_ID_BYTES] } else { Vec::new() };
+            Piece { kind, table_hash, rows, front, body, releases: None, tally, bits }
         };
         let head = RECORD_HEADER_BYTES + EXTENSION_BYTES;
         if stage.plan.alike {
@@ -281,7 +296,7 @@ impl Life {
             rng.fill(&mut body);
             return vec![piece(Kind::Rows, 1, 1, body, 0)];
         }
-        let most = self.log.geometry().max_record() as usize - head;
+        let most = self.log.geometry().max_record() as usize - head - BOOT_ID_BYTES;
         let parts = if rng.u8(0..4) == 0 { rng.usize(2..4) } else { 1 };
         (0..parts)
             .map(|_| {
@@ -297,6 +312,7 @@ impl Life {
                 match rng.u8(0..12) {
                     0 => piece(Kind::DeadLetter, 0, 0, body, bits),
                     1 => piece(Kind::Clear, rng.u32(1..5), 0, body, bits),
+                    2 => piece(Kind::Held, rng.u32(1..5), rng.u16(0..5), body, bits),
                     _ => piece(Kind::Rows, rng.u32(1..5), rng.u16(0..5), body, bits),
                 }
             })
@@ -308,12 +324,44 @@ impl Life {
         let geometry: Geometry = self.log.geometry();
         let mut at = self.log.next_place();
         let places = parts.iter().map(|piece| {
-            let bytes = data_record_bytes(piece.body.len());
+            let bytes = data_record_bytes(piece.front.len() + piece.body.len());
             let place = geometry.place(at, bytes);
             at = place + bytes;
             (bytes <= geometry.max_record()).then_some((place, bytes))
         });
         places.collect()
+    }
+
+    /// The oldest held record is released; the log hears of it once that is durable.
+    fn release(&mut self) -> Verdict {
+        if let Some((seq, rows, next, end)) = self.releasing {
+            if self.log.durable().pos >= end {
+                self.log.release(seq, rows, next);
+                self.releasing = None;
+            }
+            return Ok(());
+        }
+        let held = self.log.with_held(|held| Some((held.from()?, held.released_upto())));
+        let Some((from, released_upto)) = held else { return Ok(()) };
+        let mut reader = Reader::new(Arc::clone(&self.log), from);
+        while let Some(record) = reader.next().map_err(|error| format!("held rows cannot be read: {error}"))? {
+            if record.kind == Kind::Held && record.seq > released_upto {
+                let piece = Piece {
+                    kind: Kind::Rows,
+                    table_hash: record.table_hash,
+                    rows: record.rows,
+                    front: record.seq.0.to_le_bytes().to_vec(),
+                    body: record.body.to_vec(),
+                    releases: Some(record.seq),
+                    tally: Tally::default(),
+                    bits: 0,
+                };
+                let (seq, rows, next) = (record.seq, u64::from(record.rows), record.end);
+                self.releasing = self.append_parts(&[piece])?.map(|appended| (seq, rows, next, appended.end));
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// A message that is counted and leaves no record.
@@ -434,7 +482,7 @@ impl Life {
     fn free(&mut self, drop_oldest: bool) -> Verdict {
         let safe = self.settlement.publish(self.now);
         let upto = if drop_oldest { self.log.durable() } else { safe };
-        let target = self.log.index().target(self.log.appended().pos, upto.pos);
+        let target = self.log.index().target(self.log.appended().pos, self.log.not_held(upto.pos));
         let Some(to) = target.filter(|to| to.pos > self.log.tail().pos) else { return Ok(()) };
         if to > safe {
             self.give_up(to)?;

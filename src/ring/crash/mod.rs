@@ -122,6 +122,7 @@ fn every_seeded_bug_is_caught() {
         (Bug::DurableAhead, HONEST),
         (Bug::AckRefusedBeforeSync, HONEST),
         (Bug::StateLeftBehind, HONEST),
+        (Bug::HeldLeftBehind, HONEST),
         (Bug::AckNoteBeforeSync, HONEST),
         (Bug::UnsealedNotCounted, HONEST),
     ];

@@ -26,8 +26,12 @@ pub struct Piece {
     pub table_hash: u32,
     /// Rows it counts.
     pub rows: u16,
+    /// What stands in front of its bytes: a boot, or a number.
+    pub front: Vec<u8>,
     /// Its bytes.
     pub body: Vec<u8>,
+    /// Of rows that were held back: the record that held them.
+    pub releases: Option<Seq>,
     /// What it adds to the counts of its source.
     pub tally: Tally,
     /// The same, a bit for each counter.
@@ -84,6 +88,8 @@ pub struct Entry {
     pub place: (u64, u64),
     /// What it adds to the counts of its source.
     pub tally: Tally,
+    /// Of rows that were held back: the record that held them.
+    pub releases: Option<Seq>,
     /// Counts of the log behind it.
     pub intake: Intake,
     /// Rows of it that are in quarantine.
@@ -206,13 +212,23 @@ impl Model {
         outcome
     }
 
+    /// Rows held before record `seq` that no record before it releases, as the first number and the rows of each record.
+    pub fn held_before(&self, seq: Seq) -> Vec<(Seq, u64)> {
+        let before = || self.entries.iter().zip(1..seq.0);
+        let released = before().filter_map(|(entry, _)| entry.releases).max().unwrap_or_default();
+        let held = before().filter(|(entry, number)| entry.kind == Kind::Held && *number > released.0);
+        held.map(|(entry, number)| (Seq(number), u64::from(entry.rows))).collect()
+    }
+
     /// Appends a message of these parts, not yet known to be in the log.
     pub fn push(&mut self, parts: Vec<Piece>) {
         let count = parts.len();
-        for (number, Piece { kind, table_hash, rows, body, tally, .. }) in parts.into_iter().enumerate() {
+        for (number, Piece { kind, table_hash, rows, body, releases, tally, .. }) in parts.into_iter().enumerate() {
             let mut intake = self.intake_before(self.next());
             let last = number + 1 == count;
-            intake.count(kind, rows, last);
+            if releases.is_none() {
+                intake.count(kind, rows, last);
+            }
             self.entries.push(Entry {
                 kind,
                 table_hash,
@@ -221,6 +237,7 @@ impl Model {
                 body,
                 place: (0, 0),
                 tally,
+                releases,
                 intake,
                 set_aside: 0,
                 dropped: false,

@@ -42,7 +42,7 @@ impl Accounts {
 
     /// Takes note of an intact data record.
     pub fn record(&mut self, at: Mark, end: Mark, header: &RecordHeader) {
-        if at.pos >= self.counted {
+        if at.pos >= self.counted && !header.releases {
             self.open.count(header.kind, header.rows, header.last);
         }
         self.unfinished = !header.last;

@@ -151,7 +151,8 @@ impl Contents {
             Kind::Rows => self.count_rows(record),
             Kind::DeadLetter => self.dead_letters += 1,
             Kind::Clear => self.clears += 1,
-            Kind::Pad | Kind::Commit | Kind::State => {}
+            // Its rows are counted where they are released.
+            Kind::Held | Kind::Pad | Kind::Commit | Kind::State => {}
         }
     }
 

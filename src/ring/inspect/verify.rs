@@ -16,6 +16,7 @@ use super::{
 };
 use crate::ring::{
     Kind, Mark, Pos,
+    held::Held,
     tables::{hash_as_written, table_hash},
 };
 
@@ -107,6 +108,7 @@ struct Check {
     report: VerifyReport,
     contents: Contents,
     accounts: Accounts,
+    held: Held,
     stretches: Vec<Stretch>,
 }
 
@@ -130,6 +132,7 @@ impl RingFile {
             },
             contents: Contents::default(),
             accounts: Accounts::new(&self.found),
+            held: Held::default(),
             stretches: Vec::new(),
         };
         let mut walk = self.walk();
@@ -144,7 +147,7 @@ impl RingFile {
         let pending = self.rows_between(marks.settled, marks.appended.pos)?;
         check.report.lost_rows = pending.filter(|_| check.report.overtaken == 0).map(|pending| {
             let fates = check.accounts.outcome().rows();
-            check.accounts.intake().rows.saturating_sub(fates + pending)
+            check.accounts.intake().rows.saturating_sub(fates + pending + check.held.rows())
         });
         check.report.unreadable = self.media.unreadable();
         Ok(check.finish())
@@ -175,6 +178,7 @@ impl Check {
         match seen {
             Seen::Data(_, record) => {
                 self.contents.count(&record);
+                record.tell(&mut self.held);
                 self.report.bytes += record.end.pos.0 - record.mark.pos.0;
             }
             Seen::Frame { header, at, end, .. } => {

@@ -88,7 +88,7 @@ impl<'a> Window<'a> {
                     && CommitForm::of(header.rows).is_some_and(|form| header.len as usize >= form.body_bytes())
                     && total <= self.geometry.max_record()
             }
-            Kind::Rows | Kind::DeadLetter | Kind::Clear | Kind::State => {
+            Kind::Rows | Kind::DeadLetter | Kind::Clear | Kind::State | Kind::Held => {
                 total <= left && total <= self.geometry.max_record()
             }
         };

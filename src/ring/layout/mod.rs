@@ -15,7 +15,7 @@ use super::seeded::{Bug, is_on};
 /// First bytes of a header slot.
 pub const MAGIC: [u8; 8] = *b"FOREBAY\0";
 /// Version of the format described here. Every version begins a header slot with the magic, the version and a checksum of the sector.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Oldest version that is read; opening such a file makes it one of [`FORMAT_VERSION`].
 pub const OLDEST_FORMAT_VERSION: u32 = 1;
 /// Smallest unit a device writes whole.
@@ -26,6 +26,10 @@ pub const SLOT_BYTES: u64 = 4096;
 pub const DATA_START: u64 = 2 * SLOT_BYTES;
 /// Bytes of a record's header.
 pub const RECORD_HEADER_BYTES: usize = 44;
+/// Bytes in front of a held record's rows: the id of the boot in which they came.
+pub const BOOT_ID_BYTES: usize = 16;
+/// Bytes in front of the rows of a record that releases a held one: the number of that one.
+pub const RELEASED_SEQ_BYTES: usize = 8;
 /// Records start on multiples of this.
 pub const RECORD_ALIGN: u64 = 8;
 /// Bytes that hold a commit's header and all that its checksum covers.
@@ -39,6 +43,7 @@ const KIND_CLEAR: u8 = 3;
 const KIND_PAD: u8 = 4;
 const KIND_COMMIT: u8 = 5;
 const KIND_STATE: u8 = 6;
+const KIND_HELD: u8 = 7;
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +61,8 @@ pub enum Kind {
     Commit,
     /// What must outlive the tail ([`crate::ring::state`]).
     State,
+    /// Rows of one table whose time is not known yet ([`crate::ring::held`]).
+    Held,
 }
 
 impl Kind {
@@ -67,6 +74,7 @@ impl Kind {
             Self::Pad => KIND_PAD,
             Self::Commit => KIND_COMMIT,
             Self::State => KIND_STATE,
+            Self::Held => KIND_HELD,
         }
     }
 
@@ -78,13 +86,14 @@ impl Kind {
             KIND_PAD => Self::Pad,
             KIND_COMMIT => Self::Commit,
             KIND_STATE => Self::State,
+            KIND_HELD => Self::Held,
             _ => return None,
         })
     }
 
     /// Whether the record carries a message's data and so takes a sequence number.
     pub fn is_data(self) -> bool {
-        matches!(self, Self::Rows | Self::DeadLetter | Self::Clear)
+        matches!(self, Self::Rows | Self::DeadLetter | Self::Clear | Self::Held)
     }
 }
 

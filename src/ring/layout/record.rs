@@ -1,7 +1,7 @@
 //! A record's header and its checksum.
 
 use super::{
-    CommitForm, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, record_bytes,
+    BOOT_ID_BYTES, CommitForm, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RELEASED_SEQ_BYTES, record_bytes,
     words::{u32_at, u64_at},
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
 const FLAG_LAST: u8 = 1;
 const FLAG_CONTINUES: u8 = 2;
 const FLAG_EXTENDED: u8 = 4;
+const FLAG_RELEASES: u8 = 8;
 
 /// Bytes of an [`Extension`].
 pub const EXTENSION_BYTES: usize = 4;
@@ -81,6 +82,8 @@ pub struct RecordHeader {
     pub continues: bool,
     /// Whether an [`Extension`] stands between header and body.
     pub extended: bool,
+    /// Whether its rows were held back by an earlier record, whose number its body begins with: they, and their message, are counted there.
+    pub releases: bool,
     /// Rows in it; of a commit, its [`CommitForm`]; of a state record, its entries.
     pub rows: u16,
     /// Hash of the table's name, 0 where there is none.
@@ -104,12 +107,36 @@ impl RecordHeader {
         }
     }
 
-    /// The extension and the body of a record, of all that stands behind its header.
+    /// The extension and the body of a record, of all that stands behind its header. What its kind puts in front of the body is left out:
+    /// see [`Self::released`] and [`Self::held_boot`].
     pub fn split<'a>(&self, behind_header: &'a [u8]) -> (Extension, &'a [u8]) {
         match behind_header.split_first_chunk() {
-            Some((extension, body)) if self.extended => (Extension::decode(*extension), body),
+            Some((extension, body)) if self.extended => {
+                (Extension::decode(*extension), body.get(self.in_front()..).unwrap_or_default())
+            }
             _ => (Extension::default(), behind_header),
         }
+    }
+
+    /// Bytes that stand between extension and body.
+    fn in_front(&self) -> usize {
+        match self.kind {
+            Kind::Held => BOOT_ID_BYTES,
+            _ if self.releases => RELEASED_SEQ_BYTES,
+            _ => 0,
+        }
+    }
+
+    /// The number of the held record that this one releases.
+    pub fn released(&self, behind_header: &[u8]) -> Option<Seq> {
+        let number = behind_header.get(EXTENSION_BYTES..)?.first_chunk()?;
+        self.releases.then_some(Seq(u64::from_le_bytes(*number)))
+    }
+
+    /// The boot in which the rows of a held record came.
+    pub fn held_boot(&self, behind_header: &[u8]) -> Option<[u8; BOOT_ID_BYTES]> {
+        let id = behind_header.get(EXTENSION_BYTES..)?.first_chunk()?;
+        (self.kind == Kind::Held).then_some(*id)
     }
 
     /// Appends header, extension and covered body to `out`, padded to the alignment where the whole body is given.
@@ -122,7 +149,10 @@ impl RecordHeader {
         out.push(self.kind.code());
         let flag = |is_on: bool, flag: u8| if is_on { flag } else { 0 };
         out.push(
-            flag(self.last, FLAG_LAST) | flag(self.continues, FLAG_CONTINUES) | flag(self.extended, FLAG_EXTENDED),
+            flag(self.last, FLAG_LAST)
+                | flag(self.continues, FLAG_CONTINUES)
+                | flag(self.extended, FLAG_EXTENDED)
+                | flag(self.releases, FLAG_RELEASES),
         );
         out.extend_from_slice(&self.rows.to_le_bytes());
         out.extend_from_slice(&self.table_hash.to_le_bytes());
@@ -144,16 +174,21 @@ impl RecordHeader {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..RECORD_HEADER_BYTES)?;
         let flags = bytes[21];
-        if flags & !(FLAG_LAST | FLAG_CONTINUES | FLAG_EXTENDED) != 0 {
+        if flags & !(FLAG_LAST | FLAG_CONTINUES | FLAG_EXTENDED | FLAG_RELEASES) != 0 {
             return None;
         }
         let kind = Kind::from_code(bytes[20])?;
         let len = u32_at(bytes, 4);
         let extended = flags & FLAG_EXTENDED != 0;
+        let releases = flags & FLAG_RELEASES != 0;
         if extended && (!kind.is_data() || (len as usize) < EXTENSION_BYTES) {
             return None;
         }
+        if releases && (kind != Kind::Rows || !extended) || kind == Kind::Held && !extended {
+            return None;
+        }
         Some(Self {
+            releases,
             len,
             seq: Seq(u64_at(bytes, 8)),
             generation: u32_at(bytes, 16),
@@ -245,6 +280,7 @@ mod tests {
             last: true,
             continues: true,
             extended: true,
+            releases: false,
             rows: 1,
             table_hash: 3,
             received: Received::default(),

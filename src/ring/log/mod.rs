@@ -1,5 +1,6 @@
 //! The log itself: appending under a short lock, sealing commits, publishing what is durable, moving the tail.
 
+mod holding;
 mod notes;
 
 use std::{
@@ -15,6 +16,7 @@ use self::notes::Carried;
 use super::{
     append::{AppendError, Appended, Part},
     consumers::{Consumer, ConsumerId, Consumers},
+    held::Held,
     layout::{
         self, Checksum, Commit, CommitForm, EXTENSION_BYTES, Extension, Geometry, Header, Kind, RECORD_HEADER_BYTES,
         RecordHeader, RingFacts,
@@ -117,12 +119,17 @@ pub struct Log {
     /// Whether large messages may be written apart: where acknowledgements wait for a commit. Elsewhere what is appended behind one is
     /// acknowledged at once, and a kill meanwhile would end the log in front of it.
     may_write_apart: AtomicBool,
+    /// What waits for its time.
+    held: Mutex<Held>,
+    /// Up to where ordinary appends may take the head while something is held.
+    held_limit: AtomicU64,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
 }
 
 fn count(intake: &mut Intake, parts: &[Part<'_>]) {
-    for (number, part) in parts.iter().enumerate() {
+    // What was held back was counted when it was.
+    for (number, part) in parts.iter().enumerate().filter(|(_, part)| !part.releases) {
         intake.count(part.kind, part.rows, number + 1 == parts.len());
     }
 }
@@ -167,6 +174,8 @@ impl Log {
             noted: AtomicU64::new(0),
             books: Mutex::new(consumers),
             may_write_apart: AtomicBool::new(false),
+            held: Mutex::new(Held::default()),
+            held_limit: AtomicU64::new(u64::MAX),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
             media,
@@ -186,7 +195,9 @@ impl Log {
         let mut head = lock(&self.head);
         let start = self.behind_changes(&head);
         let end = Pos(self.place_all(start, parts)?);
-        if !self.admits(end.0) {
+        // A release makes room.
+        let is_ordinary = parts.iter().all(|part| !part.releases);
+        if !self.admits(end.0) || is_ordinary && end.0 > self.held_limit.load(Ordering::Acquire) {
             self.starved.store(true, Ordering::Release);
             return Err(AppendError::Full);
         }
@@ -195,7 +206,9 @@ impl Log {
             self.write_state(&mut head).map_err(|error| self.store_failed(&error))?;
         }
         head.states.tally(tally);
-        if self.may_write_apart.load(Ordering::Relaxed) && end.0 - start > WRITTEN_APART_BYTES {
+        // Held records are listed in their order.
+        let is_held = parts.iter().any(|part| part.kind == Kind::Held);
+        if self.may_write_apart.load(Ordering::Relaxed) && end.0 - start > WRITTEN_APART_BYTES && !is_held {
             return self.append_apart(head, end, parts, received);
         }
         let first = head.at.seq;
@@ -279,11 +292,16 @@ impl Log {
             last,
             continues,
             extended: true,
+            releases: part.releases,
             rows: part.rows,
             table_hash: part.table_hash,
             received,
         };
+        let at = head.at.seq;
         self.write_record(head, &header, part.extension(), part.body, header.total())?;
+        if part.kind == Kind::Held {
+            self.hold(Mark { pos: Pos(head.at.pos.0 - header.total()), seq: at }, part.rows);
+        }
         head.at.seq.0 += 1;
         Ok(())
     }
@@ -334,6 +352,7 @@ impl Log {
             last: true,
             continues: false,
             extended: false,
+            releases: false,
             rows: 0,
             table_hash: 0,
             received: Received::default(),

@@ -25,6 +25,7 @@ use crate::{
     tally::Tally,
 };
 
+mod held;
 mod state;
 mod versions;
 
