@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay::{
     decode::{
-        Decoder,
+        Decoder, Faults,
         line::{Lines, Precision},
     },
     point::Row,
@@ -35,14 +35,14 @@ fn payloads(c: &mut Criterion) {
     ] {
         let decoder = decoder(extra);
         let resolved = decoder.resolve("sensors/north/device-17").expect("match").expect("valid");
-        let mut rows: Vec<Row> = Vec::new();
+        let (mut rows, mut faults) = (Vec::<Row>::new(), Faults::default());
         let mut group = c.benchmark_group("decode");
         group.throughput(Throughput::Elements(readings));
         group.bench_function(name, |b| {
             b.iter(|| {
                 rows.clear();
-                decoder.decode(black_box(payload), &mut rows).expect("rows");
-                decoder.finish(&mut rows, &resolved).expect("finished");
+                decoder.decode(black_box(payload), &mut rows, &mut faults).expect("rows");
+                decoder.finish(&mut rows, &resolved, &mut faults);
             });
         });
     }

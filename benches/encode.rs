@@ -9,7 +9,7 @@ use forebay::{
     point::{Row, Timestamp, Value},
     questdb::{
         RowBuffer,
-        columns::{Coming, Columns},
+        columns::{Columns, Coming},
         schema::Schema,
     },
 };

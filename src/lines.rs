@@ -73,8 +73,7 @@ fn number(value: ValueRef<'_>) -> Json {
     match value {
         ValueRef::Bool(v) => v.into(),
         ValueRef::Flag(v) => u8::from(v).into(),
-        ValueRef::Whole(v) => v.into(),
-        ValueRef::Long(v) => v.into(),
+        ValueRef::Long(v) | ValueRef::Whole(v) => v.into(),
         ValueRef::Double(v) if v.is_finite() => v.into(),
         ValueRef::Double(v) => v.to_string().into(),
         ValueRef::Text(v) => v.into(),

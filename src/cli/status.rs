@@ -213,7 +213,7 @@ fn replaced(screen: &mut Screen, status: &Document<'_>) {
             of.count("/uncompared")
         );
         if let Some(member) = of.text("/differing_member") {
-            told.push_str(&format!("; {member:?} may be missing from its symbols"));
+            let _ = write!(told, "; {member:?} may be missing from its symbols");
         }
         screen.line(if number == 0 { "replaced" } else { "" }, &told);
     }
@@ -315,7 +315,8 @@ mod tests {
 
     #[test]
     fn replaced_rows_are_told_with_the_likely_cause() {
-        let of = json!({ "source": "plant", "table": "s", "replaced": 1_200, "uncompared": 3, "differing_member": "id" });
+        let of =
+            json!({ "source": "plant", "table": "s", "replaced": 1_200, "uncompared": 3, "differing_member": "id" });
         let text = render(&Document(&json!({ "replaced": [of] })));
         let told: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let line = "replaced s of plant: 1,200 rows replaced by others of the same time and symbols, 3 too old to be compared, since start; \

@@ -170,7 +170,9 @@ mod tests {
     fn a_clock_that_was_ahead_and_set_back_does_not_tell_the_newest_time() {
         let newest = |records: &[(i64, u64)]| {
             let mut newest = Newest::default();
-            records.iter().for_each(|(wall, seconds)| newest.note(at(*wall, *seconds)));
+            for (wall, seconds) in records {
+                newest.note(at(*wall, *seconds));
+            }
             newest.time().0
         };
         assert_eq!(newest(&[]), 0);

@@ -11,7 +11,7 @@ use crate::{
     ingest::{Came, Ingest, Released},
     marks::{Mark, Pos, Seq},
     point::{Received, Timestamp},
-    ring::{Kind, ReadError, Ring},
+    ring::{Kind, Ring},
 };
 
 /// How often it is looked at while rows are held.
@@ -182,7 +182,6 @@ fn last_of_boots(ring: &Ring, from: Mark, released_upto: Seq) -> Result<Vec<(Boo
             }
             Ok(Some(_)) => {}
             Ok(None) => return Ok(boots.into()),
-            Err(error @ ReadError::Overtaken { .. }) => return Err(error.to_string()),
             Err(error) => return Err(error.to_string()),
         }
     }

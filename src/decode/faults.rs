@@ -1,5 +1,7 @@
 //! What of a message could not become part of a row, while the rest did. Pure.
 
+use std::fmt::Write;
+
 use super::DecodeError;
 use crate::point::Text;
 
@@ -106,7 +108,7 @@ impl Faults {
         match self.count.saturating_sub(3) {
             0 => {}
             1 => reason.push_str("; and one more member"),
-            more => reason.push_str(&format!("; and {more} more members")),
+            more => drop(write!(reason, "; and {more} more members")),
         }
         reason
     }
@@ -136,7 +138,9 @@ mod tests {
     #[test]
     fn faults_go_on_naming_their_rows_when_one_is_left_out() {
         let mut faults = Faults::default();
-        [Some(0), Some(1), Some(2), None].into_iter().for_each(|row| faults.push(fault(row, "m")));
+        for row in [Some(0), Some(1), Some(2), None] {
+            faults.push(fault(row, "m"));
+        }
         faults.left_out(1);
         assert_eq!(faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [Some(0), None, Some(1), None]);
     }

@@ -26,7 +26,12 @@ const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a 
 const USUAL_FIELDS: usize = 8;
 
 /// Appends the payload's readings to `rows`, and what of them is no good to `faults`; on an error some may have been appended already.
-pub(super) fn decode(payload: &[u8], roles: &Roles, rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
+pub(super) fn decode(
+    payload: &[u8],
+    roles: &Roles,
+    rows: &mut Vec<Row>,
+    faults: &mut Faults,
+) -> Result<(), DecodeError> {
     let (payload, before) = (trim(payload), rows.len());
     let Err(error) = read(payload, roles, rows, faults, false) else { return Ok(()) };
     match repair(payload) {
@@ -143,10 +148,7 @@ impl Filler<'_> {
             Some(Role::Symbol) => "symbol",
             Some(Role::Field(_)) => "typed field",
         };
-        self.leave_out(
-            FaultKind::Shape,
-            format!("the source's {what} must be a single value, not an object or array"),
-        );
+        self.leave_out(FaultKind::Shape, format!("the source's {what} must be a single value, not an object or array"));
         false
     }
 

@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn names_questdb_refuses_are_changed_unless_they_are_too_long() {
-        for (template, topic, table) in [("{x}", "a/b", "a_b"), ("t_{x}", "switch:0", "t_switch_0"), ("{x}", "..x", "_.x")] {
+        for (template, topic, table) in
+            [("{x}", "a/b", "a_b"), ("t_{x}", "switch:0", "t_switch_0"), ("{x}", "..x", "_.x")]
+        {
             assert_eq!(render(template, "{x...}", topic).expect("name"), table);
         }
         assert!(matches!(render("{x}", "{x...}", &"n".repeat(128)), Err(TableError::Name(_))));

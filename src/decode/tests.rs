@@ -91,7 +91,11 @@ fn a_time_that_cannot_be_used_is_left_to_the_receipt() {
         r#"{"a":1,"timestamp":{"at":1}}"#,
     ] {
         let row = row(extra, payload);
-        assert_eq!((row.time, row.device_time, row.notes.untimed, row.fields.len()), (None, false, true, 1), "{payload}");
+        assert_eq!(
+            (row.time, row.device_time, row.notes.untimed, row.fields.len()),
+            (None, false, true, 1),
+            "{payload}"
+        );
     }
     let told = row(extra, r#"{"timestamp":"2026-01-01T00:00:00Z","a":1}"#);
     assert_eq!((told.time, told.notes.untimed), (Some(Timestamp(1_767_225_600_000_000_000)), false));
@@ -109,7 +113,18 @@ fn an_array_is_several_readings() {
 
 #[test]
 fn no_value_is_no_fault() {
-    for payload in ["null", "{}", "[]", "[{}]", r#"{"x":null}"#, r#"{"x":""}"#, r#"{"x":NaN}"#, r#"{"unit":"C"}"#, "nan", r#"{"a":{"b":[]}}"#] {
+    for payload in [
+        "null",
+        "{}",
+        "[]",
+        "[{}]",
+        r#"{"x":null}"#,
+        r#"{"x":""}"#,
+        r#"{"x":NaN}"#,
+        r#"{"unit":"C"}"#,
+        "nan",
+        r#"{"a":{"b":[]}}"#,
+    ] {
         assert!(rows("symbols = [\"unit\"]", payload).is_empty(), "{payload}");
     }
 }

@@ -25,7 +25,9 @@ pub fn parse(value: Scalar<'_>, unit: TimeUnit) -> Result<Timestamp, TimeFault> 
     let Some(nanos_per_unit) = nanos_per(unit).or_else(|| magnitude(value, unit)) else {
         return match value {
             Scalar::Text(text) => iso8601(text),
-            other => Err(unusable(format!("timestamp must be text such as \"2026-01-31T12:00:00Z\", not {}", other.kind()))),
+            other => {
+                Err(unusable(format!("timestamp must be text such as \"2026-01-31T12:00:00Z\", not {}", other.kind())))
+            }
         };
     };
     match value {
@@ -90,7 +92,7 @@ fn iso8601(text: &str) -> Result<Timestamp, TimeFault> {
     let zoned = text.parse::<jiff::Timestamp>().ok();
     let time = zoned.or_else(|| {
         let local: jiff::civil::DateTime = text.parse().ok()?;
-        Some(jiff::tz::TimeZone::UTC.to_timestamp(local).ok()?)
+        jiff::tz::TimeZone::UTC.to_timestamp(local).ok()
     });
     match time {
         Some(time) => in_range(time.as_nanosecond()),

@@ -219,7 +219,10 @@ mod tests {
         }
         assert_eq!(value(Scalar::Text("007"), Some(FieldType::Double)), Some(Value::Double(7.0)));
         assert_eq!(value(Scalar::Text("45 %"), Some(FieldType::Long)), Some(Value::Long(45)));
-        assert_eq!(value(Scalar::Text("9007199254740993"), Some(FieldType::Long)), Some(Value::Long(9_007_199_254_740_993)));
+        assert_eq!(
+            value(Scalar::Text("9007199254740993"), Some(FieldType::Long)),
+            Some(Value::Long(9_007_199_254_740_993))
+        );
         for (text, expected) in [("ON", true), ("no", false), ("1", true), ("False", false)] {
             assert_eq!(value(Scalar::Text(text), Some(FieldType::Boolean)), Some(Value::Bool(expected)), "{text}");
         }

@@ -19,7 +19,7 @@ use crate::{
     point::Text,
     questdb::{
         Ask, RowBuffer, SqlError,
-        columns::{Coming, Columns},
+        columns::{Columns, Coming},
         schema::{Examined, Schema, Verdict},
     },
     ring::{Kind, Record, Ring},
@@ -229,14 +229,14 @@ impl Encoder {
         }
         let Ok(rows) = RawRows::decode(record.body) else { return false };
         let shapes = self.known.shapes(record.table_hash, rows.table, self.schema.generation());
-        let most = usize::from(self.allowance.rules().columns);
+        let most = self.allowance.rules().columns;
         let columns = &mut Columns::new(&self.schema, &mut self.coming, most);
         shapes.is_some_and(|shapes| buffer.add_all(&shapes.table, rows, |symbols| shapes.hold(symbols), columns))
     }
 
     /// What the columns of the lane's tables hold.
     pub fn columns(&mut self) -> Columns<'_> {
-        let most = usize::from(self.allowance.rules().columns);
+        let most = self.allowance.rules().columns;
         Columns::new(&self.schema, &mut self.coming, most)
     }
 

@@ -396,7 +396,8 @@ impl Lane {
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             report.status.breaker = self.breaker.standing();
             let condemned = self.encoder.condemned.warnings();
-            report.warnings = schema.warnings().map(str::to_owned).chain(condemned).chain(self.encoder.coming.told()).collect();
+            report.warnings =
+                schema.warnings().map(str::to_owned).chain(condemned).chain(self.encoder.coming.told()).collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();
             report.sent_upto = self.high.pos;
         });

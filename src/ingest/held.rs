@@ -36,11 +36,10 @@ pub enum Released {
 impl Ingest {
     /// Puts the rows of a held record into the ring with their times, once.
     pub fn release(&self, record: &Record<'_>, came: Came, now: Received) -> Released {
-        let rows = match read(record, came) {
-            Ok(rows) => rows,
+        let mut of = match read(record, came) {
+            Ok(of) => of,
             Err(error) => return Released::Failed(error),
         };
-        let mut of = rows;
         let owner = self.allowance.owner(&of.table);
         let mut message = Message {
             door: Door::Release(record.seq),

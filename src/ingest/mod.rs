@@ -20,9 +20,9 @@ use std::{
 use tokio::sync::Notify;
 
 use self::{
+    enter::Aside,
     enter::{Door, LETTER_PAYLOAD_BYTES, Message, Refusal, Shown, TableRows},
     gate::Gate,
-    enter::Aside,
     message::Workbench,
     quota::Quota,
     replaced::Replaced,

@@ -420,10 +420,9 @@ mod tests {
     #[test]
     fn nothing_is_taken_of_a_request_that_is_wrong_anywhere() {
         let ingest = ingest();
-        for (text, line) in [
-            ("a x=1\na x=", 2),
-            (&*format!("a x=1\na x=1\na x=\"{}\"", "v".repeat(ingest.max_payload)), 3),
-        ] {
+        for (text, line) in
+            [("a x=1\na x=", 2), (&*format!("a x=1\na x=1\na x=\"{}\"", "v".repeat(ingest.max_payload)), 3)]
+        {
             assert!(matches!(write(&ingest, text), Written::Malformed(error) if error.line == line), "line {line}");
         }
         let limit = ingest.ring.capacity_bytes() / RING_PART;
@@ -440,7 +439,8 @@ mod tests {
         let ingest = ingest();
         let ahead = NOW.wall.0 / 1_000_000_000 + 3_601;
         let long = "n".repeat(128);
-        let text = format!("a x=1 5\na,x=y x=2,f=3 6\na x=9 {ahead}\na {long}=1 7\na/b x=1 8\na x=4 {}\nc x=NaN", ahead - 1);
+        let text =
+            format!("a x=1 5\na,x=y x=2,f=3 6\na x=9 {ahead}\na {long}=1 7\na/b x=1 8\na x=4 {}\nc x=NaN", ahead - 1);
         assert!(matches!(write(&ingest, &text), Written::Accepted { rows: 4, .. }));
         let ledger = ingest.ring.ledger();
         assert_eq!((ledger.messages, ledger.rows, ledger.dead_letters), (1, 4, 1));
@@ -459,7 +459,7 @@ mod tests {
         assert!(reason.starts_with("at line 2: ") && reason.contains("at line 3: its time"), "{reason}");
         assert_eq!(payload, format!("a,x=y x=2,f=3 6\na x=9 {ahead}\na {long}=1 7\n"));
         assert_eq!(ingest.write_status().bad_members, 3);
-        let counted = ingest.ring.with_states(|states| states.source_counts());
+        let counted = ingest.ring.with_states(crate::ring::state::States::source_counts);
         assert_eq!(counted.iter().map(|source| source.counts.empty).sum::<u64>(), 1);
     }
 

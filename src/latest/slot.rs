@@ -269,7 +269,8 @@ impl Meeting<'_> {
             return;
         }
         let bytes = name.len() + past.bytes();
-        let completed = if bytes <= self.room && self.row.fields.len() < MAX_FIELDS { name_and_value(name, past) } else { None };
+        let completed =
+            if bytes <= self.room && self.row.fields.len() < MAX_FIELDS { name_and_value(name, past) } else { None };
         match completed {
             Some(field) => {
                 self.room -= bytes;

@@ -70,7 +70,11 @@ fn rows_of_one_message_are_united_in_every_spelling() {
         row(&[("device", "A")], &[("i", 4)]),
     ];
     latest.prepare_rows("t", &mut rows, NOW);
-    assert_eq!(fields(&rows[0].fields), [("İ", 3), ("STRAẞE", 2)], "the spelling that came first, the value that came last");
+    assert_eq!(
+        fields(&rows[0].fields),
+        [("İ", 3), ("STRAẞE", 2)],
+        "the spelling that came first, the value that came last"
+    );
     assert_eq!(fields(&rows[1].fields), [("i", 4)]);
     assert_eq!(rows.len(), 2);
 }

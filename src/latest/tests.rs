@@ -109,21 +109,21 @@ fn a_reading_timed_by_receipt_that_comes_in_again_much_later_replaces_nothing() 
 #[test]
 fn once_the_clock_is_trusted_a_time_beyond_the_limit_yields_to_the_next_reading() {
     let latest = map(10);
-    let shown = |latest: &Latest| values(&latest.get("t", &[("device", "a")]).unwrap())[0].1;
+    let shown = |latest: &Latest| values(&latest.get("t", &[("device", "a")]).unwrap())[0].1 as i64;
     latest.update("t", &row("a", Some(9_000), &[("x", 1.0)]), Seq(1), at(5));
     latest.update("t", &row("a", Some(10), &[("x", 2.0)]), Seq(2), at(10));
-    assert_eq!(shown(&latest), 1.0, "a clock in doubt judges nothing");
+    assert_eq!(shown(&latest), 1, "a clock in doubt judges nothing");
     latest.believe_upto(Timestamp(100_000));
-    assert_eq!(shown(&latest), 1.0, "it yields to a reading, not to time");
+    assert_eq!(shown(&latest), 1, "it yields to a reading, not to time");
     assert!(latest.fill("t", &row("a", Some(9), &[("x", 3.0)])), "the database's word is one");
     latest.update("t", &row("a", Some(10), &[("x", 4.0)]), Seq(3), at(12));
     assert!(!latest.fill("t", &row("a", Some(9_000), &[("x", 1.0)])), "nor does it come back");
     latest.update("t", &row("a", Some(9_001), &[("x", 5.0)]), Seq(4), at(12));
     latest.update("t", &row("a", Some(8), &[("x", 6.0)]), Seq(5), at(12));
-    assert_eq!(shown(&latest), 4.0);
+    assert_eq!(shown(&latest), 4);
     latest.believe_upto(Timestamp(9_001_000));
     latest.update("t", &row("a", Some(9_001), &[("x", 7.0)]), Seq(6), at(9_000));
-    assert_eq!(shown(&latest), 7.0, "when its time has come");
+    assert_eq!(shown(&latest), 7, "when its time has come");
 }
 
 #[test]
@@ -272,11 +272,8 @@ fn what_is_not_remembered_is_said_to_be_uncompared() {
 
 #[test]
 fn many_series_share_the_memory_and_give_it_back() {
-    let settings = LatestSettings {
-        history_bytes: crate::settings::Bytes(100_000),
-        max_series: 40,
-        ..LatestSettings::default()
-    };
+    let settings =
+        LatestSettings { history_bytes: crate::settings::Bytes(100_000), max_series: 40, ..LatestSettings::default() };
     let latest = Latest::new(&settings);
     for t in 0..200i64 {
         for device in 0..40 {

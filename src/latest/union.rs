@@ -33,7 +33,8 @@ impl Collisions {
         }
         self.time = time;
         let first = differing.next();
-        let text = first.iter().find(|(_, is_text)| *is_text).cloned().or_else(|| differing.find(|(_, is_text)| *is_text));
+        let text =
+            first.iter().find(|(_, is_text)| *is_text).cloned().or_else(|| differing.find(|(_, is_text)| *is_text));
         self.field = text.or(first).map(|(name, _)| name);
     }
 
@@ -112,8 +113,10 @@ fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
 
 /// Has a row take over the values of a later one of its moment. False, and nothing is changed, where it would get too many fields.
 fn join(row: &mut Row, later: &mut Row, collisions: &mut Collisions) -> bool {
-    let place = |row: &Row, hint: usize, name: &Text| position(&row.fields, hint, |(known, _)| names::same(known, name));
-    let places: Vec<Option<usize>> = later.fields.iter().enumerate().map(|(at, (name, _))| place(row, at, name)).collect();
+    let place =
+        |row: &Row, hint: usize, name: &Text| position(&row.fields, hint, |(known, _)| names::same(known, name));
+    let places: Vec<Option<usize>> =
+        later.fields.iter().enumerate().map(|(at, (name, _))| place(row, at, name)).collect();
     if row.fields.len() + places.iter().filter(|at| at.is_none()).count() > MAX_FIELDS {
         return false;
     }

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_value_beside_its_column_is_that_of_the_field_and_false_may_be_nothing() {
-        let columns = [("ts", "TIMESTAMP"), ("v", "DOUBLE"), ("v_string", "VARCHAR"), ("v_boolean", "LONG"), ("ok", "BOOLEAN")];
+        let columns =
+            [("ts", "TIMESTAMP"), ("v", "DOUBLE"), ("v_string", "VARCHAR"), ("v_boolean", "LONG"), ("ok", "BOOLEAN")];
         let columns = columns.iter().map(|(name, kind)| column(name, kind)).collect();
         let asked = Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap();
         let names = ["ts", "v", "v_string", "v_boolean", "ok"].map(str::to_owned).to_vec();

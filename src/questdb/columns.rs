@@ -29,7 +29,9 @@ impl Coming {
 }
 
 fn told(table: &str, column: &str, sibling: &str) -> String {
-    format!("values that column {column:?} of table {table:?} cannot hold go to {sibling:?}; declare the field's type in [source.NAME.fields] to have one column")
+    format!(
+        "values that column {column:?} of table {table:?} cannot hold go to {sibling:?}; declare the field's type in [source.NAME.fields] to have one column"
+    )
 }
 
 /// The columns of all tables, as a lane sees them.

@@ -111,12 +111,12 @@ pub struct Place<'a> {
 }
 
 /// Where a value goes whose own column holds that; none while there is no such column.
-pub fn place<'a>(own: Option<Holds>, value: ValueRef<'a>) -> Place<'a> {
+pub fn place(own: Option<Holds>, value: ValueRef<'_>) -> Place<'_> {
     let in_own = |form| Place { sibling: None, form };
     let beside = |sibling, form| Place { sibling: Some(sibling), form };
     match (value, own) {
-        (ValueRef::Bool(value), None | Some(Holds::Boolean | Holds::Other)) => in_own(Form::Boolean(value)),
-        (ValueRef::Flag(value), Some(Holds::Boolean)) => in_own(Form::Boolean(value)),
+        (ValueRef::Bool(value), None | Some(Holds::Boolean | Holds::Other))
+        | (ValueRef::Flag(value), Some(Holds::Boolean)) => in_own(Form::Boolean(value)),
         (ValueRef::Flag(value), None) | (ValueRef::Bool(value) | ValueRef::Flag(value), Some(Holds::Whole(_))) => {
             in_own(Form::Whole(value.into()))
         }

@@ -553,13 +553,8 @@ mod tests {
                 add_to(&mut buffer, &body, &mut coming).unwrap();
             }
         }
-        let expected = [
-            "v=\"unavailable\"",
-            "v_double=41.5",
-            "v_boolean=1i",
-            "v_long=9007199254740993i",
-            "v=\"unknown\"",
-        ];
+        let expected =
+            ["v=\"unavailable\"", "v_double=41.5", "v_boolean=1i", "v_long=9007199254740993i", "v=\"unknown\""];
         let lines: Vec<&str> = buffer.as_text().lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
         assert_eq!(lines, expected);
         let own = body("t", &[("v", Value::Double(1.0)), ("v_double", Value::Double(2.0))], 6);

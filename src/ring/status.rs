@@ -22,7 +22,7 @@ pub struct RingStatus {
     pub used_bytes: u64,
     /// Bytes between the settled watermark and the head: what waits for QuestDB.
     pub pending_bytes: u64,
-    /// Share of the ring taken by what may not be overwritten yet (from `safe` to the head), 0 to 1.
+    /// Share of the ring taken by what may not be overwritten yet (from `safe`, or the oldest held rows, to the head), 0 to 1.
     pub fill: f64,
     /// Last record whose space is free again; history begins behind it.
     pub tail: Seq,
@@ -71,7 +71,7 @@ impl Ring {
             size_bytes: DATA_START + capacity,
             used_bytes: marks.appended.pos.0 - marks.tail.pos.0,
             pending_bytes: marks.appended.pos.0.saturating_sub(marks.settled.pos.0),
-            fill: marks.appended.pos.0.saturating_sub(marks.safe.pos.0) as f64 / capacity as f64,
+            fill: marks.appended.pos.0.saturating_sub(shared.log.not_held(marks.safe.pos).0) as f64 / capacity as f64,
             tail: last(marks.tail),
             safe: last(marks.safe),
             settled: last(marks.settled),

@@ -126,9 +126,8 @@ fn text(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Bool(v) => Some(v.to_string()),
         ValueRef::Flag(v) => Some(u8::from(v).to_string()),
-        ValueRef::Whole(v) => Some(v.to_string()),
         ValueRef::Long(i64::MIN) => None,
-        ValueRef::Long(v) => Some(v.to_string()),
+        ValueRef::Long(v) | ValueRef::Whole(v) => Some(v.to_string()),
         ValueRef::Double(v) => v.is_finite().then(|| v.to_string()),
         ValueRef::Text(v) => Some(v.to_owned()),
     }
@@ -340,16 +339,30 @@ mod tests {
         let differences = |fields: &[(&str, Value)], cells: [Json; 3]| {
             let [v, string, boolean] = cells;
             let found = [json!("2023-11-14T22:13:20.000000Z"), v, string, boolean];
-            with_row(&[], fields, |row| compare(row, &found, &columns, &|name| name == "v" || name == "w")).differences.len()
+            with_row(&[], fields, |row| compare(row, &found, &columns, &|name| name == "v" || name == "w"))
+                .differences
+                .len()
         };
         let text = [("v", Value::Text("x".into()))];
         assert_eq!(differences(&text, [json!(null), json!("x"), json!(null)]), 0);
         assert_eq!(differences(&text, [json!(null), json!("y"), json!(null)]), 1);
         assert_eq!(differences(&text, [json!(null), json!(null), json!(null)]), 1);
-        assert_eq!(differences(&text, [json!(1.0), json!("x"), json!(null)]), 1, "the column beside says something else");
+        assert_eq!(
+            differences(&text, [json!(1.0), json!("x"), json!(null)]),
+            1,
+            "the column beside says something else"
+        );
         assert_eq!(differences(&[("v", Value::Flag(true))], [json!(null), json!(null), json!(1)]), 0);
-        assert_eq!(differences(&[("v", Value::Flag(true))], [json!(1.0), json!(null), json!(null)]), 0, "sent long ago");
-        assert_eq!(differences(&[("w", Value::Double(1.0))], [json!(null), json!("x"), json!(null)]), 2, "w, and v's value");
+        assert_eq!(
+            differences(&[("v", Value::Flag(true))], [json!(1.0), json!(null), json!(null)]),
+            0,
+            "sent long ago"
+        );
+        assert_eq!(
+            differences(&[("w", Value::Double(1.0))], [json!(null), json!("x"), json!(null)]),
+            2,
+            "w, and v's value"
+        );
         assert_eq!(differences(&[("v", Value::Double(2.0))], [json!(2.0), json!(null), json!(null)]), 0);
     }
 

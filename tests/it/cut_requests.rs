@@ -12,7 +12,7 @@ use forebay::{
     point::{Row, Timestamp, Value},
     questdb::{
         Connection, RowBuffer, Secrets, WriteError, Writer,
-        columns::{Coming, Columns},
+        columns::{Columns, Coming},
         schema::Schema,
     },
     settings,

@@ -78,7 +78,10 @@ fn rows_that_replace_each_other_are_counted_and_the_missing_symbol_is_named() {
     assert_eq!(counted(&daemon, "s", "replaced"), 1);
     let status = daemon.status();
     let of = &status["replaced"][0];
-    assert_eq!((&of["replaced"], &of["in_one_message"], &of["differing_member"]), (&json!(1), &json!(1), &json!("pump")));
+    assert_eq!(
+        (&of["replaced"], &of["in_one_message"], &of["differing_member"]),
+        (&json!(1), &json!(1), &json!("pump"))
+    );
     assert!(daemon.log().contains("may need \\\"pump\\\" in its symbols"), "{}", daemon.log());
     // The same once more is a message delivered again: its last reading is what is stored.
     publish(&broker, &[(&topic, &format!(r#"{{"pump":"P2","v":0,"ts":{T}}}"#))]);
@@ -132,7 +135,8 @@ fn an_export_that_is_written_in_pieces_keeps_all_its_columns() {
     let (questdb, table) = (QuestDb::shared(), unique("export"));
     let daemon = write::stage(questdb).start();
     for (column, first) in [("usage_user", 1), ("usage_idle", 91)] {
-        let line = |n: i64| format!("{table},host=h {column}={} {}\n", first + n, (1_780_000_000 + n * 10) * 1_000_000_000);
+        let line =
+            |n: i64| format!("{table},host=h {column}={} {}\n", first + n, (1_780_000_000 + n * 10) * 1_000_000_000);
         let body: String = (0..30).map(line).collect();
         let answer = daemon.request("POST", "/write", &body).expect("an answer");
         assert_eq!(answer.code, 204, "{}", answer.body);
@@ -150,7 +154,10 @@ fn the_first_value_of_a_column_locks_nobody_out() {
     let mut daemon = builder.start();
     daemon.wait_subscribed();
     let [a, b] = ["a", "b"].map(|id| format!("{table}/{id}"));
-    publish(&broker, &[(&a, "unavailable"), (&a, "41.5"), (&b, "42.5"), (&a, "true"), (&b, "9007199254740993"), (&a, "unknown")]);
+    publish(
+        &broker,
+        &[(&a, "unavailable"), (&a, "41.5"), (&b, "42.5"), (&a, "true"), (&b, "9007199254740993"), (&a, "unknown")],
+    );
     settled(&daemon, questdb, &table, 6);
     let stored = questdb.sql(&format!("SELECT id, value, value_double, value_boolean, value_long FROM '{table}'"));
     let null = Value::Null;
@@ -167,7 +174,8 @@ fn the_first_value_of_a_column_locks_nobody_out() {
     verified(&daemon);
     let status = daemon.status();
     let warnings = status["warnings"].as_array().cloned().unwrap_or_default();
-    let beside = |name: &str| warnings.iter().filter(|text| text.as_str().is_some_and(|text| text.contains(name))).count();
+    let beside =
+        |name: &str| warnings.iter().filter(|text| text.as_str().is_some_and(|text| text.contains(name))).count();
     assert_eq!((beside("value_double"), beside("value_long")), (1, 1), "{warnings:?}");
     // A daemon that knows nothing asks QuestDB: it reads the columns as the one field.
     assert!(daemon.stop().success(), "{}", daemon.log());
@@ -211,7 +219,10 @@ fn what_a_motion_sensor_did_not_say_is_unknown_and_not_false() {
     let mut daemon = source(&broker, questdb, &table).start();
     daemon.wait_subscribed();
     let [motion, door] = ["motion", "door"].map(|id| format!("{table}/{id}"));
-    publish(&broker, &[(&motion, r#"{"occupancy":true,"battery":90}"#), (&motion, r#"{"battery":89}"#), (&door, r#"{"battery":1}"#)]);
+    publish(
+        &broker,
+        &[(&motion, r#"{"occupancy":true,"battery":90}"#), (&motion, r#"{"battery":89}"#), (&door, r#"{"battery":1}"#)],
+    );
     settled(&daemon, questdb, &table, 3);
     let stored = questdb.sql(&format!("SELECT battery, occupancy FROM '{table}'"));
     assert_eq!(stored, [[json!(90.0), json!(1)], [json!(89.0), Value::Null], [json!(1.0), Value::Null]]);
@@ -231,7 +242,10 @@ fn one_bad_part_costs_itself_and_is_kept_with_its_reason() {
     let daemon = builder.start();
     daemon.wait_subscribed();
     let at = |id: &str| format!("{table}/{id}");
-    let array = format!(r#"[{{"ts":{T},"v":1}},7,{{"ts":{},"v":2,"dew-point":9}},{{}},{{"ts":4102444800000,"v":3}}]"#, T + 1_000);
+    let array = format!(
+        r#"[{{"ts":{T},"v":1}},7,{{"ts":{},"v":2,"dew-point":9}},{{}},{{"ts":4102444800000,"v":3}}]"#,
+        T + 1_000
+    );
     publish(
         &broker,
         &[
@@ -307,7 +321,8 @@ fn times_that_cannot_be_true_give_the_time_of_receipt() {
     let payloads: Vec<(&str, &str)> = payloads.iter().map(|payload| (other.as_str(), payload.as_str())).collect();
     publish(&broker, &payloads);
     let told = format!("{table}/told");
-    let forms = ["1780000000", "1780000000000", "1780000000000000", "\"2026-05-28T20:26:40Z\"", "\"2026-05-28 22:26:40+0200\""];
+    let forms =
+        ["1780000000", "1780000000000", "1780000000000000", "\"2026-05-28T20:26:40Z\"", "\"2026-05-28 22:26:40+0200\""];
     for (n, ts) in forms.iter().enumerate() {
         publish(&broker, &[(&told, &format!(r#"{{"ts":{ts},"f{n}":1}}"#))]);
     }
@@ -315,7 +330,9 @@ fn times_that_cannot_be_true_give_the_time_of_receipt() {
     let recent = "timestamp > dateadd('m', -10, now())";
     assert_eq!(questdb.number(&format!("SELECT count() FROM '{table}' WHERE id = 'esp' AND {recent}")), 6, "six rows");
     assert_eq!(questdb.number(&format!("SELECT count() FROM '{table}' WHERE id = 'other' AND {recent}")), 7);
-    let one = format!("SELECT count() FROM '{table}' WHERE id = 'told' AND timestamp = '2026-05-28T20:26:40Z' AND f0 + f4 = 2");
+    let one = format!(
+        "SELECT count() FROM '{table}' WHERE id = 'told' AND timestamp = '2026-05-28T20:26:40Z' AND f0 + f4 = 2"
+    );
     eventually_eq(LIMIT, "every form is the same moment", 1, || questdb.number(&one));
     assert_eq!(counted(&daemon, "s", "untimed"), 13);
     assert_eq!(daemon.ledger("dead_letters"), 0);
@@ -356,8 +373,11 @@ fn one_bad_name_costs_a_written_request_nothing() {
     assert_eq!((answer.code, answer.body.as_str()), (204, ""));
     settled(&daemon, questdb, &table, 1);
     let stored = questdb.sql(&format!("SELECT h, ok, x_y FROM '{table}' ORDER BY h"));
-    let expected =
-        [[json!("a"), json!(2.0), json!(1.0)], [json!("b"), json!(3.0), Value::Null], [json!("c"), json!(4.0), Value::Null]];
+    let expected = [
+        [json!("a"), json!(2.0), json!(1.0)],
+        [json!("b"), json!(3.0), Value::Null],
+        [json!("c"), json!(4.0), Value::Null],
+    ];
     assert_eq!(stored, expected);
     let entries = quarantine(&daemon);
     assert_eq!(entries.len(), 1, "{entries:?}");

@@ -56,7 +56,6 @@ impl Lines {
     pub fn put(&mut self, record: &Record<'_>, wanted: &dyn Fn(&RowRef<'_>) -> bool) -> Result<(), Failure> {
         let origin = Origin { seq: record.seq.0, received: record.received.wall };
         let read = match record.kind {
-            Kind::Rows => self.put_rows(origin, record, wanted),
             // Held rows have no time that could be stored.
             Kind::DeadLetter | Kind::Clear | Kind::Held if self.format != Format::Json => {
                 self.left_out += 1;
@@ -65,7 +64,7 @@ impl Lines {
             Kind::DeadLetter => record.dead_letter().map(|letter| {
                 self.put_object(lines::dead_letter_object(origin, &letter));
             }),
-            Kind::Held => self.put_rows(origin, record, wanted),
+            Kind::Rows | Kind::Held => self.put_rows(origin, record, wanted),
             Kind::Clear => Clear::decode(record.body).map(|clear| self.put_object(lines::clear_object(origin, &clear))),
             Kind::Pad | Kind::Commit | Kind::State => Ok(()),
         };

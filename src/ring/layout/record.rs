@@ -66,6 +66,7 @@ impl Extension {
 }
 
 /// A record's header.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the header")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHeader {
     /// Bytes behind the header: the extension, where there is one, and the body.

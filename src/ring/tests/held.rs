@@ -47,6 +47,7 @@ fn others_go_on_until_the_room_for_a_release_is_needed() {
         let head = ring.marks().appended.pos.0 - from.pos.0;
         assert!(head <= MIN_CAPACITY / 4 * 3 && head > MIN_CAPACITY / 4 * 3 - 3_000, "{head}");
         assert!(ring.is_crowded() && append(&ring, Kind::Rows, &[]).is_err(), "{on_full:?}");
+        assert!(ring.status().fill > 0.7, "what is held may not be overwritten");
         assert!(ring.marks().tail.pos <= from.pos && ring.marks().settled.seq > held.last, "nothing waits for it");
         assert_eq!((ring.held_rows(), ring.ledger().pending), (u64::from(ROWS), u64::from(ROWS)));
         assert_eq!(ring.state_of(held.first), State::Durable);
