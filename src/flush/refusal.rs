@@ -12,8 +12,10 @@ use super::{
     outside::{Done, NotStored},
 };
 use crate::{
-    entry::Rows,
+    entry::{Rows, encode_rows},
     marks::Seq,
+    moment::moment,
+    point::Row,
     questdb::{RowBuffer, WriteError},
     ring::{Kind, Record},
 };
@@ -27,6 +29,16 @@ struct Place {
 
 /// Rows to be set aside, by their number in the batch.
 type Blamed = BTreeMap<usize, Arc<str>>;
+
+/// The rows of a moment in the batch, by their numbers.
+#[derive(Debug, Default)]
+struct OfMoment {
+    last: usize,
+    /// The last one with its table, if it is to be spared.
+    last_row: Option<(String, Row)>,
+    /// Those that were refused for a value of another row.
+    spared: Vec<usize>,
+}
 
 /// How a search ended.
 #[derive(Debug)]
@@ -82,6 +94,7 @@ impl Lane {
             };
             note(&mut blamed, isolation.answer(answer), &message);
         }
+        self.spare_completed(span, &places, &mut blamed, &mut buffer)?;
         self.give_back(buffer);
         self.condemn(span, &isolation, &blamed, &places)?;
         self.encoder.condemned.acquit(&suspects.difference(isolation.condemned()).copied().collect());
@@ -139,6 +152,10 @@ impl Lane {
             })?;
             Ok(())
         })?;
+        self.send_rows(buffer)
+    }
+
+    fn send_rows(&mut self, buffer: &mut RowBuffer) -> Result<(), Trouble> {
         let patience = self.patience(buffer.bytes());
         if buffer.is_empty() {
             return Ok(());
@@ -160,6 +177,92 @@ impl Lane {
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
         self.stored(flushed);
         Ok(())
+    }
+
+    /// Sends rows again that were refused for a value that they had only taken over from another row of their moment, without that value.
+    ///
+    /// Of a moment the last row holds what the others of it brought. Where that is stored, the others need not be; where it is to be spared
+    /// itself, it is the one that is sent.
+    fn spare_completed(
+        &mut self,
+        span: Span,
+        places: &[Place],
+        blamed: &mut Blamed,
+        buffer: &mut RowBuffer,
+    ) -> Result<(), Trouble> {
+        let mut moments = self.moments_of_completed(span, places, blamed)?;
+        moments.retain(|_, of| !of.spared.is_empty());
+        for of in moments.into_values() {
+            let is_stored = match of.last_row {
+                Some((table, row)) => self.send_spared(&table, row, &blamed[&of.last], buffer)?,
+                None => !blamed.contains_key(&of.last),
+            };
+            if is_stored {
+                of.spared.iter().for_each(|index| drop(blamed.remove(index)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The moments of the batch's rows: which of their rows are to be spared.
+    fn moments_of_completed(
+        &mut self,
+        span: Span,
+        places: &[Place],
+        blamed: &Blamed,
+    ) -> Result<BTreeMap<u64, OfMoment>, Trouble> {
+        let mut moments = BTreeMap::<u64, OfMoment>::new();
+        let mut next = 0;
+        self.walk(span, &mut |lane, record| {
+            lane.encoder.each_row(record, span.once_below, &mut |_, table, index, row| {
+                if places.get(next) != Some(&Place { seq: record.seq, row: index }) {
+                    return Ok(());
+                }
+                let of = moments.entry(moment(table, row.time, row.symbols())).or_default();
+                (of.last, of.last_row) = (next, None);
+                if let Some(reason) = blamed.get(&next) {
+                    let row = row.to_row();
+                    if faulty_completed(&row, reason).is_some() {
+                        of.spared.push(next);
+                        of.last_row = Some((table.to_owned(), row));
+                    }
+                }
+                next += 1;
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok(moments)
+    }
+
+    /// Sends a row without the values that it has taken over and that QuestDB refuses; whether it is stored.
+    fn send_spared(
+        &mut self,
+        table: &str,
+        mut row: Row,
+        reason: &str,
+        buffer: &mut RowBuffer,
+    ) -> Result<bool, Trouble> {
+        let mut reason = reason.to_owned();
+        while let Some(faulty) = faulty_completed(&row, &reason) {
+            drop_fields(&mut row, &faulty);
+            let mut body = Vec::new();
+            let rows =
+                encode_rows(table, std::slice::from_ref(&row), &mut body).ok().and_then(|()| Rows::decode(&body).ok());
+            let Some(Ok(spared)) = rows.and_then(|mut rows| rows.next()) else { return Ok(false) };
+            buffer.clear(usize::MAX);
+            if buffer.add(table, &spared, &mut self.encoder.columns()).is_err() {
+                return Ok(false);
+            }
+            match self.send_rows(buffer) {
+                Ok(()) => return Ok(true),
+                Err(Trouble::Write(WriteError::BadRow { message, .. } | WriteError::Refused { message })) => {
+                    reason = message;
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(false)
     }
 
     /// Remembers tables that have refused everything, so that the next batches need not find out.
@@ -220,9 +323,47 @@ impl Lane {
     }
 }
 
+/// The places of the fields that a row has taken over and that a refusal is about: the column that it names, or all of them where it names
+/// none of the row's. None where the row's own fields are to blame, or nothing was taken over.
+fn faulty_completed(row: &Row, reason: &str) -> Option<Vec<usize>> {
+    let own = row.own_fields().len();
+    let is_named = |name: &str| reason.contains(&format!("column: {name};"));
+    match row.fields.iter().position(|(name, _)| is_named(name)) {
+        Some(at) => (at >= own).then(|| vec![at]),
+        None => (own < row.fields.len()).then(|| (own..row.fields.len()).collect()),
+    }
+}
+
+fn drop_fields(row: &mut Row, places: &[usize]) {
+    for at in places.iter().rev() {
+        row.fields.remove(*at);
+        row.completed -= 1;
+    }
+}
+
 fn note(blamed: &mut Blamed, rows: Vec<usize>, message: &str) {
     let reason: Arc<str> = message.into();
     for row in rows {
         blamed.insert(row, Arc::clone(&reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::point::Value;
+
+    #[test]
+    fn what_a_row_has_taken_over_is_told_from_what_it_brought() {
+        let field = |name: &str| (name.into(), Value::Double(1.0));
+        let mut row = Row { fields: vec![field("a"), field("b"), field("c")], completed: 2, ..Row::default() };
+        let refusal = |column: &str| format!("error in line 1: table: t, column: {column}; cast error");
+        assert_eq!(faulty_completed(&row, &refusal("a")), None, "its own");
+        assert_eq!(faulty_completed(&row, &refusal("c")), Some(vec![2]));
+        assert_eq!(faulty_completed(&row, "no column is named"), Some(vec![1, 2]));
+        drop_fields(&mut row, &[2]);
+        assert_eq!((row.fields.len(), row.completed), (2, 1));
+        drop_fields(&mut row, &[1]);
+        assert_eq!(faulty_completed(&row, "no column is named"), None);
     }
 }

@@ -96,6 +96,11 @@ impl Ingest {
         }
         time_by_receipt(&mut rows, letter.received, letter.seq);
         let table = route.resolved.table.clone();
+        // What was good of a message came in with it.
+        let is_here = |row: &Row| self.latest.holds(&table, row);
+        if !rows.iter().all(is_here) {
+            rows.retain(|row| !is_here(row));
+        }
         self.latest.prepare_rows(&table, &mut rows, now);
         Ok(Again { table, rows })
     }
@@ -277,6 +282,8 @@ pub(super) mod tests {
         let good = again(&Letter { payload: b"{\"x\":1,\"ts\":7}", ..letter }).unwrap();
         assert_eq!((good.table.as_str(), good.rows[0].time), ("t", Some(Timestamp(7_000))));
         let ahead = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 0 };
+        let ingest = ingest_since(crate::settings::Latest::default().max_past);
+        let again = |letter: &Letter<'_>| ingest.decode_again(letter, Received::default());
         let future = Letter { payload: br#"{"x":1,"ts":9000000000000000}"#, ..letter };
         assert!(again(&future).is_ok(), "a clock that is not set judges nothing");
         let untimed = Letter { payload: br#"{"x":1}"#, ..letter };

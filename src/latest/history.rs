@@ -56,8 +56,18 @@ impl Past<'_> {
         match (self, value) {
             (Self::Hash(held), ValueRef::Text(text)) => held == hash(text),
             (Self::Hash(_), _) => false,
-            (Self::Value(held), value) => held == value,
+            (Self::Value(held), value) => held == value || number(held).is_some_and(|held| Some(held) == number(value)),
         }
+    }
+}
+
+/// The number that a value is, of whatever type, where it is a whole one: 1 is 1.0 and true.
+fn number(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Bool(flag) | ValueRef::Flag(flag) => Some(flag.into()),
+        ValueRef::Long(number) | ValueRef::Whole(number) => Some(number),
+        ValueRef::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
+        ValueRef::Double(_) | ValueRef::Text(_) => None,
     }
 }
 

@@ -190,6 +190,15 @@ impl Latest {
         self.make_ready(table, row, received, true);
     }
 
+    /// Whether all that a row with a time says is known of its moment.
+    pub fn holds(&self, table: &str, row: &Row) -> bool {
+        let key = KeyRef { table, symbols: pairs(&row.symbols) };
+        let hash = key.hash(&self.hasher);
+        let mut shard = self.shard(hash);
+        let found = shard.find(hash, &key);
+        found.and_then(|at| shard.get_mut(at)).is_some_and(|slot| slot.holds(row))
+    }
+
     fn make_ready(&self, table: &str, row: &mut Row, received: Received, meet: bool) {
         let (hash, mut shard, found, entering) = {
             let key = KeyRef { table, symbols: pairs(&row.symbols) };

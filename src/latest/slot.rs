@@ -226,6 +226,25 @@ impl Slot {
         }
     }
 
+    /// Whether all that the row says is known of its moment.
+    pub fn holds(&self, row: &Row) -> bool {
+        let Some(micros) = row.time.map(Timestamp::to_micros) else { return false };
+        let says = |name: &Text, past: Past<'_>| {
+            row.fields.iter().any(|(own, value)| names::same(own, name) && past.is(value_ref(value)))
+        };
+        let known = match self.history.look(micros) {
+            Look::Known(fields) => {
+                let named = fields.filter_map(|(field, past)| Some((&self.fields.get(usize::from(field))?.name, past)));
+                named.filter(|(name, past)| says(name, *past)).count()
+            }
+            Look::New | Look::Forgotten => {
+                let of_moment = self.fields.iter().filter(|held| held.time.to_micros() == micros);
+                of_moment.filter(|held| says(&held.name, Past::Value(value_ref(&held.value)))).count()
+            }
+        };
+        known == row.fields.len()
+    }
+
     /// Forgets the fields of records up to `seq`, which says so.
     pub fn forget(&mut self, seq: Seq) {
         let kept = self.fields.iter().filter(|field| field.seq > seq).cloned().collect();

@@ -18,7 +18,9 @@ const SLEW: SignedDuration = SignedDuration::from_millis(500);
 fn rows_timed_by_a_clock_that_is_not_set_get_their_times_later_and_keep_nobody_waiting() {
     const MESSAGES: u64 = 600;
     let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
-    let (timed, untimed) = (Readings::new(unique("timed"), 5), Readings::new(unique("untimed"), 5));
+    // The devices' clocks are right, and later than what counts as not set.
+    let timed = Readings::new(unique("timed"), 5).later(Duration::from_mins(12));
+    let untimed = Readings::new(unique("untimed"), 5);
     let max_past = Timestamp::now() + NOT_SET;
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&timed).source_by_receipt(&untimed);
     let mut daemon = builder.set("latest.max_past", max_past.to_string()).start();

@@ -122,7 +122,7 @@ fn a_daemon_without_its_ring_knows_what_the_database_knows_but_not_what_was_clea
         .collect();
     assert_eq!(devices, ["dev-0", "dev-1", "dev-2"]);
     assert_eq!(answer["series"][0]["fields"]["temperature"], 15.2);
-    assert_eq!(answer["series"][0]["fields"]["ok"], false);
+    assert_eq!(answer["series"][0]["fields"]["ok"], 0);
     assert_eq!(ask(&daemon, "table=no_such_table").0, 404);
 }
 

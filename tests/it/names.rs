@@ -1,6 +1,6 @@
 //! Tables, symbols and fields that are spelled in several ways, which QuestDB takes for one name each.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -157,13 +157,11 @@ fn rows_of_one_moment_keep_their_order_in_whatever_spelling_their_table_comes() 
         stage.publish(&mut publisher, value % 2, "d1", 0, json!({ "v": value }));
     }
     publisher.drain(LIMIT).expect("the broker acknowledges");
-    let rows = |device: &str| {
-        let table = |value: usize| &stage.spellings[value % 2];
-        (0..301)
-            .map(|value| format!("{},device={device} v={value} {BEGAN_MS}000000\n", table(value)))
-            .collect::<String>()
-    };
-    assert_eq!(stage.daemon.request("POST", "/write", &rows("d2")).expect("answers").code, 204);
+    let mut rows = String::new();
+    for value in 0..301 {
+        let _ = writeln!(rows, "{},device=d2 v={value} {BEGAN_MS}000000", &stage.spellings[value % 2]);
+    }
+    assert_eq!(stage.daemon.request("POST", "/write", &rows).expect("answers").code, 204);
     stage.daemon.wait_drained(302, LIMIT);
     assert_eq!(stage.stored("v"), [[300.0], [300.0]]);
     // The request's rows of the moment are one, whatever its table is called.

@@ -82,7 +82,7 @@ fn rows_that_replace_each_other_are_counted_and_the_missing_symbol_is_named() {
         (&of["replaced"], &of["in_one_message"], &of["differing_member"]),
         (&json!(1), &json!(1), &json!("pump"))
     );
-    assert!(daemon.log().contains("may need \\\"pump\\\" in its symbols"), "{}", daemon.log());
+    assert!(daemon.log().contains("may need \"pump\" in its symbols"), "{}", daemon.log());
     // The same once more is a message delivered again: its last reading is what is stored.
     publish(&broker, &[(&topic, &format!(r#"{{"pump":"P2","v":0,"ts":{T}}}"#))]);
     publish(&broker, &[(&topic, &format!(r#"{{"pump":"P2","v":1,"ts":{T}}}"#))]);
@@ -159,15 +159,17 @@ fn the_first_value_of_a_column_locks_nobody_out() {
         &[(&a, "unavailable"), (&a, "41.5"), (&b, "42.5"), (&a, "true"), (&b, "9007199254740993"), (&a, "unknown")],
     );
     settled(&daemon, questdb, &table, 6);
-    let stored = questdb.sql(&format!("SELECT id, value, value_double, value_boolean, value_long FROM '{table}'"));
+    let stored = questdb.sql(&format!(
+        "SELECT id, value, value_double, value_boolean, value_long FROM '{table}' ORDER BY id, timestamp"
+    ));
     let null = Value::Null;
     let expected = [
         [json!("a"), json!("unavailable"), null.clone(), null.clone(), null.clone()],
         [json!("a"), null.clone(), json!(41.5), null.clone(), null.clone()],
-        [json!("b"), null.clone(), json!(42.5), null.clone(), null.clone()],
         [json!("a"), null.clone(), null.clone(), json!(1), null.clone()],
-        [json!("b"), null.clone(), null.clone(), null.clone(), json!(9_007_199_254_740_993_i64)],
-        [json!("a"), json!("unknown"), null.clone(), null.clone(), null],
+        [json!("a"), json!("unknown"), null.clone(), null.clone(), null.clone()],
+        [json!("b"), null.clone(), json!(42.5), null.clone(), null.clone()],
+        [json!("b"), null.clone(), null.clone(), null, json!(9_007_199_254_740_993_i64)],
     ];
     assert_eq!(stored, expected);
     assert_eq!(latest(&daemon, &table, "b")["value"], json!(9_007_199_254_740_993_i64));
@@ -224,7 +226,7 @@ fn what_a_motion_sensor_did_not_say_is_unknown_and_not_false() {
         &[(&motion, r#"{"occupancy":true,"battery":90}"#), (&motion, r#"{"battery":89}"#), (&door, r#"{"battery":1}"#)],
     );
     settled(&daemon, questdb, &table, 3);
-    let stored = questdb.sql(&format!("SELECT battery, occupancy FROM '{table}'"));
+    let stored = questdb.sql(&format!("SELECT battery, occupancy FROM '{table}' ORDER BY id DESC, timestamp"));
     assert_eq!(stored, [[json!(90.0), json!(1)], [json!(89.0), Value::Null], [json!(1.0), Value::Null]]);
     assert_eq!(latest(&daemon, &table, "motion"), json!({ "battery": 89.0, "occupancy": 1 }));
     verified(&daemon);
@@ -262,7 +264,7 @@ fn one_bad_part_costs_itself_and_is_kept_with_its_reason() {
     settled(&daemon, questdb, &table, 5);
     let read = |id: &str, fields: &str| questdb.sql(&format!("SELECT {fields} FROM '{table}' WHERE id = '{id}'"));
     assert_eq!(read("array", "v, dew_point"), [[json!(1.0), Value::Null], [json!(2.0), json!(9.0)]]);
-    assert_eq!(read("type", "battery, temp"), [[Value::Null, json!(21.0)]]);
+    assert_eq!(read("type", "temp"), [[json!(21.0)]]);
     assert_eq!(read("twice", "temp"), [[json!(7.0)]]);
     assert_eq!(read("topic", "temp"), [[json!(1.0)]]);
     assert_eq!(read("nul", "note, temp"), [[json!("a\u{fffd}b"), Value::Null]]);

@@ -277,8 +277,9 @@ fn many_corrections_far_apart_are_explained() {
     }
     publisher.drain(LIMIT).expect("the broker acknowledges");
     stage.daemon.wait_drained(count + 40_002, LIMIT);
-    let report = stage.assert_result(40_000, 0, 0);
-    assert_eq!(report["excused"]["superseded"].as_u64(), Some(count + 2), "{report}");
+    // What came last of two moments lacks the version, and gets it from the row before: those rows agree as well.
+    let report = stage.assert_result(40_002, 0, 0);
+    assert_eq!(report["excused"]["superseded"].as_u64(), Some(count), "{report}");
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn what_waits_in_a_ring_of_format_2_is_stored_and_set_aside() {
     let told = format!("{}{}", String::from_utf8_lossy(&requeued.stdout), String::from_utf8_lossy(&requeued.stderr));
     assert!(told.contains("too long to be kept whole"), "the cut one is known as such: {told}");
     let info = daemon.cli(&["ring", "info"]);
-    assert!(String::from_utf8_lossy(&info.stdout).contains("format version 3"), "{info:?}");
+    assert!(String::from_utf8_lossy(&info.stdout).contains("format version 4"), "{info:?}");
 }
 
 /// Positions do not know of pages, and where their size matters the system is asked (`src/ring/mmap.rs`). So a machine with pages of

@@ -27,13 +27,14 @@ fn daemon(broker: &Mosquitto, questdb: &QuestDb, readings: &Readings) -> (Daemon
         .set("source.odd.table", format!("{}_odd", readings.name))
         .set("source.odd.timestamp.field", "ts")
         .set("source.odd.timestamp.unit", "rfc3339")
+        .set("source.odd.fields.level", "long")
         .set("control.listen", address.clone())
         .start();
     daemon.wait_subscribed();
     (daemon, format!("http://{address}"))
 }
 
-/// Devices that send markup: as a symbol, as a value, and as a time that ends in quarantine with it in the reason.
+/// Devices that send markup: as a symbol, as a value, and as a number that ends in quarantine with it in the reason.
 fn publish_markup(broker: &Mosquitto, readings: &Readings) {
     let mut publisher = broker.publisher().expect("connects");
     let text = serde_json::Value::from(MARKUP).to_string();
@@ -42,7 +43,9 @@ fn publish_markup(broker: &Mosquitto, readings: &Readings) {
     publisher
         .publish(&topic, format!("{{\"ts\":\"2026-03-01T12:00:00Z\",\"note\":{text}}}").as_bytes())
         .expect("published");
-    publisher.publish(&topic, format!("{{\"ts\":{text},\"note\":1}}").as_bytes()).expect("published");
+    publisher
+        .publish(&topic, format!("{{\"ts\":\"2026-03-01T12:00:00Z\",\"level\":{text}}}").as_bytes())
+        .expect("published");
     publisher.drain(LIMIT).expect("acknowledged");
 }
 

@@ -29,6 +29,12 @@ impl Readings {
         Self { name: name.into(), devices, base_ms: now.as_millis() as u64 - 600_000 }
     }
 
+    /// The same with timestamps so much later.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        Self { base_ms: self.base_ms + by.as_millis() as u64, ..self }
+    }
+
     /// The source's topic pattern.
     pub fn pattern(&self) -> String {
         format!("{}/{{site}}/{{device}}", self.name)
