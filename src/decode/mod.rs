@@ -29,7 +29,10 @@ use crate::{
     settings::{FieldType, Format, OnBadMember, Retained, Source, TimeUnit},
 };
 
-pub use self::faults::{Fault, FaultKind, Faults};
+pub use self::{
+    faults::{Fault, FaultKind, Faults},
+    repair::repair as repaired_json,
+};
 use self::{
     names::{column_name, duplicate, short},
     pattern::{Captures, Pattern, PatternError},

@@ -16,7 +16,7 @@ pub(super) fn trim(payload: &[u8]) -> &[u8] {
 }
 
 /// The document as a strict parser takes it; none where there is nothing to repair.
-pub(super) fn repair(payload: &[u8]) -> Option<Vec<u8>> {
+pub fn repair(payload: &[u8]) -> Option<Vec<u8>> {
     let text = match std::str::from_utf8(payload) {
         Ok(text) => text.to_owned(),
         Err(_) => broken_utf8(payload),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{Connection, cut, statement};
+use crate::decode::repaired_json;
 
 /// Largest answer read, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
@@ -116,6 +117,14 @@ struct AnswerColumn {
     name: String,
 }
 
+/// Reads an answer; also one whose strings hold control characters as they are, as QuestDB writes a NUL that somebody has stored.
+fn read_answer(body: &[u8]) -> Result<Answer, SqlError> {
+    serde_json::from_slice(body).or_else(|error| {
+        let repaired = repaired_json(body).and_then(|body| serde_json::from_slice(&body).ok());
+        repaired.ok_or_else(|| SqlError::Answer(error.to_string()))
+    })
+}
+
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
@@ -211,7 +220,7 @@ impl Sql {
         let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map_err(|e| unsent(&e))?;
         match status {
             200 => {
-                let answer: Answer = serde_json::from_slice(&body).map_err(|e| SqlError::Answer(e.to_string()))?;
+                let answer = read_answer(&body)?;
                 Ok(Table { columns: answer.columns.into_iter().map(|c| c.name).collect(), rows: answer.dataset })
             }
             401 | 403 => Err(SqlError::Auth),
@@ -278,6 +287,14 @@ fn unsent(error: &ureq::Error) -> SqlError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_with_a_nul_in_it_is_read() {
+        let body = b"{\"columns\":[{\"name\":\"v\"}],\"dataset\":[[\"a\0b\"],[\"c\"]]}";
+        let answer = read_answer(body).unwrap();
+        assert_eq!(answer.dataset, [[Value::from("a\0b")], [Value::from("c")]]);
+        assert!(read_answer(b"{\"columns\":[").is_err());
+    }
 
     #[test]
     fn only_known_refusals_are_for_good() {

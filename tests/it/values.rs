@@ -1,7 +1,18 @@
 //! Values are true: what devices in the field send is stored as they meant it, and what cannot be is told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use forebay::{
+    clock::SystemClock,
+    entry::{RawRows, encode_rows},
+    point::{Row, Timestamp},
+    questdb::{
+        Connection, RowBuffer, Secrets, Writer,
+        columns::{Columns, Coming},
+        schema::Schema,
+    },
+    settings,
+};
 use serde_json::{Value, json};
 
 use super::write;
@@ -389,4 +400,33 @@ fn one_bad_name_costs_a_written_request_nothing() {
     let text = String::from_utf8_lossy(&shown.stdout);
     assert!(text.contains("at line 2: ") && text.contains("at line 3: ") && text.contains(&long), "{text}");
     assert_eq!(daemon.status()["writes"]["bad_members"], 2);
+}
+
+/// Programs before this one stored NUL, which QuestDB gives back as it is: no JSON.
+#[test]
+fn a_nul_that_is_in_a_table_already_makes_nothing_unreadable() {
+    let (broker, questdb, table) = (Mosquitto::start(), QuestDb::shared(), unique("stored_nul"));
+    let settings = settings::Questdb { conf: questdb.conf(), ..settings::Questdb::default() };
+    let mut writer = Writer::new(Arc::new(Connection::new(&settings, Secrets::default()).expect("a connection")));
+    writer.connect().expect("connects");
+    let mut buffer = RowBuffer::speaking(writer.dialect().unwrap_or_default(), 1 << 20);
+    let (schema, mut coming) = (Schema::new(None, Arc::new(SystemClock)), Coming::default());
+    let row = Row {
+        time: Some(Timestamp(T as i64 * 1_000_000)),
+        symbols: vec![("id".into(), "old".into())],
+        fields: vec![("note".into(), forebay::point::Value::Text("a\0b".into()))],
+        ..Row::default()
+    };
+    let mut body = Vec::new();
+    encode_rows(&table, &[row], &mut body).expect("within limits");
+    let rows = RawRows::decode(&body).expect("reads");
+    assert!(buffer.add_all(&table, rows, |_| true, &mut Columns::new(&schema, &mut coming, 300)));
+    writer.send(&buffer).expect("stored");
+    questdb.settle(&table);
+    let daemon = timed(source(&broker, questdb, &table)).start();
+    daemon.wait_subscribed();
+    assert_eq!(latest(&daemon, &table, "old")["note"], json!("a\0b"));
+    publish(&broker, &[(&format!("{table}/new"), &format!(r#"{{"ts":{T},"note":"fine"}}"#))]);
+    settled(&daemon, questdb, &table, 1);
+    verified(&daemon);
 }
