@@ -1,4 +1,5 @@
-//! The two clocks of a machine, behind a trait so that time can be simulated, and trust in the one that shows the time.
+//! The two clocks of a machine, behind a trait so that time can be simulated, and trust in the one
+//! that shows the time.
 
 mod kernel;
 mod trust;

@@ -298,7 +298,8 @@ pub enum ValueRef<'a> {
     Bool(bool),
     /// true or false of any other field.
     Flag(bool),
-    /// A whole number of a field whose type is not declared, and that a 64-bit float does not hold exactly.
+    /// A whole number of a field whose type is not declared, and that a 64-bit float does not hold
+    /// exactly.
     Whole(i64),
     /// A 64-bit signed integer.
     Long(i64),
@@ -344,14 +345,15 @@ impl<'a> RowRef<'a> {
         Ok(Self { time, device_time, notes, symbol_count, field_count, symbols, fields, bytes })
     }
 
-    /// Symbol names and values, in the order of the record: sorted by name, but for older records whose names have upper-case letters
-    /// (see [`RowRef::is_sorted`]).
+    /// Symbol names and values, in the order of the record: sorted by name, but for older records
+    /// whose names have upper-case letters (see [`RowRef::is_sorted`]).
     pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let mut cursor = self.symbols.clone();
         (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
     }
 
-    /// Whether the symbols are in the order of [`names::cmp`]. Once they were sorted by their spelling.
+    /// Whether the symbols are in the order of [`names::cmp`]. Once they were sorted by their
+    /// spelling.
     pub fn is_sorted(&self) -> bool {
         self.symbols().is_sorted_by(|a, b| names::cmp(a.0, b.0).is_le())
     }

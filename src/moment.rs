@@ -17,8 +17,9 @@ pub fn of_row(table: &str, row: &Row) -> u64 {
 
 /// The number of a row's table, time (to the microsecond) and symbols, in any order of the symbols.
 ///
-/// Names count as QuestDB compares them ([`names`]), and a symbol without a value counts as none. Two identities that share a number
-/// are taken for the same one; with 64 bits that is rarer than the damage that could cause it.
+/// Names count as QuestDB compares them ([`names`]), and a symbol without a value counts as none.
+/// Two identities that share a number are taken for the same one; with 64 bits that is rarer than
+/// the damage that could cause it.
 pub fn moment<'a>(table: &str, time: Timestamp, symbols: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
     let state = foldhash::quality::FixedState::with_seed(SEED);
     let mut head = state.build_hasher();

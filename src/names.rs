@@ -1,11 +1,13 @@
 //! One notion of a name: which spellings are one table, or one column of a table, to QuestDB. Pure.
 //!
-//! QuestDB compares both kinds of names character by character in lower case, by Java's `Character.toLowerCase(char)`: a simple mapping of
-//! each UTF-16 unit. So `Ä` is `ä`, `İ` is `i`, the Kelvin sign is `k`; `ß` is not `ss`, `ς` is not `σ`, `ı` is not `i`; and letters beyond
+//! QuestDB compares both kinds of names character by character in lower case, by Java's
+//! `Character.toLowerCase(char)`: a simple mapping of each UTF-16 unit. So `Ä` is `ä`, `İ` is `i`,
+//! the Kelvin sign is `k`; `ß` is not `ss`, `ς` is not `σ`, `ı` is not `i`; and letters beyond
 //! U+FFFF, each of which is two units, are what they are. docs/names.md says how that was measured.
 //!
-//! Whatever compares, orders or numbers a name does it by the functions here. What is shown, stored and sent keeps its spelling. Names in
-//! ASCII take no memory, and those in lower case, as most are, not even a copy.
+//! Whatever compares, orders or numbers a name does it by the functions here. What is shown, stored
+//! and sent keeps its spelling. Names in ASCII take no memory, and those in lower case, as most
+//! are, not even a copy.
 
 mod folding;
 
@@ -37,7 +39,8 @@ pub fn same(a: &str, b: &str) -> bool {
     }
 }
 
-/// The order of names: that of their folded characters, so that names that are the same are equal in it.
+/// The order of names: that of their folded characters, so that names that are the same are equal
+/// in it.
 #[must_use]
 pub fn cmp(a: &str, b: &str) -> Ordering {
     for (at, (byte, other)) in a.bytes().zip(b.bytes()).enumerate() {
@@ -65,7 +68,8 @@ pub fn is_folded(name: &str) -> bool {
     is_plain(name) || name.chars().all(|c| fold(c) == c)
 }
 
-/// Feeds a name to a hasher, the same for all its spellings, and so that it is told from what follows.
+/// Feeds a name to a hasher, the same for all its spellings, and so that it is told from what
+/// follows.
 #[inline]
 pub fn write(name: &str, hasher: &mut impl Hasher) {
     with_folded(name, |bytes| {
@@ -97,7 +101,8 @@ fn with_other<T>(name: &str, see: impl FnOnce(&[u8]) -> T) -> T {
     }
 }
 
-/// Whether the name is ASCII in lower case, and so its own folded form. Looks at eight bytes in one step.
+/// Whether the name is ASCII in lower case, and so its own folded form. Looks at eight bytes in one
+/// step.
 #[inline]
 fn is_plain(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -112,7 +117,8 @@ fn is_plain(name: &str) -> bool {
     others == 0
 }
 
-/// Not 0 where one of the eight bytes is an upper-case letter or not ASCII: the highest bit of a byte then.
+/// Not 0 where one of the eight bytes is an upper-case letter or not ASCII: the highest bit of a
+/// byte then.
 #[inline]
 const fn others_in(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
@@ -191,7 +197,8 @@ mod tests {
         }
     }
 
-    /// The table is what was measured, and what the compiler's Unicode says as far as that is as old.
+    /// The table is what was measured, and what the compiler's Unicode says as far as that is as
+    /// old.
     #[test]
     fn every_unit_is_folded_as_questdb_does_it() {
         let text = include_str!("../tests/data/names-folded.txt");

@@ -59,12 +59,14 @@ impl fmt::Display for Timestamp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// true or false of a field that is declared to be a boolean (`BOOLEAN`, where null reads as false).
+    /// true or false of a field that is declared to be a boolean (`BOOLEAN`, where null reads as
+    /// false).
     Bool(bool),
     /// true or false of any other field: 1 or 0 of a `LONG`, here and in answers.
     #[serde(skip_deserializing, serialize_with = "number_of")]
     Flag(bool),
-    /// A whole number of a field whose type is not declared, and that a 64-bit float does not hold exactly.
+    /// A whole number of a field whose type is not declared, and that a 64-bit float does not hold
+    /// exactly.
     #[serde(skip_deserializing)]
     Whole(i64),
     /// A 64-bit signed integer (`LONG`).
@@ -109,7 +111,8 @@ pub struct RowNotes {
 }
 
 impl RowNotes {
-    /// The notes as the lowest bits of a byte, which tell not how many rows were replaced, if there were several.
+    /// The notes as the lowest bits of a byte, which tell not how many rows were replaced, if there
+    /// were several.
     #[must_use]
     pub fn bits(self) -> u8 {
         u8::from(self.replaced > 0) | u8::from(self.uncompared) << 1 | u8::from(self.untimed) << 2

@@ -4,11 +4,13 @@ use rtime_clock::adjtime::{Timex, adjtimex};
 
 /// The clock is not synchronised (`STA_UNSYNC`, adjtimex(2)).
 const STA_UNSYNC: i32 = 0x40;
-/// From this error on, in microseconds, the kernel itself takes the clock for not synchronised (`NTP_PHASE_LIMIT`). Without a time service it
-/// stays there; with one that went away it gets there within nine hours.
+/// From this error on, in microseconds, the kernel itself takes the clock for not synchronised
+/// (`NTP_PHASE_LIMIT`). Without a time service it stays there; with one that went away it gets
+/// there within nine hours.
 const MOST_ERROR_US: i64 = 16_000_000;
 
-/// Whether some time service keeps the wall clock, whichever it is; none where the kernel does not tell. A question needs no privilege.
+/// Whether some time service keeps the wall clock, whichever it is; none where the kernel does not
+/// tell. A question needs no privilege.
 pub fn is_synchronised() -> Option<bool> {
     let mut state = Timex::new();
     adjtimex(&mut state).ok()?;
@@ -16,8 +18,8 @@ pub fn is_synchronised() -> Option<bool> {
     Some(is_kept(state.0.status, state.0.maxerror.into()))
 }
 
-/// The same of the kernel's answer. chrony leaves the mark in place unless its configuration has `rtcsync`, but says how large the
-/// clock's error is at most; nobody else does.
+/// The same of the kernel's answer. chrony leaves the mark in place unless its configuration has
+/// `rtcsync`, but says how large the clock's error is at most; nobody else does.
 fn is_kept(status: i32, most_error_us: i64) -> bool {
     status & STA_UNSYNC == 0 || (1..MOST_ERROR_US).contains(&most_error_us)
 }

@@ -13,7 +13,8 @@ use crate::point::{Received, Timestamp};
 const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 /// No release of this program is older than 2026-01-01T00:00:00Z.
 pub const RELEASED: Timestamp = Timestamp(1_767_225_600_000_000_000);
-/// There while systemd-timesyncd runs; a file in it says that it has synchronised the clock (systemd-timesyncd.service(8)).
+/// There while systemd-timesyncd runs; a file in it says that it has synchronised the clock
+/// (systemd-timesyncd.service(8)).
 const TIMESYNCD: &str = "/run/systemd/timesync";
 
 /// Says whether some time service keeps the clock; none where that cannot be had.
@@ -21,9 +22,11 @@ pub type AskKept = Box<dyn Fn() -> Option<bool> + Send + Sync>;
 
 /// Decides whether the wall clock may judge device timestamps.
 ///
-/// A gateway without a battery-backed clock boots in the past. The clock is trusted once it is not behind the newest time
-/// found in the ring, not behind the release it runs, and the kernel says that a time service keeps it, whichever that is. Where the
-/// kernel does not tell, systemd-timesyncd is asked, where it runs, and without it the first two have to do. Trust once gained stays.
+/// A gateway without a battery-backed clock boots in the past. The clock is trusted once it is not
+/// behind the newest time found in the ring, not behind the release it runs, and the kernel says
+/// that a time service keeps it, whichever that is. Where the kernel does not tell,
+/// systemd-timesyncd is asked, where it runs, and without it the first two have to do. Trust once
+/// gained stays.
 pub struct ClockTrust {
     ask: AskKept,
     not_before: Timestamp,
@@ -60,7 +63,8 @@ impl ClockTrust {
         Self { ask, not_before: RELEASED, trusted: AtomicBool::new(false), look_again_ns: AtomicU64::new(0) }
     }
 
-    /// The same for a clock that is wrong while it is behind `newest`: the newest wall-clock time known from before.
+    /// The same for a clock that is wrong while it is behind `newest`: the newest wall-clock time
+    /// known from before.
     #[must_use]
     pub fn not_before(self, newest: Timestamp) -> Self {
         Self { not_before: self.not_before.max(newest), ..self }
@@ -98,7 +102,8 @@ fn timesyncd() -> Option<bool> {
 
 /// The newest wall-clock time of a ring's records, taken in their order.
 ///
-/// Of the records of one boot the last one's counts, since a clock that was ahead for a while and was set back was wrong meanwhile.
+/// Of the records of one boot the last one's counts, since a clock that was ahead for a while and
+/// was set back was wrong meanwhile.
 #[derive(Debug, Default)]
 pub struct Newest {
     of_boots_before: Timestamp,

@@ -106,7 +106,8 @@ pub struct Status {
     pub writes: WriteStatus,
     /// What `[limits]` has left out since start, by source and limit; empty while it left out nothing.
     pub limits: Vec<LimitStatus>,
-    /// Rows that took the place of others, or may have, since start, by source and table; empty while there are none.
+    /// Rows that took the place of others, or may have, since start, by source and table; empty
+    /// while there are none.
     pub replaced: Vec<ReplacedStatus>,
     /// Recent rates.
     pub rates: Rates,
@@ -122,7 +123,8 @@ pub struct Status {
 /// What is known of the system clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClockStatus {
-    /// Whether it is right, as far as can be told; until then no reading is refused for its time (docs/ARCHITECTURE.md, section "Time").
+    /// Whether it is right, as far as can be told; until then no reading is refused for its time
+    /// (docs/ARCHITECTURE.md, section "Time").
     pub trusted: bool,
 }
 

@@ -1,5 +1,6 @@
-//! How far the wall clock was ahead of the time since boot, for each boot whose time became known: when it began. It outlives the ring's
-//! tail, so that every later look at a boot's rows can use the same figure.
+//! How far the wall clock was ahead of the time since boot, for each boot whose time became known:
+//! when it began. It outlives the ring's tail, so that every later look at a boot's rows can use
+//! the same figure.
 
 use std::collections::HashMap;
 

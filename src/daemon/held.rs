@@ -1,4 +1,5 @@
-//! Rows that were held back go on, once their time is known or others need the room (docs/ring-format.md, section "Rows held back").
+//! Rows that were held back go on, once their time is known or others need the room
+//! (docs/ring-format.md, section "Rows held back").
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,10 +19,11 @@ use crate::{
 const PERIOD: Duration = Duration::from_millis(250);
 /// How often while released ones are to become durable, before others follow.
 const SYNC_PERIOD: Duration = Duration::from_millis(20);
-/// Most bytes that are released before it is waited until they are durable; in a small ring fewer. With [`SYNC_PERIOD`] it is more than
-/// comes in meanwhile, so that nobody has to wait for room.
+/// Most bytes that are released before it is waited until they are durable; in a small ring fewer.
+/// With [`SYNC_PERIOD`] it is more than comes in meanwhile, so that nobody has to wait for room.
 const BATCH_BYTES: u64 = 4 << 20;
-/// So much before the next boot began a boot's last row is put whose time is not known: a row may be this far behind its receipt.
+/// So much before the next boot began a boot's last row is put whose time is not known: a row may
+/// be this far behind its receipt.
 const BEFORE_NEXT: Duration = Duration::from_secs(10);
 /// Boots with held rows that are told apart; older ones are taken for one with the oldest of these.
 const MAX_BOOTS: usize = 1024;
@@ -43,7 +45,8 @@ pub struct HeldRows {
     /// The newest time known when the daemon started.
     newest: Timestamp,
     batch: Option<Batch>,
-    /// When boots began at the latest that never learnt it; worked out once the present boot's time is known.
+    /// When boots began at the latest that never learnt it; worked out once the present boot's time
+    /// is known.
     bounds: Option<HashMap<BootId, Timestamp>>,
     /// The journal is told once of each.
     told: [bool; 3],
@@ -187,7 +190,8 @@ fn last_of_boots(ring: &Ring, from: Mark, released_upto: Seq) -> Result<Vec<(Boo
     }
 }
 
-/// When boots began at the latest that never learnt it: each ended before the next one began, the last one before the present one.
+/// When boots began at the latest that never learnt it: each ended before the next one began, the
+/// last one before the present one.
 fn bounds(
     boots: &[(BootId, u64)],
     known: &HashMap<BootId, Timestamp>,

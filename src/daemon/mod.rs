@@ -246,7 +246,8 @@ impl Daemon {
                         self.outlook.note();
                         noted = std::time::Instant::now();
                     }
-                    // While no reading comes, trust grows, and what is to be believed moves on, all the same.
+                    // While no reading comes, trust grows, and what is to be believed moves on, all
+                    // the same.
                     let now = SystemClock.now();
                     self.boots.remember(&self.ring, now, self.ingest.trusts_clock(now));
                     self.held.turn(&self.ring, &self.ingest, &self.boots, now);

@@ -32,7 +32,8 @@ pub enum FaultKind {
 /// A member, or an element, that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The number of the row that lacks it, among the rows of the message; none where the row is left out.
+    /// The number of the row that lacks it, among the rows of the message; none where the row is
+    /// left out.
     pub row: Option<usize>,
     /// The member.
     pub member: Text,

@@ -1,8 +1,9 @@
 //! JSON payloads: an object is a reading, an array of objects several.
 //!
-//! Members of nested objects and arrays are flattened: `{"a":{"b":1},"c":[2,3]}` has the fields `a_b`, `c_0` and `c_1`.
-//! null means absent. The parser's events fill rows directly; no tree of values is built. A member that cannot become
-//! part of its row becomes a fault, and the rest goes on.
+//! Members of nested objects and arrays are flattened: `{"a":{"b":1},"c":[2,3]}` has the fields
+//! `a_b`, `c_0` and `c_1`. null means absent. The parser's events fill rows directly; no tree of
+//! values is built. A member that cannot become part of its row becomes a fault, and the rest goes
+//! on.
 
 use std::fmt::{self, Write};
 
@@ -25,7 +26,8 @@ const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a 
 /// Fields a row has room for before it grows.
 const USUAL_FIELDS: usize = 8;
 
-/// Appends the payload's readings to `rows`, and what of them is no good to `faults`; on an error some may have been appended already.
+/// Appends the payload's readings to `rows`, and what of them is no good to `faults`; on an error
+/// some may have been appended already.
 pub(super) fn decode(
     payload: &[u8],
     roles: &Roles,

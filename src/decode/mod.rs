@@ -7,7 +7,8 @@
 //! QuestDB's column names ignore case, so two names that differ only in case are taken as the same name, which a row may
 //! not carry twice. Names that QuestDB would refuse are changed.
 //!
-//! Part is better than nothing: a member that cannot become a part of its row is left out and told ([`Faults`]).
+//! Part is better than nothing: a member that cannot become a part of its row is left out and told
+//! ([`Faults`]).
 
 pub mod line;
 pub mod names;
@@ -108,7 +109,8 @@ impl Roles {
         self.find(name).filter(|(known, _)| known == name).map(|(_, role)| *role)
     }
 
-    /// The role of a member with a value: a symbol or a typed field is a column, whatever the spelling.
+    /// The role of a member with a value: a symbol or a typed field is a column, whatever the
+    /// spelling.
     fn of_column(&self, name: &str) -> Option<Role> {
         let is_its = |(known, role): &&(Text, Role)| !matches!(role, Role::Time(_)) || known == name;
         self.find(name).filter(is_its).map(|(_, role)| *role)
@@ -200,9 +202,9 @@ impl Decoder {
         self.retained
     }
 
-    /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a time where the
-    /// payload has none; and to `faults` what was left out. A payload that says nothing gives neither. On an error both are
-    /// as they were before.
+    /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a
+    /// time where the payload has none; and to `faults` what was left out. A payload that says
+    /// nothing gives neither. On an error both are as they were before.
     pub fn decode(&self, payload: &[u8], rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
         let before = rows.len();
         let result = match self.format {
@@ -237,8 +239,9 @@ impl Decoder {
         Ok(Resolved { table, symbols })
     }
 
-    /// Adds the topic's symbols to rows of [`decode`](Self::decode) and puts each row's symbols in order. A member of the
-    /// payload that has the name of one gives way to it: nothing is lost where both say the same, and else it is a fault.
+    /// Adds the topic's symbols to rows of [`decode`](Self::decode) and puts each row's symbols in
+    /// order. A member of the payload that has the name of one gives way to it: nothing is lost
+    /// where both say the same, and else it is a fault.
     pub fn finish(&self, rows: &mut Vec<Row>, resolved: &Resolved, faults: &mut Faults) {
         let mut number = 0;
         rows.retain_mut(|row| {
@@ -288,8 +291,8 @@ fn give_way(row: &mut Row, number: usize, resolved: &Resolved, faults: &mut Faul
     });
 }
 
-/// Of symbols and fields that share a name the first stays; another one that says the same is no loss, and of others `second` is told the
-/// name, and why it is left out.
+/// Of symbols and fields that share a name the first stays; another one that says the same is no
+/// loss, and of others `second` is told the name, and why it is left out.
 fn drop_seconds(row: &mut Row, mut second: impl FnMut(&str, String)) {
     let mut second =
         |name: &str| second(name, format!("{:?} appears twice (after flattening; case does not count)", short(name)));

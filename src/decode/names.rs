@@ -90,7 +90,8 @@ pub fn column_name(name: &str) -> Result<Cow<'_, str>, String> {
     fits(clean, "column").map(Cow::Owned)
 }
 
-/// The name as QuestDB takes it for a table; dots at the ends, and the second of two, become `_` as well.
+/// The name as QuestDB takes it for a table; dots at the ends, and the second of two, become `_` as
+/// well.
 pub fn table_name(name: &str) -> Result<Cow<'_, str>, String> {
     if table_fault(name).is_none() {
         return Ok(Cow::Borrowed(name));
@@ -132,7 +133,8 @@ pub fn short(name: &str) -> String {
     shown
 }
 
-/// The first name that occurs twice, in whatever spelling: `Temp` and `temp` are the same name to QuestDB.
+/// The first name that occurs twice, in whatever spelling: `Temp` and `temp` are the same name to
+/// QuestDB.
 #[must_use]
 pub fn duplicate<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     /// Up to here every pair is compared; beyond, the names are sorted.

@@ -1,9 +1,11 @@
-//! JSON that a strict parser refuses although most of it is plain: numbers that are none (`NaN`) or too large, raw control characters,
-//! bytes that are not UTF-8. Only looked at once the parser has refused a document. Pure.
+//! JSON that a strict parser refuses although most of it is plain: numbers that are none (`NaN`) or
+//! too large, raw control characters, bytes that are not UTF-8. Only looked at once the parser has
+//! refused a document. Pure.
 
 use std::fmt::Write;
 
-/// Stands in a string where it is broken. Unicode gives it no meaning, and no character is lost by it.
+/// Stands in a string where it is broken. Unicode gives it no meaning, and no character is lost by
+/// it.
 pub(super) const BROKEN: char = '\u{ffff}';
 
 /// The bytes around a document that say nothing: a byte order mark, NULs and white space.
@@ -38,7 +40,8 @@ pub fn repair(payload: &[u8]) -> Option<Vec<u8>> {
             out.push('"');
             rest = after;
         } else {
-            // Digits of one number are taken together, so that what comes after some of them is no other number.
+            // Digits of one number are taken together, so that what comes after some of them is no
+            // other number.
             let end = if first.is_ascii_digit() { number_end(rest) } else { first.len_utf8() };
             out.push_str(&rest[..end]);
             rest = &rest[end..];

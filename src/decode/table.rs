@@ -90,7 +90,8 @@ impl TableTemplate {
         table_name(&name).map(Text::from).map_err(TableError::Name)
     }
 
-    /// Whether some topic could render this table, in whatever spelling; placeholders stand for any characters.
+    /// Whether some topic could render this table, in whatever spelling; placeholders stand for any
+    /// characters.
     pub fn could_render(&self, table: &str) -> bool {
         let table = &*names::folded(table);
         let mut rest = table;

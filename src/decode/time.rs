@@ -1,4 +1,5 @@
-//! Device timestamps: whole or fractional counts of a unit since 1970, or text as of RFC 3339 and ISO 8601.
+//! Device timestamps: whole or fractional counts of a unit since 1970, or text as of RFC 3339 and
+//! ISO 8601.
 
 use crate::{point::Timestamp, settings::TimeUnit};
 
@@ -19,8 +20,8 @@ fn unusable(reason: impl Into<String>) -> TimeFault {
 
 /// The time a payload's timestamp member states.
 ///
-/// Whole numbers and decimal text are converted exactly; digits below a nanosecond are cut off. Text without a zone is UTC. The error
-/// says what was expected.
+/// Whole numbers and decimal text are converted exactly; digits below a nanosecond are cut off.
+/// Text without a zone is UTC. The error says what was expected.
 pub fn parse(value: Scalar<'_>, unit: TimeUnit) -> Result<Timestamp, TimeFault> {
     let Some(nanos_per_unit) = nanos_per(unit).or_else(|| magnitude(value, unit)) else {
         return match value {
@@ -50,8 +51,8 @@ fn nanos_per(unit: TimeUnit) -> Option<i128> {
     }
 }
 
-/// The unit of a number, told by its size: seconds of the years up to 5138, milliseconds from 1973 on, and so forth. None where it is no
-/// number, or the unit is not to be told so.
+/// The unit of a number, told by its size: seconds of the years up to 5138, milliseconds from 1973
+/// on, and so forth. None where it is no number, or the unit is not to be told so.
 fn magnitude(value: Scalar<'_>, unit: TimeUnit) -> Option<i128> {
     if unit != TimeUnit::Auto {
         return None;

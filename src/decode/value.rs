@@ -54,8 +54,9 @@ impl Scalar<'_> {
         text
     }
 
-    /// The field's value; none where the payload says nothing. Numbers are doubles and the rest keeps its type, unless `wanted` says
-    /// otherwise: then text is read as what is wanted, where it can be.
+    /// The field's value; none where the payload says nothing. Numbers are doubles and the rest
+    /// keeps its type, unless `wanted` says otherwise: then text is read as what is wanted, where
+    /// it can be.
     ///
     /// The error says what does not fit.
     pub fn to_value(self, wanted: Option<FieldType>) -> Result<Option<Value>, String> {
@@ -79,7 +80,8 @@ impl Scalar<'_> {
         Ok(Some(value))
     }
 
-    /// Whether it says nothing: empty text, or a number that is none, also where it is written as text.
+    /// Whether it says nothing: empty text, or a number that is none, also where it is written as
+    /// text.
     fn is_nothing(self) -> bool {
         match self {
             Self::Text(text) => {
@@ -139,8 +141,8 @@ fn is_exact(value: i64) -> bool {
     value as f64 as i128 == i128::from(value)
 }
 
-/// The number that text begins with, with a point for its decimal comma: `21.5` of `21,5`, `"21.5"`, `21.5 °C` and `45%`. None where it begins
-/// with none, or goes on with more digits.
+/// The number that text begins with, with a point for its decimal comma: `21.5` of `21,5`,
+/// `"21.5"`, `21.5 °C` and `45%`. None where it begins with none, or goes on with more digits.
 fn number(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).trim();

@@ -179,10 +179,11 @@ impl Lane {
         Ok(())
     }
 
-    /// Sends rows again that were refused for a value that they had only taken over from another row of their moment, without that value.
+    /// Sends rows again that were refused for a value that they had only taken over from another
+    /// row of their moment, without that value.
     ///
-    /// Of a moment the last row holds what the others of it brought. Where that is stored, the others need not be; where it is to be spared
-    /// itself, it is the one that is sent.
+    /// Of a moment the last row holds what the others of it brought. Where that is stored, the
+    /// others need not be; where it is to be spared itself, it is the one that is sent.
     fn spare_completed(
         &mut self,
         span: Span,
@@ -235,7 +236,8 @@ impl Lane {
         Ok(moments)
     }
 
-    /// Sends a row without the values that it has taken over and that QuestDB refuses; whether it is stored.
+    /// Sends a row without the values that it has taken over and that QuestDB refuses; whether it
+    /// is stored.
     fn send_spared(
         &mut self,
         table: &str,
@@ -323,8 +325,9 @@ impl Lane {
     }
 }
 
-/// The places of the fields that a row has taken over and that a refusal is about: the column that it names, or all of them where it names
-/// none of the row's. None where the row's own fields are to blame, or nothing was taken over.
+/// The places of the fields that a row has taken over and that a refusal is about: the column that
+/// it names, or all of them where it names none of the row's. None where the row's own fields are
+/// to blame, or nothing was taken over.
 fn faulty_completed(row: &Row, reason: &str) -> Option<Vec<usize>> {
     let own = row.own_fields().len();
     let is_named = |name: &str| reason.contains(&format!("column: {name};"));

@@ -8,11 +8,9 @@ use std::collections::HashMap;
 
 use super::{
     Ingest, Work,
-    enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
+    enter::{Door, Encoded, Message, Refusal, TableRows},
 };
 use crate::{
-    latest::Collisions,
-    limits::LeftOut,
     marks::{Marks, Pos, Seq},
     point::{Received, Row, Text, Timestamp},
     ring::{AppendError, table_hash},
@@ -159,19 +157,10 @@ impl Watch<'_> {
     /// Puts rows of one table into the ring together, but for those a newer row is known of.
     pub fn enter(&self, table: &str, rows: &[Row], received: Received) -> Entered {
         let mut of = TableRows { table: table.into(), table_hash: table_hash(table), rows: rows.to_vec() };
-        let mut message = Message {
-            door: Door::Again,
-            source: SourceId::NONE,
-            tables: std::slice::from_mut(&mut of),
-            owner: self.ingest.allowance.owner(table),
-            received,
-            shown: Shown::default(),
-            left_out: LeftOut::default(),
-            aside: None,
-            collisions: Collisions::default(),
-            max_bytes: u64::MAX,
-            encoded: &mut Encoded::default(),
-        };
+        let encoded = &mut Encoded::default();
+        let tables = std::slice::from_mut(&mut of);
+        let mut message =
+            Message::of(Door::Again, SourceId::NONE, tables, self.ingest.allowance.owner(table), received, encoded);
         match self.ingest.enter(&mut message) {
             Ok(entered) => Entered::Appended { end: entered.appended.end, rows: of.rows.len() },
             Err(Refusal::Superseded) => Entered::Superseded,

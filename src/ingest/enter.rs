@@ -91,7 +91,8 @@ impl Door {
         }
     }
 
-    /// Whether it brings rows that get the time of their receipt, which may have to wait until that is known.
+    /// Whether it brings rows that get the time of their receipt, which may have to wait until that
+    /// is known.
     fn may_hold(self) -> bool {
         matches!(self, Self::Mqtt | Self::Lines)
     }
@@ -160,7 +161,8 @@ pub(super) struct Shown<'a> {
 pub(super) struct Aside {
     /// Why.
     pub reason: String,
-    /// The place of the row that lacks it among the rows whose time is that of receipt, if it is one of those. The letter keeps the time.
+    /// The place of the row that lacks it among the rows whose time is that of receipt, if it is
+    /// one of those. The letter keeps the time.
     pub untimed: Option<usize>,
     /// The lines that it was left out of, where the message is not kept as a whole.
     pub lines: Option<String>,
@@ -206,6 +208,32 @@ impl From<Closed> for Refusal {
     }
 }
 
+impl<'a> Message<'a> {
+    /// A message that brings these rows and nothing else.
+    pub fn of(
+        door: Door,
+        source: SourceId,
+        tables: &'a mut [TableRows],
+        owner: Owner,
+        received: Received,
+        encoded: &'a mut Encoded,
+    ) -> Self {
+        Self {
+            door,
+            source,
+            tables,
+            owner,
+            received,
+            shown: Shown::default(),
+            left_out: LeftOut::default(),
+            aside: None,
+            collisions: Collisions::default(),
+            max_bytes: u64::MAX,
+            encoded,
+        }
+    }
+}
+
 impl Message<'_> {
     /// How many rows it has.
     pub fn rows(&self) -> usize {
@@ -247,7 +275,8 @@ impl Message<'_> {
 
     /// Encodes its records; returns the bytes they take in the ring.
     ///
-    /// Where the clock is not set, the rows that were timed by it go into records of their own, behind the others.
+    /// Where the clock is not set, the rows that were timed by it go into records of their own,
+    /// behind the others.
     fn encode(&mut self, hold: Option<BootId>) -> Result<u64, Refusal> {
         self.add_letter_aside();
         let hold = hold.filter(|_| self.door.may_hold());

@@ -1,13 +1,12 @@
-//! Rows that were held back come in with their times (docs/ring-format.md, section "Rows held back").
+//! Rows that were held back come in with their times (docs/ring-format.md, section "Rows held
+//! back").
 
 use super::{
     Ingest,
-    enter::{Door, Encoded, Message, Refusal, Shown, TableRows},
+    enter::{Door, Encoded, Message, Refusal, TableRows},
 };
 use crate::{
     entry::{RowNotes, Rows},
-    latest::Collisions,
-    limits::LeftOut,
     marks::Pos,
     point::{Received, Row, Timestamp},
     ring::{AppendError, Record},
@@ -41,19 +40,9 @@ impl Ingest {
             Err(error) => return Released::Failed(error),
         };
         let owner = self.allowance.owner(&of.table);
-        let mut message = Message {
-            door: Door::Release(record.seq),
-            source: record.source,
-            tables: std::slice::from_mut(&mut of),
-            owner,
-            received: now,
-            shown: Shown::default(),
-            left_out: LeftOut::default(),
-            aside: None,
-            collisions: Collisions::default(),
-            max_bytes: u64::MAX,
-            encoded: &mut Encoded::default(),
-        };
+        let encoded = &mut Encoded::default();
+        let tables = std::slice::from_mut(&mut of);
+        let mut message = Message::of(Door::Release(record.seq), record.source, tables, owner, now, encoded);
         match self.enter(&mut message) {
             Ok(entered) => Released::At(entered.appended.end),
             Err(Refusal::Ring { error: AppendError::Full, .. }) => Released::Full,
@@ -70,8 +59,8 @@ fn read(record: &Record<'_>, came: Came) -> Result<TableRows, String> {
     Ok(TableRows { table: table.into(), table_hash: record.table_hash, rows })
 }
 
-/// A row with its time: as far behind its receipt as its provisional time was, which keeps readings of one message apart. What its record
-/// had to say of it has been counted.
+/// A row with its time: as far behind its receipt as its provisional time was, which keeps readings
+/// of one message apart. What its record had to say of it has been counted.
 fn timed(row: Row, wall: Timestamp, came: Came) -> Row {
     let ahead_us = row.time.map_or(0, |time| time.to_micros() - wall.to_micros());
     let micros = came.at.to_micros().saturating_add(ahead_us.max(0));

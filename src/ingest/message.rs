@@ -42,7 +42,8 @@ impl Workbench {
         Ok(())
     }
 
-    /// Takes the times away that no clock can have told (before `max_past`), and leaves out rows of a time after `latest`, which says why.
+    /// Takes the times away that no clock can have told (before `max_past`), and leaves out rows of
+    /// a time after `latest`, which says why.
     pub fn judge_times(&mut self, max_past: Timestamp, latest: Timestamp, now: Timestamp) {
         let (mut number, mut element) = (0, 0);
         let faults = &mut self.faults;
@@ -69,7 +70,8 @@ impl Workbench {
         });
     }
 
-    /// The place of the first row that lacks a member among the rows that tell no time, if it is one of those.
+    /// The place of the first row that lacks a member among the rows that tell no time, if it is
+    /// one of those.
     pub fn first_faulty_untimed(&self, faults: &Faults) -> Option<usize> {
         let row = faults.iter().find_map(|fault| fault.row)?;
         self.of.rows.get(row).filter(|row| row.time.is_none())?;

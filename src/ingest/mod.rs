@@ -71,7 +71,8 @@ pub enum Offer {
     /// Turned away and counted, since the ring is full under `drop-newest`; acknowledge it once the ring's `ackable` has reached this number of
     /// refused messages.
     Refused(u64),
-    /// Taken and counted, without a record; acknowledge it once the ring's `ackable` has reached this number of notes.
+    /// Taken and counted, without a record; acknowledge it once the ring's `ackable` has reached
+    /// this number of notes.
     Noted(u64),
     /// The ring is full under `block`: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
     Full,
@@ -152,8 +153,8 @@ impl Ingest {
         })
     }
 
-    /// Whether the wall clock is set and may judge the times that devices tell. The map of latest values learns from it which times to
-    /// believe.
+    /// Whether the wall clock is set and may judge the times that devices tell. The map of latest
+    /// values learns from it which times to believe.
     pub fn trusts_clock(&self, now: Received) -> bool {
         let trusted = self.holds(now).is_none() && self.trust.is_trusted(now);
         if trusted {
@@ -229,10 +230,12 @@ impl Ingest {
         let left_out = message.retain && self.leave_out_retained(bench, &route, routes, message.received);
         let (source, now) = (route.source_number(), Duration::from_nanos(message.received.since_boot_ns));
         let faults = std::mem::take(&mut bench.faults);
+        let is_set_aside_whole = bench.of.rows.is_empty()
+            || routes.decoder(&route).on_bad_member() == OnBadMember::Message && !faults.is_empty();
         let offer = if bench.of.rows.is_empty() && faults.is_empty() {
             let counter = if left_out { Counter::Retained } else { Counter::Empty };
             self.note(&route, message, counter, routes)
-        } else if !faults.is_empty() && routes.decoder(&route).on_bad_member() == OnBadMember::Message {
+        } else if is_set_aside_whole && !bench.of.rows.is_empty() {
             self.dead_letter(bench, Some(&route), message, &faults.reason(), routes)
         } else {
             let keeps = !faults.is_empty() && quota.keeps(source, &faults, now);
@@ -249,7 +252,7 @@ impl Ingest {
         let is_taken = matches!(offer, Offer::Accepted(_) | Offer::Noted(_));
         if is_taken && !faults.is_empty() {
             quota.note(source, &faults, now);
-            if routes.count_bad_members(&route, faults.count()) {
+            if routes.count_bad_members(&route, faults.count()) && !is_set_aside_whole {
                 let (topic, reason) = (clip(message.topic), faults.reason());
                 tracing::warn!(%topic, reason = %clip(&reason), "a part of a message is left out, and the rest stored");
             }
@@ -257,7 +260,8 @@ impl Ingest {
         offer
     }
 
-    /// Leaves out what nobody knows the time of: rows without one in a message that the broker had kept. Whether there was any.
+    /// Leaves out what nobody knows the time of: rows without one in a message that the broker had
+    /// kept. Whether there was any.
     fn leave_out_retained(&self, bench: &mut Workbench, route: &Route, routes: &Routes, received: Received) -> bool {
         let retained = routes.decoder(route).retained();
         if retained == Retained::Store {

@@ -1,4 +1,5 @@
-//! How many dead letters about parts of messages are kept: of each source, member and kind so many a day. Pure.
+//! How many dead letters about parts of messages are kept: of each source, member and kind so many
+//! a day. Pure.
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// Whether a letter is kept about a message of a source; `now` is the time since boot. It is when one of its faults has not been told
-    /// often enough.
+    /// Whether a letter is kept about a message of a source; `now` is the time since boot. It is
+    /// when one of its faults has not been told often enough.
     pub fn keeps(&self, source: usize, faults: &Faults, now: Duration) -> bool {
         let is_new_day = self.day != day(now);
         let has_room = |fault: &Fault| {

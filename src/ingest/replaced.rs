@@ -1,4 +1,5 @@
-//! Rows that took the place of others, by source and table: what is counted since start, and what the operator is told.
+//! Rows that took the place of others, by source and table: what is counted since start, and what
+//! the operator is told.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -31,7 +32,8 @@ pub struct ReplacedStatus {
     pub source: String,
     /// The table.
     pub table: String,
-    /// Rows that another one of their moment took the place of, with another value. QuestDB has them no more.
+    /// Rows that another one of their moment took the place of, with another value. QuestDB has
+    /// them no more.
     pub replaced: u64,
     /// Rows older than what is remembered of their series: nobody can say what they replaced.
     pub uncompared: u64,

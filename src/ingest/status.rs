@@ -16,7 +16,7 @@ pub struct SourceStatus {
     pub rows: u64,
     /// Dead letters: about messages that could not be decoded, and about parts of others.
     pub dead_letters: u64,
-    /// Members, and elements of arrays, that were left out of messages whose rest was stored.
+    /// Members, and elements of arrays, that could not become a part of a row.
     #[serde(default)]
     pub bad_members: u64,
     /// When the last message came (RFC 3339); none before the first.

@@ -139,7 +139,7 @@ impl WriteCounts {
     fn left_out(&self, members: u64, reason: &str) {
         let before = self.bad_members.fetch_add(members, Relaxed);
         if before < LOGGED || before.leading_zeros() != (before + members).leading_zeros() {
-            tracing::warn!(reason = %clip(reason), "a part of a request to /write is left out, and the rest stored");
+            tracing::warn!(reason = %clip(reason), "a part of a request to /write is left out");
         }
     }
 
@@ -294,6 +294,7 @@ impl Ingest {
         };
         let rows = message.rows() as u64;
         if rows == 0 && !keeps {
+            self.count_left_out(&faults, now);
             return self.note_lines(is_empty);
         }
         let brought: Vec<(Text, u64)> =
@@ -305,11 +306,7 @@ impl Ingest {
                     // The request is acknowledged by its records; what says nothing needs none.
                     drop(self.ring.note(Tally { source: self.write_source, counts: Counts::one(Counter::Empty) }));
                 }
-                if !faults.is_empty() {
-                    lock(&self.write_quota).note(0, &faults, now);
-                    let reason = faults.reason();
-                    self.writes.left_out(faults.count(), &reason);
-                }
+                self.count_left_out(&faults, now);
                 Written::Accepted { end: self.ring.ack_position(&entered.appended), rows }
             }
             Err(Refusal::Closed) => Written::Failed("the daemon is stopping".into()),
@@ -326,7 +323,15 @@ impl Ingest {
         }
     }
 
-    /// Answers a request of which nothing is to be stored, and counts it where its lines say nothing.
+    fn count_left_out(&self, faults: &Faults, now: Duration) {
+        if !faults.is_empty() {
+            lock(&self.write_quota).note(0, faults, now);
+            self.writes.left_out(faults.count(), &faults.reason());
+        }
+    }
+
+    /// Answers a request of which nothing is to be stored, and counts it where its lines say
+    /// nothing.
     fn note_lines(&self, is_empty: bool) -> Written {
         if is_empty {
             let tally = Tally { source: self.write_source, counts: Counts::one(Counter::Empty) };

@@ -1,19 +1,24 @@
-//! The times that readings without a device's time get: that of their receipt, strictly increasing within a series. Pure.
+//! The times that readings without a device's time get: that of their receipt, strictly increasing
+//! within a series. Pure.
 //!
-//! A wall clock makes small steps back, and many readings come with one look at it, so a time given may lead the clock. It must not lead
-//! by much: a clock that was in 2036 for a second would keep every series there, a microsecond a reading.
+//! A wall clock makes small steps back, and many readings come with one look at it, so a time given
+//! may lead the clock. It must not lead by much: a clock that was in 2036 for a second would keep
+//! every series there, a microsecond a reading.
 //!
-//! A time that is given twice would replace a stored row. Times given since the last leap of the clock, and those given between
-//! that leap and the one before it, are known as two stretches, and no time inside them is given again where the lead's bound allows to
-//! pass over them: so a clock that is ahead for less than half of the bound never causes it. Where the clock is set back for
-//! longer into times that it has shown before, a reading may meet an older one by chance: of the same series, in the same
-//! microsecond. For readings of once a second that is one in a million.
+//! A time that is given twice would replace a stored row. Times given since the last leap of the
+//! clock, and those given between that leap and the one before it, are known as two stretches, and
+//! no time inside them is given again where the lead's bound allows to pass over them: so a clock
+//! that is ahead for less than half of the bound never causes it. Where the clock is set back for
+//! longer into times that it has shown before, a reading may meet an older one by chance: of the
+//! same series, in the same microsecond. For readings of once a second that is one in a million.
 
-/// How far a time given may lead the wall clock, in microseconds: ten seconds. Time services step a clock that they keep by at most a
-/// second or so (chrony's `makestep 1.0`, a leap second), and the 100,000 rows of the largest message need a tenth of a second.
+/// How far a time given may lead the wall clock, in microseconds: ten seconds. Time services step a
+/// clock that they keep by at most a second or so (chrony's `makestep 1.0`, a leap second), and the
+/// 100,000 rows of the largest message need a tenth of a second.
 pub(super) const MAX_LEAD_US: i64 = 10_000_000;
 
-/// Times given one behind the other, first and last included; none where the first is the later one.
+/// Times given one behind the other, first and last included; none where the first is the later
+/// one.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
     from_us: i64,
@@ -63,8 +68,9 @@ impl Assigned {
         at_us
     }
 
-    /// Takes note of a time that was given to a reading received at `received_us`, as the ring has it; in the order of the records. What
-    /// lies before the receipt was not given here: it is a reading that was set aside, and put back.
+    /// Takes note of a time that was given to a reading received at `received_us`, as the ring has
+    /// it; in the order of the records. What lies before the receipt was not given here: it is a
+    /// reading that was set aside, and put back.
     pub fn seen(&mut self, at_us: i64, received_us: i64) {
         if at_us >= received_us && !self.present.holds(at_us) {
             self.follow(at_us);

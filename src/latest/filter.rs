@@ -8,7 +8,8 @@ use crate::{
     point::{MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Text},
 };
 
-/// A table, if given, and symbols that must have these very values. Symbols not named may have any. Names may be spelled in any way.
+/// A table, if given, and symbols that must have these very values. Symbols not named may have any.
+/// Names may be spelled in any way.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     table: Option<Text>,

@@ -1,80 +1,18 @@
-//! The last moments of one series with the values of each. A row that comes later for one of them is
-//! compared with it and completed from it. Pure.
+//! The last moments of one series with the values of each. A row that comes later for one of them
+//! is compared with it and completed from it. Pure.
 //!
-//! Moments stand in blocks of some kilobytes, in the order of their times, encoded: a moment of four
-//! numbers takes about 50 bytes. Whole blocks are forgotten, the earliest times first.
+//! Moments stand in blocks of some kilobytes, in the order of their times, encoded: a moment of
+//! four numbers takes about 50 bytes. Whole blocks are forgotten, the earliest times first.
 
 use std::collections::VecDeque;
 
-use crate::{entry::ValueRef, point::Text};
+use super::past::{Fields, Past, Reader, close, write_field, write_varint};
+use crate::entry::ValueRef;
 
 /// A block takes further moments up to this many bytes.
 const BLOCK_BYTES: usize = 2 << 10;
 /// A block that late moments made larger than this is split.
 const MAX_BLOCK_BYTES: usize = 2 * BLOCK_BYTES;
-/// Longer strings are remembered by their hash alone: they can be compared, not given back.
-pub(super) const MAX_TEXT_BYTES: usize = 256;
-
-const TAG_FALSE: u8 = 0;
-const TAG_TRUE: u8 = 1;
-const TAG_LONG: u8 = 2;
-const TAG_DOUBLE: u8 = 3;
-const TAG_TEXT: u8 = 4;
-const TAG_HASH: u8 = 5;
-const TAG_FLAG_FALSE: u8 = 6;
-const TAG_FLAG_TRUE: u8 = 7;
-const TAG_WHOLE: u8 = 8;
-
-/// A field's value at a remembered moment.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Past<'a> {
-    /// The value.
-    Value(ValueRef<'a>),
-    /// The hash of a string that was too long to be remembered.
-    Hash(u64),
-}
-
-impl Past<'_> {
-    /// What is remembered of a value.
-    pub fn of(value: ValueRef<'_>) -> Past<'_> {
-        match value {
-            ValueRef::Text(text) if text.len() > MAX_TEXT_BYTES => Past::Hash(hash(text)),
-            value => Past::Value(value),
-        }
-    }
-
-    /// Bytes of the value.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::Value(ValueRef::Text(text)) => text.len(),
-            Self::Value(_) | Self::Hash(_) => 8,
-        }
-    }
-
-    /// Whether it is this very value.
-    pub fn is(self, value: ValueRef<'_>) -> bool {
-        match (self, value) {
-            (Self::Hash(held), ValueRef::Text(text)) => held == hash(text),
-            (Self::Hash(_), _) => false,
-            (Self::Value(held), value) => held == value || number(held).is_some_and(|held| Some(held) == number(value)),
-        }
-    }
-}
-
-/// The number that a value is, of whatever type, where it is a whole one: 1 is 1.0 and true.
-fn number(value: ValueRef<'_>) -> Option<i64> {
-    match value {
-        ValueRef::Bool(flag) | ValueRef::Flag(flag) => Some(flag.into()),
-        ValueRef::Long(number) | ValueRef::Whole(number) => Some(number),
-        ValueRef::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i64),
-        ValueRef::Double(_) | ValueRef::Text(_) => None,
-    }
-}
-
-fn hash(text: &str) -> u64 {
-    use std::hash::BuildHasher;
-    foldhash::quality::FixedState::with_seed(0).hash_one(text)
-}
 
 /// What is known of a moment.
 #[derive(Debug)]
@@ -143,7 +81,8 @@ impl History {
         self.blocks.iter().any(|block| block.number == number)
     }
 
-    /// Forgets the earliest block if the one of this number is still there; whether one was forgotten.
+    /// Forgets the earliest block if the one of this number is still there; whether one was
+    /// forgotten.
     pub fn forget_block(&mut self, number: u64) -> bool {
         self.has_block(number) && self.pop_front()
     }
@@ -178,7 +117,8 @@ impl History {
         self.blocks.partition_point(|block| block.base_us <= micros).checked_sub(1)
     }
 
-    /// Remembers values of a moment; those it has of other fields stay. `number` is that of a block, should one be begun; whether one was.
+    /// Remembers values of a moment; those it has of other fields stay. `number` is that of a
+    /// block, should one be begun; whether one was.
     pub fn put<'a>(
         &mut self,
         micros: i64,
@@ -327,146 +267,16 @@ fn write_head(bytes: &mut Vec<u8>, micros: i64, base_us: i64) {
     write_varint(bytes, micros.abs_diff(base_us));
 }
 
-/// Puts the length of what was written from `body` on in front of it.
-fn close(bytes: &mut Vec<u8>, body: usize) {
-    let length = (bytes.len() - body) as u64;
-    if length < 0x80 {
-        bytes.insert(body, length as u8);
-        return;
-    }
-    let mut head = Vec::with_capacity(10);
-    write_varint(&mut head, length);
-    bytes.splice(body..body, head);
-}
-
-fn write_field(bytes: &mut Vec<u8>, field: u16, value: Past<'_>) {
-    write_varint(bytes, field.into());
-    match value {
-        Past::Value(ValueRef::Bool(false)) => bytes.push(TAG_FALSE),
-        Past::Value(ValueRef::Bool(true)) => bytes.push(TAG_TRUE),
-        Past::Value(ValueRef::Flag(false)) => bytes.push(TAG_FLAG_FALSE),
-        Past::Value(ValueRef::Flag(true)) => bytes.push(TAG_FLAG_TRUE),
-        Past::Value(ValueRef::Long(value)) => {
-            bytes.push(TAG_LONG);
-            write_varint(bytes, (value.wrapping_shl(1) ^ (value >> 63)) as u64);
-        }
-        Past::Value(ValueRef::Whole(value)) => {
-            bytes.push(TAG_WHOLE);
-            bytes.extend_from_slice(&value.to_le_bytes());
-        }
-        Past::Value(ValueRef::Double(value)) => {
-            bytes.push(TAG_DOUBLE);
-            bytes.extend_from_slice(&value.to_le_bytes());
-        }
-        Past::Value(ValueRef::Text(text)) => {
-            bytes.push(TAG_TEXT);
-            write_varint(bytes, text.len() as u64);
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        Past::Hash(hash) => {
-            bytes.push(TAG_HASH);
-            bytes.extend_from_slice(&hash.to_le_bytes());
-        }
-    }
-}
-
-fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-/// Reads what this file wrote; it never meets other bytes, and reads zeros beyond the end.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    fn varint(&mut self) -> u64 {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte();
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        value
-    }
-
-    fn take(&mut self, count: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
-        self.0 = rest;
-        taken
-    }
-
-    fn eight(&mut self) -> [u8; 8] {
-        self.take(8).try_into().unwrap_or_default()
-    }
-
-    /// The time of the next moment, and its fields.
-    fn entry(&mut self, base_us: i64) -> (i64, &'a [u8]) {
-        let time = base_us.wrapping_add_unsigned(self.varint());
-        let length = self.varint() as usize;
-        (time, self.take(length))
-    }
-}
-
-/// The fields of a remembered moment: their numbers and values.
-#[derive(Debug, Clone)]
-pub(super) struct Fields<'a>(&'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u16, Past<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let mut reader = Reader(self.0);
-        let field = reader.varint() as u16;
-        let value = match reader.byte() {
-            TAG_LONG => {
-                let zigzag = reader.varint();
-                Past::Value(ValueRef::Long((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)))
-            }
-            TAG_DOUBLE => Past::Value(ValueRef::Double(f64::from_le_bytes(reader.eight()))),
-            TAG_TEXT => {
-                let length = reader.varint() as usize;
-                Past::Value(ValueRef::Text(std::str::from_utf8(reader.take(length)).unwrap_or_default()))
-            }
-            TAG_HASH => Past::Hash(u64::from_le_bytes(reader.eight())),
-            TAG_FLAG_FALSE => Past::Value(ValueRef::Flag(false)),
-            TAG_FLAG_TRUE => Past::Value(ValueRef::Flag(true)),
-            TAG_WHOLE => Past::Value(ValueRef::Whole(i64::from_le_bytes(reader.eight()))),
-            tag => Past::Value(ValueRef::Bool(tag == TAG_TRUE)),
-        };
-        self.0 = reader.0;
-        Some((field, value))
-    }
-}
-
-/// A value given back, where it is remembered whole.
-pub(super) fn name_and_value(name: &Text, value: Past<'_>) -> Option<(Text, crate::point::Value)> {
-    match value {
-        Past::Value(value) => Some((name.clone(), value.into())),
-        Past::Hash(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::past::{MAX_TEXT_BYTES, name_and_value},
+        *,
+    };
     use crate::point::Value;
 
     fn known(history: &History, micros: i64) -> Option<BTreeMap<u16, Value>> {

@@ -10,8 +10,8 @@ use papaya::Equivalent;
 
 use crate::{names, point::Text};
 
-/// A series' name, owned. Its table and the names of its symbols keep the spelling in which they first came, and are the same in any
-/// ([`names`]); their values are not.
+/// A series' name, owned. Its table and the names of its symbols keep the spelling in which they
+/// first came, and are the same in any ([`names`]); their values are not.
 #[derive(Debug, Clone)]
 pub struct Key {
     /// The table.

@@ -1,7 +1,9 @@
 //! The latest value of every series, in memory.
 //!
-//! Latest means the highest event time of each field, not the last arrival; of two readings of the same microsecond the later record
-//! wins, as in QuestDB. A time that is not believed is older than any other (`rank`). The map is bounded in series and in bytes; the least recently updated series makes room.
+//! Latest means the highest event time of each field, not the last arrival; of two readings of the
+//! same microsecond the later record wins, as in QuestDB. A time that is not believed is older than
+//! any other (`rank`). The map is bounded in series and in bytes; the least recently updated series
+//! makes room.
 //!
 //! The map has two sides. Whoever brings readings (`shard`, `slot`) takes short locks that only others who bring readings take; whoever
 //! reads (`shown`, `list`, `feed`) takes none.
@@ -14,6 +16,7 @@ mod filter;
 mod history;
 mod key;
 mod list;
+mod past;
 mod rank;
 mod shapes;
 mod shard;
@@ -107,7 +110,8 @@ pub struct LatestStatus {
     pub bytes: u64,
     /// Most bytes they may take.
     pub max_bytes: u64,
-    /// Bytes of the moments remembered of all series: later rows of a moment are compared with them and completed from them.
+    /// Bytes of the moments remembered of all series: later rows of a moment are compared with them
+    /// and completed from them.
     pub history_bytes: u64,
     /// Most bytes they may take.
     pub max_history_bytes: u64,
@@ -138,7 +142,8 @@ pub struct Latest {
     max_bytes: usize,
     max_history_bytes: usize,
     history_bytes: AtomicUsize,
-    /// Of series that are new to the map, rows up to this time may have come before, in microseconds.
+    /// Of series that are new to the map, rows up to this time may have come before, in
+    /// microseconds.
     unknown_us: AtomicI64,
     series: AtomicUsize,
     bytes: AtomicUsize,
@@ -183,9 +188,10 @@ impl Latest {
 
     /// Makes a row ready for the ring, before it is appended.
     ///
-    /// A row without a time gets its receive time: whole microseconds, strictly increasing within the series, also if the
-    /// wall clock goes back a little. A row of a remembered moment becomes the union of both, because QuestDB's dedup replaces whole
-    /// rows; its notes say whether it replaces a value, or is older than what is remembered.
+    /// A row without a time gets its receive time: whole microseconds, strictly increasing within
+    /// the series, also if the wall clock goes back a little. A row of a remembered moment becomes
+    /// the union of both, because QuestDB's dedup replaces whole rows; its notes say whether it
+    /// replaces a value, or is older than what is remembered.
     pub fn prepare(&self, table: &str, row: &mut Row, received: Received) {
         self.make_ready(table, row, received, true);
     }
@@ -235,7 +241,8 @@ impl Latest {
         self.unknown_us.load(Ordering::Relaxed)
     }
 
-    /// A series new to the map; `first_us` is the time of its first row where the ring is read back.
+    /// A series new to the map; `first_us` is the time of its first row where the ring is read
+    /// back.
     fn new_slot(&self, hash: u64, key: Key, first_us: Option<i64>) -> Slot {
         let mut slot = Slot::new(hash, key);
         let unknown_us = self.unknown_us();
@@ -245,7 +252,8 @@ impl Latest {
         slot
     }
 
-    /// Says with which record the ring begins that is going to be read back. Rows from before it are known to nobody.
+    /// Says with which record the ring begins that is going to be read back. Rows from before it
+    /// are known to nobody.
     pub fn begins_with(&self, first: Seq, received: Received) {
         if first > Seq(1) {
             self.unknown_us.fetch_max(received.wall.to_micros(), Ordering::Relaxed);
@@ -283,16 +291,18 @@ impl Latest {
         grew
     }
 
-    /// Takes note that the wall clock is trusted, and that no event time beyond `limit` is to be believed: a value that has one was
-    /// recorded while the clock was wrong, or unknown, and gives way to the next reading. Until then all are believed.
+    /// Takes note that the wall clock is trusted, and that no event time beyond `limit` is to be
+    /// believed: a value that has one was recorded while the clock was wrong, or unknown, and gives
+    /// way to the next reading. Until then all are believed.
     pub fn believe_upto(&self, limit: Timestamp) {
         self.believed_us.store(limit.to_micros(), Ordering::Relaxed);
     }
 
     fn stamp(&self, time: Timestamp, device_time: bool, received: Received, seq: Seq) -> Stamp {
         let believed_us = self.believed_us.load(Ordering::Relaxed);
-        // A reading timed by its receipt says what time it is: one so far ahead was timed while the clock was. One whose time lies before
-        // its receipt comes in later than it came, and says nothing.
+        // A reading timed by its receipt says what time it is: one so far ahead was timed while the
+        // clock was. One whose time lies before its receipt comes in later than it came, and says
+        // nothing.
         let tells_time = !device_time && time.to_micros() >= received.wall.to_micros();
         let by_receipt_us = time.to_micros().saturating_add(MAX_LEAD_US);
         let believed_us = if tells_time { believed_us.min(by_receipt_us) } else { believed_us };
@@ -395,7 +405,8 @@ impl Latest {
         }
     }
 
-    /// Forgets the moments that were remembered first, beginning with those beside the series of this hash.
+    /// Forgets the moments that were remembered first, beginning with those beside the series of
+    /// this hash.
     fn make_history_room(&self, hash: u64) {
         while self.history_bytes.load(Ordering::Relaxed) > self.max_history_bytes {
             let (first, count) = (self.shard_of(hash), self.shards.len());

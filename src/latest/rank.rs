@@ -4,8 +4,9 @@ use crate::{marks::Seq, point::Timestamp};
 
 /// What is compared: the higher rank is the latest value.
 ///
-/// QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does the same. A time that is not believed
-/// ranks below every one that is, so that it does not stay the latest for years; among themselves such readings keep their order.
+/// QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does
+/// the same. A time that is not believed ranks below every one that is, so that it does not stay
+/// the latest for years; among themselves such readings keep their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     is_believed: bool,

@@ -25,8 +25,8 @@ pub(super) struct Shard {
     pub blocks: Blocks,
 }
 
-/// The blocks of remembered moments of all the shard's series, in the order in which they were begun. Those of series that are gone
-/// stay in the list until it is tidied up.
+/// The blocks of remembered moments of all the shard's series, in the order in which they were
+/// begun. Those of series that are gone stay in the list until it is tidied up.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     order: VecDeque<(u64, u32)>,
@@ -95,7 +95,8 @@ impl Shard {
         }
     }
 
-    /// Forgets the moments that were remembered first. The bytes they took; none where there are none.
+    /// Forgets the moments that were remembered first. The bytes they took; none where there are
+    /// none.
     pub fn forget_block(&mut self) -> Option<usize> {
         loop {
             let (number, at) = self.blocks.order.pop_front()?;

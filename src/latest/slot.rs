@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::{
     Series,
     assigned::Assigned,
-    history::{History, Look, Past, name_and_value},
+    history::{History, Look},
     key::Key,
+    past::{Past, name_and_value},
     rank::Rank,
     shown::{INDEX_BYTES, Shown},
 };
@@ -19,9 +20,10 @@ use crate::{
     point::{MAX_FIELDS, Row, Text, Timestamp, Value},
 };
 
-/// Most bytes of names and values that a row gets from others of its moment. What is beyond goes missing from the moment's row in
-/// QuestDB, and the row is counted as one that replaced another: without the bound, a device whose clock stands still would have each
-/// short message bring all that was said before.
+/// Most bytes of names and values that a row gets from others of its moment. What is beyond goes
+/// missing from the moment's row in QuestDB, and the row is counted as one that replaced another:
+/// without the bound, a device whose clock stands still would have each short message bring all
+/// that was said before.
 pub const MAX_COMPLETED_BYTES: usize = 16 << 10;
 
 /// A field's latest value and where it came from.
@@ -110,7 +112,8 @@ impl Slot {
         Series { key: Arc::clone(&self.key), fields: Arc::clone(&self.fields) }
     }
 
-    /// The receive time as event time: whole microseconds, strictly increasing within the series unless the clock leaps back.
+    /// The receive time as event time: whole microseconds, strictly increasing within the series
+    /// unless the clock leaps back.
     pub fn assign(&mut self, wall: Timestamp) -> Timestamp {
         Timestamp(self.assigned.assign(wall.to_micros()).saturating_mul(1_000))
     }

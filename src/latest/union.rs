@@ -14,24 +14,23 @@ use crate::{
     point::{MAX_FIELDS, Received, Row, Text, Timestamp, Value},
 };
 
-/// Rows of a message that could not all be kept, since they share series and time and differ in a value.
+/// Rows of a message that could not all be kept, since they share series and time and differ in a
+/// value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Collisions {
     /// How many rows are gone.
     pub rows: u64,
-    /// The time of the first of them.
-    pub time: Option<Timestamp>,
-    /// A field that tells the first two apart: a string, if there is one, which may be the symbol that is missing.
+    /// A field that tells the first two apart: a string, if there is one, which may be the symbol
+    /// that is missing.
     pub field: Option<Text>,
 }
 
 impl Collisions {
-    fn note(&mut self, time: Option<Timestamp>, mut differing: impl Iterator<Item = (Text, bool)>) {
+    fn note(&mut self, mut differing: impl Iterator<Item = (Text, bool)>) {
         self.rows += 1;
         if self.rows > 1 {
             return;
         }
-        self.time = time;
         let first = differing.next();
         let text =
             first.iter().find(|(_, is_text)| *is_text).cloned().or_else(|| differing.find(|(_, is_text)| *is_text));
@@ -60,7 +59,8 @@ impl Latest {
         collisions
     }
 
-    /// The first half of [`Latest::prepare_rows`]: each row gets its time, and rows of one series and microsecond become one.
+    /// The first half of [`Latest::prepare_rows`]: each row gets its time, and rows of one series
+    /// and microsecond become one.
     pub fn time_rows(&self, table: &str, rows: &mut Vec<Row>, received: Received) -> Collisions {
         for row in rows.iter_mut().filter(|row| row.time.is_none()) {
             self.make_ready(table, row, received, false);
@@ -68,7 +68,8 @@ impl Latest {
         unite(rows, &self.hasher)
     }
 
-    /// The second half: rows with a time are compared with what is known of their moments, and completed from it.
+    /// The second half: rows with a time are compared with what is known of their moments, and
+    /// completed from it.
     pub fn complete_rows(&self, table: &str, rows: &mut [Row], received: Received) {
         for row in rows {
             self.make_ready(table, row, received, true);
@@ -76,7 +77,8 @@ impl Latest {
     }
 }
 
-/// Makes rows of one series and microsecond one row, which holds the later of two values of a field.
+/// Makes rows of one series and microsecond one row, which holds the later of two values of a
+/// field.
 fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
     let hash = |row: &Row| {
         let time = row.time.map_or(0, Timestamp::to_micros);
@@ -98,7 +100,7 @@ fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
                 continue;
             }
             // It has no room for the fields: the row replaces it in QuestDB.
-            collisions.note(row.time, std::iter::empty());
+            collisions.note(std::iter::empty());
             row.notes.replaced = row.notes.replaced.saturating_add(1);
             *held = kept;
         } else {
@@ -111,7 +113,8 @@ fn unite(rows: &mut Vec<Row>, hasher: &impl BuildHasher) -> Collisions {
     collisions
 }
 
-/// Has a row take over the values of a later one of its moment. False, and nothing is changed, where it would get too many fields.
+/// Has a row take over the values of a later one of its moment. False, and nothing is changed,
+/// where it would get too many fields.
 fn join(row: &mut Row, later: &mut Row, collisions: &mut Collisions) -> bool {
     let place =
         |row: &Row, hint: usize, name: &Text| position(&row.fields, hint, |(known, _)| names::same(known, name));
@@ -127,7 +130,7 @@ fn join(row: &mut Row, later: &mut Row, collisions: &mut Collisions) -> bool {
     let mut differing = places.iter().zip(&later.fields).filter_map(differs).peekable();
     let collides = differing.peek().is_some();
     if collides {
-        collisions.note(row.time, differing);
+        collisions.note(differing);
         row.notes.replaced = row.notes.replaced.saturating_add(1);
     }
     row.notes.join(later.notes);

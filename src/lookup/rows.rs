@@ -97,7 +97,8 @@ fn join_siblings(row: &mut Row, columns: &[Option<&ColumnInfo>]) {
         let Some((sibling, base)) = beside else { continue };
         let (Some(own), Some(of)) = (column(&name), column(base)) else { continue };
         let holds = Holds::of(&of.kind);
-        // A column of the device's own that only has such a name is beside nothing that could not hold its values.
+        // A column of the device's own that only has such a name is beside nothing that could not
+        // hold its values.
         let is_sibling = Holds::of(&own.kind) == sibling.holds() && holds != sibling.holds();
         if !is_sibling || row.fields.iter().any(|(other, _)| names::same(other, base)) {
             continue;

@@ -217,7 +217,8 @@ fn counted(refused: u64) -> Ackable {
     Ackable { refused, ..Ackable::default() }
 }
 
-/// When a message may be acknowledged that leaves no record: once the count that it adds to is durable.
+/// When a message may be acknowledged that leaves no record: once the count that it adds to is
+/// durable.
 fn noted(number: u64) -> Ackable {
     Ackable { notes: number, ..Ackable::default() }
 }

@@ -1,7 +1,8 @@
-//! QuestDB's simple mapping to lower case beyond ASCII, as measured (docs/names.md), not as the compiler's Unicode has it: which lane a
-//! table belongs to must not change with a compiler.
+//! QuestDB's simple mapping to lower case beyond ASCII, as measured (docs/names.md), not as the
+//! compiler's Unicode has it: which lane a table belongs to must not change with a compiler.
 
-/// Runs of UTF-16 units: the first, the last, how far one is from the next, and what is added to each.
+/// Runs of UTF-16 units: the first, the last, how far one is from the next, and what is added to
+/// each.
 #[rustfmt::skip]
 const RUNS: [(u16, u16, u16, i32); 175] = [
     (0x00C0, 0x00D6, 1, 32), (0x00D8, 0x00DE, 1, 32), (0x0100, 0x012E, 2, 1), (0x0130, 0x0130, 1, -199),

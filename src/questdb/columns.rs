@@ -1,4 +1,5 @@
-//! What the columns of tables hold: as QuestDB describes them, and as rows will make them that are on their way.
+//! What the columns of tables hold: as QuestDB describes them, and as rows will make them that are
+//! on their way.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,8 @@ const MAX_TABLES: usize = 1_024;
 /// Columns beside others that are told to the operator.
 const MAX_TOLD: usize = 100;
 
-/// Columns that rows make, or have made since their table was described; and the columns beside others among them.
+/// Columns that rows make, or have made since their table was described; and the columns beside
+/// others among them.
 #[derive(Debug, Default)]
 pub struct Coming {
     tables: HashMap<String, HashMap<u64, Holds, foldhash::fast::RandomState>, foldhash::fast::RandomState>,
@@ -75,7 +77,8 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// The name of the column beside another one, which is there, or may be made. The error says why it may not.
+    /// The name of the column beside another one, which is there, or may be made. The error says
+    /// why it may not.
     pub fn sibling(&mut self, table: &str, column: &str, sibling: Sibling) -> Result<String, String> {
         let name = format!("{column}{}", sibling.suffix());
         match self.holds(table, &name) {

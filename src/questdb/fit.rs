@@ -147,7 +147,8 @@ pub fn place(own: Option<Holds>, value: ValueRef<'_>) -> Place<'_> {
     }
 }
 
-/// Whether so many bits hold the number. The least of them is null to QuestDB where there are 32 or more.
+/// Whether so many bits hold the number. The least of them is null to QuestDB where there are 32 or
+/// more.
 fn fits(value: i64, bits: u32) -> bool {
     let most = i64::MAX >> (64 - bits);
     let least = if bits >= 32 { -most } else { -most - 1 };

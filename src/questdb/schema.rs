@@ -172,8 +172,9 @@ impl Schema {
         self.tables.values().filter(move |known| is_one(known)).map(|known| known.name.as_str())
     }
 
-    /// In which spelling a table's rows are sent: in one, whatever theirs is. Rows of one request that name a table in several are not kept
-    /// in order by QuestDB where the names are not ASCII (9.3.4; docs/names.md).
+    /// In which spelling a table's rows are sent: in one, whatever theirs is. Rows of one request
+    /// that name a table in several are not kept in order by QuestDB where the names are not ASCII
+    /// (9.3.4; docs/names.md).
     pub fn name<'a>(&'a self, table: &'a str) -> &'a str {
         self.tables.get(&*names::folded(table)).map_or(table, |known| known.name.as_str())
     }

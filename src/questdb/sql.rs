@@ -117,7 +117,8 @@ struct AnswerColumn {
     name: String,
 }
 
-/// Reads an answer; also one whose strings hold control characters as they are, as QuestDB writes a NUL that somebody has stored.
+/// Reads an answer; also one whose strings hold control characters as they are, as QuestDB writes a
+/// NUL that somebody has stored.
 fn read_answer(body: &[u8]) -> Result<Answer, SqlError> {
     serde_json::from_slice(body).or_else(|error| {
         let repaired = repaired_json(body).and_then(|body| serde_json::from_slice(&body).ok());

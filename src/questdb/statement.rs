@@ -67,7 +67,8 @@ fn key_list(timestamp: &str, keys: &[&str]) -> String {
     list
 }
 
-/// Name, `walEnabled` and `dedup` of a table, by its name in any spelling: SQL's `lower` folds names as QuestDB does (docs/names.md).
+/// Name, `walEnabled` and `dedup` of a table, by its name in any spelling: SQL's `lower` folds
+/// names as QuestDB does (docs/names.md).
 pub fn find_table(table: &str) -> String {
     format!("SELECT table_name, walEnabled, dedup FROM tables() WHERE lower(table_name) = lower({})", literal(table))
 }
@@ -91,8 +92,8 @@ pub fn wal_state(table: &str) -> String {
     format!("SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE lower(name) = lower({})", literal(table))
 }
 
-/// The write-ahead logs of these tables (folded names): name, `suspended`, applied and committed transaction, error and its message,
-/// memory pressure, rows that wait to be applied.
+/// The write-ahead logs of these tables (folded names): name, `suspended`, applied and committed
+/// transaction, error and its message, memory pressure, rows that wait to be applied.
 pub fn wal_tables(names: &[String]) -> String {
     format!(
         "SELECT w.name, w.suspended, w.writerTxn, w.sequencerTxn, w.errorTag, w.errorMessage, w.memoryPressure, \

@@ -36,7 +36,8 @@ impl WalTable {
 }
 
 impl Sql {
-    /// The logs of these tables (folded names), with at most `within` a question; those that do not exist or have no log are left out.
+    /// The logs of these tables (folded names), with at most `within` a question; those that do not
+    /// exist or have no log are left out.
     pub fn wal_tables(&self, names: &[String], within: Duration) -> Result<Vec<WalTable>, SqlError> {
         let mut found = Vec::new();
         for names in portions(names) {

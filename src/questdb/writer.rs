@@ -159,7 +159,8 @@ pub struct RowBuffer {
     room: usize,
 }
 
-/// Columns of the rows before, found valid: rows that follow each other mostly have the same. Bounded by a row's limits, and in tables.
+/// Columns of the rows before, found valid: rows that follow each other mostly have the same.
+/// Bounded by a row's limits, and in tables.
 #[derive(Debug, Default)]
 struct KnownNames {
     table: String,
@@ -216,7 +217,8 @@ impl KnownNames {
         Ok(TableName::new_unchecked(name))
     }
 
-    /// A symbol's column by its place in the row; one that is known needs no look. None for what is no name.
+    /// A symbol's column by its place in the row; one that is known needs no look. None for what is
+    /// no name.
     fn symbol(&mut self, place: usize, name: &[u8]) -> Option<ColumnName<'_>> {
         if self.columns.get(place).is_none_or(|known| known.name.as_bytes() != name) {
             self.learn(place, std::str::from_utf8(name).ok()?, None).ok()?;
@@ -278,8 +280,8 @@ impl RowBuffer {
         if self.room == room { self } else { Self::new(self.version, room) }
     }
 
-    /// Appends a row; each value goes to a column that holds it. A row the protocol cannot carry, or a value that has no column, is undone;
-    /// the error is its reason.
+    /// Appends a row; each value goes to a column that holds it. A row the protocol cannot carry,
+    /// or a value that has no column, is undone; the error is its reason.
     pub fn add(&mut self, table: &str, row: &RowRef<'_>, columns: &mut Columns<'_>) -> Result<(), String> {
         let added = self.inner.set_marker().map_err(RowError::from);
         let reason = match added.and_then(|()| write_row(&mut self.inner, &mut self.names, table, row, columns)) {
@@ -296,9 +298,9 @@ impl RowBuffer {
         }
     }
 
-    /// Appends the rows that belong together, all or none: none when one of them does not read, has symbols that are not `wanted`
-    /// (told by their encoded bytes), has a value that its column cannot hold, or cannot be carried by the protocol. `table` is the name
-    /// in `rows`.
+    /// Appends the rows that belong together, all or none: none when one of them does not read, has
+    /// symbols that are not `wanted` (told by their encoded bytes), has a value that its column
+    /// cannot hold, or cannot be carried by the protocol. `table` is the name in `rows`.
     pub fn add_all(
         &mut self,
         table: &str,
@@ -384,7 +386,8 @@ fn write_rows(
     Some(())
 }
 
-/// Finds out where a value goes, and learns what its column holds. A column that is not there yet is made by it.
+/// Finds out where a value goes, and learns what its column holds. A column that is not there yet
+/// is made by it.
 fn learned<'v>(
     names: &mut KnownNames,
     at: usize,

@@ -25,7 +25,8 @@ pub struct Part<'a> {
     pub counts: u8,
     /// Of a dead letter: the form of its body.
     pub letter: LetterForm,
-    /// Of rows: whether they were held back, and are counted already; the body begins with the number of the record that holds them.
+    /// Of rows: whether they were held back, and are counted already; the body begins with the
+    /// number of the record that holds them.
     pub releases: bool,
 }
 

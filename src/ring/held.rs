@@ -1,8 +1,10 @@
-//! Which records are held back: rows whose time is not known yet. docs/ring-format.md, section "Rows held back". Pure.
+//! Which records are held back: rows whose time is not known yet. docs/ring-format.md, section
+//! "Rows held back". Pure.
 
 use super::marks::{Mark, Pos, Seq};
 
-/// Stretches of held records told apart for [`Held::holds`]; beyond, the last one grows over what lies between.
+/// Stretches of held records told apart for [`Held::holds`]; beyond, the last one grows over what
+/// lies between.
 const MAX_RUNS: usize = 4096;
 /// Ordinary appends go at most this many 64ths of the ring beyond the oldest held record.
 const MOST_PARTS: u64 = 48;
@@ -39,7 +41,8 @@ impl Held {
         }
     }
 
-    /// Takes note that the held records up to `seq`, with so many rows, are released durably; the next one lies at `next` or behind it.
+    /// Takes note that the held records up to `seq`, with so many rows, are released durably; the
+    /// next one lies at `next` or behind it.
     pub fn release(&mut self, seq: Seq, rows: u64, next: Mark) {
         self.released_upto = self.released_upto.max(seq);
         self.rows = self.rows.saturating_sub(rows);

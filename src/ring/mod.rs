@@ -295,8 +295,8 @@ impl Ring {
         Ledger::of(&self.shared.log.intake(), &outcome)
     }
 
-    /// Where the oldest record is that is held back, or a place before it, and up to which number they are released; none while nothing
-    /// is held.
+    /// Where the oldest record is that is held back, or a place before it, and up to which number
+    /// they are released; none while nothing is held.
     pub fn held(&self) -> Option<(Mark, Seq)> {
         self.shared.log.with_held(|held| Some((held.from()?, held.released_upto())))
     }
@@ -306,14 +306,16 @@ impl Ring {
         self.shared.log.with_held(held::Held::rows)
     }
 
-    /// Whether the oldest held records have to be released with what is known, since others need the room.
+    /// Whether the oldest held records have to be released with what is known, since others need
+    /// the room.
     pub fn is_crowded(&self) -> bool {
         let log = &self.shared.log;
         let (head, capacity) = (log.appended().pos, log.geometry().capacity);
         log.with_held(|held| held.is_crowded(head, capacity))
     }
 
-    /// Takes note that the held records up to `seq`, with so many rows, are released by durable records; others lie at `next` or behind it.
+    /// Takes note that the held records up to `seq`, with so many rows, are released by durable
+    /// records; others lie at `next` or behind it.
     pub fn released(&self, seq: Seq, rows: u64, next: Mark) {
         self.shared.log.release(seq, rows, next);
         self.shared.bell.ring();

@@ -62,7 +62,8 @@ impl<'a> Record<'a> {
         Self { seq: mark.seq, mark, end, kind, last, table_hash, rows, received, source, letter, boot, released, body }
     }
 
-    /// Tells the list of what is held of this record, the next one in its order: one that is held, or releases the oldest that is.
+    /// Tells the list of what is held of this record, the next one in its order: one that is held,
+    /// or releases the oldest that is.
     pub fn tell(&self, held: &mut Held) {
         if let Some(seq) = self.released {
             held.release(seq, u64::from(self.rows), self.end);
@@ -140,8 +141,9 @@ impl Reader {
 
     /// The next data record that begins before `limit`; none when there is none that is durable.
     ///
-    /// Of a record whose body is not wanted (by its kind and the hash of its table's name) only the header and that name are read: its
-    /// body is empty, and its checksum is left to who reads the body.
+    /// Of a record whose body is not wanted (by its kind and the hash of its table's name) only the
+    /// header and that name are read: its body is empty, and its checksum is left to who reads the
+    /// body.
     pub fn next_with(
         &mut self,
         limit: Pos,

@@ -22,7 +22,8 @@ pub struct RingStatus {
     pub used_bytes: u64,
     /// Bytes between the settled watermark and the head: what waits for QuestDB.
     pub pending_bytes: u64,
-    /// Share of the ring taken by what may not be overwritten yet (from `safe`, or the oldest held rows, to the head), 0 to 1.
+    /// Share of the ring taken by what may not be overwritten yet (from `safe`, or the oldest held
+    /// rows, to the head), 0 to 1.
     pub fill: f64,
     /// Last record whose space is free again; history begins behind it.
     pub tail: Seq,
@@ -40,7 +41,8 @@ pub struct RingStatus {
     pub acks_wait_for: &'static str,
     /// What happens when the ring is full.
     pub on_full: OnFull,
-    /// Rows that wait for their time to be known; they count as pending, and nothing else waits for them.
+    /// Rows that wait for their time to be known; they count as pending, and nothing else waits for
+    /// them.
     pub held_rows: u64,
     /// Whether an append is waiting for room.
     pub full: bool,

@@ -1,8 +1,9 @@
 //! Which table a record belongs to, as a number: it decides the record's lane.
 //!
-//! The number is of the folded name ([`crate::names`]), so that all spellings of a table have one lane. Records that were appended before
-//! that was so have the number of the name as it was written; they are known by the name in their body, and take the lane of the others.
-//! Whoever reads a record's header asks here.
+//! The number is of the folded name ([`crate::names`]), so that all spellings of a table have one
+//! lane. Records that were appended before that was so have the number of the name as it was
+//! written; they are known by the name in their body, and take the lane of the others. Whoever
+//! reads a record's header asks here.
 
 use super::layout::{EXTENSION_BYTES, Kind, RecordHeader};
 use crate::{names, point::MAX_NAME_BYTES};
@@ -10,7 +11,8 @@ use crate::{names, point::MAX_NAME_BYTES};
 /// Behind a record's header: bytes that hold the name of its table.
 pub const NAME_BYTES: usize = EXTENSION_BYTES + 1 + MAX_NAME_BYTES;
 
-/// Hash of a table's name, which decides its lane; one for all spellings. Never 0, which stands for "no table".
+/// Hash of a table's name, which decides its lane; one for all spellings. Never 0, which stands for
+/// "no table".
 pub fn table_hash(table: &str) -> u32 {
     names::with_folded(table, crc32c::crc32c).max(1)
 }
@@ -20,11 +22,13 @@ pub fn hash_as_written(table: &str) -> u32 {
     crc32c::crc32c(table.as_bytes()).max(1)
 }
 
-/// The hash of the table that a record belongs to, from its header and what stands behind it; the first [`NAME_BYTES`] of that are enough.
+/// The hash of the table that a record belongs to, from its header and what stands behind it; the
+/// first [`NAME_BYTES`] of that are enough.
 pub fn hash_of(header: &RecordHeader, behind_header: &[u8]) -> u32 {
     match name_in(header, behind_header) {
         Some(name) if !names::is_folded(name) && header.table_hash == hash_as_written(name) => table_hash(name),
-        // It is the folded name's already, or there is no such name: then the header is all there is.
+        // It is the folded name's already, or there is no such name: then the header is all there
+        // is.
         _ => header.table_hash,
     }
 }

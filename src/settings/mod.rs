@@ -216,7 +216,8 @@ pub enum OnBadMember {
     Message,
 }
 
-/// What becomes of a message that the broker had kept from before the subscription, and that tells no time of its own.
+/// What becomes of a message that the broker had kept from before the subscription, and that tells
+/// no time of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Retained {
@@ -312,8 +313,9 @@ pub struct Latest {
     pub max_series: usize,
     /// Most memory they take, roughly; the same makes room.
     pub max_bytes: Bytes,
-    /// Most memory that the remembered moments of all series take: later rows of a moment are compared with them and completed from
-    /// them. 0 remembers the latest moment of each series alone.
+    /// Most memory that the remembered moments of all series take: later rows of a moment are
+    /// compared with them and completed from them. 0 remembers the latest moment of each series
+    /// alone.
     pub history_bytes: Bytes,
     /// A value older than this is marked stale.
     #[serde(with = "duration")]
@@ -321,8 +323,9 @@ pub struct Latest {
     /// A timestamp further ahead of the clock than this sends its message to quarantine.
     #[serde(with = "duration")]
     pub max_future: Duration,
-    /// A timestamp before this is taken for one of a clock that was never set: the reading gets the time of receipt. While the system clock
-    /// is before it, rows timed by receipt are held back until it is set.
+    /// A timestamp before this is taken for one of a clock that was never set: the reading gets the
+    /// time of receipt. While the system clock is before it, rows timed by receipt are held back
+    /// until it is set.
     #[serde(with = "time")]
     pub max_past: Timestamp,
     /// When the system clock may judge timestamps.

@@ -1,7 +1,8 @@
 //! A row of the ring beside a row of QuestDB (pure).
 //!
-//! QuestDB has one null for every type (a long's is its least value, a double's is NaN and the infinities), keeps integers of a DOUBLE
-//! column as doubles, and takes all spellings of a name for one. What it cannot tell apart is no difference here.
+//! QuestDB has one null for every type (a long's is its least value, a double's is NaN and the
+//! infinities), keeps integers of a DOUBLE column as doubles, and takes all spellings of a name for
+//! one. What it cannot tell apart is no difference here.
 
 use std::collections::HashMap;
 
@@ -66,7 +67,8 @@ impl Columns {
         Some(columns)
     }
 
-    /// The cell of a column (folded name) in a row, and the column's type; null and none where there is no such column.
+    /// The cell of a column (folded name) in a row, and the column's type; null and none where
+    /// there is no such column.
     fn cell<'f>(&'f self, name: &str, found: &'f [Json]) -> (&'f Json, &'f str) {
         let column = self.by_name.get(name);
         column.map_or((&Json::Null, ""), |(place, kind)| (found.get(*place).unwrap_or(&Json::Null), kind.as_str()))
@@ -155,8 +157,9 @@ pub struct Compared {
     pub uncompared: usize,
 }
 
-/// Compares a row of the ring with one of QuestDB. `known` tells whether a column (folded name) is one that rows of the ring have as
-/// a field: there, a value that the row does not have is a difference, since a row replaces the one before as a whole.
+/// Compares a row of the ring with one of QuestDB. `known` tells whether a column (folded name) is
+/// one that rows of the ring have as a field: there, a value that the row does not have is a
+/// difference, since a row replaces the one before as a whole.
 pub fn compare(row: &RowRef<'_>, found: &[Json], columns: &Columns, known: &dyn Fn(&str) -> bool) -> Compared {
     let mut compared = Compared::default();
     let mut seen = Vec::new();

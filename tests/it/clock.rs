@@ -1,4 +1,5 @@
-//! A clock that is not set: what the wall clock shows counts as wrong for some seconds, while it is before `max_past`.
+//! A clock that is not set: what the wall clock shows counts as wrong for some seconds, while it is
+//! before `max_past`.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Tables, symbols and fields that are spelled in several ways, which QuestDB takes for one name each.
+//! Tables, symbols and fields that are spelled in several ways, which QuestDB takes for one name
+//! each.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -17,7 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// 2024-01-01T00:00:00Z.
 const BEGAN_MS: u64 = 1_704_067_200_000;
 
-/// One table, written to by two sources in two spellings, with the symbol `device` in two spellings.
+/// One table, written to by two sources in two spellings, with the symbol `device` in two
+/// spellings.
 struct Stage {
     broker: Mosquitto,
     questdb: &'static QuestDb,
@@ -152,7 +154,8 @@ fn all_spellings_of_a_name_are_one_from_the_way_in_to_the_database_and_back() {
 fn rows_of_one_moment_keep_their_order_in_whatever_spelling_their_table_comes() {
     let stage = stage();
     let mut publisher = stage.broker.publisher().expect("connects");
-    // The first spelling has the last word: QuestDB keeps the rows of each spelling apart within a request.
+    // The first spelling has the last word: QuestDB keeps the rows of each spelling apart within a
+    // request.
     for value in 0..301 {
         stage.publish(&mut publisher, value % 2, "d1", 0, json!({ "v": value }));
     }

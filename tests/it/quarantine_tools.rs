@@ -89,7 +89,8 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as u64
 }
 
-/// A table whose temperature is of a type that nothing but such values goes to, so that no number can be stored in it.
+/// A table whose temperature is of a type that nothing but such values goes to, so that no number
+/// can be stored in it.
 fn create_table(questdb: &QuestDb, name: &str) {
     questdb.sql(&format!(
         "CREATE TABLE '{name}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, seq LONG, temperature UUID) \

@@ -1,4 +1,5 @@
-//! Values are true: what devices in the field send is stored as they meant it, and what cannot be is told.
+//! Values are true: what devices in the field send is stored as they meant it, and what cannot be
+//! is told.
 
 use std::{sync::Arc, time::Duration};
 

@@ -277,7 +277,8 @@ fn many_corrections_far_apart_are_explained() {
     }
     publisher.drain(LIMIT).expect("the broker acknowledges");
     stage.daemon.wait_drained(count + 40_002, LIMIT);
-    // What came last of two moments lacks the version, and gets it from the row before: those rows agree as well.
+    // What came last of two moments lacks the version, and gets it from the row before: those rows
+    // agree as well.
     let report = stage.assert_result(40_002, 0, 0);
     assert_eq!(report["excused"]["superseded"].as_u64(), Some(count), "{report}");
 }

@@ -115,7 +115,7 @@ fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     )?;
     page.labelled_counters(
         "source_bad_members",
-        "Members left out of a source's messages, whose rest was stored, since start",
+        "Members and elements of a source's messages that could not become a part of a row, since start",
         &of(|source| source.bad_members),
     )?;
     let named = labels.iter().zip(sources).filter(|(_, source)| source.name != NO_SOURCE);

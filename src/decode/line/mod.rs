@@ -102,7 +102,8 @@ pub struct Line<'a> {
     pub number: u64,
     /// The table.
     pub table: Cow<'a, str>,
-    /// The row; without a time where the line has none, and without anything where nothing is left of it.
+    /// The row; without a time where the line has none, and without anything where nothing is left
+    /// of it.
     pub row: Row,
     /// What was left out of it.
     pub faults: Faults,

@@ -6,7 +6,8 @@ use crate::{
     point::Value,
 };
 
-/// Reads the value of the field called `name` at the cursor; none where it is a number that is none.
+/// Reads the value of the field called `name` at the cursor; none where it is a number that is
+/// none.
 pub(super) fn read(scan: &mut Scanner<'_>, name: &str) -> Result<Option<Value>, LineError> {
     let start = scan.clone();
     let fault = |reason: String| start.fault(format!("field {:?}: {reason}", short(name)));

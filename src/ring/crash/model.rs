@@ -212,7 +212,8 @@ impl Model {
         outcome
     }
 
-    /// Rows held before record `seq` that no record before it releases, as the first number and the rows of each record.
+    /// Rows held before record `seq` that no record before it releases, as the first number and the
+    /// rows of each record.
     pub fn held_before(&self, seq: Seq) -> Vec<(Seq, u64)> {
         let before = || self.entries.iter().zip(1..seq.0);
         let released = before().filter_map(|(entry, _)| entry.releases).max().unwrap_or_default();

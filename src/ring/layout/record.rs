@@ -83,7 +83,8 @@ pub struct RecordHeader {
     pub continues: bool,
     /// Whether an [`Extension`] stands between header and body.
     pub extended: bool,
-    /// Whether its rows were held back by an earlier record, whose number its body begins with: they, and their message, are counted there.
+    /// Whether its rows were held back by an earlier record, whose number its body begins with:
+    /// they, and their message, are counted there.
     pub releases: bool,
     /// Rows in it; of a commit, its [`CommitForm`]; of a state record, its entries.
     pub rows: u16,
@@ -108,8 +109,8 @@ impl RecordHeader {
         }
     }
 
-    /// The extension and the body of a record, of all that stands behind its header. What its kind puts in front of the body is left out:
-    /// see [`Self::released`] and [`Self::held_boot`].
+    /// The extension and the body of a record, of all that stands behind its header. What its kind
+    /// puts in front of the body is left out: see [`Self::released`] and [`Self::held_boot`].
     pub fn split<'a>(&self, behind_header: &'a [u8]) -> (Extension, &'a [u8]) {
         match behind_header.split_first_chunk() {
             Some((extension, body)) if self.extended => {

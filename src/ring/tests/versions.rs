@@ -83,7 +83,8 @@ fn a_file_of_format_version_2_is_taken_over_with_what_waits_in_it() {
     assert_eq!(again.log.with_states(|states| states.source_name(number).map(str::to_owned)).as_deref(), Some("one"));
 }
 
-/// The file with one spelling of its table in every record, names and hashes as that version wrote them.
+/// The file with one spelling of its table in every record, names and hashes as that version wrote
+/// them.
 fn spelled(data: &[u8], from: &str, to: &str) -> Vec<u8> {
     let mut image = file(data);
     let sum = Checksum::of_ring(u64::from_le_bytes(*image[24..].first_chunk().unwrap()));

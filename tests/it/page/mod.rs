@@ -34,7 +34,8 @@ fn daemon(broker: &Mosquitto, questdb: &QuestDb, readings: &Readings) -> (Daemon
     (daemon, format!("http://{address}"))
 }
 
-/// Devices that send markup: as a symbol, as a value, and as a number that ends in quarantine with it in the reason.
+/// Devices that send markup: as a symbol, as a value, and as a number that ends in quarantine with
+/// it in the reason.
 fn publish_markup(broker: &Mosquitto, readings: &Readings) {
     let mut publisher = broker.publisher().expect("connects");
     let text = serde_json::Value::from(MARKUP).to_string();
