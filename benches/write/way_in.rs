@@ -96,7 +96,7 @@ fn offers(beside: bool) -> Vec<Duration> {
             }
             let topic = format!("t/dev-{}", number % 100);
             let payload = br#"{"temperature":21.5,"humidity":48.2,"battery":3012,"ok":true}"#;
-            let message = Incoming { topic: &topic, payload, retain: false, received: SystemClock.now() };
+            let message = Incoming { topic: &topic, payload, received: SystemClock.now(), ..Incoming::default() };
             let began = Instant::now();
             let offer = ingest.offer(message);
             took.push(began.elapsed());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Exit, Failure, block_on};
 use crate::{
-    mqtt::{self, ConnectError},
+    ingest::filters::{self, Wanted},
+    mqtt::{self, ConnectError, Subscription},
     questdb::{Connection, Secrets, Sql, SqlError},
     settings::{self, Settings},
 };
@@ -12,7 +13,7 @@ use crate::{
 /// Connects to both and says how it went on standard error; the failure names what refused. Refused credentials and
 /// unusable settings are a matter of configuration (exit code 2), anything else is a failure (1).
 pub fn try_all(settings: &Settings) -> Result<(), Failure> {
-    let broker = try_broker(&settings.mqtt);
+    let broker = try_broker(settings);
     let database = try_database(&settings.questdb);
     let worst = [&broker, &database].into_iter().filter_map(|tried| tried.as_ref().err()).map(|(exit, _)| *exit);
     let worst = worst.max_by_key(|exit| *exit as u8);
@@ -28,16 +29,24 @@ fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
     }
 }
 
-fn try_broker(settings: &settings::Mqtt) -> Result<(), (Exit, String)> {
-    let probed = block_on(async { Ok(mqtt::probe(settings).await) });
+/// A QoS below the one asked for is a warning: what is asked for comes.
+fn try_broker(settings: &Settings) -> Result<(), (Exit, String)> {
+    let wanted = filters::wanted(&settings.source).map_err(|error| (Exit::Usage, error.to_string()))?;
+    let subscriptions: Vec<Subscription> =
+        wanted.into_iter().map(|Wanted { filter, qos, id }| Subscription { filter, qos, id }).collect();
+    let probed = block_on(async { Ok(mqtt::probe(&settings.mqtt, &subscriptions).await) });
     let probed = probed.map_err(|_| (Exit::Failed, "the async runtime cannot be started".to_owned()))?;
-    probed.map_err(|error| {
+    let found = probed.map_err(|error| {
         let exit = match &error {
             ConnectError::Unreachable(_) | ConnectError::Lost(_) | ConnectError::Refused(_) => Exit::Failed,
             _ => Exit::Usage,
         };
         (exit, error.to_string())
-    })
+    })?;
+    for lowered in &found.lowered {
+        eprintln!("warning: {lowered}");
+    }
+    found.refused.map_or(Ok(()), |why| Err((Exit::Failed, why)))
 }
 
 fn try_database(settings: &settings::Questdb) -> Result<(), (Exit, String)> {

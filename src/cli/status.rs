@@ -12,7 +12,7 @@ use super::{
     document::Document,
     out::{bar, columns, count, emit, human_bytes, span},
 };
-use crate::{control::client::Client, tally::Counter};
+use crate::{control::client::Client, mqtt::Lowered, tally::Counter};
 
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
@@ -92,6 +92,10 @@ fn broker(screen: &mut Screen, status: &Document<'_>) {
     ));
     if let Some(error) = broker.text("/error") {
         screen.more(&error);
+    }
+    let lowered = broker.0["lowered"].as_array().cloned().unwrap_or_default();
+    for of in lowered.into_iter().filter_map(|of| serde_json::from_value::<Lowered>(of).ok()) {
+        screen.more(&super::out::tame(&of.to_string()));
     }
 }
 

@@ -285,7 +285,7 @@ mod tests {
         let (mut boots, mut held) = (Boots::new(), HeldRows::new(Timestamp(0)));
         left_by(&ring, [9; 16], 100);
         let not_set = Received { wall: at(5), since_boot_ns: 5 * S as u64 };
-        let message = Incoming { topic: "t/a", payload: b"{\"x\":1}", retain: false, received: not_set };
+        let message = Incoming { topic: "t/a", payload: b"{\"x\":1}", received: not_set, ..Incoming::default() };
         assert!(matches!(ingest.offer(message), Offer::Accepted(_)));
         still.commit().unwrap();
         let mut turn = |still: &mut Still, now: Received| {

@@ -32,7 +32,7 @@ use crate::{
     },
     decode::{DecoderError, table::TableTemplate},
     flush::{self, FlushContext, Flusher},
-    ingest::{self, Ingest},
+    ingest::{self, Ingest, filters::Wanted},
     latest::Latest,
     limits::Allowance,
     lookup::Lookup,
@@ -428,8 +428,8 @@ fn log_recovery(settings: &Settings, report: &RecoveryReport) {
 }
 
 fn subscriptions(settings: &Settings) -> Result<Vec<Subscription>, DecoderError> {
-    let filters = ingest::filters(&settings.source)?;
-    Ok(filters.into_iter().map(|(filter, qos)| Subscription { filter, qos }).collect())
+    let wanted = ingest::filters::wanted(&settings.source)?;
+    Ok(wanted.into_iter().map(|Wanted { filter, qos, id }| Subscription { filter, qos, id }).collect())
 }
 
 fn start_control(

@@ -241,8 +241,12 @@ pub(super) mod tests {
     fn a_row_that_comes_in_while_an_older_one_is_put_back_stops_it() {
         let ingest = ingest();
         let offer = |payload: &str| {
-            let message =
-                Incoming { topic: "t/a", payload: payload.as_bytes(), retain: false, received: Received::default() };
+            let message = Incoming {
+                topic: "t/a",
+                payload: payload.as_bytes(),
+                received: Received::default(),
+                ..Incoming::default()
+            };
             assert!(matches!(ingest.offer(message), Offer::Accepted(_)));
         };
         let rows = [row(1), row(2), row(3)];

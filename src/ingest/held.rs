@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn offer(ingest: &Ingest, payload: &str, received: Received) {
-        let message = Incoming { topic: "t/a", payload: payload.as_bytes(), retain: false, received };
+        let message = Incoming { topic: "t/a", payload: payload.as_bytes(), received, ..Incoming::default() };
         assert!(matches!(ingest.offer(message), Offer::Accepted(_)));
     }
 

@@ -3,6 +3,7 @@
 pub mod ack_queue;
 pub mod again;
 mod enter;
+pub mod filters;
 mod gate;
 mod held;
 mod message;
@@ -44,19 +45,23 @@ use crate::{
     marks::Pos,
     observe::log::clip,
     point::{Received, Timestamp},
-    ring::{self, AppendError, Kind, Part, Ring, StateKind},
-    settings::{OnBadMember, OnFull, Retained, Settings, Source},
+    ring::{self, AppendError, Kind, Part, Ring},
+    settings::{OnBadMember, OnFull, Retained, Settings},
     sync::lock,
     tally::{Counter, Counts, SourceId, Tally},
 };
 
 /// One message as it came in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Incoming<'a> {
     /// The topic it was published to.
     pub topic: &'a str,
     /// Its payload; may be empty.
     pub payload: &'a [u8],
+    /// Bytes that the payload had beyond these: it was too large to be kept.
+    pub cut_bytes: usize,
+    /// Why it cannot be taken for what it seems to be.
+    pub fault: Option<&'a str>,
     /// The retain flag: the broker had kept the message before the subscription was made.
     pub retain: bool,
     /// When it arrived.
@@ -88,8 +93,15 @@ pub trait Intake: Send + Sync {
     /// Notified (`notify_one` or `notify_waiters`) whenever the ring has freed space.
     fn room(&self) -> &Notify;
 
-    /// Takes note of a filter that is about to be subscribed: the broker goes on with it until it is taken back.
-    fn subscribing(&self, filter: &str, qos: u8);
+    /// Takes note of a filter that is about to be subscribed: the broker goes on with it until it is taken back. It is remembered on
+    /// the disk once so many notes are ackable.
+    fn subscribing(&self, filter: &str, qos: u8) -> u64;
+
+    /// The filters that were subscribed, in this run or an earlier one, and not taken back.
+    fn subscribed(&self) -> Vec<String>;
+
+    /// Takes note of a filter that the broker has taken back.
+    fn taken_back(&self, filter: &str);
 }
 
 /// Under which name refused dead letters and clears are counted, which belong to no table.
@@ -206,6 +218,10 @@ impl Ingest {
     fn take(&self, work: &mut Work, message: Incoming<'_>) -> Offer {
         let Work { routes, bench, quota } = work;
         bench.clear();
+        if let Some(fault) = message.fault {
+            let route = routes.find(message.topic).ok();
+            return self.dead_letter(bench, route.as_ref(), message, fault, routes);
+        }
         let route = match routes.find(message.topic) {
             Ok(route) => route,
             Err(reason) => {
@@ -213,9 +229,8 @@ impl Ingest {
                 return self.set_aside(bench, None, message, &reason.to_string(), counted, routes);
             }
         };
-        if message.payload.len() > self.max_payload {
-            // MQTT 5 brokers are told the limit and keep such messages to themselves; MQTT 3.1.1 has no way to say it.
-            let bytes = message.payload.len();
+        let bytes = message.payload.len() + message.cut_bytes;
+        if bytes > self.max_payload {
             let reason = format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload);
             return self.dead_letter(bench, Some(&route), message, &reason, routes);
         }
@@ -392,7 +407,7 @@ impl Ingest {
         let mut payload = &message.payload[..message.payload.len().min(self.max_payload)];
         loop {
             bench.body.clear();
-            let is_cut = payload.len() < message.payload.len();
+            let is_cut = payload.len() < message.payload.len() || message.cut_bytes > 0;
             let letter = DeadLetter { reason, topic: message.topic, payload, is_cut, time: None };
             let letter = entry::encode_dead_letter(&letter, &mut bench.body);
             let part = Part { kind: Kind::DeadLetter, source, body: &bench.body, letter, counts, ..Part::default() };
@@ -434,10 +449,16 @@ impl Intake for Ingest {
         self.ring.room()
     }
 
-    fn subscribing(&self, filter: &str, qos: u8) {
-        if let Err(error) = self.ring.set_state(StateKind::FILTER, filter.as_bytes(), Some(&[qos])) {
-            tracing::warn!(filter = %clip(filter), %error, "a subscription cannot be remembered");
-        }
+    fn subscribing(&self, filter: &str, qos: u8) -> u64 {
+        filters::remember(&self.ring, filter, qos)
+    }
+
+    fn subscribed(&self) -> Vec<String> {
+        filters::remembered(&self.ring)
+    }
+
+    fn taken_back(&self, filter: &str) {
+        filters::forget(&self.ring, filter);
     }
 }
 
@@ -461,14 +482,4 @@ pub fn restore(latest: &Latest, allowance: &Allowance, record: &ring::Record<'_>
         }
         Kind::DeadLetter | Kind::Pad | Kind::Commit | Kind::State => {}
     }
-}
-
-/// The MQTT filters of the sources, with their QoS.
-pub fn filters(sources: &std::collections::BTreeMap<String, Source>) -> Result<Vec<(String, u8)>, DecoderError> {
-    let filter = |(name, source): (&String, &Source)| {
-        let filter = Decoder::new(name, source)?.pattern().filter();
-        let shared = source.shared_group.as_ref().map(|group| format!("$share/{group}/{filter}"));
-        Ok((shared.unwrap_or(filter), source.qos))
-    };
-    sources.iter().map(filter).collect()
 }

@@ -161,3 +161,25 @@ impl Routes {
         named.chain(unrouted).map(status).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Source;
+
+    #[test]
+    fn the_most_specific_source_takes_a_topic_whatever_its_name() {
+        let topics = ["root/#", "root/{a}/x", "root/b/{c}", "root/{d}/x"];
+        let decoder = |(at, topic): (usize, &&str)| {
+            let source: Source = toml::from_str(&format!("topic = {topic:?}\ntable = \"t\"")).expect("a source");
+            Decoder::new(&format!("s{at}"), &source).expect("a decoder")
+        };
+        let decoders: Vec<Decoder> = topics.iter().enumerate().map(decoder).collect();
+        let ids = vec![SourceId::NONE; decoders.len()];
+        let mut routes = Routes::new(decoders, ids);
+        for (topic, expected) in [("root", 0), ("root/a/x", 1), ("root/b/x", 2), ("root/b/y", 2), ("root/a/x/y", 0)] {
+            assert_eq!(routes.find(topic).expect("a route").source_number(), expected, "{topic}");
+        }
+        assert_eq!(routes.find("other").expect_err("none"), NoRoute::Unmatched);
+    }
+}

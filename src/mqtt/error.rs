@@ -46,8 +46,8 @@ pub enum ConnectError {
     Closed,
     /// It did so again and again, soon after accepting it.
     #[error(
-        "the broker closes each connection soon after accepting it: most likely another client connects with the same \
-         mqtt.client_id and takes the session over; give each client an id of its own"
+        "the broker closes each connection soon after accepting it: another client connects with the same mqtt.client_id and takes \
+         the session over (give each client an id of its own), or the link breaks (mqtt.protocol = 5 tells which)"
     )]
     Rival,
     /// The connection was there and went.
@@ -73,7 +73,15 @@ impl ConnectError {
     /// Whether trying again soon is pointless, or harmful: somebody must change something first.
     #[must_use]
     pub fn needs_hands(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Closed | Self::Lost(_) | Self::Refused(_) | Self::Overflow { .. })
+        !matches!(
+            self,
+            Self::Unreachable(_)
+                | Self::Closed
+                | Self::Rival
+                | Self::Lost(_)
+                | Self::Refused(_)
+                | Self::Overflow { .. }
+        )
     }
 }
 

@@ -1,8 +1,12 @@
-//! The MQTT client: one session that owns the event loop, its backoff and its TLS.
+//! The MQTT client: one session that owns the connection, its backoff and its TLS.
 
 pub mod backoff;
+mod connection;
+mod copies;
 pub mod error;
 mod inbox;
+mod packet;
+mod probe;
 pub mod protocol;
 pub mod publisher;
 mod retry;
@@ -10,11 +14,13 @@ pub mod session;
 pub mod status;
 mod subscribe;
 pub mod tls;
+mod transport;
 pub mod url;
-mod v4;
 pub mod v5;
+mod withdraw;
 
 pub use error::ConnectError;
-pub use protocol::{Subscription, probe};
+pub use probe::{Probe, probe};
+pub use protocol::Subscription;
 pub use session::{Task, run};
-pub use status::{BrokerStatus, SharedBroker};
+pub use status::{BrokerStatus, Lowered, SharedBroker};

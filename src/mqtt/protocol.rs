@@ -1,15 +1,16 @@
-//! What the session needs of an MQTT connection, with the differences between MQTT 5 and 3.1.1 behind it.
+//! What the session asks of a connection, and what happens on one.
 //!
-//! Each connection is a new client: nothing of a connection that went (requests, half-sent acknowledgements, events not yet
+//! Each connection is made afresh: nothing of one that went (requests, half-sent acknowledgements, events not yet
 //! read) can reach the next one. An acknowledgement sent on a connection other than its message's could confirm a different
 //! message with the same packet id, which would then be lost.
 
-use std::{borrow::Cow, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     error::ConnectError,
+    packet::{Connect, Message, Version},
+    transport::MAX_WEBSOCKET_PACKET_BYTES,
     url::{BrokerUrl, Scheme},
-    v4, v5,
 };
 use crate::settings::Mqtt;
 
@@ -18,14 +19,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most QoS 1 messages that can be unacknowledged on one connection: as many as there are packet ids. MQTT 5 brokers keep to
 /// `receive_maximum`; MQTT 3.1.1 knows no such limit, and mosquitto with `max_inflight_messages 0` ignores it in MQTT 5 too.
 pub(super) const MAX_UNACKNOWLEDGED: usize = u16::MAX as usize;
-/// Requests besides acknowledgements that may be queued: SUBSCRIBE and DISCONNECT.
-pub(super) const OTHER_REQUESTS: usize = 16;
-/// Requests of a client that publishes that may be queued.
-const PUBLISH_REQUESTS: usize = 64;
-/// Messages of our own under way; the session publishes nothing. (The library allocates for this many.)
-pub(super) const OUTGOING_INFLIGHT: u16 = 16;
-/// Shortest keep-alive; the library panics below.
+/// Shortest keep-alive that is asked for.
 const MIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Longest user name or password (section 1.5.4).
+const MAX_LOGIN_BYTES: usize = u16::MAX as usize;
 
 /// A subscription to ask the broker for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +31,8 @@ pub struct Subscription {
     pub filter: String,
     /// Highest QoS wanted: 0 or 1. (QoS 2 is never asked for: a reconnect in the middle of its handshake ends in a loop.)
     pub qos: u8,
+    /// The identifier that its messages carry (MQTT 5), where other subscriptions may bring a copy of the same message.
+    pub id: Option<u32>,
 }
 
 /// What happened on a connection, as far as the session cares.
@@ -43,77 +42,48 @@ pub enum Event {
     ConnAck {
         /// Whether it had kept the session.
         session_present: bool,
+        /// Whether it knows subscription identifiers.
+        has_ids: bool,
     },
     /// A message.
     Publish(Message),
     /// The answer to a SUBSCRIBE: for each filter in order, the granted QoS or the refusal.
-    SubAck(Vec<Result<u8, String>>),
-    /// One PUBACK has left for the socket.
-    AckSent,
+    SubAck {
+        /// Packet id of the SUBSCRIBE.
+        id: u16,
+        /// The answers.
+        codes: Vec<Result<u8, String>>,
+    },
+    /// The answer to an UNSUBSCRIBE: for each filter in order, done (whatever the number) or the refusal. MQTT 3.1.1 has no codes.
+    UnsubAck {
+        /// Packet id of the UNSUBSCRIBE.
+        id: u16,
+        /// The answers.
+        codes: Vec<Result<u8, String>>,
+    },
+    /// So many acknowledgements have left for the socket.
+    AcksSent(u64),
     /// The DISCONNECT has left for the socket.
     DisconnectSent,
     /// Anything else.
     Other,
 }
 
-/// A received PUBLISH. It borrows from the read buffer; copy what has to outlive its handling.
-#[derive(Debug)]
-pub enum Message {
-    /// From an MQTT 5 connection.
-    V5(rumqttc::v5::mqttbytes::v5::Publish),
-    /// From an MQTT 3.1.1 connection.
-    V4(rumqttc::Publish),
-}
-
-impl Message {
-    /// The topic. MQTT topics are UTF-8; anything else a broker sends is made readable rather than dropped.
-    pub fn topic(&self) -> Cow<'_, str> {
-        match self {
-            Self::V5(publish) => String::from_utf8_lossy(&publish.topic),
-            Self::V4(publish) => Cow::Borrowed(&publish.topic),
-        }
-    }
-
-    /// The payload.
-    pub fn payload(&self) -> &[u8] {
-        match self {
-            Self::V5(publish) => &publish.payload,
-            Self::V4(publish) => &publish.payload,
-        }
-    }
-
-    /// Whether the broker had kept the message before the subscription was made.
-    pub fn retain(&self) -> bool {
-        match self {
-            Self::V5(publish) => publish.retain,
-            Self::V4(publish) => publish.retain,
-        }
-    }
-
-    /// The packet id to acknowledge; none at QoS 0.
-    pub fn ack_id(&self) -> Option<u16> {
-        let (qos, pkid) = match self {
-            Self::V5(publish) => (publish.qos as u8, publish.pkid),
-            Self::V4(publish) => (publish.qos as u8, publish.pkid),
-        };
-        (qos > 0).then_some(pkid)
-    }
-}
-
-/// What both versions are told.
+/// What a connection needs to know.
 pub(super) struct Options {
+    pub version: Version,
     pub url: BrokerUrl,
+    /// There where the way is encrypted.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     pub client_id: String,
     pub login: Option<(String, String)>,
     pub keep_alive: Duration,
-    pub transport: rumqttc::Transport,
     /// Start without a session and leave none.
     pub clean: bool,
     pub session_expiry_s: u32,
     pub receive_maximum: u16,
-    pub max_packet_bytes: u32,
-    /// Places in the request channel: an acknowledgement for each unacknowledged message and the other requests.
-    pub requests: usize,
+    /// Largest payload kept whole, in bytes.
+    pub max_payload: usize,
 }
 
 impl Options {
@@ -123,29 +93,36 @@ impl Options {
             return Err(ConnectError::Settings("mqtt.client_id: must not be empty".into()));
         }
         let url = BrokerUrl::parse(&settings.url)?;
-        let transport = match url.scheme {
-            Scheme::Mqtt => rumqttc::Transport::Tcp,
-            Scheme::Mqtts => rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(
-                super::tls::config(&settings.tls)?,
-            )),
-            Scheme::Ws => rumqttc::Transport::Ws,
-            Scheme::Wss => rumqttc::Transport::wss_with_config(rumqttc::TlsConfiguration::Rustls(super::tls::config(
-                &settings.tls,
-            )?)),
-            Scheme::Unix => rumqttc::Transport::Unix,
-        };
+        let tls = if url.scheme.is_tls() { Some(super::tls::config(&settings.tls)?) } else { None };
         Ok(Self {
+            version: Version::of(settings.protocol),
             url,
+            tls,
             client_id: settings.client_id.clone(),
             login: login(settings)?,
             keep_alive: settings.keep_alive.clamp(MIN_KEEP_ALIVE, Duration::from_secs(u16::MAX.into())),
-            transport,
             clean,
             session_expiry_s: settings.session_expiry.as_secs().try_into().unwrap_or(u32::MAX),
             receive_maximum: settings.receive_maximum.max(1),
-            max_packet_bytes: settings.max_payload.0.try_into().unwrap_or(u32::MAX),
-            requests: MAX_UNACKNOWLEDGED + OTHER_REQUESTS,
+            max_payload: usize::try_from(settings.max_payload.0).unwrap_or(usize::MAX),
         })
+    }
+
+    /// What is said first.
+    pub fn connect(&self) -> Connect<'_> {
+        // What is too large is set aside here, and counted; a broker that was told of a limit would drop it without a word. A web
+        // socket's frames are read as a whole, and so have one.
+        let has_frames = matches!(self.url.scheme, Scheme::Ws | Scheme::Wss);
+        Connect {
+            version: self.version,
+            client_id: &self.client_id,
+            login: self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())),
+            keep_alive_s: self.keep_alive.as_secs() as u16,
+            clean: self.clean,
+            session_expiry_s: self.session_expiry_s,
+            receive_maximum: self.receive_maximum,
+            max_packet_bytes: has_frames.then_some(MAX_WEBSOCKET_PACKET_BYTES),
+        }
     }
 }
 
@@ -161,124 +138,15 @@ fn login(settings: &Mqtt) -> Result<Option<(String, String)>, ConnectError> {
             Some(trimmed.to_owned())
         }
     };
+    if settings.username.iter().chain(&password).any(|text| text.len() > MAX_LOGIN_BYTES) {
+        let what = format!("mqtt.username, mqtt.password_file: neither may have more than {MAX_LOGIN_BYTES} bytes");
+        return Err(ConnectError::Settings(what));
+    }
     match (&settings.username, password) {
         (Some(name), password) => Ok(Some((name.clone(), password.unwrap_or_default()))),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(ConnectError::Settings("mqtt.password_file: needs mqtt.username beside it".into())),
     }
-}
-
-/// The half of a connection that makes requests; none of its methods waits.
-pub(super) enum Requests {
-    V5(v5::Requests),
-    V4(v4::Requests),
-}
-
-impl Requests {
-    /// Queues a PUBACK; false when the queue is full.
-    pub fn ack(&mut self, pkid: u16) -> bool {
-        match self {
-            Self::V5(requests) => requests.ack(pkid),
-            Self::V4(requests) => requests.ack(pkid),
-        }
-    }
-
-    /// Queues a SUBSCRIBE for the given subscriptions; false when the queue is full or a filter is malformed.
-    pub fn subscribe<'a>(&self, wanted: impl Iterator<Item = &'a Subscription>) -> bool {
-        match self {
-            Self::V5(requests) => requests.subscribe(wanted),
-            Self::V4(requests) => requests.subscribe(wanted),
-        }
-    }
-
-    /// Queues a retained message at QoS 1; false when the queue is full.
-    pub fn publish_retained(&self, topic: &str, payload: Vec<u8>) -> bool {
-        match self {
-            Self::V5(requests) => requests.publish_retained(topic, payload),
-            Self::V4(requests) => requests.publish_retained(topic, payload),
-        }
-    }
-
-    /// Queues a DISCONNECT, which leaves the session at the broker.
-    pub fn disconnect(&self) -> bool {
-        match self {
-            Self::V5(requests) => requests.disconnect(),
-            Self::V4(requests) => requests.disconnect(),
-        }
-    }
-}
-
-/// The half of a connection that reads and writes the socket.
-pub(super) enum Poller {
-    V5(Box<v5::Poller>),
-    V4(Box<v4::Poller>),
-}
-
-impl Poller {
-    /// Drives the connection until something happens. After an error the connection is over.
-    ///
-    /// Dropping the future before it is ready may lose what it had read; only do so to give the connection up.
-    pub async fn poll(&mut self) -> Result<Event, ConnectError> {
-        match self {
-            Self::V5(poller) => poller.poll().await,
-            Self::V4(poller) => poller.poll().await,
-        }
-    }
-
-    /// The next event that was read together with the last one, without the cost of a poll.
-    pub fn buffered(&mut self) -> Option<Event> {
-        match self {
-            Self::V5(poller) => poller.buffered(),
-            Self::V4(poller) => poller.buffered(),
-        }
-    }
-
-    /// Time between pings; the broker may have set another than was asked for.
-    pub fn keep_alive(&self) -> Duration {
-        match self {
-            Self::V5(poller) => poller.keep_alive(),
-            Self::V4(poller) => poller.keep_alive(),
-        }
-    }
-}
-
-/// Prepares a connection; the first poll opens it.
-pub(super) fn connection(settings: &Mqtt, clean: bool) -> Result<(Requests, Poller), ConnectError> {
-    Ok(connect(settings, Options::from_settings(settings, clean)?))
-}
-
-/// The same for a client that publishes and receives nothing, and leaves no session.
-pub(super) fn publishing_connection(settings: &Mqtt) -> Result<(Requests, Poller), ConnectError> {
-    let options = Options { requests: PUBLISH_REQUESTS, ..Options::from_settings(settings, true)? };
-    Ok(connect(settings, options))
-}
-
-fn connect(settings: &Mqtt, options: Options) -> (Requests, Poller) {
-    if settings.protocol == 4 {
-        let (requests, poller) = v4::connection(options);
-        return (Requests::V4(requests), Poller::V4(Box::new(poller)));
-    }
-    let (requests, poller) = v5::connection(options);
-    (Requests::V5(requests), Poller::V5(Box::new(poller)))
-}
-
-/// Connects once with a client id and session of its own and disconnects, to see whether the broker would let forebay in.
-pub async fn probe(settings: &Mqtt) -> Result<(), ConnectError> {
-    let mut settings = settings.clone();
-    settings.client_id.push_str("-check");
-    let (requests, mut poller) = connection(&settings, true)?;
-    match poller.poll().await? {
-        Event::ConnAck { .. } => {}
-        other => return Err(ConnectError::Refused(format!("it answered CONNECT with {other:?}"))),
-    }
-    if requests.disconnect() {
-        // The connection has shown what it was for; how its end goes says nothing about the settings.
-        let _ = tokio::time::timeout(CONNECT_TIMEOUT, async {
-            while !matches!(poller.poll().await, Ok(Event::DisconnectSent) | Err(_)) {}
-        })
-        .await;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -310,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_settings_are_kept_within_what_the_library_bears() {
+    fn absurd_settings_are_kept_within_what_the_protocol_bears() {
         let settings =
             Mqtt { keep_alive: Duration::ZERO, receive_maximum: 0, session_expiry: Duration::MAX, ..Mqtt::default() };
         let options = Options::from_settings(&settings, false).expect("is usable");

@@ -2,8 +2,9 @@
 //! would wait behind what is published.
 
 use super::{
+    connection::{Poller, Requests, connection},
     error::ConnectError,
-    protocol::{Event, Poller, Requests, publishing_connection},
+    protocol::Event,
 };
 use crate::settings::Mqtt;
 
@@ -31,7 +32,7 @@ pub struct Poll(Poller);
 impl Link {
     /// Prepares a connection without a session; the first poll opens it.
     pub fn new(settings: &Mqtt) -> Result<Self, ConnectError> {
-        let (requests, poller) = publishing_connection(settings)?;
+        let (requests, poller) = connection(settings, true)?;
         Ok(Self { publish: Publish(requests), poll: Poll(poller) })
     }
 
@@ -43,7 +44,7 @@ impl Link {
 
 impl Publish {
     /// Queues a retained message at QoS 1; false when the queue is full.
-    pub fn retained(&self, topic: &str, payload: Vec<u8>) -> bool {
+    pub fn retained(&self, topic: &str, payload: &[u8]) -> bool {
         self.0.publish_retained(topic, payload)
     }
 }

@@ -13,21 +13,30 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
+    connection::{Poller, Requests, connection},
     error::ConnectError,
     inbox::Inbox,
-    protocol::{self, CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Poller, Requests, Subscription},
+    protocol::{CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Subscription},
     retry::Retry,
     status::{SharedBroker, State},
-    subscribe::{Answer, Subscriber},
+    subscribe::{Answer, Subscriber, packets},
+    withdraw::Withdrawal,
 };
 use crate::{
-    clock::SharedClock, ingest::Intake, marks::Ackable, observe::heartbeat::Heartbeat, point::Received, settings::Mqtt,
+    clock::SharedClock,
+    ingest::Intake,
+    marks::Ackable,
+    observe::{heartbeat::Heartbeat, log::clip},
+    point::Received,
+    settings::Mqtt,
 };
 
 /// How often the session looks at what only time changes.
 const TICK: Duration = Duration::from_secs(1);
 /// The watchdog's deadline: far beyond a tick, since other tasks share the workers.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
+/// How long a subscription waits for being remembered on the disk; a full ring may take longer.
+const REMEMBERED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the broker may take to close the connection after the DISCONNECT.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -59,9 +68,17 @@ pub async fn run(task: Task) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED);
-    let mut session =
-        Session { task, inbox, tick, told_to_stop: false, ring_open: true, next_report: Duration::ZERO, since: None };
-    let mut retry = Retry::new();
+    let mut retry = Retry::new(task.settings.protocol);
+    let mut session = Session {
+        task,
+        inbox,
+        tick,
+        told_to_stop: false,
+        ring_open: true,
+        next_report: Duration::ZERO,
+        since: None,
+        remembered: 0,
+    };
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
         let Err(error) = session.serve().await else { break };
@@ -90,12 +107,19 @@ struct Session {
     next_report: Duration,
     /// When the connection was accepted, as time since boot.
     since: Option<Duration>,
+    /// The note that makes every filter durable which is asked for.
+    remembered: u64,
 }
 
 /// One connection, besides its socket.
 struct Link {
     requests: Requests,
     subscriber: Subscriber,
+    withdrawal: Withdrawal,
+    /// Whether subscriptions wait for the ring, which is to remember them first.
+    waits_for_ring: bool,
+    /// Whether the broker knows subscription identifiers.
+    has_ids: bool,
     phase: Phase,
 }
 
@@ -132,9 +156,15 @@ enum Wake {
 impl Session {
     /// Makes one connection and keeps it up; returns when stopped.
     async fn serve(&mut self) -> Result<(), ConnectError> {
-        let (requests, mut poller) = protocol::connection(&self.task.settings, false)?;
-        let subscriber = Subscriber::new(self.task.subscriptions.len());
-        let mut link = Link { requests, subscriber, phase: Phase::Opening };
+        let (requests, mut poller) = connection(&self.task.settings, false)?;
+        let mut link = Link {
+            requests,
+            subscriber: Subscriber::new(self.task.subscriptions.len()),
+            withdrawal: Withdrawal::of(Vec::new()),
+            waits_for_ring: false,
+            has_ids: false,
+            phase: Phase::Opening,
+        };
         let outcome = self.converse(&mut poller, &mut link).await;
         if outcome.is_err() {
             self.salvage(&mut poller, &link);
@@ -179,7 +209,10 @@ impl Session {
                 _ = self.tick.tick() => Wake::Tick,
             };
             match wake {
-                Wake::Ackable => self.acknowledge(link),
+                Wake::Ackable => {
+                    self.acknowledge(link);
+                    self.subscribe_once_remembered(link)?;
+                }
                 Wake::RingGone => self.ring_open = false,
                 Wake::Room => {
                     self.inbox.retry()?;
@@ -215,6 +248,7 @@ impl Session {
         // Most batches are one acknowledgement that has left; those cost as little as can be.
         if received.is_some() || self.task.ackable.has_changed().unwrap_or(false) {
             self.acknowledge(link);
+            self.subscribe_once_remembered(link)?;
         }
         if self.task.stop.has_changed().unwrap_or(false) {
             self.told_to_stop = *self.task.stop.borrow_and_update();
@@ -234,13 +268,17 @@ impl Session {
                 if link.phase == Phase::Open {
                     return self.inbox.take(&message, received);
                 }
-                if message.ack_id().is_none() {
+                if message.ack().is_none() {
                     self.inbox.drop_qos0();
                 }
             }
-            Event::AckSent => self.inbox.ack_left(),
-            Event::ConnAck { session_present } => self.connected(session_present, link)?,
-            Event::SubAck(codes) => self.subscribed(&codes, link),
+            Event::AcksSent(count) => self.inbox.acks_left(count),
+            Event::ConnAck { session_present, has_ids } => {
+                link.has_ids = has_ids;
+                self.connected(session_present, link)?;
+            }
+            Event::SubAck { id, codes } => self.subscribed(id, &codes, link),
+            Event::UnsubAck { id, codes } => self.unsubscribed(id, &codes, link),
             Event::DisconnectSent | Event::Other => {}
         }
         Ok(())
@@ -256,6 +294,7 @@ impl Session {
         self.task.status.set_state(State::Subscribing);
         link.phase = Phase::Open;
         self.inbox.connected(session_present);
+        link.withdrawal = Withdrawal::of(self.gone(session_present));
         if link.subscriber.is_confirmed() {
             self.task.status.set_state(State::Connected);
         }
@@ -263,25 +302,72 @@ impl Session {
         self.inbox.retry()
     }
 
-    /// Asks for the subscriptions that are due.
-    fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
-        let all = &self.task.subscriptions;
-        let Some(due) = link.subscriber.ask(self.task.clock.since_boot()) else { return Ok(()) };
-        for Subscription { filter, qos, .. } in due.iter().filter_map(|index| all.get(*index)) {
-            self.task.intake.subscribing(filter, *qos);
+    /// The filters that the session at the broker has from earlier configurations, and that no source wants any more.
+    fn gone(&self, session_present: bool) -> Vec<String> {
+        let is_wanted = |filter: &String| self.task.subscriptions.iter().any(|wanted| wanted.filter == *filter);
+        let gone: Vec<String> = self.task.intake.subscribed().into_iter().filter(|filter| !is_wanted(filter)).collect();
+        if session_present {
+            return gone;
         }
-        if link.requests.subscribe(due.iter().filter_map(|index| all.get(*index))) {
-            return Ok(());
-        }
-        let filters: Vec<&str> = all.iter().map(|subscription| subscription.filter.as_str()).collect();
-        Err(ConnectError::Settings(format!("source topics: no valid topic filters: {}", filters.join(", "))))
+        // They went with the session.
+        gone.iter().for_each(|filter| self.task.intake.taken_back(filter));
+        Vec::new()
     }
 
-    fn subscribed(&mut self, codes: &[Result<u8, String>], link: &mut Link) {
+    /// Asks for the subscriptions that are due, and takes back those that no source wants any more; in this order, so that nothing falls
+    /// between the two where a topic's filter has changed.
+    fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        let now = self.task.clock.since_boot();
+        let all = &self.task.subscriptions;
+        let due = link.subscriber.due(now).to_vec();
+        if !due.is_empty() {
+            for Subscription { filter, qos, .. } in due.iter().filter_map(|index| all.get(*index)) {
+                self.remembered = self.remembered.max(self.task.intake.subscribing(filter, *qos));
+            }
+            link.waits_for_ring = !self.is_remembered(now);
+            if link.waits_for_ring {
+                return Ok(());
+            }
+            let mut asked = Vec::new();
+            for (id, indexes) in packets(all, &due, link.has_ids) {
+                let Some(packet) = link.requests.subscribe(id, indexes.iter().filter_map(|index| all.get(*index)))
+                else {
+                    return Err(ConnectError::Settings("source topics: all filters together are too long".into()));
+                };
+                asked.push((packet, indexes));
+            }
+            link.subscriber.asked(asked, now);
+        }
+        let gone = link.withdrawal.due(now);
+        if !gone.is_empty()
+            && let Some(packet) = link.requests.unsubscribe(gone.iter().map(String::as_str))
+        {
+            link.withdrawal.asked(packet, now);
+        }
+        Ok(())
+    }
+
+    /// Whether what is asked for may be asked for: a filter that a crash makes forgotten could never be taken back.
+    fn is_remembered(&self, now: Duration) -> bool {
+        let waits_since = self.since.unwrap_or(now);
+        self.task.ackable.borrow().notes >= self.remembered || now >= waits_since + REMEMBERED_WITHIN
+    }
+
+    fn subscribe_once_remembered(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        if link.waits_for_ring && link.phase == Phase::Open { self.subscribe(link) } else { Ok(()) }
+    }
+
+    fn subscribed(&mut self, id: u16, codes: &[Result<u8, String>], link: &mut Link) {
         let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
-        match link.subscriber.answered(&self.task.subscriptions, codes, now, random) {
+        let all = &self.task.subscriptions;
+        let answer = link.subscriber.answered(id, all, codes, now, random);
+        let lowered = link.subscriber.lowered(all);
+        if answer != Answer::Partly && self.task.status.set_lowered(lowered.clone()) {
+            lowered.iter().for_each(|of| warn!("{of}"));
+        }
+        match answer {
             Answer::Confirmed => {
-                info!(filters = self.task.subscriptions.len(), "subscribed");
+                info!(filters = all.len(), "subscribed");
                 if link.phase == Phase::Open {
                     self.task.status.set_state(State::Connected);
                 }
@@ -290,7 +376,25 @@ impl Session {
                 error!("{why}");
                 self.task.status.set_error(why);
             }
+            Answer::Partly => {}
             Answer::Unexpected => warn!("the broker answered a SUBSCRIBE that was not asked"),
+        }
+    }
+
+    fn unsubscribed(&mut self, id: u16, codes: &[Result<u8, String>], link: &mut Link) {
+        let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
+        let Some(withdrawn) = link.withdrawal.answered(id, codes, now, random) else {
+            return warn!("the broker answered an UNSUBSCRIBE that was not asked");
+        };
+        for filter in &withdrawn.done {
+            self.task.intake.taken_back(filter);
+        }
+        if !withdrawn.done.is_empty() {
+            let filters = clip(&withdrawn.done.join(", ")).to_string();
+            info!(%filters, "subscriptions that no source wants any more are taken back; what the broker still holds for them comes all the same");
+        }
+        for (filter, why) in &withdrawn.refused {
+            warn!(filter = %clip(filter), %why, "the broker does not take a subscription back that no source wants any more; asking again");
         }
     }
 
@@ -299,7 +403,7 @@ impl Session {
         let ackable = *self.task.ackable.borrow_and_update();
         if self.inbox.is_due(ackable) {
             let now = self.task.clock.since_boot().as_nanos() as u64;
-            self.inbox.release(ackable, now, |pkid| link.requests.ack(pkid));
+            self.inbox.release(ackable, now, |ack| link.requests.ack(ack));
         }
         self.inbox.publish_counts();
     }
@@ -314,6 +418,9 @@ impl Session {
             self.acknowledge(link);
             if link.subscriber.is_overdue(now) {
                 return Err(ConnectError::Lost("the broker did not answer SUBSCRIBE".into()));
+            }
+            if link.withdrawal.is_overdue(now) {
+                return Err(ConnectError::Lost("the broker did not answer UNSUBSCRIBE".into()));
             }
             self.subscribe(link)?;
         }
@@ -351,7 +458,7 @@ impl Session {
     fn salvage(&mut self, poller: &mut Poller, link: &Link) {
         while let Some(event) = poller.buffered() {
             if let Event::Publish(message) = event
-                && message.ack_id().is_none()
+                && message.ack().is_none()
             {
                 if link.phase != Phase::Open {
                     self.inbox.drop_qos0();

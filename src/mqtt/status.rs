@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
@@ -37,11 +37,37 @@ pub struct BrokerStatus {
     pub qos0_dropped: u64,
     /// Acknowledgements dropped because their connection was gone.
     pub stale_acks: u64,
+    /// Copies of a message that the broker sent for another subscription too; the message was taken once.
+    pub copies: u64,
+    /// Subscriptions that the broker grants a lower QoS than asked for: their messages may be lost while forebay is away.
+    pub lowered: Vec<Lowered>,
     /// Time from receiving a QoS 1 message to sending its PUBACK, since start, in microseconds.
     pub ack_latency_us: Quantiles,
     /// The same, for the metrics page.
     #[serde(skip)]
     pub ack_latency: Distribution,
+}
+
+/// A subscription with a lower QoS than asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lowered {
+    /// The filter.
+    pub filter: String,
+    /// The QoS asked for.
+    pub asked: u8,
+    /// The QoS granted.
+    pub granted: u8,
+}
+
+impl std::fmt::Display for Lowered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { filter, asked, granted } = self;
+        write!(
+            f,
+            "the broker grants QoS {granted} in place of {asked} to {filter}: it sends those messages once and keeps none while forebay \
+             is away; let the broker allow QoS {asked}, or say qos = {granted} in the source"
+        )
+    }
 }
 
 /// What the session is doing.
@@ -82,6 +108,9 @@ pub struct SharedBroker {
     pub(super) qos0_dropped: AtomicU64,
     /// Acknowledgements whose connection was gone.
     pub(super) stale_acks: AtomicU64,
+    /// Copies of messages that were taken.
+    pub(super) copies: AtomicU64,
+    lowered: Mutex<Vec<Lowered>>,
     ack_latency: Histogram,
 }
 
@@ -101,6 +130,8 @@ impl SharedBroker {
             acknowledged: self.acknowledged.load(Relaxed),
             qos0_dropped: self.qos0_dropped.load(Relaxed),
             stale_acks: self.stale_acks.load(Relaxed),
+            copies: self.copies.load(Relaxed),
+            lowered: lock(&self.lowered).clone(),
             ack_latency_us: self.ack_latency.quantiles(),
             ack_latency: self.ack_latency.distribution(),
         }
@@ -119,6 +150,14 @@ impl SharedBroker {
         if state == State::Connected {
             phase.1 = None;
         }
+    }
+
+    /// Notes which subscriptions have a lower QoS than asked for; whether that is news.
+    pub(super) fn set_lowered(&self, lowered: Vec<Lowered>) -> bool {
+        let mut known = lock(&self.lowered);
+        let is_news = *known != lowered;
+        *known = lowered;
+        is_news
     }
 
     /// Notes an error.

@@ -1,28 +1,28 @@
 //! Getting every subscription confirmed: asked for on each connection, refusals asked for again later. Pure: the time (since
 //! boot) and randomness are arguments.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{backoff::Backoff, protocol::Subscription};
+use super::{backoff::Backoff, protocol::Subscription, status::Lowered};
 
 /// How long the broker may take to answer a SUBSCRIBE.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 
-/// The state of the subscriptions on one connection.
+/// The state of the subscriptions on one connection. They are named by their place among all of them.
 pub(super) struct Subscriber {
-    state: State,
+    /// To be asked for at `at`.
+    due: Vec<usize>,
+    at: Duration,
+    /// Packet ids of SUBSCRIBEs that are unanswered, and what they asked for.
+    asked: BTreeMap<u16, Vec<usize>>,
+    /// When their answers are overdue.
+    by: Duration,
+    refused: Vec<usize>,
+    /// Those that were granted a lower QoS than asked for, and which.
+    lowered: BTreeMap<usize, u8>,
     backoff: Backoff,
-}
-
-enum State {
-    /// To be asked for at this time (indexes of subscriptions).
-    Due(Vec<usize>, Duration),
-    /// Asked for; the answer is overdue at this time.
-    Asked(Vec<usize>, Duration),
-    /// All confirmed.
-    Confirmed,
 }
 
 /// What an answer meant.
@@ -30,6 +30,8 @@ enum State {
 pub(super) enum Answer {
     /// Every subscription is confirmed.
     Confirmed,
+    /// Others are still to be answered.
+    Partly,
     /// Some were refused; in words.
     Refused(String),
     /// It was not the answer to anything asked.
@@ -39,69 +41,96 @@ pub(super) enum Answer {
 impl Subscriber {
     /// Subscriptions of a new connection, all to be asked for at once.
     pub fn new(count: usize) -> Self {
-        let state = if count == 0 { State::Confirmed } else { State::Due((0..count).collect(), Duration::ZERO) };
-        Self { state, backoff: Backoff::new(FIRST_RETRY, LAST_RETRY) }
+        Self {
+            due: (0..count).collect(),
+            at: Duration::ZERO,
+            asked: BTreeMap::new(),
+            by: Duration::ZERO,
+            refused: Vec::new(),
+            lowered: BTreeMap::new(),
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+        }
     }
 
-    /// Which subscriptions to ask for now; they count as asked for from here on.
-    pub fn ask(&mut self, now: Duration) -> Option<&[usize]> {
-        if let State::Due(wanted, at) = &mut self.state
-            && *at <= now
-        {
-            self.state = State::Asked(std::mem::take(wanted), now + ANSWER_WITHIN);
-            if let State::Asked(asked, _) = &self.state {
-                return Some(asked);
-            }
-        }
-        None
+    /// Which subscriptions to ask for now.
+    pub fn due(&self, now: Duration) -> &[usize] {
+        if self.at <= now { &self.due } else { &[] }
+    }
+
+    /// Takes note of what has been asked for, in how many packets however.
+    pub fn asked(&mut self, packets: impl IntoIterator<Item = (u16, Vec<usize>)>, now: Duration) {
+        self.due.clear();
+        self.asked.extend(packets);
+        self.by = now + ANSWER_WITHIN;
     }
 
     /// Whether the broker owes an answer for too long.
     pub fn is_overdue(&self, now: Duration) -> bool {
-        matches!(self.state, State::Asked(_, by) if by <= now)
+        !self.asked.is_empty() && self.by <= now
     }
 
     /// Whether every subscription is confirmed.
     pub fn is_confirmed(&self) -> bool {
-        matches!(self.state, State::Confirmed)
+        self.due.is_empty() && self.asked.is_empty() && self.refused.is_empty()
+    }
+
+    /// The subscriptions that were granted a lower QoS than asked for.
+    pub fn lowered(&self, all: &[Subscription]) -> Vec<Lowered> {
+        let lowered = |(index, granted): (&usize, &u8)| {
+            let Subscription { filter, qos, .. } = all.get(*index)?;
+            Some(Lowered { filter: filter.clone(), asked: *qos, granted: *granted })
+        };
+        self.lowered.iter().filter_map(lowered).collect()
     }
 
     /// Takes the broker's answer.
     pub fn answered(
         &mut self,
+        id: u16,
         all: &[Subscription],
         codes: &[Result<u8, String>],
         now: Duration,
         random: f64,
     ) -> Answer {
-        let State::Asked(asked, _) = &mut self.state else { return Answer::Unexpected };
-        let mut refused = Vec::new();
+        let Some(asked) = self.asked.remove(&id) else { return Answer::Unexpected };
         let mut words = Vec::new();
-        for (place, &index) in asked.iter().enumerate() {
-            let filter = all.get(index).map_or("?", |subscription| subscription.filter.as_str());
-            match codes.get(place) {
-                Some(Ok(_)) => {}
-                Some(Err(why)) => {
-                    refused.push(index);
-                    words.push(format!("{filter} ({why})"));
+        for (place, index) in asked.into_iter().enumerate() {
+            let (filter, wanted) = all.get(index).map_or(("?", 0), |of| (of.filter.as_str(), of.qos));
+            self.lowered.remove(&index);
+            let why = match codes.get(place) {
+                Some(Ok(granted)) => {
+                    if *granted < wanted {
+                        self.lowered.insert(index, *granted);
+                    }
+                    continue;
                 }
-                None => {
-                    refused.push(index);
-                    words.push(format!("{filter} (no answer)"));
-                }
-            }
+                Some(Err(why)) => why.as_str(),
+                None => "no answer",
+            };
+            self.refused.push(index);
+            words.push(format!("{filter} ({why})"));
         }
-        if refused.is_empty() {
-            self.state = State::Confirmed;
-            return Answer::Confirmed;
+        if self.asked.is_empty() && !self.refused.is_empty() {
+            self.due = std::mem::take(&mut self.refused);
+            self.at = now + self.backoff.next(random);
         }
-        self.state = State::Due(refused, now + self.backoff.next(random));
-        Answer::Refused(format!(
-            "the broker refused the subscription to {}; check its rules for mqtt.username and the topic of the source; asking \
-             again",
-            words.join(", ")
-        ))
+        if !words.is_empty() {
+            return Answer::Refused(format!(
+                "the broker refused the subscription to {}; check its rules for mqtt.username and the topic of the source; asking \
+                 again",
+                words.join(", ")
+            ));
+        }
+        if self.is_confirmed() { Answer::Confirmed } else { Answer::Partly }
     }
+}
+
+/// The packets that ask for some subscriptions: those without an identifier in one, each other one in one of its own.
+pub(super) fn packets(all: &[Subscription], due: &[usize], has_ids: bool) -> Vec<(Option<u32>, Vec<usize>)> {
+    let id_of = |index: &usize| all.get(*index).and_then(|of| of.id).filter(|_| has_ids);
+    let (with, without): (Vec<usize>, Vec<usize>) = due.iter().copied().partition(|index| id_of(index).is_some());
+    let together = (!without.is_empty()).then_some((None, without));
+    together.into_iter().chain(with.into_iter().map(|index| (id_of(&index), vec![index]))).collect()
 }
 
 #[cfg(test)]
@@ -111,45 +140,75 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
 
     fn all() -> Vec<Subscription> {
-        ["a/+", "b/#"].map(|filter| Subscription { filter: filter.into(), qos: 1 }).to_vec()
+        [("a/+", None), ("b/#", None), ("c/+/d", Some(9)), ("c/x/+", Some(8))]
+            .map(|(filter, id)| Subscription { filter: filter.into(), qos: 1, id })
+            .to_vec()
+    }
+
+    fn asked(count: usize) -> Subscriber {
+        let mut subscriber = Subscriber::new(count);
+        let due = subscriber.due(NOW).to_vec();
+        assert_eq!(due, (0..count).collect::<Vec<_>>());
+        subscriber.asked([(1, due)], NOW);
+        subscriber
     }
 
     #[test]
     fn nothing_to_subscribe_to_is_confirmed_at_once() {
-        let mut subscriber = Subscriber::new(0);
-        assert!(subscriber.is_confirmed() && subscriber.ask(NOW).is_none());
+        let subscriber = Subscriber::new(0);
+        assert!(subscriber.is_confirmed() && subscriber.due(NOW).is_empty());
     }
 
     #[test]
     fn only_the_refused_one_is_asked_for_again_and_later() {
-        let mut subscriber = Subscriber::new(2);
-        assert_eq!(subscriber.ask(NOW), Some([0, 1].as_slice()));
-        assert_eq!(subscriber.ask(NOW), None);
-        let Answer::Refused(words) = subscriber.answered(&all(), &[Ok(1), Err("NotAuthorized".into())], NOW, 1.0)
+        let mut subscriber = asked(2);
+        assert!(subscriber.due(NOW).is_empty());
+        let Answer::Refused(words) = subscriber.answered(1, &all(), &[Ok(1), Err("not authorised".into())], NOW, 1.0)
         else {
             panic!("is refused")
         };
-        assert!(words.contains("b/# (NotAuthorized)") && !words.contains("a/+"), "{words}");
-        assert_eq!(subscriber.ask(NOW), None);
-        assert_eq!(subscriber.ask(NOW + FIRST_RETRY), Some([1].as_slice()));
-        assert_eq!(subscriber.answered(&all(), &[Ok(0)], NOW, 1.0), Answer::Confirmed);
+        assert!(words.contains("b/# (not authorised)") && !words.contains("a/+"), "{words}");
+        assert!(subscriber.due(NOW).is_empty() && !subscriber.is_confirmed());
+        assert_eq!(subscriber.due(NOW + FIRST_RETRY), [1]);
+        subscriber.asked([(2, vec![1])], NOW);
+        assert_eq!(subscriber.answered(2, &all(), &[Ok(1)], NOW, 1.0), Answer::Confirmed);
         assert!(subscriber.is_confirmed());
     }
 
     #[test]
+    fn a_lower_qos_than_asked_for_is_told() {
+        let mut subscriber = asked(2);
+        assert_eq!(subscriber.answered(1, &all(), &[Ok(0), Ok(1)], NOW, 1.0), Answer::Confirmed);
+        assert_eq!(subscriber.lowered(&all()), [Lowered { filter: "a/+".into(), asked: 1, granted: 0 }]);
+    }
+
+    #[test]
+    fn filters_with_an_identifier_go_in_packets_of_their_own_and_all_are_waited_for() {
+        let packets = packets(&all(), &[0, 1, 2, 3], true);
+        assert_eq!(packets, [(None, vec![0, 1]), (Some(9), vec![2]), (Some(8), vec![3])]);
+        assert_eq!(super::packets(&all(), &[2, 3], false), [(None, vec![2, 3])]);
+        let mut subscriber = Subscriber::new(4);
+        subscriber.asked([(1, vec![0, 1]), (2, vec![2]), (3, vec![3])], NOW);
+        assert!(matches!(subscriber.answered(2, &all(), &[Err("no".into())], NOW, 1.0), Answer::Refused(_)));
+        assert_eq!(subscriber.answered(1, &all(), &[Ok(1), Ok(1)], NOW, 1.0), Answer::Partly);
+        assert_eq!(subscriber.answered(3, &all(), &[Ok(1)], NOW, 1.0), Answer::Partly);
+        assert_eq!(subscriber.due(NOW + FIRST_RETRY), [2]);
+    }
+
+    #[test]
     fn an_answer_that_is_too_short_confirms_only_what_it_names() {
-        let mut subscriber = Subscriber::new(2);
-        subscriber.ask(NOW);
+        let mut subscriber = asked(2);
         assert!(
-            matches!(subscriber.answered(&all(), &[Ok(1)], NOW, 0.0), Answer::Refused(words) if words.contains("b/#"))
+            matches!(subscriber.answered(1, &all(), &[Ok(1)], NOW, 0.0), Answer::Refused(words) if words.contains("b/#"))
         );
     }
 
     #[test]
     fn silence_and_unexpected_answers_are_told() {
         let mut subscriber = Subscriber::new(2);
-        assert_eq!(subscriber.answered(&all(), &[], NOW, 0.0), Answer::Unexpected);
-        subscriber.ask(NOW);
+        assert_eq!(subscriber.answered(1, &all(), &[], NOW, 0.0), Answer::Unexpected);
+        subscriber.asked([(1, vec![0, 1])], NOW);
         assert!(!subscriber.is_overdue(NOW) && subscriber.is_overdue(NOW + ANSWER_WITHIN));
+        assert_eq!(subscriber.answered(2, &all(), &[], NOW, 0.0), Answer::Unexpected);
     }
 }

@@ -251,7 +251,7 @@ impl Work {
             // An empty retained message removes the one that is kept (MQTT 5, 3.3.1.3).
             Change::Cleared(_) => Vec::new(),
         };
-        let taken = requests.retained(&topic, payload);
+        let taken = requests.retained(&topic, &payload);
         self.shared.published.fetch_add(u64::from(taken), Relaxed);
         Some(taken)
     }

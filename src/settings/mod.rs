@@ -64,7 +64,7 @@ pub struct Mqtt {
     /// Interval of the pings that show the connection is alive.
     #[serde(with = "duration")]
     pub keep_alive: Duration,
-    /// Largest packet taken.
+    /// Largest payload that becomes rows; of a larger one the beginning is set aside.
     pub max_payload: Bytes,
     /// TLS, for `mqtts://` and `wss://`.
     pub tls: MqttTls,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Findings;
 use crate::{
-    decode::Decoder,
+    decode::{Decoder, topics::overlap},
+    ingest::filters,
     names,
     settings::{Format, Source},
 };
@@ -24,6 +25,7 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
     if sources.len() > MAX_SOURCES {
         findings.problem("source", format!("there are {}; {MAX_SOURCES} are allowed", sources.len()));
     }
+    let mut all_valid = true;
     let mut filters: BTreeMap<(String, Option<&str>), &str> = BTreeMap::new();
     let mut tables: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for (name, source) in sources {
@@ -34,7 +36,9 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
             let what = format!("to QuestDB it is the same table as source.{first}'s {table:?}; write it in one way");
             findings.warn(format!("source.{name}.table"), what);
         }
-        match Decoder::check(name, source) {
+        let decoder = Decoder::check(name, source);
+        all_valid &= decoder.is_ok();
+        match decoder {
             Ok(decoder) => {
                 let filter = (decoder.pattern().filter(), source.shared_group.as_deref());
                 if let Some(other) = filters.insert(filter, name) {
@@ -47,6 +51,42 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
                     findings.problem(format!("source.{name}.{}", error.key), error.problem.to_string());
                 }
             }
+        }
+    }
+    if all_valid {
+        check_overlaps(sources, protocol, findings);
+    }
+}
+
+/// Filters by which a message may come twice and nobody can tell.
+fn check_overlaps(sources: &BTreeMap<String, Source>, protocol: u8, findings: &mut Findings) {
+    let filter =
+        |(name, source): (&String, &Source)| Some((name.clone(), Decoder::new(name, source).ok()?.pattern().filter()));
+    let (shared, unshared): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        sources.iter().filter_map(filter).partition(|(name, _)| sources[name].shared_group.is_some());
+    for (name, filter) in &shared {
+        if let Some((other, _)) = unshared.iter().find(|(_, other)| overlap(filter, other)) {
+            let what = format!(
+                "some topics match source.{other} as well, which is not shared: such a message comes to it and to a member of the \
+                 group, and may be stored twice; share both in one group, or part their topics"
+            );
+            findings.warn(format!("source.{name}.shared_group"), what);
+        }
+    }
+    if protocol != 4 {
+        return;
+    }
+    let wanted = filters::wanted(sources).unwrap_or_default();
+    let is_subscribed = |filter: &str| wanted.iter().any(|wanted| wanted.filter == filter);
+    let subscribed: Vec<_> = unshared.iter().filter(|(_, filter)| is_subscribed(filter)).collect();
+    for (at, (name, filter)) in subscribed.iter().enumerate() {
+        let mut others = subscribed.iter().skip(at + 1);
+        if let Some((other, _)) = others.find(|(_, other)| *other != *filter && overlap(filter, other)) {
+            let what = format!(
+                "some topics match source.{other} as well, and the filter of neither covers the other's with its QoS; some brokers send \
+                 such a message once for each, and MQTT 3.1.1 has nothing to tell copies by: use mqtt.protocol = 5"
+            );
+            findings.warn(format!("source.{name}.topic"), what);
         }
     }
 }

@@ -198,6 +198,13 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         broker.unacknowledged as f64,
     )?;
     page.gauge("broker_held", "Messages held back because the ring is full", None, broker.held as f64)?;
+    let lowered = broker.lowered.len() as f64;
+    page.gauge("broker_lowered", "Subscriptions that the broker grants a lower QoS than asked for", None, lowered)?;
+    page.counter(
+        "broker_copies",
+        "Messages sent once more for another subscription, and taken once, since start",
+        broker.copies,
+    )?;
     page.counter("broker_qos0_dropped", "QoS 0 messages dropped for want of room since start", broker.qos0_dropped)?;
     page.latency("ack_latency", "Time from receiving a QoS 1 message to sending its PUBACK", &broker.ack_latency)
 }

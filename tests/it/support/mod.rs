@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod questdb;
 pub mod relay;
 pub mod scratch;
+pub mod standin;
 pub mod wire;
 
 use std::{

@@ -35,6 +35,8 @@ pub struct Options {
     pub login: Option<(String, String)>,
     /// Listen for WebSockets too.
     pub websocket: bool,
+    /// The highest QoS it grants.
+    pub max_qos: Option<u8>,
 }
 
 impl Mosquitto {
@@ -63,6 +65,9 @@ impl Mosquitto {
             let _ = writeln!(text, "allow_anonymous false\npassword_file {}", passwords.display());
         } else {
             text.push_str("allow_anonymous true\n");
+        }
+        if let Some(qos) = options.max_qos {
+            let _ = writeln!(text, "max_qos {qos}");
         }
         if let Some(port) = websocket_port {
             let _ = writeln!(text, "listener {port} 127.0.0.1\nprotocol websockets");

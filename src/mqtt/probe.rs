@@ -1,0 +1,70 @@
+//! `forebay check --connect`: a look at the broker, with a client id and a session of its own.
+
+use tokio::time::timeout;
+
+use super::{
+    connection::connection,
+    error::ConnectError,
+    protocol::{CONNECT_TIMEOUT, Event, Subscription},
+    status::Lowered,
+    subscribe::{Answer, Subscriber},
+};
+use crate::settings::Mqtt;
+
+/// Added to `mqtt.client_id`.
+const CLIENT_SUFFIX: &str = "-check";
+
+/// What the broker lets a client do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// What it said of subscriptions that it refused.
+    pub refused: Option<String>,
+    /// Subscriptions that it grants a lower QoS than asked for.
+    pub lowered: Vec<Lowered>,
+}
+
+/// Connects once, subscribes, and disconnects. Nothing that comes is taken: the session goes with the connection. What is shared is
+/// asked for by its plain filter, since a member of the group would be sent what others are waiting for.
+pub async fn probe(settings: &Mqtt, subscriptions: &[Subscription]) -> Result<Probe, ConnectError> {
+    let mut settings = settings.clone();
+    settings.client_id.push_str(CLIENT_SUFFIX);
+    let (requests, mut poller) = connection(&settings, true)?;
+    match poller.poll().await? {
+        Event::ConnAck { .. } => {}
+        other => return Err(ConnectError::Refused(format!("it answered CONNECT with {other:?}"))),
+    }
+    let plain = |of: &Subscription| Subscription { filter: unshared(&of.filter).to_owned(), id: None, ..of.clone() };
+    let subscriptions: Vec<Subscription> = subscriptions.iter().map(plain).collect();
+    let mut found = Probe::default();
+    if let Some(id) = requests.subscribe(None, subscriptions.iter()).filter(|_| !subscriptions.is_empty()) {
+        let codes = timeout(CONNECT_TIMEOUT, async {
+            loop {
+                if let Event::SubAck { codes, .. } = poller.poll().await? {
+                    return Ok::<_, ConnectError>(codes);
+                }
+            }
+        });
+        let silent = || ConnectError::Lost(format!("no answer to SUBSCRIBE within {CONNECT_TIMEOUT:?}"));
+        let codes = codes.await.map_err(|_| silent())??;
+        let mut subscriber = Subscriber::new(subscriptions.len());
+        subscriber.asked([(id, (0..subscriptions.len()).collect())], CONNECT_TIMEOUT);
+        if let Answer::Refused(why) = subscriber.answered(id, &subscriptions, &codes, CONNECT_TIMEOUT, 0.0) {
+            found.refused = Some(why);
+        }
+        found.lowered = subscriber.lowered(&subscriptions);
+    }
+    if requests.disconnect() {
+        // The connection has shown what it was for; how its end goes says nothing about the settings.
+        let _ = timeout(CONNECT_TIMEOUT, async {
+            while !matches!(poller.poll().await, Ok(Event::DisconnectSent) | Err(_)) {}
+        })
+        .await;
+    }
+    Ok(found)
+}
+
+/// A filter without its `$share/group/`.
+fn unshared(filter: &str) -> &str {
+    let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+    shared.map_or(filter, |(_, plain)| plain)
+}
