@@ -71,6 +71,8 @@ fn a_broker_killed_in_mid_delivery_takes_only_what_was_not_acknowledged() {
     let acknowledged = daemon.broker()["acknowledged"].as_u64().expect("a count");
     broker.kill9();
     broker.restart();
+    // It may still be reading what the broker had sent before.
+    eventually(Duration::from_secs(30), "forebay has noticed", || daemon.broker()["connects"].as_u64() >= Some(2));
     daemon.wait_subscribed();
     let published = load.finish();
     let mut publisher = broker.publisher().expect("connects");

@@ -79,6 +79,23 @@ fn what_is_above_max_payload_is_set_aside_in_bounded_memory_and_the_others_go_on
 }
 
 #[test]
+fn the_same_over_a_web_socket() {
+    let broker = Mosquitto::with(&Options { websocket: true, ..Options::default() });
+    let url = format!("ws://127.0.0.1:{}/", broker.websocket_port.expect("listens"));
+    let daemon = builder(url, 5).set("mqtt.max_payload", "16KiB").start();
+    daemon.wait_subscribed();
+    let mut publisher = broker.publisher().expect("connects");
+    let large = vec![b'x'; 1 << 20];
+    for (topic, payload) in [("big/a", &b"{\"v\":1}"[..]), ("big/x", &large), ("big/a", b"{\"v\":2}")] {
+        publisher.publish(topic, payload).expect("publishes");
+    }
+    publisher.drain(LIMIT).expect("the broker acknowledges");
+    eventually_eq(LIMIT, "rows, dead letters", (2, 1), || taken(&daemon));
+    eventually_eq(LIMIT, "acknowledged", 3, || count(&daemon.broker(), "acknowledged"));
+    assert_eq!(count(&daemon.broker(), "connects"), 1);
+}
+
+#[test]
 fn a_broken_message_is_set_aside_and_acknowledged_and_does_not_come_for_ever() {
     for is_five in [false, true] {
         let none: &[u8] = if is_five { &[0] } else { &[] };
