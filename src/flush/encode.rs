@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    entry::{RawRows, RowRef, Rows},
+    entry::{DeadLetter, RawRows, RowRef, Rows},
     limits::{self, Allowance, Excess},
     marks::{Pos, Seq},
     names,
-    point::Text,
+    point::{Text, Timestamp},
     questdb::{
         Ask, RowBuffer, SqlError,
         columns::{Columns, Coming},
@@ -342,7 +342,7 @@ impl Encoder {
         self.scratch.extend_from_slice(table.as_bytes());
         self.scratch.extend_from_slice(row.bytes);
         let body = std::mem::take(&mut self.scratch);
-        let put = self.put(record, index, reason, table, &body, 1);
+        let put = self.put(record, index, Aside { reason, origin: table, body: &body, row_time: None }, 1);
         self.scratch = body;
         put
     }
@@ -351,35 +351,38 @@ impl Encoder {
     fn set_damaged_aside(&mut self, record: &Record<'_>, from: u16) -> Result<(), EncodeError> {
         let table = Rows::decode(record.body).map_or("(unknown)", |rows| rows.table);
         let rows = u32::from(record.rows.saturating_sub(from));
-        self.put(record, from, "the record's body is malformed", table, record.body, rows)
+        let reason = "the record's body is malformed";
+        self.put(record, from, Aside { reason, origin: table, body: record.body, row_time: None }, rows)
     }
 
     fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
         match record.dead_letter() {
             Ok(letter) => {
                 let row = if letter.is_cut { CUT_LETTER } else { DEAD_LETTER };
-                self.put(record, row, letter.reason, letter.topic, letter.payload, 1)
+                let DeadLetter { reason, topic: origin, payload: body, time: row_time, .. } = letter;
+                self.put(record, row, Aside { reason, origin, body, row_time }, 1)
             }
-            Err(error) => self.put(record, DEAD_LETTER, &error.to_string(), "(unknown)", record.body, 1),
+            Err(error) => {
+                let reason = &error.to_string();
+                self.put(
+                    record,
+                    DEAD_LETTER,
+                    Aside { reason, origin: "(unknown)", body: record.body, row_time: None },
+                    1,
+                )
+            }
         }
     }
 
-    fn put(
-        &mut self,
-        record: &Record<'_>,
-        row: u16,
-        reason: &str,
-        origin: &str,
-        body: &[u8],
-        rows: u32,
-    ) -> Result<(), EncodeError> {
+    fn put(&mut self, record: &Record<'_>, row: u16, aside: Aside<'_>, rows: u32) -> Result<(), EncodeError> {
         let known_as = exception_of(row);
         if self.exceptions.contains(record.into(), known_as) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
-        self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body })?;
+        let Aside { reason, origin, body, row_time } = aside;
+        self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body, row_time })?;
         self.exceptions.insert(record.into(), known_as);
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
@@ -400,15 +403,20 @@ impl Encoder {
     }
 }
 
+/// What is set aside, and why; see [`Entry`].
+struct Aside<'a> {
+    reason: &'a str,
+    origin: &'a str,
+    body: &'a [u8],
+    row_time: Option<Timestamp>,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        entry::encode_rows,
-        point::{Row, Timestamp},
-    };
+    use crate::{entry::encode_rows, point::Row};
 
     fn body(symbols: &[(String, String)]) -> Vec<u8> {
         let symbols = symbols.iter().map(|(name, value)| (name.into(), value.into())).collect();

@@ -43,7 +43,7 @@ pub const RING_PART: u64 = 32;
 /// So many members left out are logged one by one, then one in so many.
 const LOGGED: u64 = 10;
 /// What stands for a topic in a dead letter about a request.
-const LETTER_TOPIC: &str = "POST /write";
+pub(super) const LETTER_TOPIC: &str = "POST /write";
 /// Bytes of a request's beginning that such a letter shows.
 const LETTER_BYTES: usize = 4 << 10;
 /// Most bytes of lines that something was left out of which a letter holds.

@@ -133,7 +133,7 @@ mod tests {
     fn entry(row: u16, reason: &'static str, origin: &'static str) -> Entry<'static> {
         let key = Key { ring_id: 1, seq: Seq(7), row };
         let time = Timestamp(1_000_000_000);
-        Entry { key, time, received: time, reason, origin, body: b"" }
+        Entry { key, time, received: time, reason, origin, body: b"", row_time: None }
     }
 
     fn selection(terms: &[(&str, &str)]) -> Result<Selection, String> {

@@ -72,6 +72,7 @@ pub struct Owned {
     reason: String,
     origin: String,
     body: Vec<u8>,
+    row_time: Option<Timestamp>,
 }
 
 impl Owned {
@@ -83,6 +84,7 @@ impl Owned {
             reason: entry.reason.to_owned(),
             origin: entry.origin.to_owned(),
             body: entry.body.to_vec(),
+            row_time: entry.row_time,
         }
     }
 
@@ -95,6 +97,7 @@ impl Owned {
             reason: &self.reason,
             origin: &self.origin,
             body: &self.body,
+            row_time: self.row_time,
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::{marks::Seq, settings::Bytes};
 
 fn push(quarantine: &Quarantine, seq: u64, body: &[u8]) -> io::Result<()> {
     let key = Key { ring_id: 9, seq: Seq(seq), row: 0 };
-    let entry = Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "bad", origin: "t", body };
+    let entry =
+        Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "bad", origin: "t", body, row_time: None };
     quarantine.push(&entry)
 }
 
@@ -349,8 +350,15 @@ fn summaries_count_by_reason_table_and_topic() {
     let (quarantine, _) = Quarantine::open(&settings).unwrap();
     (1..=3).for_each(|seq| push(&quarantine, seq, b"x").unwrap());
     let key = Key { ring_id: 9, seq: Seq(4), row: DEAD_LETTER };
-    let letter =
-        Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "no JSON", origin: "a/b", body: b"x" };
+    let letter = Entry {
+        key,
+        time: Timestamp(0),
+        received: Timestamp(3),
+        reason: "no JSON",
+        origin: "a/b",
+        body: b"x",
+        row_time: None,
+    };
     quarantine.push(&letter).unwrap();
     let snapshot = quarantine.snapshot().unwrap();
     let summary = snapshot.summary(&Selection::default()).unwrap();
