@@ -4,6 +4,7 @@
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
 mod append;
+pub mod appetite;
 mod committer;
 pub mod consumers;
 #[cfg(test)]
