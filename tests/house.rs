@@ -23,9 +23,10 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
+    "files",
     "seeded",
     "tally",
     "lanes",

@@ -13,6 +13,7 @@ mod crash;
 mod cut_requests;
 mod damage;
 mod database_outage;
+mod displaced;
 mod failed_sync;
 mod forecast;
 mod harness;

@@ -120,9 +120,10 @@ impl Source {
             // Without a configuration there is no telling where the files are.
             Err(_) => return Err(absent.into()),
         };
-        if is_locked(&settings.ring.path) {
-            let ring = settings.ring.path.display();
-            let what = format!("a daemon holds the ring {ring}, but it cannot be asked: {absent}");
+        let taken = [&settings.ring.path, &settings.quarantine.path].into_iter().find(|path| is_locked(path));
+        if let Some(path) = taken {
+            let path = path.display();
+            let what = format!("a daemon has {path} open, but it cannot be asked: {absent}");
             return Err(Failure::new(Exit::Unreachable, what));
         }
         let path = settings.quarantine.path;
@@ -188,9 +189,9 @@ fn unread(path: &Path, why: &std::io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot read or write the quarantine {}: {why}", path.display()))
 }
 
-/// Whether a daemon has the ring open.
-fn is_locked(ring: &Path) -> bool {
-    let Ok(file) = File::open(ring) else { return false };
+/// Whether a daemon has a file open.
+fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
