@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Global, connect};
 use crate::{
-    config::{self, Loaded},
+    config::{self, Loaded, places},
     control::token::{TokenError, WriteToken},
 };
 
@@ -27,7 +27,7 @@ pub struct CheckArgs {
 
 /// Loads the configuration and prints what results: TOML, each key with where it was set, or JSON.
 ///
-/// The token of `control.token_file` is read too. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
+/// What stands where its files are wanted is looked at, and the token of `control.token_file` is read. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
 /// 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
     let loaded = check(args, global.config_file(), global.json)?;
@@ -38,6 +38,10 @@ fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Fa
     let loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
+    }
+    let problems = places::look(&loaded);
+    if !problems.is_empty() {
+        return Err(Failure::new(Exit::Usage, config::ConfigError { problems }));
     }
     token(&loaded)?;
     if !args.quiet {

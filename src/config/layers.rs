@@ -21,6 +21,7 @@ use super::{
     Problem,
     schema::{Node, hint, node},
 };
+use crate::files::read::read_regular_text;
 
 /// Largest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -108,13 +109,7 @@ fn fragments(file: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<String> {
-    let text = fs::metadata(path).and_then(|meta| {
-        if meta.len() > MAX_FILE_BYTES {
-            return Err(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
-        }
-        fs::read_to_string(path)
-    });
-    match text {
+    match read_regular_text(path, MAX_FILE_BYTES) {
         Ok(text) => Some(text),
         Err(error) => {
             let remedy = match error.kind() {

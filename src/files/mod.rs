@@ -3,3 +3,4 @@
 
 pub mod place;
 pub mod put_back;
+pub mod read;

@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     os::{
         fd::AsRawFd,
-        unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     sync::Mutex,
@@ -21,6 +21,7 @@ use crate::{
     files::{
         place::{self, Displaced},
         put_back::put_back,
+        read::other_than_file,
     },
     sync::lock,
 };
@@ -132,8 +133,12 @@ fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Resul
 fn open_locked(path: &Path, options: &OpenOptions) -> Result<File, FileError> {
     // Opening a pipe or a device may have effects of its own.
     match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => return Err(FileError::NotAFile(path.to_owned(), kind_of(&found))),
-        _ => {}
+        Ok(found) => {
+            if let Some(kind) = other_than_file(&found) {
+                return Err(FileError::NotAFile(path.to_owned(), kind));
+            }
+        }
+        Err(_) => {}
     }
     loop {
         let file = options.open(path).map_err(|e| FileError::io("open", path, e))?;
@@ -176,19 +181,6 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-fn kind_of(found: &std::fs::Metadata) -> &'static str {
-    let kind = found.file_type();
-    if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    }
 }
 
 /// What to do about it, where that can be told.

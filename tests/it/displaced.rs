@@ -138,8 +138,8 @@ fn a_quarantine_that_is_removed_is_put_back_and_one_that_is_replaced_is_waited_f
     let quarantine = stage.home().join("quarantine");
     fs::remove_file(&quarantine).expect("removed");
     eventually(NOTICED, "it is put back", || quarantine.exists());
+    eventually(NOTICED, "it is told", || stage.daemon.log().contains("was written to its place again"));
     assert_eq!(stage.ready(), 200);
-    assert!(stage.daemon.log().contains("was written to its place again"), "{}", stage.daemon.log());
 
     let aside = stage.home().join("aside");
     fs::rename(&quarantine, &aside).expect("renamed");

@@ -17,6 +17,7 @@ mod displaced;
 mod failed_sync;
 mod forecast;
 mod harness;
+mod hostile_files;
 mod latest_api;
 mod latest_lookup;
 mod latest_values;

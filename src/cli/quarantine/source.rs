@@ -1,7 +1,6 @@
 //! Where the quarantine is read: through the daemon, or from its files while no daemon runs.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,8 +12,9 @@ use crate::{
     cli::{Exit, Failure, Global, query::escape},
     config,
     control::client::{Client, ClientError},
+    files::read::open_regular,
     flush::quarantine::{
-        Cursor, Discarded, Id, Selection, discard, snapshot_of, take_out_of,
+        Cursor, Discarded, Id, Selection, discard, old_path, snapshot_of, take_out_of,
         view::{self, Form, Order, Page, show},
     },
 };
@@ -131,6 +131,14 @@ impl Source {
         Ok(Self::Files { path, size_bytes: Some(settings.quarantine.size.0) })
     }
 
+    /// The files that are read, where no daemon is asked.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Daemon(_) => Vec::new(),
+            Self::Files { path, .. } => vec![path.clone(), old_path(path)],
+        }
+    }
+
     /// A page of entries.
     pub async fn page(&mut self, want: &Want) -> Result<Page, Failure> {
         match self {
@@ -191,12 +199,14 @@ fn unread(path: &Path, why: &std::io::Error) -> Failure {
 
 /// Whether a daemon has a file open.
 fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok((file, _)) = open_regular(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -118,7 +118,9 @@ pub struct Held {
     pub received: Timestamp,
 }
 
-fn old_path(path: &Path) -> PathBuf {
+/// The older file of a quarantine.
+#[must_use]
+pub fn old_path(path: &Path) -> PathBuf {
     beside(path, ".old")
 }
 
