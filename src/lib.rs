@@ -29,6 +29,7 @@ pub mod requeue;
 pub mod ring;
 mod seeded;
 pub mod settings;
+pub mod shown;
 pub mod since;
 pub mod sync;
 pub mod tally;

@@ -1,14 +1,11 @@
 //! `forebay check`: is the configuration sound, and what does it amount to?
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, connect};
+use super::{Exit, Failure, Global, connect, out::say as report};
 use crate::{
     config::{self, Loaded, places},
     control::token::{TokenError, WriteToken},
@@ -67,7 +64,7 @@ fn token(loaded: &Loaded) -> Result<(), Failure> {
 fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
     if json {
         let all = json!({
-            "settings": loaded.settings,
+            "settings": config::as_shown(&loaded.settings),
             "origins": loaded.origins,
             "files": loaded.files,
             "warnings": loaded.warnings,
@@ -75,11 +72,6 @@ fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
         return serde_json::to_string_pretty(&all).map(|text| text + "\n").map_err(io::Error::other);
     }
     config::to_toml(&loaded.settings, &loaded.origins).map_err(io::Error::other)
-}
-
-/// Writes to standard error; when even that fails there is nowhere left to say so.
-fn report(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 #[cfg(test)]

@@ -22,11 +22,9 @@ const DEFAULT_PORT: &str = "9000";
 #[derive(Debug, Error)]
 pub enum ConnectionError {
     /// The configuration string is malformed.
-    #[error("questdb.conf {conf:?}: {what}; write one like \"http::addr=127.0.0.1:9000;\"")]
+    #[error("questdb.conf: {what}; write one like \"http::addr=127.0.0.1:9000;\"")]
     Conf {
-        /// The string.
-        conf: String,
-        /// What is wrong.
+        /// What is wrong. No part of the string is told, since it may be a secret.
         what: String,
     },
     /// A secret could not be read.
@@ -96,7 +94,7 @@ pub struct Connection {
 impl Connection {
     /// Describes the connection the settings ask for.
     pub fn new(settings: &settings::Questdb, secrets: Secrets) -> Result<Self, ConnectionError> {
-        let fail = |what: &str| ConnectionError::Conf { conf: settings.conf.clone(), what: what.to_owned() };
+        let fail = |what: &str| ConnectionError::Conf { what: what.to_owned() };
         let conf = questdb_confstr::parse_conf_str(&settings.conf).map_err(|e| fail(&e.to_string()))?;
         if !matches!(conf.service(), "http" | "https") {
             return Err(fail("only http:: and https:: are supported"));

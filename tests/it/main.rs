@@ -16,6 +16,7 @@ mod database_outage;
 mod displaced;
 mod failed_sync;
 mod forecast;
+mod harmless;
 mod harness;
 mod hostile_files;
 mod latest_api;

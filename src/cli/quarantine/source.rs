@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Terms;
 use crate::{
-    cli::{Exit, Failure, Global, query::escape},
+    cli::{Exit, Failure, Global, out::say, query::escape},
     config,
     control::client::{Client, ClientError},
     files::read::open_regular,
@@ -127,7 +127,7 @@ impl Source {
             return Err(Failure::new(Exit::Unreachable, what));
         }
         let path = settings.quarantine.path;
-        eprintln!("no daemon runs; these are the files {}", path.display());
+        say(&format!("no daemon runs; these are the files {}", path.display()));
         Ok(Self::Files { path, size_bytes: Some(settings.quarantine.size.0) })
     }
 
@@ -188,7 +188,7 @@ fn files(path: &Path, complain: bool) -> Result<crate::flush::quarantine::Snapsh
     let mut complaints = Vec::new();
     let snapshot = snapshot_of(path, &mut complaints).map_err(|why| unread(path, &why))?;
     for complaint in complaints.iter().filter(|_| complain) {
-        eprintln!("{complaint}");
+        say(complaint);
     }
     Ok(snapshot)
 }
