@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Exit, Failure, block_on};
+use super::{Exit, Failure, block_on, out};
 use crate::{
     mqtt::{self, ConnectError},
     questdb::{Connection, Secrets, Sql, SqlError},
@@ -16,15 +16,15 @@ pub fn try_all(settings: &Settings) -> Result<(), Failure> {
     let database = try_database(&settings.questdb);
     let worst = [&broker, &database].into_iter().filter_map(|tried| tried.as_ref().err()).map(|(exit, _)| *exit);
     let worst = worst.max_by_key(|exit| *exit as u8);
-    say("broker", &settings.mqtt.url, broker);
+    say("broker", &mqtt::url::shown(&settings.mqtt.url), broker);
     say("database", &settings.questdb.conf, database);
     worst.map_or(Ok(()), |exit| Err(Failure::silent(exit)))
 }
 
 fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
     match tried {
-        Ok(()) => eprintln!("{what} {place}: connected and let in"),
-        Err((_, why)) => eprintln!("{what} {place}: {why}"),
+        Ok(()) => out::say(&format!("{what} {place}: connected and let in")),
+        Err((_, why)) => out::say(&format!("{what} {place}: {why}")),
     }
 }
 

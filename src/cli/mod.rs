@@ -15,6 +15,7 @@ mod ring;
 mod run;
 mod simulate;
 mod status;
+mod target;
 mod top;
 mod verify;
 mod watch;

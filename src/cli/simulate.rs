@@ -4,8 +4,7 @@ mod device;
 mod publisher;
 
 use std::{
-    fs::File,
-    io::{BufWriter, IsTerminal as _, Write as _},
+    io::{IsTerminal as _, Write as _},
     path::PathBuf,
     sync::{
         Arc,
@@ -20,7 +19,7 @@ use self::{
     device::Device,
     publisher::{Plan, Publisher, Totals},
 };
-use super::Exit;
+use super::{Exit, Failure, target::Target};
 use crate::{
     decode::pattern::Pattern,
     mqtt::{ConnectError, v5::publisher_options},
@@ -126,6 +125,11 @@ impl SimulateError {
         move |why| Self::Io { what, why }
     }
 
+    fn ledger(failure: &Failure) -> Self {
+        let why = failure.error.as_ref().map_or_else(String::new, ToString::to_string);
+        Self::Usage(format!("--ledger: {why}"))
+    }
+
     /// How the command ends for it.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -183,6 +187,9 @@ pub fn run(args: &SimulateArgs, settings: Option<&Settings>) -> Result<u8, Simul
         .enable_all()
         .build()
         .map_err(SimulateError::io("can't start the runtime"))?;
+    // What is wrong with the ledger's place is told before anything is published.
+    let ledger = args.ledger.as_deref().map(|path| Target::open(path, &[])).transpose();
+    let ledger = ledger.map_err(|failure| SimulateError::ledger(&failure))?;
     let totals = Arc::new(Totals::default());
     let started = Instant::now();
     if !args.json {
@@ -191,9 +198,10 @@ pub fn run(args: &SimulateArgs, settings: Option<&Settings>) -> Result<u8, Simul
     let publishers = runtime.block_on(publish(args, &target, &totals, &stop))?;
     let seconds = started.elapsed().as_secs_f64();
     let summary = summarise(&totals, &publishers, args.qos, seconds);
-    if let Some(path) = &args.ledger {
-        write_ledger(path, &publishers, args.start)
-            .map_err(SimulateError::io(format!("--ledger: can't write {}", path.display())))?;
+    if let Some(mut target) = ledger {
+        let text = ledger_text(&publishers, args.start).map_err(SimulateError::io("--ledger: can't be written"))?;
+        let written = target.write(&text).and_then(|()| target.finish());
+        written.map_err(|failure| SimulateError::ledger(&failure))?;
     }
     print(&summary, args.json).map_err(SimulateError::io("can't print the summary"))?;
     Ok(u8::from(summary.unacknowledged > 0))
@@ -352,8 +360,8 @@ fn summarise(totals: &Totals, publishers: &[Publisher], qos: u8, seconds: f64) -
     }
 }
 
-fn write_ledger(path: &PathBuf, publishers: &[Publisher], start: u64) -> std::io::Result<()> {
-    let mut out = BufWriter::new(File::create(path)?);
+fn ledger_text(publishers: &[Publisher], start: u64) -> std::io::Result<String> {
+    let mut out = Vec::new();
     for publisher in publishers {
         for (device, tally) in publisher.devices.iter().zip(&publisher.tallies) {
             let any = device.next_seq() > start;
@@ -366,10 +374,10 @@ fn write_ledger(path: &PathBuf, publishers: &[Publisher], start: u64) -> std::io
                 acknowledged: tally.acknowledged,
             };
             serde_json::to_writer(&mut out, &line)?;
-            out.write_all(b"\n")?;
+            out.push(b'\n');
         }
     }
-    out.flush()
+    String::from_utf8(out).map_err(std::io::Error::other)
 }
 
 fn print(summary: &Summary, json: bool) -> std::io::Result<()> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{count, emit, tame},
+    out::{count, emit, say, tame},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -18,6 +18,7 @@ use crate::{
     questdb::{Connection, Secrets, Sql, SqlError},
     ring::{Ledger, inspect::RingFile},
     settings::{self, Settings},
+    shown::is_harmful,
     since::Since,
     verify::{Ask, Finding, Quarantined, Report, Running, VerifyError, verify},
 };
@@ -107,7 +108,7 @@ fn quarantined(path: &Path, ring_id: u64) -> Result<Quarantined, VerifyError> {
         .and_then(|snapshot| snapshot.each(&mut |entry| take(entry.key, entry.received.0)));
     read.map_err(VerifyError::Quarantine)?;
     for complaint in complaints {
-        eprintln!("forebay: {complaint}");
+        say(&format!("forebay: {complaint}"));
     }
     Ok(rows)
 }
@@ -197,9 +198,9 @@ fn ledger(text: &mut String, report: &Report, is_running: bool) {
     );
 }
 
-/// Without control characters, and not cut: a warning names what mends it.
+/// Without harmful characters, and not cut: a warning names what mends it.
 fn tame_long(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_harmful(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

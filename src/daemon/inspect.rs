@@ -112,6 +112,9 @@ impl Inspector {
             if let Some(reason) = &ring.poisoned {
                 warnings.push(format!("the ring is poisoned: {reason}"));
             }
+            if let Some(reason) = &ring.halted {
+                warnings.push(format!("nothing is taken in or acknowledged: {reason}"));
+            }
             if ring.full {
                 warnings.push(format!("the ring is full; on_full = {:?} applies", ring.on_full));
             }
@@ -164,6 +167,9 @@ impl Inspect for Inspector {
     fn ready(&self) -> Result<(), String> {
         if let Some(reason) = self.ring.poisoned() {
             return Err(format!("the ring is poisoned: {reason}"));
+        }
+        if let Some(reason) = self.ring.halted() {
+            return Err(format!("nothing is taken in or acknowledged: {reason}"));
         }
         // A broker that is away is no fault of this daemon's: it is ready for when the broker is back.
         match self.broker.status().state {

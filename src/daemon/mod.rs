@@ -4,6 +4,7 @@ mod boots;
 mod held;
 mod inspect;
 mod outlook;
+mod places;
 mod progress;
 mod reload;
 mod signals;
@@ -19,7 +20,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
+use self::{
+    boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, places::Places, reload::Reload, signals::Signal,
+};
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
     config::Loaded,
@@ -129,6 +132,7 @@ struct Daemon {
     outlook: Arc<Outlook>,
     boots: Boots,
     held: HeldRows,
+    places: Places,
     _socket: SocketFile,
     heartbeats: Heartbeats,
 }
@@ -204,6 +208,7 @@ impl Daemon {
             outlook,
             boots: Boots::new(),
             held: HeldRows::new(newest),
+            places: Places::default(),
             _socket: socket,
             heartbeats,
         })
@@ -244,6 +249,7 @@ impl Daemon {
                 Ok(None) => {
                     if noted.elapsed() >= outlook::PERIOD {
                         self.outlook.note();
+                        self.places.look(&self.ring, self.flusher.quarantine());
                         noted = std::time::Instant::now();
                     }
                     // While no reading comes, trust grows, and what is to be believed moves on, all
@@ -279,6 +285,7 @@ impl Daemon {
             tracing::warn!("a lane did not end in time; what it was sending is sent again at the next start");
         }
         let closed = self.ring.close();
+        places::put_back(&self.ring, &mut |_| ServiceManager.extend_timeout(EXTENSION));
         self.stop_control.send_replace(true);
         self.runtime.block_on(async {
             for task in self.control {

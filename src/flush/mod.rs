@@ -145,6 +145,7 @@ fn quarantine_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull => {
             "free some space, lower [quarantine] size, or set [quarantine] path to another disk"
         }
+        io::ErrorKind::ResourceBusy => "stop that one, or give this one a [quarantine] path of its own",
         _ => "let the daemon's user write there, or set [quarantine] path",
     }
 }

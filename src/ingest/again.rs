@@ -204,7 +204,9 @@ impl Watch<'_> {
             Err(Refusal::Unfit(error)) => Entered::Unfit(error.to_string()),
             Err(Refusal::Ring { error: AppendError::Full, .. }) => Entered::Full,
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => Entered::Unfit(error.to_string()),
-            Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Entered::Failed(error.to_string()),
+            Err(Refusal::Ring { error: error @ (AppendError::Poisoned(_) | AppendError::Halted(_)), .. }) => {
+                Entered::Failed(error.to_string())
+            }
             Err(refusal @ (Refusal::Closed | Refusal::TooLarge { .. })) => Entered::Failed(format!("{refusal:?}")),
         }
     }

@@ -74,7 +74,7 @@ pub enum Offer {
     /// Taken and counted, without a record; acknowledge it once the ring's `ackable` has reached
     /// this number of notes.
     Noted(u64),
-    /// The ring is full under `block`: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
+    /// The ring is full under `block`, or takes nothing in for the time being: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
     Full,
     /// The ring is poisoned or stopping: never acknowledge it.
     Failed(String),
@@ -418,7 +418,7 @@ impl Ingest {
     fn not_appended(&self, error: AppendError, table: &str, rows: u64) -> Offer {
         match (error, self.ring.on_full()) {
             (AppendError::Full, OnFull::DropNewest) => Offer::Refused(self.ring.count_refused(table, rows)),
-            (AppendError::Full, OnFull::Block | OnFull::DropOldest) => Offer::Full,
+            (AppendError::Full, OnFull::Block | OnFull::DropOldest) | (AppendError::Halted(_), _) => Offer::Full,
             (error, _) => Offer::Failed(error.to_string()),
         }
     }
@@ -426,6 +426,10 @@ impl Ingest {
 
 impl Intake for Ingest {
     fn offer(&self, message: Incoming<'_>) -> Offer {
+        // Also what would leave no record is not acknowledged meanwhile.
+        if self.ring.halted().is_some() {
+            return Offer::Full;
+        }
         let mut work = lock(&self.work);
         self.take(&mut work, message)
     }

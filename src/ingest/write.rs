@@ -318,7 +318,9 @@ impl Ingest {
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => {
                 Written::TooLarge(error.to_string())
             }
-            Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Written::Failed(error.to_string()),
+            Err(Refusal::Ring { error: error @ (AppendError::Poisoned(_) | AppendError::Halted(_)), .. }) => {
+                Written::Failed(error.to_string())
+            }
             Err(refusal @ (Refusal::Superseded | Refusal::Limited(_))) => Written::Failed(format!("{refusal:?}")),
         }
     }

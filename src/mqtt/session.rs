@@ -19,6 +19,7 @@ use super::{
     retry::Retry,
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber},
+    url::shown,
 };
 use crate::{
     clock::SharedClock, ingest::Intake, marks::Ackable, observe::heartbeat::Heartbeat, point::Received, settings::Mqtt,
@@ -252,7 +253,7 @@ impl Session {
         if session_present {
             self.task.status.sessions_resumed.fetch_add(1, Relaxed);
         }
-        info!(url = %self.task.settings.url, session_present, "connected to the broker");
+        info!(url = %shown(&self.task.settings.url), session_present, "connected to the broker");
         self.task.status.set_state(State::Subscribing);
         link.phase = Phase::Open;
         self.inbox.connected(session_present);

@@ -1,7 +1,7 @@
 //! Where QuestDB is and how one proves to it who one is: shared by the writer and the SQL client.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,23 +9,22 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use thiserror::Error;
 
-use crate::settings;
+use crate::{
+    files::read::{MAX_SECRET_BYTES, read_regular_text},
+    settings,
+};
 
 /// Time for a request that `conf` sets no `request_timeout` for.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest secret file in bytes.
-pub const MAX_SECRET_BYTES: u64 = 64 << 10;
 const DEFAULT_PORT: &str = "9000";
 
 /// Why no connection can be described.
 #[derive(Debug, Error)]
 pub enum ConnectionError {
     /// The configuration string is malformed.
-    #[error("questdb.conf {conf:?}: {what}; write one like \"http::addr=127.0.0.1:9000;\"")]
+    #[error("questdb.conf: {what}; write one like \"http::addr=127.0.0.1:9000;\"")]
     Conf {
-        /// The string.
-        conf: String,
-        /// What is wrong.
+        /// What is wrong. No part of the string is told, since it may be a secret.
         what: String,
     },
     /// A secret could not be read.
@@ -70,13 +69,8 @@ impl Secrets {
 
 fn read_secret(key: &'static str, path: Option<&Path>) -> Result<Option<String>, ConnectionError> {
     let Some(path) = path else { return Ok(None) };
-    let read = || {
-        if fs::metadata(path)?.len() > MAX_SECRET_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 64 KiB"));
-        }
-        fs::read_to_string(path)
-    };
-    let text = read().map_err(|source| ConnectionError::Secret { key, path: path.to_owned(), source })?;
+    let read = read_regular_text(path, MAX_SECRET_BYTES);
+    let text = read.map_err(|source| ConnectionError::Secret { key, path: path.to_owned(), source })?;
     Ok(Some(text.trim_end().to_owned()))
 }
 
@@ -100,7 +94,7 @@ pub struct Connection {
 impl Connection {
     /// Describes the connection the settings ask for.
     pub fn new(settings: &settings::Questdb, secrets: Secrets) -> Result<Self, ConnectionError> {
-        let fail = |what: &str| ConnectionError::Conf { conf: settings.conf.clone(), what: what.to_owned() };
+        let fail = |what: &str| ConnectionError::Conf { what: what.to_owned() };
         let conf = questdb_confstr::parse_conf_str(&settings.conf).map_err(|e| fail(&e.to_string()))?;
         if !matches!(conf.service(), "http" | "https") {
             return Err(fail("only http:: and https:: are supported"));

@@ -1,13 +1,16 @@
 //! A small blocking client of QuestDB's SQL endpoint (`GET /exec`).
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
 use super::{Connection, cut, statement};
-use crate::decode::repaired_json;
+use crate::{
+    decode::repaired_json,
+    files::read::{MAX_PEM_BYTES, read_regular},
+};
 
 /// Largest answer read, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
@@ -176,7 +179,8 @@ impl Sql {
             .max_idle_connections(1)
             .max_redirects(0);
         if let Some(path) = &connection.tls_roots {
-            let pem = fs::read(path).map_err(|e| SqlError::Setup(format!("tls_roots {}: {e}", path.display())))?;
+            let pem = read_regular(path, MAX_PEM_BYTES)
+                .map_err(|e| SqlError::Setup(format!("tls_roots {}: {e}", path.display())))?;
             let certificates: Vec<_> = ureq::tls::parse_pem(&pem)
                 .filter_map(|item| match item {
                     Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),

@@ -162,12 +162,17 @@ impl Committer {
         // A commit has counted what was refused before it; what was refused since waits for the next turn, as an append would.
         if !committed {
             self.note_refused().map_err(|error| format!("the sync of the header failed: {error}"))?;
+            // What was synced while nothing was taken in is told once that is over.
+            self.tell();
         }
         Ok(())
     }
 
-    /// Tells everybody how far acknowledgements may go.
+    /// Tells everybody how far acknowledgements may go. While nothing is taken in, what is synced would not be found again.
     fn tell(&self) {
+        if self.shared.log.is_halted() {
+            return;
+        }
         let ackable = self.shared.log.ackable();
         self.shared.ackable.send_if_modified(|told| std::mem::replace(told, ackable) != ackable);
     }

@@ -128,6 +128,5 @@ fn now() -> Timestamp {
 
 /// Says something that is not part of the output on standard error; when even that fails there is nowhere left to say so.
 fn remark(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    super::out::say(text);
 }

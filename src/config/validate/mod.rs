@@ -2,6 +2,7 @@
 //! probably not meant.
 
 mod mqtt;
+mod paths;
 mod questdb;
 mod sources;
 mod storage;
@@ -68,6 +69,7 @@ pub fn check(settings: &Settings) -> Findings {
     questdb::check_batch(&settings.batch, &mut findings);
     check_control(&settings.control, &mut findings);
     check_daemon(&settings.daemon, &mut findings);
+    paths::check(settings, &mut findings);
     check_log(&settings.log, &mut findings);
     findings
 }

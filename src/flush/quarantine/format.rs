@@ -26,7 +26,8 @@ use crate::{entry::was_cut_by_reason, marks::Seq, point::Timestamp};
 
 /// Bytes of a file's header.
 pub const HEADER_BYTES: usize = 16;
-const MAGIC: [u8; 8] = *b"forebayQ";
+/// How a file of the quarantine begins.
+pub const MAGIC: [u8; 8] = *b"forebayQ";
 const VERSION: u32 = 2;
 /// A version that is still read.
 const NUMBERLESS_VERSION: u32 = 1;

@@ -1,13 +1,14 @@
 //! Rows and messages set aside: two bounded files, `path` and `path.old`.
 //!
 //! Entries are appended to `path`. When it would pass half the size, it becomes `path.old`, whose entries are pushed
-//! out, so the newest are always kept. Both halves have their space on the disk from the start. Damage never stops a
+//! out, so the newest are always kept. Both are locked while a daemon runs on them. Both halves have their space on the disk from the start. Damage never stops a
 //! start, and nothing is thrown away for being damaged: what cannot be read is moved or copied to `path.damaged-N`.
 
 mod discard;
 mod file;
 pub mod format;
 mod id;
+mod placed;
 mod scan;
 mod select;
 mod snapshot;
@@ -31,7 +32,7 @@ pub use self::{
     snapshot::{Cursor, Newest, Owned, Place, PlaceError, Snapshot, Summary},
 };
 use self::{
-    file::{Appender, beside, copy_aside, move_aside, sync_directory},
+    file::{Appender, beside, copy_aside, move_aside, refuse_if_locked, sync_directory},
     scan::{FIRST_ENTRY_AT, Found, Item},
 };
 use super::status::QuarantineStatus;
@@ -96,6 +97,8 @@ struct Inner {
     now: Tally,
     old: Tally,
     pushed_out: u64,
+    /// Why nothing can be taken in or out: what is written would not be found again.
+    displaced: Option<String>,
 }
 
 /// The quarantine. Shared between lanes.
@@ -115,7 +118,9 @@ pub struct Held {
     pub received: Timestamp,
 }
 
-fn old_path(path: &Path) -> PathBuf {
+/// The older file of a quarantine.
+#[must_use]
+pub fn old_path(path: &Path) -> PathBuf {
     beside(path, ".old")
 }
 
@@ -182,6 +187,8 @@ impl Quarantine {
     pub fn open(settings: &settings::Quarantine) -> io::Result<(Self, Vec<Held>)> {
         let path = settings.path.clone();
         let half_bytes = settings.size.0.max(LEAST_SIZE_BYTES) / 2;
+        // Nothing may be moved aside or cut off under another daemon. Opening them to write takes the locks for good.
+        [&path, &old_path(&path)].into_iter().try_for_each(|path| refuse_if_locked(path))?;
         let mut held = Vec::new();
         let old = open_file(&old_path(&path), half_bytes, FIRST_NUMBER, &mut held)?;
         let now = open_file(&path, half_bytes, old.number.saturating_add(1), &mut held)?;
@@ -194,6 +201,7 @@ impl Quarantine {
             now: now.tally,
             old: old.tally,
             pushed_out: 0,
+            displaced: None,
         };
         Ok((Self { path, half_bytes, inner: Mutex::new(inner) }, held))
     }
@@ -205,6 +213,7 @@ impl Quarantine {
     /// Appends an entry; it is durable after the next [`Self::sync`]. On an error it is not taken.
     pub fn push(&self, entry: &Entry<'_>) -> io::Result<()> {
         let mut inner = self.lock();
+        inner.refuse_when_displaced()?;
         let mut scratch = std::mem::take(&mut inner.scratch);
         scratch.clear();
         format::encode(entry, &mut scratch);
@@ -219,7 +228,9 @@ impl Quarantine {
 
     /// Makes everything pushed durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.lock().file.sync()
+        let mut inner = self.lock();
+        inner.refuse_when_displaced()?;
+        inner.file.sync()
     }
 
     /// Appends entries; they are durable on return.
@@ -240,6 +251,10 @@ impl Quarantine {
         let (old, next) = (old_path(&self.path), beside(&self.path, ".new"));
         // An attempt that failed between the renames has moved the present file to the older one's place.
         let in_place = self.path.try_exists()?;
+        if in_place {
+            // What another has put there is not to be moved.
+            inner.file.look_at_place(&self.path).map_err(io::Error::other)?;
+        }
         if in_place && old.try_exists()? {
             fs::remove_file(&old)?;
         }
@@ -301,6 +316,7 @@ impl Quarantine {
     /// On an error some of them may be out.
     pub fn take_out(&self, entries: &[(Place, Id)]) -> io::Result<u64> {
         let mut inner = self.lock();
+        inner.refuse_when_displaced()?;
         let (mut taken, mut old_touched) = (0, false);
         for (place, id) in entries {
             let is_old = match &inner.old_file {
