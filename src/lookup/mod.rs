@@ -235,7 +235,7 @@ impl Lookup {
             return Ok(Vec::new());
         }
         let answer = self.sql.query(&asked.statement(filters.into_iter()))?;
-        let mut rows: Vec<Row> = asked.rows(&answer).collect();
+        let mut rows = asked.rows(&answer)?;
         rows.retain(|row| self.latest.fill(asked.table(), row));
         Ok(rows)
     }
