@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Exit, Failure, block_on, out};
 use crate::{
     mqtt::{self, ConnectError},
-    questdb::{Connection, Secrets, Sql, SqlError},
+    questdb::{Connection, Secrets, Sql, SqlError, WriteError, Writer},
     settings::{self, Settings},
 };
 
@@ -44,9 +44,20 @@ fn try_database(settings: &settings::Questdb) -> Result<(), (Exit, String)> {
     let unusable = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
     let secrets = Secrets::read(settings).map_err(|error| unusable(&error))?;
     let connection = Connection::new(settings, secrets).map_err(|error| unusable(&error))?;
-    let sql = Sql::new(Arc::new(connection)).map_err(|error| unusable(&error))?;
-    sql.query("SELECT 1").map(drop).map_err(|error| {
-        let exit = if matches!(error, SqlError::Auth) { Exit::Usage } else { Exit::Failed };
+    let connection = Arc::new(connection);
+    let sql = Sql::new(Arc::clone(&connection)).map_err(|error| unusable(&error))?;
+    // What the daemon asks before it sends anything: whoever answers this is QuestDB, and lets forebay in.
+    let refused = |error: SqlError| {
+        let exit = if matches!(error, SqlError::Auth | SqlError::Setup(_)) { Exit::Usage } else { Exit::Failed };
+        (exit, error.to_string())
+    };
+    if sql.started().map_err(refused)?.is_none() {
+        let what =
+            "connected, but QuestDB does not tell when it was started: rows would be stored, and none become safe";
+        return Err((Exit::Failed, what.to_owned()));
+    }
+    Writer::new(connection).connect().map_err(|error| {
+        let exit = if matches!(error, WriteError::Auth(_) | WriteError::Other(_)) { Exit::Usage } else { Exit::Failed };
         (exit, error.to_string())
     })
 }

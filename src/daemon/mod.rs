@@ -37,7 +37,7 @@ use crate::{
     ingest::{self, Ingest},
     latest::Latest,
     limits::Allowance,
-    lookup::Lookup,
+    lookup::{Known, Lookup},
     mqtt::{self, SharedBroker, Subscription},
     observe::{
         heartbeat::Heartbeats,
@@ -157,11 +157,12 @@ impl Daemon {
         latest.believe_upto(Timestamp::MAX);
         let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;
         let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
-        let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, allowance, &clock, &heartbeats))?);
+        let flushing = flush_context(&settings, &ring, Arc::clone(&allowance), &clock, &heartbeats);
+        let flusher = Arc::new(Flusher::start(flushing)?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
-        let lookup = start_lookup(&settings, &latest, &flusher, &clock)?;
+        let lookup = start_lookup(&settings, &latest, &flusher, allowance, &clock)?;
         let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
         let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
         let inspector = inspector.with(lookup, republish.clone());
@@ -331,13 +332,17 @@ fn start_lookup(
     settings: &Settings,
     latest: &Arc<Latest>,
     flusher: &Arc<Flusher>,
+    allowance: Arc<Allowance>,
     clock: &SharedClock,
 ) -> Result<Arc<Lookup>, DaemonError> {
     let describe = || Connection::new(&settings.questdb, Secrets::read(&settings.questdb)?);
     let connection: Connection = describe().map_err(flush::StartError::Connection)?;
     let flusher = Arc::downgrade(flusher);
-    let is_away = move || flusher.upgrade().is_none_or(|flusher| flusher.is_away());
-    let lookup = Lookup::new(Arc::clone(latest), &connection, Arc::clone(clock), Box::new(is_away));
+    let known = Known {
+        is_away: Box::new(move || flusher.upgrade().is_none_or(|flusher| flusher.is_away())),
+        is_ours: Box::new(move |table| allowance.is_ours(table)),
+    };
+    let lookup = Lookup::new(Arc::clone(latest), &connection, Arc::clone(clock), known);
     Ok(Arc::new(lookup.map_err(flush::StartError::Sql)?))
 }
 

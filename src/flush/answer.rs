@@ -120,7 +120,10 @@ impl Lane {
 
     /// Takes note that a request may be executed later although it has failed: nobody said that it was refused.
     pub(super) fn note_unanswered(&mut self, span: Span, error: &WriteError) {
-        let may_come = matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_));
+        let may_come = matches!(
+            error,
+            WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_) | WriteError::Strange(_)
+        );
         if may_come && !is_on(Bug::NoLateRewind) {
             self.late.miss(span.start, span.end, self.course.rest(span.start.pos));
             if is_on(Bug::GraceFromFailure) {
@@ -255,10 +258,15 @@ impl Lane {
                 self.follow_rewind();
                 Ok(true)
             }
-            // A version that does not know the question is left alone.
-            _ => {
+            Some(_) => {
                 ring.confirm_kept(asked_at);
                 self.shared.confirm_kept(asked_at);
+                self.shared.note_untold_start(false);
+                Ok(false)
+            }
+            // Its rows go on, and stay in the ring: nobody says that it has kept what it took.
+            None => {
+                self.shared.note_untold_start(true);
                 Ok(false)
             }
         }

@@ -247,11 +247,8 @@ impl Lane {
         }
         // Nothing is in flight here.
         self.given_time = self.time_limit.current();
-        let connected = self.link.set_request_timeout(self.given_time).and_then(|is_new| {
-            // The first request of a connection pays for more than its rows.
-            self.unusual |= is_new;
-            self.link.connect()
-        });
+        self.link.set_request_timeout(self.given_time);
+        let connected = self.link.connect();
         if connected.is_err() || !self.link.speaks(&buffer) {
             self.reader.seek(span.start);
             self.give_back(buffer);

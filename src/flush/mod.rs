@@ -286,6 +286,7 @@ impl Flusher {
                 .iter()
                 .flat_map(|report| report.warnings.iter().cloned())
                 .chain(self.shared.wal.warnings())
+                .chain(self.shared.start_warning().map(str::to_owned))
                 .collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),

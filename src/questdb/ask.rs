@@ -47,6 +47,6 @@ impl Ask for Sql {
     }
 
     fn change(&self, statement: &str) -> Result<(), SqlError> {
-        self.query(statement).map(drop)
+        Self::change(self, statement)
     }
 }

@@ -64,7 +64,9 @@ impl Columns {
             }
             columns.by_name.insert(names::folded(name).into_owned(), (place, kind.clone()));
         }
-        Some(columns)
+        // Without one of these a row could not be told from others.
+        let mut needed = info.columns.iter().filter(|column| column.designated || column.key);
+        needed.all(|column| columns.by_name.contains_key(&*names::folded(&column.name))).then_some(columns)
     }
 
     /// The cell of a column (folded name) in a row, and the column's type; null and none where

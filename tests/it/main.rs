@@ -33,6 +33,7 @@ mod republish;
 mod ring_full;
 mod ring_tools;
 mod rubbish;
+mod strange_database;
 mod systemd;
 mod terminal;
 mod throughput;

@@ -39,9 +39,7 @@ impl Link for Wire {
         assert!(self.in_flight.is_none(), "a request is in flight");
     }
 
-    fn set_request_timeout(&mut self, _: Duration) -> Result<bool, WriteError> {
-        Ok(false)
-    }
+    fn set_request_timeout(&mut self, _: Duration) {}
 
     fn buffer(&self, _: usize) -> RowBuffer {
         RowBuffer::text()

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod daemon;
 pub mod disk;
 pub mod http;
+pub mod impostor;
 pub mod load;
 pub mod mosquitto;
 pub mod process;
