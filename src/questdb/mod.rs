@@ -2,15 +2,18 @@
 
 pub mod applied;
 mod ask;
+pub mod change;
 pub mod columns;
 pub mod connection;
 pub mod fit;
+pub mod identity;
 pub mod plan;
 pub mod present;
 mod refusal;
 pub mod schema;
 pub mod sql;
 pub mod statement;
+mod survey;
 pub mod wal;
 pub mod writer;
 

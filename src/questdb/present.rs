@@ -148,7 +148,7 @@ mod tests {
             column("unit", "SYMBOL", false),
             column("x", "DOUBLE", false),
         ];
-        TableInfo { name: "t".into(), wal: true, dedup: true, columns }
+        TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() }
     }
 
     #[test]

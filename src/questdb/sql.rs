@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Connection, cut, statement};
-use crate::decode::repaired_json;
+use super::{Connection, cut, identity::Identity, statement};
+use crate::{decode::repaired_json, names};
 
 /// Largest answer read, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
@@ -144,6 +144,8 @@ pub struct TableInfo {
     pub dedup: bool,
     /// Its columns.
     pub columns: Vec<ColumnInfo>,
+    /// Which one it is of those that have had its name.
+    pub identity: Identity,
 }
 
 /// A column as QuestDB describes it.
@@ -254,24 +256,12 @@ impl Sql {
 
     /// What QuestDB knows of a table; none when there is no such table.
     pub fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
-        let head = self.query(&statement::find_table(table))?;
-        let Some(row) = head.rows.first() else { return Ok(None) };
-        let text = |row: &[Value], at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let flag = |row: &[Value], at: usize| row.get(at).and_then(Value::as_bool).unwrap_or_default();
-        let name = text(row, 0);
-        let columns = match self.query(&statement::describe_table(&name)) {
-            Ok(columns) => columns,
-            // Dropped between the two questions.
-            Err(SqlError::Refused { message, .. }) if message.contains("does not exist") => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let columns = columns.rows.iter().map(|row| ColumnInfo {
-            name: text(row, 0),
-            kind: text(row, 1),
-            designated: flag(row, 2),
-            key: flag(row, 3),
-        });
-        Ok(Some(TableInfo { name, wal: flag(row, 1), dedup: flag(row, 2), columns: columns.collect() }))
+        let names = [names::folded(table).into_owned()];
+        let Some(mut info) = self.survey(&names)?.pop() else { return Ok(None) };
+        // None: dropped between the two questions.
+        let Some(mut columns) = self.columns_of(std::slice::from_ref(&info.name))? else { return Ok(None) };
+        info.columns = columns.pop().unwrap_or_default();
+        Ok(Some(info))
     }
 }
 

@@ -70,7 +70,7 @@ fn read(row: &[Value]) -> WalTable {
 }
 
 /// The names in portions that fit into a statement.
-fn portions(mut names: &[String]) -> impl Iterator<Item = &[String]> {
+pub(super) fn portions(mut names: &[String]) -> impl Iterator<Item = &[String]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fitting = names.iter().take_while(|name| {
