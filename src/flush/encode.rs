@@ -1,6 +1,10 @@
 //! From ring records to rows of a request; what cannot be sent goes to quarantine.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -19,8 +23,10 @@ use crate::{
     point::{Text, Timestamp},
     questdb::{
         Ask, RowBuffer, SqlError,
+        change::Change,
         columns::{Columns, Coming},
         schema::{Examined, Schema, Verdict},
+        sql::TableInfo,
     },
     ring::{Kind, Record, Ring},
 };
@@ -322,6 +328,14 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+
+    /// Forgets what is known of a table that has changed.
+    pub fn renew(&mut self, hash: u32, table: &str, change: &Change, now: Option<&TableInfo>, sent: bool) {
+        self.schema.renew(table, change, now, sent);
+        self.coming.forget(table);
+        self.tight.remove(&*names::folded(table));
+        self.condemned.acquit(&HashSet::from([hash]));
     }
 
     /// Makes a table fit. To be called only while nothing of it is in flight.

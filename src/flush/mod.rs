@@ -19,11 +19,13 @@ mod flow;
 pub mod isolate;
 mod lane;
 mod late;
+mod look;
 pub mod model;
 mod outflow;
 mod outside;
 pub mod policy;
 pub mod quarantine;
+mod reborn;
 mod refusal;
 pub mod replay;
 mod seeded;
@@ -37,6 +39,7 @@ pub mod status;
 mod tests;
 pub mod time_limit;
 pub mod trouble;
+mod unconfirmed;
 mod vigil;
 pub mod wal_watch;
 
@@ -416,6 +419,9 @@ fn lane(
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,
+        unconfirmed: unconfirmed::Unconfirmed::default(),
+        filling: unconfirmed::Tables::default(),
+        reborn: reborn::Reborn::default(),
         unusual: true,
         borrows: false,
     }

@@ -114,7 +114,8 @@ impl Lane {
     fn index(&mut self, span: Span) -> Result<(Vec<Place>, Vec<u32>), Trouble> {
         let (mut places, mut tables) = (Vec::with_capacity(span.rows), Vec::with_capacity(span.rows));
         self.walk(span, &mut |lane, record| {
-            lane.encoder.each_row(record, span.once_below, &mut |_, _, index, _| {
+            let once_below = lane.reborn.once_below(record.table_hash, span.once_below);
+            lane.encoder.each_row(record, once_below, &mut |_, _, index, _| {
                 places.push(Place { seq: record.seq, row: index });
                 tables.push(record.table_hash);
                 Ok(())
@@ -139,7 +140,8 @@ impl Lane {
             if next >= range.end {
                 return Ok(());
             }
-            lane.encoder.each_row(record, span.once_below, &mut |encoder, table, index, row| {
+            let once_below = lane.reborn.once_below(record.table_hash, span.once_below);
+            lane.encoder.each_row(record, once_below, &mut |encoder, table, index, row| {
                 let here = Place { seq: record.seq, row: index };
                 if places.get(next) == Some(&here) {
                     if range.contains(&next) && !isolation.is_out(next) {
@@ -215,7 +217,8 @@ impl Lane {
         let mut moments = BTreeMap::<u64, OfMoment>::new();
         let mut next = 0;
         self.walk(span, &mut |lane, record| {
-            lane.encoder.each_row(record, span.once_below, &mut |_, table, index, row| {
+            let once_below = lane.reborn.once_below(record.table_hash, span.once_below);
+            lane.encoder.each_row(record, once_below, &mut |_, table, index, row| {
                 if places.get(next) != Some(&Place { seq: record.seq, row: index }) {
                     return Ok(());
                 }
@@ -313,7 +316,9 @@ impl Lane {
             match reader.next_with(span.end.pos, |_, _| true) {
                 Ok(Some(record)) => {
                     let own = self.lanes.of(record.table_hash) == self.number;
-                    if own && record.kind == Kind::Rows && !self.course.skips(record.mark.pos, record.table_hash) {
+                    let (pos, hash) = (record.mark.pos, record.table_hash);
+                    let is_skipped = self.course.skips(pos, hash) || self.reborn.skips(pos, hash);
+                    if own && record.kind == Kind::Rows && !is_skipped {
                         each(self, &record)?;
                     }
                 }

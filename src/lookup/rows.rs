@@ -139,7 +139,7 @@ mod tests {
         let columns = [("site", "SYMBOL"), ("device", "SYMBOL"), ("ts", "TIMESTAMP"), ("x", "DOUBLE"), ("n", "LONG")];
         let others = [("ok", "BOOLEAN"), ("note", "VARCHAR"), ("at", "TIMESTAMP"), ("id", "UUID")];
         let columns = columns.iter().chain(&others).map(|(name, kind)| column(name, kind)).collect();
-        Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap()
+        Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() }).unwrap()
     }
 
     #[test]
@@ -147,7 +147,8 @@ mod tests {
         let columns =
             [("ts", "TIMESTAMP"), ("v", "DOUBLE"), ("v_string", "VARCHAR"), ("v_boolean", "LONG"), ("ok", "BOOLEAN")];
         let columns = columns.iter().map(|(name, kind)| column(name, kind)).collect();
-        let asked = Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap();
+        let asked = Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() })
+            .unwrap();
         let names = ["ts", "v", "v_string", "v_boolean", "ok"].map(str::to_owned).to_vec();
         let at = "2026-01-01T00:00:00Z";
         let cells = [
@@ -190,7 +191,10 @@ mod tests {
         let can = |name: &str| asked.can_answer(&Filter::new(Some("t"), [(name, "1")]).unwrap());
         assert_eq!(["site", "Site", "x", "none"].map(can), [true, true, false, false]);
         let columns = asked.columns.into_iter().filter(|column| !column.designated).collect();
-        assert!(Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).is_none());
+        assert!(
+            Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() })
+                .is_none()
+        );
     }
 
     #[test]

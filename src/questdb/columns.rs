@@ -7,7 +7,7 @@ use super::{
     fit::{Holds, Sibling},
     schema::Schema,
 };
-use crate::moment::name_number;
+use crate::{moment::name_number, names};
 
 /// Tables whose coming columns are known; forgotten beyond.
 const MAX_TABLES: usize = 1_024;
@@ -24,6 +24,12 @@ pub struct Coming {
 }
 
 impl Coming {
+    /// Forgets what rows have made of a table, which is another one now.
+    pub fn forget(&mut self, table: &str) {
+        self.tables.retain(|name, _| !names::same(name, table));
+        self.siblings.retain(|(name, ..)| !names::same(name, table));
+    }
+
     /// In sentences, what goes to columns beside others.
     pub fn told(&self) -> impl Iterator<Item = String> + '_ {
         self.siblings.iter().map(|(table, column, sibling)| told(table, column, sibling))

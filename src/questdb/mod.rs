@@ -3,10 +3,12 @@
 pub mod answer;
 pub mod applied;
 mod ask;
+pub mod change;
 pub mod columns;
 pub mod connection;
 pub mod fit;
 pub mod http;
+pub mod identity;
 pub mod plan;
 pub mod post;
 pub mod present;
@@ -15,6 +17,7 @@ mod refusal;
 pub mod schema;
 pub mod sql;
 pub mod statement;
+mod survey;
 pub mod wal;
 pub mod writer;
 

@@ -149,7 +149,7 @@ mod tests {
             column("unit", "SYMBOL", false),
             column("x", "DOUBLE", false),
         ];
-        TableInfo { name: "t".into(), wal: true, dedup: true, columns }
+        TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() }
     }
 
     #[test]

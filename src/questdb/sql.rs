@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::{
     Connection, Table, answer, cut,
     http::{Bounds, Http, HttpError},
+    identity::Identity,
     statement,
 };
 use crate::names;
@@ -111,6 +112,8 @@ pub struct TableInfo {
     pub dedup: bool,
     /// Its columns.
     pub columns: Vec<ColumnInfo>,
+    /// Which one it is of those that have had its name.
+    pub identity: Identity,
 }
 
 /// A column as QuestDB describes it.
@@ -205,33 +208,21 @@ impl Sql {
 
     /// What QuestDB knows of a table; none when there is no such table.
     pub fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
-        let head = self.query(&statement::find_table(table))?.with_columns(&["table_name", "walEnabled", "dedup"])?;
-        if head.rows.is_empty() {
-            return Ok(None);
+        let names = [names::folded(table).into_owned()];
+        let mut found = self.survey(&names)?;
+        let Some(mut info) = found.pop() else { return Ok(None) };
+        if !found.is_empty() || !names::same(&info.name, table) {
+            let name = cut(&info.name);
+            return Err(SqlError::Answer(format!("it is about table {name:?}, and {table:?} was asked for")));
         }
-        let row = head.only_row()?;
-        let name = answer::text(&row, 0)?.to_owned();
-        if !names::same(&name, table) {
-            return Err(SqlError::Answer(format!("it is about table {:?}, and {table:?} was asked for", cut(&name))));
+        // None: dropped between the two questions.
+        let Some(mut columns) = self.columns_of(std::slice::from_ref(&info.name))? else { return Ok(None) };
+        info.columns = columns.pop().unwrap_or_default();
+        if info.columns.is_empty() {
+            return Err(SqlError::Answer(format!("it has no column of table {:?}", cut(&info.name))));
         }
-        let (wal, dedup) = (answer::flag(&row, 1)?, answer::flag(&row, 2)?);
-        let columns = match self.query(&statement::describe_table(&name)) {
-            Ok(columns) => columns.with_columns(&["column", "type", "designated", "upsertKey"])?,
-            // Dropped between the two questions.
-            Err(SqlError::Refused { message, .. }) if message.contains("does not exist") => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if columns.rows.is_empty() {
-            return Err(SqlError::Answer(format!("it has no column of table {:?}", cut(&name))));
-        }
-        let columns = columns.rows.iter().map(|row| column_info(row)).collect::<Result<_, _>>()?;
-        Ok(Some(TableInfo { name, wal, dedup, columns }))
+        Ok(Some(info))
     }
-}
-
-fn column_info(row: &[serde_json::Value]) -> Result<ColumnInfo, SqlError> {
-    let [name, kind] = [answer::text(row, 0)?, answer::text(row, 1)?].map(str::to_owned);
-    Ok(ColumnInfo { name, kind, designated: answer::flag(row, 2)?, key: answer::flag(row, 3)? })
 }
 
 impl From<HttpError> for SqlError {

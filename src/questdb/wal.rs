@@ -86,7 +86,7 @@ fn read(row: &[Value]) -> Result<WalTable, SqlError> {
 }
 
 /// The names in portions that fit into a statement.
-fn portions(mut names: &[String]) -> impl Iterator<Item = &[String]> {
+pub(super) fn portions(mut names: &[String]) -> impl Iterator<Item = &[String]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fitting = names.iter().take_while(|name| {

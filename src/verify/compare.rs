@@ -320,7 +320,13 @@ mod tests {
             designated: *name == "ts",
             key: *key,
         };
-        TableInfo { name: "t".into(), wal: true, dedup: true, columns: columns.iter().map(column).collect() }
+        TableInfo {
+            name: "t".into(),
+            wal: true,
+            dedup: true,
+            columns: columns.iter().map(column).collect(),
+            ..TableInfo::default()
+        }
     }
 
     fn same_in(kind: &str, value: Value, there: Json) -> bool {

@@ -5,6 +5,7 @@ mod support;
 mod access;
 mod batch_memory;
 mod broker_outage;
+mod changed_tables;
 mod clock;
 mod command_line;
 mod config_reload;

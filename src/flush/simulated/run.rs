@@ -46,6 +46,8 @@ pub struct Plan {
     pub hopeless: bool,
     /// Whether old rows are replayed often.
     pub replays: bool,
+    /// Whether operators drop tables.
+    pub drops: bool,
 }
 
 /// A row as it went into the ring.
@@ -80,6 +82,8 @@ pub struct Run {
     checked: Seq,
     /// Times whose rows an operator dropped, and the newest value then: older rows of that time may be gone.
     pub dropped: BTreeMap<(&'static str, i64), u64>,
+    /// The same for tables.
+    pub gone: BTreeMap<&'static str, u64>,
 }
 
 /// A client for what a run never asks.
@@ -124,6 +128,7 @@ impl Run {
             next_value: 1,
             checked: Seq(1),
             dropped: BTreeMap::new(),
+            gone: BTreeMap::new(),
         };
         run.begin();
         run
@@ -356,6 +361,10 @@ impl Run {
                 world.database.hopeless.insert(table.to_owned());
             }
             world.tell(|| format!("whether table {table} refuses everything changes"));
+        } else if self.plan.drops && self.rng.bool() {
+            world.tell(|| format!("an operator drops {table}"));
+            world.database.drop_table(now, table);
+            self.gone.insert(table, newest);
         } else if self.rng.u8(..3) == 0 {
             world.tell(|| format!("an operator drops what {table} has of {time}"));
             world.database.drop_partition(now, table, time);
