@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{Exit, Failure};
 use crate::{
     settings::Bytes,
-    shown::{for_terminal, harmless_lines, is_harmful},
+    shown::{for_terminal, is_harmful},
 };
 
 /// Longest value shown to people, in characters.
@@ -32,7 +32,7 @@ pub fn emit(text: &str) -> Result<(), Failure> {
 
 /// Says something on standard error, fit for a terminal; when even that fails there is nowhere left to say so.
 pub fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", harmless_lines(text));
+    let _ = writeln!(io::stderr().lock(), "{}", for_terminal(text));
 }
 
 /// The text without characters that a terminal would obey or nobody would see, and cut to a readable length.

@@ -1,7 +1,7 @@
 //! Where a command writes to: the one way for every output that a user names.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -120,7 +120,8 @@ fn refuse_our_own(path: &Path, there: &fs::Metadata, sources: &[&Path]) -> Resul
         "what is read from"
     } else {
         match open_regular(path) {
-            Ok((file, _)) if file.try_lock_shared().is_err() => "open in a daemon",
+            // Where a file system knows no locks, nobody has any.
+            Ok((file, _)) if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) => "open in a daemon",
             Ok((file, _)) if begins(&file, &[&layout::MAGIC, &quarantine::format::MAGIC]) => "a ring or a quarantine",
             // What cannot be read can be no ring of this user's.
             Ok(_) | Err(_) => return Ok(()),

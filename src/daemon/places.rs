@@ -13,6 +13,10 @@ impl Places {
     pub fn look(&mut self, ring: &Ring, quarantine: &Quarantine) {
         let reason = ring.look_at_place().err().map(|why| why.to_string());
         let reason = reason.or_else(|| quarantine.look_at_place());
+        // The committer looks before it tells of each commit, and halts by itself.
+        if reason != ring.halted() {
+            ring.halt(reason.as_deref());
+        }
         if reason == self.told {
             return;
         }
@@ -27,7 +31,6 @@ impl Places {
             tracing::info!("the files are in their places again: messages are taken in and acknowledged");
             ServiceManager.status("running");
         }
-        ring.halt(reason.as_deref());
         self.told = reason;
     }
 }
@@ -121,6 +124,31 @@ mod tests {
         places.look(&ring, &quarantine);
         assert_eq!(ring.halted(), None);
         append(&ring).unwrap();
+        ring.close().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_from_the_moment_the_file_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, aside) = (directory.path().join("ring"), directory.path().join("aside"));
+        let (ring, _) = open(directory.path(), Durability::Commit);
+        let quarantine = quarantine(directory.path());
+        fs::rename(&path, &aside).unwrap();
+        let end = append(&ring).unwrap().end;
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let mut wait = |done: &dyn Fn() -> bool| {
+            while !done() {
+                assert!(std::time::Instant::now() < deadline);
+                std::thread::yield_now();
+            }
+        };
+        wait(&|| ring.halted().is_some());
+        assert!(ring.marks().durable.pos >= end && ring.ackable().borrow().pos < end);
+        fs::rename(&aside, &path).unwrap();
+        // Whether it was told before or not.
+        Places::default().look(&ring, &quarantine);
+        assert_eq!(ring.halted(), None);
+        wait(&|| ring.ackable().borrow().pos >= end);
         ring.close().unwrap();
     }
 
