@@ -174,8 +174,8 @@ struct LedgerLine<'a> {
 /// Runs the simulation and prints its summary. The result is the exit code: 0, or 1 when QoS 1 messages stayed
 /// unacknowledged.
 pub fn run(args: &SimulateArgs, settings: Option<&Settings>) -> Result<u8, SimulateError> {
-    let target = Target::of(args, settings)?;
-    validate(args, &target.topic)?;
+    let aim = Aim::of(args, settings)?;
+    validate(args, &aim.topic)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second one ends the program at once.
@@ -193,9 +193,9 @@ pub fn run(args: &SimulateArgs, settings: Option<&Settings>) -> Result<u8, Simul
     let totals = Arc::new(Totals::default());
     let started = Instant::now();
     if !args.json {
-        eprintln!("{}", target.announced(args));
+        eprintln!("{}", aim.announced(args));
     }
-    let publishers = runtime.block_on(publish(args, &target, &totals, &stop))?;
+    let publishers = runtime.block_on(publish(args, &aim, &totals, &stop))?;
     let seconds = started.elapsed().as_secs_f64();
     let summary = summarise(&totals, &publishers, args.qos, seconds);
     if let Some(mut target) = ledger {
@@ -208,7 +208,7 @@ pub fn run(args: &SimulateArgs, settings: Option<&Settings>) -> Result<u8, Simul
 }
 
 /// Where and for how long to publish.
-struct Target {
+struct Aim {
     /// The broker, and who is asked for there.
     mqtt: Mqtt,
     topic: String,
@@ -216,7 +216,7 @@ struct Target {
     duration: Duration,
 }
 
-impl Target {
+impl Aim {
     /// What the arguments say, and else the settings, as far as there are any.
     fn of(args: &SimulateArgs, settings: Option<&Settings>) -> Result<Self, SimulateError> {
         let mut mqtt = match (&args.url, settings) {
@@ -290,15 +290,15 @@ fn validate(args: &SimulateArgs, topic: &str) -> Result<(), SimulateError> {
 /// Runs every connection to its end.
 async fn publish(
     args: &SimulateArgs,
-    target: &Target,
+    aim: &Aim,
     totals: &Arc<Totals>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Publisher>, SimulateError> {
     let connections = args.connections.unwrap_or(8).min(args.devices);
-    let until = (!target.duration.is_zero()).then(|| Instant::now() + target.duration);
+    let until = (!aim.duration.is_zero()).then(|| Instant::now() + aim.duration);
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..connections {
-        let settings = Mqtt { client_id: format!("{}-{number}", args.client_id), ..target.mqtt.clone() };
+        let settings = Mqtt { client_id: format!("{}-{number}", args.client_id), ..aim.mqtt.clone() };
         let options = publisher_options(&settings, INFLIGHT)?;
         let plan = Plan {
             qos: args.qos,
@@ -310,7 +310,7 @@ async fn publish(
         };
         let devices = (number..args.devices)
             .step_by(connections as usize)
-            .map(|index| Device::new(&target.topic, index, args.sites, args.seed, args.start))
+            .map(|index| Device::new(&aim.topic, index, args.sites, args.seed, args.start))
             .collect();
         let (mut publisher, eventloop) = Publisher::new(options, plan, devices, Arc::clone(totals), Arc::clone(stop));
         tasks.spawn(async move { publisher.run(eventloop).await.map(|()| publisher) });
@@ -449,8 +449,8 @@ mod tests {
 
     fn check(args: &[&str]) -> Result<(), SimulateError> {
         let args = parsed(args);
-        let target = Target::of(&args, None)?;
-        validate(&args, &target.topic)
+        let aim = Aim::of(&args, None)?;
+        validate(&args, &aim.topic)
     }
 
     #[test]
@@ -460,16 +460,16 @@ mod tests {
         let source = |topic: &str| toml::from_str(&format!("topic = {topic:?}\ntable = \"t\"")).expect("a source");
         settings.source.insert("s".into(), source("sensors/{site}/{device}"));
         let args = parsed(&[]);
-        let target = Target::of(&args, Some(&settings)).expect("a target");
+        let aim = Aim::of(&args, Some(&settings)).expect("an aim");
         assert_eq!(
-            target.announced(&args),
+            aim.announced(&args),
             "10 devices publish on forebay-simulate/{site}/{device} at plant:8883: 10 messages/s, for 1m"
         );
-        assert_eq!(Target::of(&parsed(&["--count", "5"]), None).expect("a target").duration, Duration::ZERO);
+        assert_eq!(Aim::of(&parsed(&["--count", "5"]), None).expect("an aim").duration, Duration::ZERO);
         settings.source.insert("all".into(), source("#"));
-        let refused = Target::of(&args, Some(&settings)).err().expect("is refused");
+        let refused = Aim::of(&args, Some(&settings)).err().expect("is refused");
         assert!(refused.to_string().starts_with("source.all takes forebay-simulate/"), "{refused}");
-        assert!(Target::of(&parsed(&["--topic", "a/{device}"]), Some(&settings)).is_ok(), "it was asked for");
-        assert_eq!(Target::of(&parsed(&["--url", "mqtt://x"]), None).expect("a target").mqtt.url, "mqtt://x");
+        assert!(Aim::of(&parsed(&["--topic", "a/{device}"]), Some(&settings)).is_ok(), "it was asked for");
+        assert_eq!(Aim::of(&parsed(&["--url", "mqtt://x"]), None).expect("an aim").mqtt.url, "mqtt://x");
     }
 }

@@ -254,7 +254,8 @@ impl Ingest {
             quota.note(source, &faults, now);
             if routes.count_bad_members(&route, faults.count()) && !is_set_aside_whole {
                 let (topic, reason) = (clip(message.topic), faults.reason());
-                tracing::warn!(%topic, reason = %clip(&reason), "a part of a message is left out, and the rest stored");
+                let reason = clip(&reason);
+                tracing::warn!(%topic, %reason, "a part of a message on {topic} is left out, and the rest stored: {reason}");
             }
         }
         offer
@@ -401,7 +402,7 @@ impl Ingest {
                     if routes.count_dead_letter(route, message.received) {
                         let topic = clip(message.topic);
                         let reason = clip(reason);
-                        tracing::warn!(%topic, %reason, "a message could not be decoded and goes to quarantine");
+                        tracing::warn!(%topic, %reason, "a message on {topic} goes to quarantine: {reason}");
                     }
                     return Offer::Accepted(self.ring.ack_position(&appended));
                 }

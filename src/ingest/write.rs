@@ -139,7 +139,8 @@ impl WriteCounts {
     fn left_out(&self, members: u64, reason: &str) {
         let before = self.bad_members.fetch_add(members, Relaxed);
         if before < LOGGED || before.leading_zeros() != (before + members).leading_zeros() {
-            tracing::warn!(reason = %clip(reason), "a part of a request to /write is left out");
+            let reason = clip(reason);
+            tracing::warn!(%reason, "a part of a request to /write is left out: {reason}");
         }
     }
 

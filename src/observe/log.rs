@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use super::plain::Plain;
+use super::plain::{Plain, Shows};
 use crate::{
     settings::{Log, LogTarget},
     shown::harmless,
@@ -75,13 +75,13 @@ pub fn init(log: &Log) -> Result<LogHandle, LogError> {
     let (journal, missing) = match wanted {
         Destination::Stderr => (None, None),
         Destination::Journal => match journal() {
-            Ok(layer) => (Some(Plain(layer)), None),
+            Ok(layer) => (Some(Plain::new(layer, Shows::Message)), None),
             Err(error) => (None, Some(error)),
         },
     };
     let stderr = journal.is_none().then(|| {
         let terminal = io::stderr().is_terminal();
-        Plain(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal)).boxed()
+        Plain::new(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal), Shows::Fields).boxed()
     });
     tracing_subscriber::registry()
         .with(filter)

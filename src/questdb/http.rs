@@ -59,7 +59,8 @@ impl Http {
             .max_idle_connections(1)
             .max_redirects(0);
         if let Some(path) = &connection.tls_roots {
-            let pem = read_regular(path, MAX_PEM_BYTES).map_err(|e| HttpError::Setup(format!("tls_roots {}: {e}", path.display())))?;
+            let pem = read_regular(path, MAX_PEM_BYTES)
+                .map_err(|e| HttpError::Setup(format!("tls_roots {}: {e}", path.display())))?;
             let certificates: Vec<_> = ureq::tls::parse_pem(&pem)
                 .filter_map(|item| match item {
                     Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
@@ -126,7 +127,7 @@ fn unanswered(error: &ureq::Error, limit: u64) -> HttpError {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::Write,
+        io::{Read, Write},
         net::{TcpListener, TcpStream},
         thread::{self, JoinHandle},
         time::Instant,

@@ -7,6 +7,7 @@
 mod discard;
 mod file;
 pub mod format;
+mod group;
 mod id;
 mod placed;
 mod scan;
@@ -63,20 +64,20 @@ impl Tally {
     fn count(&mut self, entry: &Entry<'_>, bytes: u64) {
         self.entries += 1;
         self.bytes += bytes;
-        let reason = &entry.reason[..entry.reason.floor_char_boundary(REASON_BYTES)];
-        if let Some(count) = self.reasons.get_mut(reason) {
+        let reason = reason_of(entry);
+        if let Some(count) = self.reasons.get_mut(&reason) {
             *count += 1;
         } else {
-            let name = if self.reasons.len() < MAX_REASONS { reason } else { OTHER_REASONS };
-            *self.reasons.entry(name.to_owned()).or_default() += 1;
+            let name = if self.reasons.len() < MAX_REASONS { reason } else { OTHER_REASONS.to_owned() };
+            *self.reasons.entry(name).or_default() += 1;
         }
     }
 
     /// Undoes [`Self::count`] for an entry that has been taken out; its bytes stay until its file goes.
     fn uncount(&mut self, entry: &Entry<'_>) {
         self.entries = self.entries.saturating_sub(1);
-        let reason = &entry.reason[..entry.reason.floor_char_boundary(REASON_BYTES)];
-        let name = if self.reasons.contains_key(reason) { reason } else { OTHER_REASONS };
+        let reason = reason_of(entry);
+        let name = if self.reasons.contains_key(&reason) { &*reason } else { OTHER_REASONS };
         if let Some(count) = self.reasons.get_mut(name) {
             *count -= 1;
             if *count == 0 {
@@ -84,6 +85,13 @@ impl Tally {
             }
         }
     }
+}
+
+/// Under which an entry's reason is counted.
+fn reason_of(entry: &Entry<'_>) -> String {
+    let mut kind = group::kind_of(&entry.reason[..entry.reason.floor_char_boundary(format::MAX_REASON_BYTES)]);
+    kind.truncate(kind.floor_char_boundary(REASON_BYTES));
+    kind
 }
 
 #[derive(Debug)]
@@ -282,8 +290,12 @@ impl Quarantine {
             *reasons.entry(reason).or_default() += count;
         }
         let mut reasons: Vec<_> = reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        reasons.truncate(SHOWN_REASONS);
+        // What is counted together comes last, however much it is; so does what is not shown.
+        reasons.sort_by_key(|(reason, count)| (reason == OTHER_REASONS, std::cmp::Reverse(*count)));
+        if reasons.len() > SHOWN_REASONS {
+            let others = reasons.drain(SHOWN_REASONS - 1..).map(|(_, count)| count).sum();
+            reasons.push((OTHER_REASONS.to_owned(), others));
+        }
         QuarantineStatus {
             entries: inner.now.entries + inner.old.entries,
             bytes: inner.now.bytes + inner.old.bytes,

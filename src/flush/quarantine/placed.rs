@@ -82,7 +82,15 @@ mod tests {
 
     fn push(quarantine: &Quarantine, seq: u64) -> io::Result<()> {
         let key = Key { ring_id: 9, seq: Seq(seq), row: 0 };
-        let entry = Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "bad", origin: "t", body: b"x" };
+        let entry = Entry {
+            key,
+            time: Timestamp(0),
+            received: Timestamp(3),
+            reason: "bad",
+            origin: "t",
+            body: b"x",
+            row_time: None,
+        };
         quarantine.add(&[entry])
     }
 

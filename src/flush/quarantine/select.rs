@@ -120,9 +120,15 @@ impl Selection {
             && self.table.as_ref().is_none_or(|table| of(Kind::Row) && names::same(entry.origin, table))
             && self.topic.as_ref().is_none_or(|topic| of(Kind::DeadLetter) && entry.origin.starts_with(topic.as_str()))
             && self.since.is_none_or(|since| entry.time >= since)
-            && self.reason.as_ref().is_none_or(|reason| entry.reason.to_lowercase().contains(reason.as_str()))
+            && self.reason.as_ref().is_none_or(|reason| {
+                (contains(entry.reason, reason) || contains(&super::group::kind_of(entry.reason), reason))
+            })
             && (self.ids.is_empty() || self.ids.contains(&Id::from(entry)))
     }
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(part)
 }
 
 #[cfg(test)]

@@ -286,7 +286,7 @@ impl Snapshot {
                 Item::Entry(found) if !found.taken_out && selection.matches(&found.entry) => {
                     summary.entries += 1;
                     summary.entry_bytes += found.bytes;
-                    count(&mut reasons, found.entry.reason);
+                    count(&mut reasons, &super::reason_of(&found.entry));
                     match Kind::from(&found.entry) {
                         Kind::Row => count(&mut tables, spelling(&mut spellings, found.entry.origin)),
                         Kind::DeadLetter => count(&mut topics, found.entry.origin),
