@@ -6,6 +6,7 @@ mod inspect;
 mod outlook;
 mod progress;
 mod reload;
+mod ring_look;
 mod signals;
 mod space;
 mod watchdog;
