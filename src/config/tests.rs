@@ -238,10 +238,17 @@ fn what_is_probably_not_meant_is_warned_of() {
             "batch.max_bytes: with 8 lanes a batch has at most 2272KiB: they share batch.max_buffered, which is 8MiB",
         ),
         ("[source.b]\ntopic = \"a/{y}\"\ntable = \"b\"", "source.a takes the same topics"),
+        (
+            "[control]\nlisten = \"127.0.0.1:9\"\n[source.k]\ntopic = \"k/{x}\"\ntable = \"{x}\"",
+            "source.k.table: with control.listen",
+        ),
         ("[source.c]\ntopic = \"c\"\ntable = \"Ä\"\n[source.d]\ntopic = \"d\"\ntable = \"ä\"", "as source.c's \"Ä\""),
     ] {
         let text = warnings(main);
         assert!(text.contains(part), "{main}\n{part}\nis not in\n{text}");
+    }
+    for quiet in ["[source.k]\ntopic = \"k/{x}\"\ntable = \"{x}\"", "[control]\nlisten = \"127.0.0.1:9\""] {
+        assert!(!warnings(quiet).contains("every local user"), "{quiet}");
     }
 }
 

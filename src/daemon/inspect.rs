@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::outlook::Outlook;
+use super::{outlook::Outlook, ring_look::RingLook};
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{ClockStatus, Inspect, QuarantineAccess, Rates, RingInfoError, Status},
@@ -25,7 +25,7 @@ use crate::{
         Ledger, Ring,
         inspect::{RingInfo, live_info},
     },
-    sync::{lock, try_lock},
+    sync::lock,
 };
 
 /// Rates are measured over at least this long.
@@ -49,7 +49,7 @@ pub struct Inspector {
     boot_id: String,
     rates: Mutex<Sample>,
     /// Held while the ring file is read for a request.
-    reading_ring: Mutex<()>,
+    reading_ring: RingLook,
 }
 
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ impl Inspector {
             heartbeats: heartbeats.clone(),
             outlook: Arc::clone(outlook),
             started: now,
-            reading_ring: Mutex::new(()),
+            reading_ring: RingLook::default(),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -183,10 +183,11 @@ impl Inspect for Inspector {
     }
 
     fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
-        let _turn = try_lock(&self.reading_ring).ok_or(RingInfoError::Busy)?;
-        let began = Instant::now();
-        let now = SystemClock.now().wall;
-        Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)
+        let look = || {
+            let began = Instant::now();
+            live_info(&self.ring, SystemClock.now().wall, &mut || began.elapsed() < RING_INFO_SPAN)
+        };
+        self.reading_ring.look(|| self.started.elapsed(), look)
     }
 
     fn quarantine(&self) -> Option<QuarantineAccess> {

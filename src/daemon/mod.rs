@@ -7,6 +7,7 @@ mod outlook;
 mod places;
 mod progress;
 mod reload;
+mod ring_look;
 mod signals;
 mod space;
 mod watchdog;

@@ -12,7 +12,7 @@ pub trait Ask: Send + Sync {
     /// Whether the server answers at all.
     fn ping(&self, timeout: Duration) -> Result<(), SqlError>;
 
-    /// When the server was started, in its own words; none when it does not tell.
+    /// When the server was started, in its own words; none when it never tells.
     fn started(&self) -> Result<Option<String>, SqlError>;
 
     /// What is known of a table; none when there is no such table.

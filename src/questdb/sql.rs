@@ -183,10 +183,10 @@ impl Sql {
         }
     }
 
-    /// When the server was started, in its own words; none when it says that it does not know the question.
+    /// When the server was started, in its own words; none when it says that it does not know the question, or that forebay may not ask it.
     pub fn started(&self) -> Result<Option<String>, SqlError> {
         let answer = match self.query(statement::SERVER_STARTED) {
-            Err(SqlError::Refused { .. }) => return Ok(None),
+            Err(SqlError::Refused { message, .. }) if is_never_told(&message) => return Ok(None),
             answer => answer?,
         };
         if !matches!(&answer.columns[..], [name] if name.starts_with("pg_postmaster_start_time")) {
@@ -223,6 +223,12 @@ impl Sql {
         }
         Ok(Some(info))
     }
+}
+
+/// Whether a question is refused because the server does not know it, or because this user may not ask it. Other refusals pass.
+fn is_never_told(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["unknown function", "not supported", "denied", "permission"].iter().any(|word| message.contains(word))
 }
 
 impl From<HttpError> for SqlError {
@@ -268,5 +274,12 @@ mod tests {
             assert!(!refused(lasting).is_transient(), "{lasting}");
         }
         assert!(SqlError::Timeout.is_transient() && SqlError::Overloaded(503).is_transient());
+    }
+
+    #[test]
+    fn a_question_that_is_never_answered_is_told_from_one_that_may_be_later() {
+        assert!(is_never_told("unknown function name: pg_postmaster_start_time()"));
+        assert!(is_never_told("Access denied for device [SELECT]"));
+        assert!(!is_never_told("timeout, query aborted [fd=7]") && !is_never_told("too many open files"));
     }
 }
