@@ -14,6 +14,7 @@ use super::{
     seeded::{Bug, is_on},
     shared::Health,
     trouble::{Answer, Kind},
+    unconfirmed::Tables,
 };
 use crate::{
     marks::Mark,
@@ -88,7 +89,7 @@ impl Lane {
             Err(NotStored::Failed(WriteError::BadRow { message, .. } | WriteError::Refused { message })) => {
                 // A refusal is an answer, too.
                 self.late.answered(self.now(), self.grace);
-                if !self.is_refused_as_it_is(span)? {
+                if !self.is_refused_as_it_is(span, &tables)? {
                     return Ok(());
                 }
                 self.unconfirmed.blur(&tables);
@@ -106,8 +107,8 @@ impl Lane {
 
     /// Whether a batch was refused by tables that are what they were: false where one has changed, and the rows are encoded for what it is
     /// now.
-    fn is_refused_as_it_is(&mut self, span: Span) -> Result<bool, Trouble> {
-        let is_same = match self.are_tables_same(span.start) {
+    fn is_refused_as_it_is(&mut self, span: Span, tables: &Tables) -> Result<bool, Trouble> {
+        let is_same = match self.are_tables_same_by_now(span.start, tables) {
             Ok(true) => return Ok(true),
             Ok(false) => Ok(false),
             Err(trouble) => {

@@ -67,7 +67,8 @@ fn read_table(row: &[Value]) -> TableInfo {
         ("M", _) | (_, true) => Kind::MaterializedView,
         _ => Kind::Table,
     };
-    let identity = Identity { id: number(3), kind, partition_by: text(row, 5).to_owned(), accepted: number(4) };
+    let partition_by = text(row, 5).to_owned();
+    let identity = Identity { id: number(3), kind, partition_by, accepted: number(4), applied: number(8) };
     TableInfo { name: text(row, 0).to_owned(), wal: flag(row, 1), dedup: flag(row, 2), columns: Vec::new(), identity }
 }
 
@@ -85,8 +86,9 @@ mod tests {
     #[test]
     fn an_answer_is_read_leniently() {
         let read = |row: Value| read_table(row.as_array().unwrap());
-        let table = read(json!(["t", true, true, 6, 9, "DAY", false, "T"]));
+        let table = read(json!(["t", true, true, 6, 9, "DAY", false, "T", 8]));
         assert_eq!((table.identity.id, table.identity.accepted, table.identity.kind), (Some(6), Some(9), Kind::Table));
+        assert_eq!(table.identity.applied, Some(8));
         assert_eq!(read(json!(["v", false, false, 6, null, "N/A", false, "V"])).identity.kind, Kind::View);
         assert_eq!(read(json!(["m", true, false, 6, 1, "DAY", true, null])).identity.kind, Kind::MaterializedView);
         let old = read(json!(["t", true, true]));
