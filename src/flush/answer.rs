@@ -78,6 +78,9 @@ impl Lane {
             Ok(()) => {
                 let taken = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
                 self.encoder.condemned.acquit(&taken);
+                for (hash, fault) in self.encoder.refused.on_trial(span.start.pos, span.end.pos) {
+                    self.encoder.refused.acquit(hash, fault);
+                }
                 self.unconfirmed.stored(&tables);
                 self.stored(flushed);
                 self.settle(span, ages)
@@ -92,6 +95,8 @@ impl Lane {
                 if !self.is_refused_as_it_is(span, &tables)? {
                     return Ok(());
                 }
+                // Of its rows some are going to be stored after this look.
+                self.unconfirmed.leaves(self.now(), span.start, &tables);
                 self.unconfirmed.blur(&tables);
                 self.isolate(span, ages, &message)
             }
@@ -300,6 +305,7 @@ impl Lane {
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
             self.encoder.schema.forget();
             self.encoder.condemned.try_all();
+            self.encoder.refused.try_all();
             self.link.disconnect();
             self.unusual = true;
         }

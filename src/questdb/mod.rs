@@ -19,6 +19,7 @@ pub mod writer;
 
 pub use ask::Ask;
 pub use connection::{Connection, ConnectionError, Secrets};
+pub use refusal::named_column;
 pub use sql::{Sql, SqlError, Table};
 pub use writer::{Dialect, RowBuffer, WriteError, Writer};
 

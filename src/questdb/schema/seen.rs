@@ -108,8 +108,9 @@ impl Schema {
             (known.had, known.had_dedup, known.restarted) = (had, had_dedup, by_rows || lost_key);
         }
         known.learn(now.cloned());
-        // What is going to be made in its place is no change again.
-        known.seen = now.filter(|_| !by_rows).cloned();
+        // What is going to be made in its place is no change again, and one whose log is another's is not described as it is.
+        let is_true = !by_rows && !matches!(change, Change::Short { .. });
+        known.seen = now.filter(|_| is_true).cloned();
     }
 }
 
