@@ -14,6 +14,7 @@ use super::{
     seeded::{Bug, is_on},
     shared::Health,
     trouble::{Answer, Kind},
+    unconfirmed::Tables,
 };
 use crate::{
     marks::Mark,
@@ -77,6 +78,9 @@ impl Lane {
             Ok(()) => {
                 let taken = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
                 self.encoder.condemned.acquit(&taken);
+                for (hash, fault) in self.encoder.refused.on_trial(span.start.pos, span.end.pos) {
+                    self.encoder.refused.acquit(hash, fault);
+                }
                 self.unconfirmed.stored(&tables);
                 self.stored(flushed);
                 self.settle(span, ages)
@@ -88,9 +92,11 @@ impl Lane {
             Err(NotStored::Failed(WriteError::BadRow { message, .. } | WriteError::Refused { message })) => {
                 // A refusal is an answer, too.
                 self.late.answered(self.now(), self.grace);
-                if !self.is_refused_as_it_is(span)? {
+                if !self.is_refused_as_it_is(span, &tables)? {
                     return Ok(());
                 }
+                // Of its rows some are going to be stored after this look.
+                self.unconfirmed.leaves(self.now(), span.start, &tables);
                 self.unconfirmed.blur(&tables);
                 self.isolate(span, ages, &message)
             }
@@ -106,8 +112,8 @@ impl Lane {
 
     /// Whether a batch was refused by tables that are what they were: false where one has changed, and the rows are encoded for what it is
     /// now.
-    fn is_refused_as_it_is(&mut self, span: Span) -> Result<bool, Trouble> {
-        let is_same = match self.are_tables_same(span.start) {
+    fn is_refused_as_it_is(&mut self, span: Span, tables: &Tables) -> Result<bool, Trouble> {
+        let is_same = match self.are_tables_same_by_now(span.start, tables) {
             Ok(true) => return Ok(true),
             Ok(false) => Ok(false),
             Err(trouble) => {
@@ -307,6 +313,7 @@ impl Lane {
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
             self.encoder.schema.forget();
             self.encoder.condemned.try_all();
+            self.encoder.refused.try_all();
             self.link.disconnect();
             self.unusual = true;
         }

@@ -289,7 +289,7 @@ impl Lane {
         self.note_buffers(buffer);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         let tables = std::mem::take(&mut self.filling);
-        self.unconfirmed.leaves(span.start, &tables);
+        self.unconfirmed.leaves(self.now(), span.start, &tables);
         self.flight.push_back(Sent { span, ages: std::mem::take(&mut self.ages), tables, capacity: buffer.capacity() });
         self.throttle.sent(self.now(), span.rows, self.pace);
         if is_on(Bug::SettleBeforeAnswer) {

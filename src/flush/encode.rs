@@ -12,6 +12,7 @@ use super::{
     condemned::Condemned,
     exceptions::{Exceptions, Id},
     quarantine::{CUT_LETTER, DEAD_LETTER, Entry, Key, Quarantine, exception_of},
+    refused::{Fault, Refused},
     seeded::{Bug, is_on},
 };
 use crate::{
@@ -167,6 +168,8 @@ pub struct Encoder {
     pub known: KnownShapes,
     /// Tables that refuse everything.
     pub condemned: Condemned,
+    /// Columns that refuse a form of values.
+    pub refused: Refused,
     /// Columns that rows make.
     pub coming: Coming,
     /// How many columns a table may get.
@@ -194,7 +197,8 @@ impl Encoder {
                     self.each_row(record, once_below, aside)?;
                     return Ok(Encoded::Taken);
                 }
-                if self.encode_known(record, buffer) {
+                let is_doubtful = self.refused.concerns(record.table_hash);
+                if !is_doubtful && self.encode_known(record, buffer) {
                     return Ok(Encoded::Taken);
                 }
                 if let Some(barrier) = self.examine(record)?.filter(|_| !is_on(Bug::NoBarrier)) {
@@ -205,6 +209,9 @@ impl Encoder {
                     if *tight.get_or_insert_with(|| encoder.allowance.is_tight(table))
                         && let Some(reason) = encoder.exceeds(table, row)?
                     {
+                        return encoder.set_aside(record, index, &reason);
+                    }
+                    if is_doubtful && let Some(reason) = encoder.refusal(record, table, row) {
                         return encoder.set_aside(record, index, &reason);
                     }
                     match buffer.add(table, row, &mut encoder.columns()) {
@@ -226,6 +233,20 @@ impl Encoder {
         }
         let table = Rows::decode(record.body).ok()?.table;
         self.condemned.reason(record.table_hash, table, record.mark.pos, self.clock.since_boot())
+    }
+
+    /// Why a row is set aside without being sent, if it is: a column of it is known to refuse such a value.
+    fn refusal(&mut self, record: &Record<'_>, table: &str, row: &RowRef<'_>) -> Option<Arc<str>> {
+        let mut values = self.values(table, row);
+        // One that it has only taken over is not to blame: it is stored without that.
+        values.truncate(values.len().saturating_sub(usize::from(row.completed())));
+        self.refused.reason(record.table_hash, &values, record.mark.pos, self.clock.since_boot())
+    }
+
+    /// What a row is made of.
+    pub fn values(&mut self, table: &str, row: &RowRef<'_>) -> Vec<Fault> {
+        let places = self.columns().places(table, row);
+        places.into_iter().map(|(column, form)| Fault { column, form }).collect()
     }
 
     /// Takes the rows in one go where that is all there is to do: they are of shapes that go to their table as they are.
@@ -336,6 +357,7 @@ impl Encoder {
         self.coming.forget(table);
         self.tight.remove(&*names::folded(table));
         self.condemned.acquit(&HashSet::from([hash]));
+        self.refused.forget(hash);
     }
 
     /// Makes a table fit. To be called only while nothing of it is in flight.

@@ -410,7 +410,7 @@ impl Lane {
             report.status.last_error = self.model.last_error();
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             report.status.breaker = self.breaker.standing();
-            let condemned = self.encoder.condemned.warnings();
+            let condemned = self.encoder.condemned.warnings().chain(self.encoder.refused.warnings());
             report.warnings = schema
                 .warnings()
                 .map(str::to_owned)

@@ -5,6 +5,8 @@
 //! deduplication, partitions or time to live as configured. So a lane looks before the first batch after a pause, at most once a second
 //! while it sends, once after its last batch, and whenever a batch is refused. Nothing is in flight meanwhile.
 
+use std::time::Duration;
+
 use super::{
     answer::Trouble,
     batching::Span,
@@ -12,6 +14,7 @@ use super::{
     encode::EncodeError,
     lane::{Lane, SCHEMA_AGE, SLACK},
     seeded::{Bug, is_on},
+    unconfirmed::Tables,
 };
 use crate::{
     marks::Mark,
@@ -23,6 +26,10 @@ use crate::{
 /// Times that a look begins again because a table was dropped in the middle of it.
 const MAX_ATTEMPTS: usize = 3;
 
+/// How long a change may take to show, and the pause between looks for it.
+const SHOWS_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
 /// What a look has found of a table.
 struct Found {
     hash: u32,
@@ -30,6 +37,8 @@ struct Found {
     now: Option<TableInfo>,
     /// Whether its columns were asked for.
     is_whole: bool,
+    /// Requests with its rows that were stored since it was seen.
+    answered: Option<u64>,
     change: Option<Change>,
 }
 
@@ -112,6 +121,21 @@ impl Lane {
         Ok(is_same)
     }
 
+    /// The same for a batch that was refused: a change that QuestDB goes by already may show a moment later.
+    pub(super) fn are_tables_same_by_now(&mut self, cursor: Mark, tables: &Tables) -> Result<bool, Trouble> {
+        let deadline = self.now() + SHOWS_WITHIN;
+        loop {
+            if !self.are_tables_same(cursor)? {
+                return Ok(false);
+            }
+            let is_sure = tables.iter().all(|(_, name)| self.encoder.schema.is_sure(name));
+            if is_sure || self.now() >= deadline || self.shared.stopping().is_some() {
+                return Ok(true);
+            }
+            self.wait.rest(&self.shared, LOOK_PAUSE);
+        }
+    }
+
     fn wanted(&self) -> Vec<Wanted> {
         let written = self.unconfirmed.tables();
         let written = written.map(|(hash, of)| Wanted { hash, name: of.name.clone(), answered: of.answered });
@@ -149,7 +173,8 @@ impl Lane {
             if let Some(now) = now.as_ref().filter(|now| !schema.is_untouched(name, now, *answered)) {
                 doubtful.push((found.len(), now.name.clone()));
             }
-            found.push(Found { hash: *hash, name: name.clone(), now, is_whole: false, change: None });
+            let (hash, name, answered) = (*hash, name.clone(), *answered);
+            found.push(Found { hash, name, now, is_whole: false, answered, change: None });
         }
         let asked: Vec<String> = doubtful.iter().map(|(_, name)| name.clone()).collect();
         let Some(columns) = (if asked.is_empty() { Some(Vec::new()) } else { self.encoder.sql.columns_of(&asked)? })
@@ -162,8 +187,8 @@ impl Lane {
             }
             found[at].is_whole = true;
         }
-        for (found, wanted) in found.iter_mut().zip(wanted).filter(|(found, _)| found.is_whole || found.now.is_none()) {
-            found.change = schema.compare(&found.name, found.now.as_ref(), wanted.answered);
+        for found in found.iter_mut().filter(|found| found.is_whole || found.now.is_none()) {
+            found.change = schema.compare(&found.name, found.now.as_ref(), found.answered);
         }
         Ok(Some(found))
     }
@@ -173,10 +198,10 @@ impl Lane {
         let (now, from, generation) = (self.now(), self.unconfirmed.from(), self.encoder.schema.generation());
         let mut again = Vec::new();
         let mut has_changed = false;
-        for Found { hash, name, now: info, is_whole, change } in found {
+        for Found { hash, name, now: info, is_whole, answered, change } in found {
             let Some(change) = change else {
                 match info {
-                    Some(info) if is_whole => self.encoder.schema.confirm_whole(&name, info),
+                    Some(info) if is_whole => self.encoder.schema.confirm_whole(&name, info, answered),
                     Some(info) => self.encoder.schema.confirm(&name, &info),
                     None => {}
                 }
@@ -205,7 +230,11 @@ impl Lane {
             self.link.disconnect();
             self.unusual = true;
         }
-        self.unconfirmed.confirm(now);
+        if has_changed || self.unconfirmed.tables().all(|(_, written)| self.encoder.schema.is_sure(&written.name)) {
+            self.unconfirmed.confirm(now);
+        } else {
+            self.unconfirmed.leave_open(now);
+        }
         if self.encoder.schema.generation() != generation {
             self.report();
         }

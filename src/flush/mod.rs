@@ -27,6 +27,7 @@ pub mod policy;
 pub mod quarantine;
 mod reborn;
 mod refusal;
+mod refused;
 pub mod replay;
 mod seeded;
 mod sender;
@@ -337,6 +338,7 @@ fn encoder(
         known: encode::KnownShapes::default(),
         coming: Coming::default(),
         condemned: condemned::Condemned::default(),
+        refused: refused::Refused::default(),
         allowance: Arc::clone(&context.allowance),
         tight: HashMap::default(),
     }

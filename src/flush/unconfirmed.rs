@@ -12,6 +12,9 @@ use crate::marks::Mark;
 
 /// A look is due so long after the last one, where there is something to send or to confirm.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After so long what was sent counts as confirmed, although somebody else writes to its table all the time, or QuestDB is far behind with
+/// applying.
+pub const OPEN_AT_MOST: Duration = Duration::from_secs(10);
 /// So many tables written since the last look make one due.
 pub const MAX_TABLES: usize = 1_024;
 
@@ -57,13 +60,18 @@ pub struct Written {
 #[derive(Debug, Default)]
 pub struct Unconfirmed {
     from: Option<Mark>,
+    /// When the first request since left.
+    since: Duration,
     tables: HashMap<u32, Written, foldhash::fast::RandomState>,
     looked: Option<Duration>,
 }
 
 impl Unconfirmed {
-    /// Takes note of a request that leaves.
-    pub fn leaves(&mut self, start: Mark, tables: &Tables) {
+    /// Takes note of a request that leaves at `now`.
+    pub fn leaves(&mut self, now: Duration, start: Mark, tables: &Tables) {
+        if self.from.is_none() {
+            self.since = now;
+        }
         self.from = Some(self.from.map_or(start, |from| from.min(start)));
         for (hash, name) in tables.iter() {
             let new = || Written { name: name.to_owned(), answered: Some(0) };
@@ -114,6 +122,16 @@ impl Unconfirmed {
         self.tables.get(&hash)
     }
 
+    /// Takes note of a look at `now` that has not shown yet all that was done to some of them: what was sent before stays unconfirmed,
+    /// unless that takes too long.
+    pub fn leave_open(&mut self, now: Duration) {
+        if now.saturating_sub(self.since) >= OPEN_AT_MOST {
+            return self.confirm(now);
+        }
+        self.looked = Some(now);
+        self.tables.values_mut().for_each(|written| written.answered = Some(0));
+    }
+
     /// Takes note of a look at all of them at `now`, with nothing in flight: what was sent before is confirmed, or sent again.
     pub fn confirm(&mut self, now: Duration) {
         self.from = None;
@@ -145,8 +163,8 @@ mod tests {
         let at = Duration::from_secs(9);
         assert!(unconfirmed.is_due(at) && unconfirmed.from().is_none());
         let both = tables(&["a", "b", "a"]);
-        unconfirmed.leaves(mark(30), &both);
-        unconfirmed.leaves(mark(10), &tables(&["a"]));
+        unconfirmed.leaves(at, mark(30), &both);
+        unconfirmed.leaves(at + LOOK_EVERY, mark(10), &tables(&["a"]));
         unconfirmed.stored(&both);
         unconfirmed.stored(&tables(&["a"]));
         let answered = |unconfirmed: &Unconfirmed, name: u8| unconfirmed.of(u32::from(name)).and_then(|of| of.answered);
@@ -154,6 +172,12 @@ mod tests {
         unconfirmed.blur(&tables(&["b"]));
         unconfirmed.stored(&both);
         assert_eq!((answered(&unconfirmed, b'a'), answered(&unconfirmed, b'b')), (Some(3), None));
+        unconfirmed.leave_open(at + LOOK_EVERY);
+        assert_eq!((unconfirmed.from(), answered(&unconfirmed, b'b')), (Some(mark(10)), Some(0)));
+        assert!(!unconfirmed.is_due(at + LOOK_EVERY));
+        unconfirmed.leave_open(at + OPEN_AT_MOST);
+        assert!(unconfirmed.from().is_none(), "not for ever");
+        unconfirmed.leaves(at, mark(40), &both);
         unconfirmed.confirm(at);
         assert!(unconfirmed.from().is_none() && unconfirmed.tables().next().is_none());
         assert!(!unconfirmed.is_due(at + LOOK_EVERY / 2) && unconfirmed.is_due(at + LOOK_EVERY));
@@ -165,7 +189,7 @@ mod tests {
         unconfirmed.confirm(Duration::ZERO);
         let mut many = Tables::default();
         (0..MAX_TABLES as u32).for_each(|hash| many.add(hash, || hash.to_string()));
-        unconfirmed.leaves(mark(1), &many);
+        unconfirmed.leaves(Duration::ZERO, mark(1), &many);
         assert!(unconfirmed.is_due(Duration::ZERO));
     }
 }

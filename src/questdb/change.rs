@@ -70,7 +70,7 @@ pub fn is_untouched(seen: &TableInfo, now: &TableInfo, answered: Option<u64>) ->
 }
 
 /// Transactions that have come into a table's log.
-fn brought(seen: &TableInfo, now: &TableInfo) -> Option<u64> {
+pub fn brought(seen: &TableInfo, now: &TableInfo) -> Option<u64> {
     let (before, now) = (seen.identity.accepted?, now.identity.accepted?);
     u64::try_from(now.checked_sub(before)?).ok()
 }

@@ -34,4 +34,6 @@ pub struct Identity {
     pub partition_by: String,
     /// Last transaction accepted. Each request with rows of the table brings one at least.
     pub accepted: Option<i64>,
+    /// Last transaction applied: what QuestDB tells of columns and keys is of that time.
+    pub applied: Option<i64>,
 }

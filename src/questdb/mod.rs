@@ -25,6 +25,7 @@ pub use answer::Table;
 pub use ask::Ask;
 pub use connection::{Connection, ConnectionError, Secrets};
 pub use post::{WriteError, Writer};
+pub use refusal::named_column;
 pub use sql::{Sql, SqlError};
 pub use writer::{Dialect, RowBuffer};
 

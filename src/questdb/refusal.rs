@@ -4,6 +4,12 @@ use serde::Deserialize;
 
 use super::{WriteError, answer, cut};
 
+/// The column that a refusal is about, where it names one: `table: t, column: v; cast error …`, `table: t, column: v does not exist, …`.
+pub fn named_column(message: &str) -> Option<&str> {
+    let rest = message.split_once("column: ")?.1;
+    rest.split_once(';').or_else(|| rest.split_once(" does not exist")).map(|(column, _)| column)
+}
+
 /// What QuestDB says of a request it does not take.
 #[derive(Deserialize)]
 struct Reply {
@@ -36,6 +42,15 @@ fn without_line(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_column_is_read_out_of_a_refusal() {
+        let message = "table: km, column: v w; cast error from protocol type: STRING to column type: UUID";
+        assert_eq!(named_column(message), Some("v w"));
+        let message = "table: t, column: v does not exist, creating new columns is disabled";
+        assert_eq!(named_column(message), Some("v"));
+        assert_eq!(named_column("table: nw; cannot insert in non-WAL table"), None);
+    }
 
     #[test]
     fn answers_are_told_apart() {

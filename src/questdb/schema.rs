@@ -6,6 +6,7 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc, time::Duration};
 
 use super::{
     Ask, SqlError, change,
+    identity::Kind,
     plan::{Action, Again, Rules, add_set_keys, has_keys, is_symbol, lost_keys, outside_keys, plan},
     sql::TableInfo,
     statement::NewTable,
@@ -64,6 +65,10 @@ struct Known {
     once: bool,
     /// As QuestDB told of it when it was last looked at.
     seen: Option<TableInfo>,
+    /// Whether that shows all that anybody had done to it by then.
+    sure: bool,
+    /// Up to which transaction somebody else may have changed it.
+    doubtful_upto: Option<i64>,
 }
 
 /// A table described so often without keys it had was given others on purpose. The first time, a restart of the server may be to blame
@@ -83,7 +88,7 @@ impl Known {
             None => self.set.clear(),
         }
         let Some(info) = &self.info else { return };
-        self.once = info.wal && !info.dedup;
+        self.once = info.wal && !info.dedup && info.identity.kind == Kind::Table;
         if self.is_bare() || lost_keys(info, &self.had).next().is_some() {
             self.doubts = self.doubts.saturating_add(1);
             if self.restarted || self.doubts < CERTAIN_AFTER {
@@ -183,7 +188,7 @@ impl Schema {
         for known in self.tables.values_mut() {
             known.count_set_as_had();
             // What it is now is compared with nothing: all that it may have lost goes again.
-            (known.restarted, known.by_rows, known.seen) = (true, false, None);
+            (known.restarted, known.by_rows, known.seen, known.sure) = (true, false, None, false);
         }
     }
 

@@ -91,11 +91,11 @@ fn key_list(timestamp: &str, keys: &[&str]) -> String {
     list
 }
 
-/// Name, `walEnabled`, `dedup`, number, last transaction accepted, partitioning, `matView` and type of these tables (folded names): SQL's
-/// `lower` folds names as QuestDB does (docs/names.md).
+/// Name, `walEnabled`, `dedup`, number, last transaction accepted, partitioning, `matView`, type and last transaction applied of these
+/// tables (folded names): SQL's `lower` folds names as QuestDB does (docs/names.md).
 pub fn find_tables(names: &[String]) -> String {
     format!(
-        "SELECT t.table_name, t.walEnabled, t.dedup, t.id, w.sequencerTxn, t.partitionBy, t.matView, t.table_type \
+        "SELECT t.table_name, t.walEnabled, t.dedup, t.id, w.sequencerTxn, t.partitionBy, t.matView, t.table_type, w.writerTxn \
          FROM tables() t LEFT JOIN wal_tables() w ON w.name = t.table_name WHERE lower(t.table_name) IN ({})",
         literals(names)
     )

@@ -82,7 +82,8 @@ fn read_table(row: &[Value]) -> Result<TableInfo, SqlError> {
         ("M", _) | (_, true) => Kind::MaterializedView,
         _ => Kind::Table,
     };
-    let identity = Identity { id: number(3), kind, partition_by: text(5).to_owned(), accepted: number(4) };
+    let partition_by = text(5).to_owned();
+    let identity = Identity { id: number(3), kind, partition_by, accepted: number(4), applied: number(8) };
     let name = answer::text(row, 0)?.to_owned();
     Ok(TableInfo { name, wal: answer::flag(row, 1)?, dedup: answer::flag(row, 2)?, columns: Vec::new(), identity })
 }
@@ -101,8 +102,9 @@ mod tests {
     #[test]
     fn what_older_versions_do_not_tell_may_be_missing() {
         let read = |row: Value| read_table(row.as_array().unwrap()).unwrap();
-        let table = read(json!(["t", true, true, 6, 9, "DAY", false, "T"]));
+        let table = read(json!(["t", true, true, 6, 9, "DAY", false, "T", 8]));
         assert_eq!((table.identity.id, table.identity.accepted, table.identity.kind), (Some(6), Some(9), Kind::Table));
+        assert_eq!(table.identity.applied, Some(8));
         assert_eq!(read(json!(["v", false, false, 6, null, "N/A", false, "V"])).identity.kind, Kind::View);
         assert_eq!(read(json!(["m", true, false, 6, 1, "DAY", true, null])).identity.kind, Kind::MaterializedView);
         let old = read(json!(["t", true, true]));

@@ -174,6 +174,16 @@ pub fn compare(row: &RowRef<'_>, found: &[Json], columns: &Columns, known: &dyn 
     for (name, value) in row.fields() {
         let folded = names::folded(name);
         let (there, kind) = columns.cell(&folded, found);
+        let is_time = columns.by_name.get(&*folded).is_some_and(|(place, _)| *place == columns.timestamp);
+        if is_time {
+            // Its column has the row's time already, so that the value is in the one beside it.
+            if let Some(sibling) = fit::place(Some(Holds::Time), value).sibling {
+                let (there, kind) = columns.cell(&beside(&folded, sibling), found);
+                compared.field(name, value, there, kind);
+            }
+            seen.push(folded);
+            continue;
+        }
         let own = (!kind.is_empty()).then(|| Holds::of(kind));
         match fit::place(own, value).sibling {
             // What was sent before there were columns beside others is in its own one.

@@ -3,6 +3,7 @@
 mod support;
 
 mod access;
+mod bad_rows;
 mod batch_memory;
 mod broker_outage;
 mod changed_tables;

@@ -32,8 +32,14 @@ impl Schema {
 
     /// Whether nothing but `answered` requests has come to a table, told without its columns.
     pub fn is_untouched(&self, table: &str, now: &TableInfo, answered: Option<u64>) -> bool {
-        let seen = self.known(table).and_then(|known| known.seen.as_ref());
+        let seen = self.known(table).filter(|known| known.sure).and_then(|known| known.seen.as_ref());
         seen.is_some_and(|seen| change::is_untouched(seen, now, answered))
+    }
+
+    /// Whether the last look at a table has shown all that anybody had done to it by then, as far as that can be told.
+    pub fn is_sure(&self, table: &str) -> bool {
+        let is_told = |seen: &TableInfo| seen.identity.accepted.is_some();
+        self.known(table).is_none_or(|known| known.sure || !known.seen.as_ref().is_some_and(is_told))
     }
 
     /// What has changed of a table, where that costs rows or keys; `answered` requests with rows of it were stored since it was seen.
@@ -54,9 +60,18 @@ impl Schema {
         }
     }
 
-    /// The same with its columns, of which there may be more than before, and more keys.
-    pub fn confirm_whole(&mut self, table: &str, now: TableInfo) {
+    /// The same with its columns, of which there may be more than before, and more keys; `answered` requests with rows of it were stored
+    /// since it was seen.
+    ///
+    /// Columns and keys are told as of the last transaction applied. So where others than those requests have come, nothing is taken for
+    /// sure of the table before a look at its columns that comes after they are applied.
+    pub fn confirm_whole(&mut self, table: &str, now: TableInfo, answered: Option<u64>) {
         let known = known_in(&mut self.tables, table);
+        let brought = known.seen.as_ref().and_then(|seen| change::brought(seen, &now));
+        if brought.is_none() || brought != answered {
+            known.doubtful_upto = now.identity.accepted;
+        }
+        known.sure = brought.is_some() && brought == answered && known.doubtful_upto <= now.identity.applied;
         let is_same = |seen: &TableInfo| (seen.dedup, &seen.columns) == (now.dedup, &now.columns);
         if !known.seen.as_ref().or(known.info.as_ref()).is_some_and(is_same) {
             known.learn(Some(now.clone()));
@@ -93,8 +108,9 @@ impl Schema {
             (known.had, known.had_dedup, known.restarted) = (had, had_dedup, by_rows || lost_key);
         }
         known.learn(now.cloned());
-        // What is going to be made in its place is no change again.
-        known.seen = now.filter(|_| !by_rows).cloned();
+        // What is going to be made in its place is no change again, and one whose log is another's is not described as it is.
+        let is_true = !by_rows && !matches!(change, Change::Short { .. });
+        known.seen = now.filter(|_| is_true).cloned();
     }
 }
 
@@ -116,7 +132,7 @@ mod tests {
     fn seen(now: &TableInfo) -> Schema {
         let mut schema = Schema::new(None, Arc::new(SystemClock));
         known_in(&mut schema.tables, "T").learn(Some(now.clone()));
-        schema.confirm_whole("t", now.clone());
+        schema.confirm_whole("t", now.clone(), None);
         schema
     }
 
@@ -153,7 +169,7 @@ mod tests {
         let more = table(1, true, &[DEVICE, ("v", "LONG", false)]);
         assert_eq!(schema.compare("T", Some(&more), None), None);
         let generation = schema.generation();
-        schema.confirm_whole("T", more.clone());
+        schema.confirm_whole("T", more.clone(), None);
         assert!(schema.generation() > generation && schema.info("t") == Some(&more));
         let bare = table(1, false, &[("device", "SYMBOL", false), ("v", "LONG", false)]);
         let change = schema.compare("t", Some(&bare), None).unwrap();
@@ -162,6 +178,30 @@ mod tests {
         assert!(schema.at_least_once().eq(["T"]) && schema.known("t").unwrap().lost().is_empty());
         schema.forget();
         assert!(schema.at_least_once().eq(["T"]), "until it is described otherwise");
+    }
+
+    #[test]
+    fn nothing_is_taken_for_sure_before_all_is_applied() {
+        let at = |accepted, applied| {
+            let mut now = table(1, true, &[DEVICE]);
+            (now.identity.accepted, now.identity.applied) = (Some(accepted), Some(applied));
+            now
+        };
+        let mut schema = seen(&at(5, 5));
+        assert!(!schema.is_sure("t") && !schema.is_untouched("t", &at(6, 6), Some(1)), "the first look");
+        // A change of the operator's that is not applied yet, then it is, and then nothing but rows has come.
+        for (now, answered, sure) in [
+            (at(7, 6), 1, false),
+            (at(7, 7), 0, true),
+            (at(9, 9), 1, false),
+            (at(11, 8), 2, false),
+            (at(13, 10), 2, true),
+        ] {
+            schema.confirm_whole("t", now, Some(answered));
+            assert_eq!(schema.is_sure("t"), sure);
+        }
+        assert!(schema.is_untouched("t", &at(15, 13), Some(2)) && !schema.is_untouched("t", &at(15, 15), Some(1)));
+        assert!(schema.is_sure("other"), "nothing is told of it");
     }
 
     #[test]

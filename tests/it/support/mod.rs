@@ -6,6 +6,7 @@ pub mod browser;
 pub mod clients;
 pub mod daemon;
 pub mod disk;
+pub mod distance;
 pub mod http;
 pub mod impostor;
 pub mod load;
