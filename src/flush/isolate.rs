@@ -241,9 +241,6 @@ impl Isolation {
             let is_accepted = |(of, shape): &(u32, u32)| *of == table && self.has_fault(*shape, fault);
             if is_doubtful && !self.accepted.iter().any(is_accepted) {
                 self.probe(Group::Fault(table, fault), FAULT_PROBES);
-                if self.probes.is_empty() {
-                    self.condemned_faults.insert((table, fault), row);
-                }
                 return vec![row];
             }
         }

@@ -118,7 +118,7 @@ impl Refused {
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let told = |entry: &Entry| {
             let form = entry.fault.form.words();
-            format!("{} refuses {form}, rows with such a value go to quarantine: {}", entry.told, entry.reason)
+            format!("{} refuses everything sent as {form}, its rows go to quarantine: {}", entry.told, entry.reason)
         };
         self.tables.values().flatten().map(told)
     }
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(refused.on_trial(Pos(0), Pos(8)), [(1, V)]);
         refused.remember(1, V, ("t", "v"), "cast error", later);
         assert!(refused.reason(1, &[V], Pos(9), later + FIRST_RETRY).is_some(), "twice as long");
-        assert!(refused.warnings().all(|text| text.contains("\"v\" of table \"t\" refuses text")));
+        assert!(refused.warnings().all(|text| text.contains("\"v\" of table \"t\" refuses everything sent as text")));
         refused.try_all();
         assert!(refused.reason(1, &[V], Pos(9), later).is_none());
         refused.acquit(1, V);

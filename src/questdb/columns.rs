@@ -78,7 +78,8 @@ impl<'a> Columns<'a> {
         let fields = row.fields().map(|(name, value)| {
             let place = fit::place(self.holds(table, name), value);
             let beside = place.sibling.map(|sibling| name_number(&format!("{name}{}", sibling.suffix())));
-            (beside.unwrap_or_else(|| name_number(name)), place.form.kind())
+            let form = if place.is_held { place.form.kind() } else { FormKind::Unfit };
+            (beside.unwrap_or_else(|| name_number(name)), form)
         });
         symbols.chain(fields).collect()
     }

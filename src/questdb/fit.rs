@@ -155,6 +155,8 @@ pub enum FormKind {
     Double,
     /// Text.
     Text,
+    /// What the column's type does not hold, as far as is known here, in whatever form.
+    Unfit,
 }
 
 impl FormKind {
@@ -166,6 +168,7 @@ impl FormKind {
             Self::Whole => "whole numbers",
             Self::Double => "numbers",
             Self::Text => "text",
+            Self::Unfit => "what its type does not hold",
         }
     }
 }
@@ -236,7 +239,8 @@ pub struct Place<'a> {
     pub sibling: Option<Sibling>,
     /// The value as it is sent.
     pub form: Form<'a>,
-    /// Whether the column holds it. One of a type that somebody chose by hand may not, and has no column beside it.
+    /// Whether the column holds it, as far as is known here. One of a type that somebody chose by hand may not, and has no column beside
+    /// it: QuestDB judges.
     pub is_held: bool,
 }
 
@@ -335,7 +339,6 @@ mod tests {
             (None, text, None, Text("x")),
             (Some("SYMBOL"), text, None, Text("x")),
             (Some("DOUBLE"), text, Some(S::String), Text("x")),
-            (Some("DECIMAL(9,2)"), text, Some(S::String), Text("x")),
             (Some("something new"), text, None, Text("x")),
             (Some("something new"), value, None, Double(1.5)),
             (None, ValueRef::Flag(true), None, Whole(1)),

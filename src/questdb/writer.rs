@@ -102,20 +102,13 @@ impl KnownNames {
         Ok(TableName::new_unchecked(name))
     }
 
-    /// A symbol's column by its place in the row; one that is known needs no look. The error says
-    /// why it is none.
-    fn symbol(&mut self, place: usize, name: &[u8], columns: &Columns<'_>) -> Result<ColumnName<'_>, String> {
-        let is_known = |known: &KnownColumn| known.name.as_bytes() == name && known.holds.is_none();
-        if !self.columns.get(place).is_some_and(is_known) {
-            let name = std::str::from_utf8(name).map_err(|error| error.to_string())?;
-            let holds = columns.holds(&self.table, name);
-            if holds.is_some_and(|holds| !matches!(holds, Holds::Text | Holds::Other)) {
-                return Err(format!("column {name:?} of table {:?} cannot hold a symbol", self.table));
-            }
-            self.learn(place, name, None).map_err(|_| format!("{:?} is no column name", cut(name)))?;
+    /// A symbol's column by its place in the row; one that is known needs no look. None for what is
+    /// no name.
+    fn symbol(&mut self, place: usize, name: &[u8]) -> Option<ColumnName<'_>> {
+        if self.columns.get(place).is_none_or(|known| known.name.as_bytes() != name) {
+            self.learn(place, std::str::from_utf8(name).ok()?, None).ok()?;
         }
-        let known = self.columns.get(place).ok_or("a symbol out of its place")?;
-        Ok(ColumnName::new_unchecked(&known.name))
+        self.columns.get(place).map(|known| ColumnName::new_unchecked(&known.name))
     }
 
     /// What a field's column holds, by its place in the row.
@@ -264,7 +257,7 @@ fn write_rows(
         buffer.table(named).ok()?;
         let mut at = 0;
         for (name, value) in row.symbols() {
-            buffer.symbol(names.symbol(at, name, columns).ok()?, std::str::from_utf8(value).ok()?).ok()?;
+            buffer.symbol(names.symbol(at, name)?, std::str::from_utf8(value).ok()?).ok()?;
             at += 1;
         }
         for _ in 0..row.fields {
@@ -273,7 +266,7 @@ fn write_rows(
                 Some(holds) => fit::place(Some(holds), value),
                 None => learned(names, at, table, std::str::from_utf8(name).ok()?, value, columns).ok()?,
             };
-            if place.sibling.is_some() || !place.is_held {
+            if place.sibling.is_some() {
                 return None;
             }
             write_form(buffer, ColumnName::new_unchecked(&names.columns.get(at)?.name), place.form).ok()?;
@@ -346,24 +339,16 @@ fn write_row(
     buffer.table(names.table(table)?)?;
     let mut at = 0;
     for (name, value) in row.symbols() {
-        let column = names.symbol(at, name.as_bytes(), columns).map_err(RowError::Column)?;
+        let column = names.symbol(at, name.as_bytes());
+        let column = column.ok_or_else(|| RowError::Column(format!("{:?} is no column name", cut(name))))?;
         buffer.symbol(column, value)?;
         at += 1;
     }
-    for (number, (name, value)) in row.fields().enumerate() {
+    for (name, value) in row.fields() {
         let place = match names.holds(at, name.as_bytes()) {
             Some(holds) => fit::place(Some(holds), value),
             None => learned(names, at, table, name, value, columns)?,
         };
-        if !place.is_held && number >= own_fields(row) {
-            // Taken over from another row of its moment, which is set aside for it.
-            at += 1;
-            continue;
-        }
-        if !place.is_held {
-            let reason = format!("column {name:?} of table {table:?} cannot hold its value, by its type");
-            return Err(RowError::Column(reason));
-        }
         match place.sibling {
             None => write_form(buffer, ColumnName::new_unchecked(name), place.form)?,
             Some(sibling) => {
@@ -378,11 +363,6 @@ fn write_row(
         at += 1;
     }
     Ok(buffer.at(TimestampMicros::new(row.time.to_micros()))?)
-}
-
-/// How many of a row's fields it brought itself.
-fn own_fields(row: &RowRef<'_>) -> usize {
-    row.fields().count().saturating_sub(usize::from(row.completed()))
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ pub struct Run {
     checked: Seq,
     /// Times whose rows an operator dropped, and the newest value then: older rows of that time may be gone.
     pub dropped: BTreeMap<(&'static str, i64), u64>,
-    /// The same for tables.
+    /// Tables that an operator dropped, and the newest value of each that had been sent by then: those before may be gone.
     pub gone: BTreeMap<&'static str, u64>,
 }
 
@@ -364,7 +364,7 @@ impl Run {
         } else if self.plan.drops && self.rng.bool() {
             world.tell(|| format!("an operator drops {table}"));
             world.database.drop_table(now, table);
-            self.gone.insert(table, newest);
+            self.gone.insert(table, world.newest_sent.get(table).copied().unwrap_or(0));
         } else if self.rng.u8(..3) == 0 {
             world.tell(|| format!("an operator drops what {table} has of {time}"));
             world.database.drop_partition(now, table, time);

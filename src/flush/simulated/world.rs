@@ -84,6 +84,8 @@ pub struct World {
     links: Vec<u64>,
     next_link: u64,
     taken_for: BTreeMap<(u64, String), i64>,
+    /// The newest value of each table that was ever sent.
+    pub newest_sent: BTreeMap<String, u64>,
     /// Values whose storing was told to a lane.
     pub confirmed: BTreeSet<u64>,
     pub trace: Option<Vec<String>>,
@@ -113,6 +115,7 @@ impl World {
             links: Vec::new(),
             next_link: 0,
             taken_for: BTreeMap::new(),
+            newest_sent: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             trace: tells.then(Vec::new),
         }
@@ -176,6 +179,10 @@ impl World {
     /// A lane sends a request.
     pub fn send(&mut self, lane: usize, lines: Vec<Line>) {
         self.sent += 1;
+        for line in &lines {
+            let newest = self.newest_sent.entry(line.table.clone()).or_default();
+            *newest = line.value.max(*newest);
+        }
         let (now, number, lines) = (self.now(), self.sent, Arc::new(lines));
         assert!(self.waiting[lane].is_none(), "two requests in flight");
         if self.is_up() && self.known != Some(self.server) {
