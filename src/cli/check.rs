@@ -1,6 +1,10 @@
 //! `forebay check`: is the configuration sound, and what does it amount to?
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +13,12 @@ use super::{Exit, Failure, Global, connect, out::say as report};
 use crate::{
     config::{self, Loaded, places},
     control::token::{TokenError, WriteToken},
+    daemon::client,
+    ring::inspect::RingFile,
 };
+
+/// How long the ring may be looked into for what it remembers of the session.
+const RING_WITHIN: Duration = Duration::from_secs(3);
 
 /// Arguments of `forebay check`.
 #[derive(Debug, Clone, Args)]
@@ -32,7 +41,8 @@ pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
 }
 
 fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Failure> {
-    let loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let mut loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
+    loaded.warnings.extend(old_session(&loaded));
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
@@ -46,6 +56,17 @@ fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Fa
         super::out::emit(&text)?;
     }
     Ok(loaded)
+}
+
+/// What is to be said where the ring was last used under another client id. A ring that cannot be read, or takes long, says nothing.
+fn old_session(loaded: &Loaded) -> Option<String> {
+    let client_id = &loaded.settings.mqtt.client_id;
+    let started = Instant::now();
+    let ring = RingFile::open(&loaded.settings.ring.path).ok()?;
+    let states = ring.states(&mut || started.elapsed() < RING_WITHIN).ok()??;
+    let old = client::others(&states, client_id).pop()?;
+    let origin = loaded.origins.get("mqtt.client_id").map(|origin| format!("{origin}: ")).unwrap_or_default();
+    Some(format!("{origin}{}", client::left_behind(&old, client_id)))
 }
 
 /// Reads the token as the daemon does at its start.

@@ -1,6 +1,7 @@
 //! The daemon: start-up order, wiring, shutdown. docs/ARCHITECTURE.md draws it and lists every thread and what it waits on.
 
 mod boots;
+pub mod client;
 mod held;
 mod inspect;
 mod outlook;
@@ -154,6 +155,7 @@ impl Daemon {
         let judge = (is_set && trust.would_be_given(now)).then(|| now.wall + settings.latest.max_future);
         latest.believe_upto(judge.unwrap_or(Timestamp::MAX));
         let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
+        client::remember(&ring, &settings.mqtt.client_id);
         // From here on the way in decides, which knows the ring's newest time too.
         latest.believe_upto(Timestamp::MAX);
         let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;

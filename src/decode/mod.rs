@@ -14,6 +14,7 @@ pub mod line;
 pub mod names;
 pub mod pattern;
 pub mod table;
+pub mod topics;
 
 mod apart;
 mod faults;

@@ -103,6 +103,18 @@ impl Pattern {
         levels.join("/")
     }
 
+    /// What tells the most specific of several patterns that match a topic: the least. Level by level, a level that matches itself comes
+    /// before one that matches any, and that before one that takes the rest.
+    #[must_use]
+    pub fn breadth(&self) -> Vec<u8> {
+        let breadth = |level: &Level| match level {
+            Level::Literal(_) => 0,
+            Level::Keep(_) | Level::Skip => 1,
+            Level::KeepRest(_) | Level::SkipRest => 2,
+        };
+        self.levels.iter().map(breadth).collect()
+    }
+
     /// The names the pattern keeps, in its order.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.levels.iter().filter_map(|level| match level {
@@ -257,6 +269,16 @@ mod tests {
         assert_eq!(filter("sensors/{site}/+/{rest...}"), "sensors/+/+/#");
         assert_eq!(filter("{all...}"), "#");
         assert_eq!(filter("/a//b"), "/a//b");
+    }
+
+    #[test]
+    fn the_most_specific_pattern_is_told_level_by_level() {
+        let breadth = |pattern: &str| Pattern::parse(pattern).expect("pattern").breadth();
+        let ordered = ["a", "a/b/c", "a/b/{x}", "a/b/#", "a/{x}", "a/{x}/c", "a/{x...}", "{x}/b", "#"];
+        for pair in ordered.windows(2) {
+            assert!(breadth(pair[0]) < breadth(pair[1]), "{pair:?}");
+        }
+        assert_eq!(breadth("a/{x}"), breadth("a/+"));
     }
 
     #[test]

@@ -55,6 +55,8 @@ impl Route {
 /// The sources and the topics seen.
 pub struct Routes {
     decoders: Vec<Decoder>,
+    /// Places of the decoders, the most specific pattern first.
+    order: Vec<usize>,
     ids: Vec<SourceId>,
     counts: Vec<Counts>,
     unrouted: Counts,
@@ -71,10 +73,13 @@ struct Counts {
 }
 
 impl Routes {
-    /// Routes to these decoders; where patterns overlap, the first in the order of names takes a message.
+    /// Routes to these decoders; where patterns overlap, the most specific takes a message, and of those that are alike the first
+    /// in the order of names.
     pub fn new(decoders: Vec<Decoder>, ids: Vec<SourceId>) -> Self {
         let counts = vec![Counts::default(); decoders.len()];
-        Self { decoders, ids, counts, unrouted: Counts::default(), by_topic: HashMap::default() }
+        let mut order: Vec<usize> = (0..decoders.len()).collect();
+        order.sort_by_cached_key(|at| decoders[*at].pattern().breadth());
+        Self { decoders, order, ids, counts, unrouted: Counts::default(), by_topic: HashMap::default() }
     }
 
     /// The route of a topic, or why it has none.
@@ -82,7 +87,7 @@ impl Routes {
         if let Some(route) = self.by_topic.get(topic) {
             return Ok(route.clone());
         }
-        let resolved = self.decoders.iter().enumerate().find_map(|(at, d)| Some((at, d.resolve(topic)?)));
+        let resolved = self.order.iter().find_map(|at| Some((*at, self.decoders[*at].resolve(topic)?)));
         let Some((source, resolved)) = resolved else {
             return Err(NoRoute::Unmatched);
         };

@@ -27,6 +27,8 @@ impl StateKind {
     pub const FILTER: Self = Self(2);
     /// A boot of the machine, and how far its wall clock was ahead of its time since boot once it was known.
     pub const BOOT: Self = Self(3);
+    /// The client id under which the broker knows the session.
+    pub const CLIENT: Self = Self(8);
 
     /// A word for the kind, for people.
     #[must_use]
@@ -35,6 +37,7 @@ impl StateKind {
             Self::SOURCE => "source",
             Self::FILTER => "filter",
             Self::BOOT => "boot",
+            Self::CLIENT => "client",
             _ => "unknown",
         }
     }

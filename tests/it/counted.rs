@@ -73,8 +73,8 @@ fn what_outlives_the_tail_is_there_after_many_laps_and_a_kill() {
             .map(|of| (of["kind"].as_str().unwrap_or("").to_owned(), of["entries"].as_u64()))
             .collect::<Vec<_>>()
     };
-    let wanted = vec![("filter".to_owned(), Some(1)), ("boot".to_owned(), Some(1))];
-    eventually_eq(LIMIT, "the filter and the boot are kept", wanted.clone(), || kinds(&daemon));
+    let wanted = ["filter", "boot", "client"].map(|kind| (kind.to_owned(), Some(1))).to_vec();
+    eventually_eq(LIMIT, "the filter, the boot and the client id are kept", wanted.clone(), || kinds(&daemon));
     let first = number(&daemon).expect("the source has a number");
     let mut publisher = broker.publisher().expect("connects");
     let mut published = 0;
@@ -93,7 +93,7 @@ fn what_outlives_the_tail_is_there_after_many_laps_and_a_kill() {
     let ring = daemon.ring();
     let told = daemon.cli(&["ring", "info", "--json", "--file", ring.to_str().expect("text")]);
     let offline: Value = serde_json::from_slice(&told.stdout).expect("a document");
-    assert!(offline["state"].as_array().is_some_and(|state| state.len() == 2), "{offline}");
+    assert!(offline["state"].as_array().is_some_and(|state| state.len() == 3), "{offline}");
     let verified = daemon.cli(&["ring", "verify", "--file", ring.to_str().expect("text")]);
     assert!(verified.status.success(), "{verified:?}");
     let listed = daemon.cli(&["ring", "ls", "--kind", "state", "--file", ring.to_str().expect("text")]);

@@ -121,7 +121,7 @@ impl Selection {
             && self.topic.as_ref().is_none_or(|topic| of(Kind::DeadLetter) && entry.origin.starts_with(topic.as_str()))
             && self.since.is_none_or(|since| entry.time >= since)
             && self.reason.as_ref().is_none_or(|reason| {
-                (contains(entry.reason, reason) || contains(&super::group::kind_of(entry.reason), reason))
+                contains(entry.reason, reason) || contains(&super::group::kind_of(entry.reason), reason)
             })
             && (self.ids.is_empty() || self.ids.contains(&Id::from(entry)))
     }

@@ -8,6 +8,7 @@ mod file;
 mod headers;
 mod info;
 mod salvage;
+mod states;
 #[cfg(test)]
 mod tests;
 mod verify;
