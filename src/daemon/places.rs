@@ -136,7 +136,7 @@ mod tests {
         fs::rename(&path, &aside).unwrap();
         let end = append(&ring).unwrap().end;
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        let mut wait = |done: &dyn Fn() -> bool| {
+        let wait = |done: &dyn Fn() -> bool| {
             while !done() {
                 assert!(std::time::Instant::now() < deadline);
                 std::thread::yield_now();
