@@ -245,6 +245,8 @@ fn a_view_or_a_table_without_wal_in_its_place_gets_no_rows_and_is_told() {
     let stage = Stage::new("in_place", |builder| builder);
     stage.publish(0..100);
     let (table, old) = (&stage.readings.name, format!("{}_old", stage.readings.name));
+    // QuestDB (9.3.4) shows the old table under the name for ever where rows were still to be applied; then refusals alone tell.
+    stage.questdb.settle(table);
     stage.questdb.sql(&format!("RENAME TABLE '{table}' TO '{old}'"));
     stage.questdb.sql(&format!("CREATE VIEW '{table}' AS (SELECT * FROM '{old}')"));
     // A look at a table whose rows are set aside is due a second after the one before.
