@@ -44,7 +44,7 @@ const DEFAULT_TOPIC: &str = "forebay-simulate/{site}/{device}";
 Without options it publishes 10 messages a second for a minute, at the configuration's broker, on topics that no source takes. \
 With --topic 'sensors/{site}/{device}' a source of that pattern takes them, and stores them like readings of real devices.")]
 pub struct SimulateArgs {
-    /// The broker [default: the configuration's, else mqtt://127.0.0.1:1883].
+    /// The broker [default: the configuration's, else port 1883 of this machine].
     #[arg(long)]
     pub url: Option<String>,
     /// Topic pattern; {site} and {device} are filled in [default: forebay-simulate/{site}/{device}, which no source takes].

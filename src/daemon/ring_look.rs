@@ -89,7 +89,7 @@ mod tests {
         let found = |records: u64| move || Ok(RingInfo { records, ..RingInfo::default() });
         let records = |info: Result<RingInfo, RingInfoError>| info.unwrap().records;
         assert_eq!(records(ring.look(|| now.get(), found(1))), 1);
-        now.set(SECOND * 2 - Duration::from_millis(1));
+        now.set((SECOND * 2).saturating_sub(Duration::from_millis(1)));
         assert_eq!(records(ring.look(|| now.get(), found(2))), 1);
         now.set(SECOND * 2);
         assert_eq!(records(ring.look(|| now.get(), found(2))), 2);

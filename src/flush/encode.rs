@@ -378,7 +378,7 @@ impl Encoder {
         self.scratch.extend_from_slice(table.as_bytes());
         self.scratch.extend_from_slice(row.bytes);
         let body = std::mem::take(&mut self.scratch);
-        let put = self.put(record, index, Aside { reason, origin: table, body: &body, row_time: None }, 1);
+        let put = self.put(record, index, &Aside { reason, origin: table, body: &body, row_time: None }, 1);
         self.scratch = body;
         put
     }
@@ -388,7 +388,7 @@ impl Encoder {
         let table = Rows::decode(record.body).map_or("(unknown)", |rows| rows.table);
         let rows = u32::from(record.rows.saturating_sub(from));
         let reason = "the record's body is malformed";
-        self.put(record, from, Aside { reason, origin: table, body: record.body, row_time: None }, rows)
+        self.put(record, from, &Aside { reason, origin: table, body: record.body, row_time: None }, rows)
     }
 
     fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
@@ -396,28 +396,28 @@ impl Encoder {
             Ok(letter) => {
                 let row = if letter.is_cut { CUT_LETTER } else { DEAD_LETTER };
                 let DeadLetter { reason, topic: origin, payload: body, time: row_time, .. } = letter;
-                self.put(record, row, Aside { reason, origin, body, row_time }, 1)
+                self.put(record, row, &Aside { reason, origin, body, row_time }, 1)
             }
             Err(error) => {
                 let reason = &error.to_string();
                 self.put(
                     record,
                     DEAD_LETTER,
-                    Aside { reason, origin: "(unknown)", body: record.body, row_time: None },
+                    &Aside { reason, origin: "(unknown)", body: record.body, row_time: None },
                     1,
                 )
             }
         }
     }
 
-    fn put(&mut self, record: &Record<'_>, row: u16, aside: Aside<'_>, rows: u32) -> Result<(), EncodeError> {
+    fn put(&mut self, record: &Record<'_>, row: u16, aside: &Aside<'_>, rows: u32) -> Result<(), EncodeError> {
         let known_as = exception_of(row);
         if self.exceptions.contains(record.into(), known_as) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
-        let Aside { reason, origin, body, row_time } = aside;
+        let Aside { reason, origin, body, row_time } = *aside;
         self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body, row_time })?;
         self.exceptions.insert(record.into(), known_as);
         match self.uncounted.last_mut() {

@@ -69,7 +69,9 @@ impl Lane {
         }
         let refusing: Vec<String> = self.encoder.schema.refusing().map(str::to_owned).collect();
         self.filling.clear();
-        refusing.iter().for_each(|name| self.filling.add(table_hash(name), || name.clone()));
+        for name in &refusing {
+            self.filling.add(table_hash(name), || name.clone());
+        }
         let cursor = self.reader.mark();
         Ok(refusing.is_empty() || self.are_tables_same(cursor)?)
     }
@@ -89,7 +91,9 @@ impl Lane {
         self.filling.clear();
         if is_old {
             let seen: Vec<String> = self.encoder.schema.seen_tables().map(str::to_owned).collect();
-            seen.into_iter().for_each(|name| self.filling.add(table_hash(&name), || name.clone()));
+            for name in seen {
+                self.filling.add(table_hash(&name), || name.clone());
+            }
         }
         if let Err(trouble) = self.are_tables_same(cursor) {
             tracing::debug!(lane = self.number, ?trouble, "the next batch meets what ails it");
@@ -222,7 +226,9 @@ impl Lane {
         }
         if let Some(from) = from.filter(|_| !again.is_empty() && !is_on(Bug::ChangedForgotten)) {
             let from = from.max(self.encoder.ring.marks().tail);
-            again.iter().for_each(|hash| self.reborn.send_again(*hash, from.pos, self.high.pos));
+            for hash in &again {
+                self.reborn.send_again(*hash, from.pos, self.high.pos);
+            }
             self.go_back(from, &Course::only(again));
         }
         if has_changed {

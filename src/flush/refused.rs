@@ -77,7 +77,9 @@ impl Refused {
         if let Some(barred) = concerned.iter().find(|of| !may_try(of)) {
             return Some(Arc::clone(&barred.reason));
         }
-        concerned.iter_mut().for_each(|of| of.tried = Some(pos));
+        for of in &mut concerned {
+            of.tried = Some(pos);
+        }
         None
     }
 
@@ -146,7 +148,7 @@ mod tests {
         assert!(refused.reason(1, &[V], Pos(7), later).is_none(), "it goes again with its batch");
         assert!(refused.reason(1, &[V], Pos(9), later + RETRY_EVERY).is_none(), "the try before was given up");
         assert!(refused.reason(1, &[V], Pos(7), later).is_some());
-        refused.remember(1, V, ("t", "v"), "cast error", NOW - FIRST_RETRY);
+        refused.remember(1, V, ("t", "v"), "cast error", NOW.saturating_sub(FIRST_RETRY));
         assert!(refused.reason(1, &[V], Pos(7), later).is_none());
         assert!(refused.on_trial(Pos(8), Pos(99)).is_empty());
         assert_eq!(refused.on_trial(Pos(0), Pos(8)), [(1, V)]);

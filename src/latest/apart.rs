@@ -102,7 +102,9 @@ mod tests {
         let mut rows: Vec<Row> = values.iter().map(|value| row(TIME, *value)).collect();
         let collisions = latest.prepare_rows("t", &mut rows, Received::default());
         assert_eq!(collisions.rows, 0);
-        rows.iter().for_each(|row| latest.update("t", row, Seq(1), Received::default()));
+        for row in &rows {
+            latest.update("t", row, Seq(1), Received::default());
+        }
         assert!(rows.iter().all(|row| row.notes.is_empty() && row.completed == 0), "{rows:?}");
         rows.iter().map(|row| row.time.map_or(0, Timestamp::to_micros)).collect()
     }

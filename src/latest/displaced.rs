@@ -100,7 +100,9 @@ mod tests {
     fn enter(latest: &Latest, values: &[i64]) -> u16 {
         let mut rows: Vec<Row> = values.iter().copied().map(row).collect();
         latest.prepare_rows("t", &mut rows, Received::default());
-        rows.iter().for_each(|row| latest.update("t", row, Seq(1), Received::default()));
+        for row in &rows {
+            latest.update("t", row, Seq(1), Received::default());
+        }
         rows.iter().map(|row| row.notes.replaced).sum()
     }
 

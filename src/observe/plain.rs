@@ -102,7 +102,7 @@ impl Texts {
         let tells = |shown: &str| shown.chars().count() >= LEAST_TOLD_CHARS && message.contains(shown);
         match shows {
             Shows::Fields => {
-                for text in self.0.iter_mut() {
+                for text in &mut self.0 {
                     if text.as_ref().is_some_and(|text| text.shown != message && tells(&text.shown)) {
                         *text = None;
                     }
@@ -186,7 +186,7 @@ mod tests {
         let clean = "a\\u{1b}[2J\\u{202e}b\\nforged\\u{9b}";
         assert_eq!(text.lines().count(), 2, "{text}");
         assert_eq!(text.matches(clean).count(), 3, "{text}");
-        assert!(text.contains(&format!("text={:?}", clean)), "{text}");
+        assert!(text.contains(&format!("text={clean:?}")), "{text}");
         assert!(text.contains("number=7") && text.contains("debugged=Some(1.5) flag=true"), "{text}");
         assert!(!text.replace('\n', "").contains(crate::shown::is_harmful), "{text}");
     }

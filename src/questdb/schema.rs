@@ -42,6 +42,7 @@ pub enum Examined {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for itself")]
 struct Known {
     /// Its name as it is sent: QuestDB's own, once that is known, before that as it first came.
     name: String,

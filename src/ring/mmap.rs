@@ -132,13 +132,8 @@ fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Resul
 /// Opens the file and takes its lock, making sure that the locked file is the one the path names.
 fn open_locked(path: &Path, options: &OpenOptions) -> Result<File, FileError> {
     // Opening a pipe or a device may have effects of its own.
-    match std::fs::metadata(path) {
-        Ok(found) => {
-            if let Some(kind) = other_than_file(&found) {
-                return Err(FileError::NotAFile(path.to_owned(), kind));
-            }
-        }
-        Err(_) => {}
+    if let Some(kind) = std::fs::metadata(path).ok().and_then(|found| other_than_file(&found)) {
+        return Err(FileError::NotAFile(path.to_owned(), kind));
     }
     loop {
         let file = options.open(path).map_err(|e| FileError::io("open", path, e))?;

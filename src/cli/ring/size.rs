@@ -34,8 +34,8 @@ pub struct SizeArgs {
     #[arg(long, value_parser = humantime::parse_duration)]
     outage: Duration,
     /// Bytes of a row: names and values of its symbols and fields, and a little for each.
-    #[arg(long, default_value_t = 100)]
-    row_bytes: usize,
+    #[arg(long = "row-bytes", value_name = "BYTES", default_value_t = 100)]
+    body_bytes: usize,
 }
 
 /// What came of it.
@@ -44,7 +44,7 @@ struct Needed {
     rows_per_s: f64,
     outage_s: u64,
     bytes_per_row: f64,
-    needed_bytes: u64,
+    size_bytes: u64,
     /// What `[ring] size` says now, and how long an outage it is enough for.
     configured_bytes: u64,
     configured_outage_s: u64,
@@ -76,7 +76,7 @@ fn spacing(ring: &Ring) -> Duration {
 }
 
 fn needed(args: &SizeArgs, settings: &Settings) -> Needed {
-    let bytes_per_row = bytes_per_row(args.row_bytes, args.rate, spacing(&settings.ring));
+    let bytes_per_row = bytes_per_row(args.body_bytes, args.rate, spacing(&settings.ring));
     let bytes_per_s = bytes_per_row * args.rate;
     let window = settings.questdb.resend_window.as_secs_f64();
     // A sixteenth is kept free for commits and for the tail's steps.
@@ -87,7 +87,7 @@ fn needed(args: &SizeArgs, settings: &Settings) -> Needed {
         rows_per_s: args.rate,
         outage_s: args.outage.as_secs(),
         bytes_per_row,
-        needed_bytes: ((needed / MIB as f64).ceil() as u64).max(1) * MIB,
+        size_bytes: ((needed / MIB as f64).ceil() as u64).max(1) * MIB,
         configured_bytes: configured,
         configured_outage_s: enough_s as u64,
     }
@@ -100,13 +100,13 @@ fn render(args: &SizeArgs, settings: &Settings, needed: &Needed) -> String {
         text,
         "At {} rows/s a row of {} bytes takes {:.0} bytes of the ring.\nAn outage of {outage} needs [ring] size = \"{}MiB\".",
         args.rate,
-        args.row_bytes,
+        args.body_bytes,
         needed.bytes_per_row,
-        needed.needed_bytes / MIB
+        needed.size_bytes / MIB
     );
     let (size, enough) = (human_bytes(needed.configured_bytes), span(needed.configured_outage_s as f64 * 1e3));
     let _ = writeln!(text, "The configured {size} are enough for {enough}.\n");
-    let per_row = |rate: f64| bytes_per_row(args.row_bytes, rate, spacing(&settings.ring));
+    let per_row = |rate: f64| bytes_per_row(args.body_bytes, rate, spacing(&settings.ring));
     let rows: Vec<[String; 3]> = RATES
         .iter()
         .map(|rate| {
@@ -125,11 +125,11 @@ mod tests {
     fn the_size_grows_with_the_outage_and_the_configured_one_is_judged() {
         let mut settings = Settings::default();
         settings.ring.size = crate::settings::Bytes::mib(256);
-        let args = |outage| SizeArgs { rate: 500.0, outage, row_bytes: 100 };
+        let args = |outage| SizeArgs { rate: 500.0, outage, body_bytes: 100 };
         let hour = needed(&args(Duration::from_hours(1)), &settings);
         let day = needed(&args(Duration::from_hours(24)), &settings);
-        assert!(hour.needed_bytes.is_multiple_of(MIB) && day.needed_bytes > 20 * hour.needed_bytes);
-        settings.ring.size = crate::settings::Bytes(hour.needed_bytes);
+        assert!(hour.size_bytes.is_multiple_of(MIB) && day.size_bytes > 20 * hour.size_bytes);
+        settings.ring.size = crate::settings::Bytes(hour.size_bytes);
         let judged = needed(&args(Duration::from_hours(1)), &settings);
         assert!((3_600..3_700).contains(&judged.configured_outage_s), "{judged:?}");
         let text = render(&args(Duration::from_hours(1)), &settings, &judged);
