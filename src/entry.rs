@@ -382,6 +382,7 @@ impl<'a> RowRef<'a> {
             time: Some(self.time),
             device_time: self.device_time,
             notes: self.notes,
+            apart: false,
             completed: self.completed(),
             symbols: self.symbols().map(|(n, v)| (n.into(), v.into())).collect(),
             fields: self.fields().map(|(n, v)| (n.into(), v.into())).collect(),
@@ -505,6 +506,7 @@ mod tests {
             .prop_map(|(time, device_time, symbols, fields, completed, notes)| Row {
                 time: Some(Timestamp(time)),
                 device_time,
+                apart: false,
                 completed: completed.min(fields.len() as u16),
                 notes: RowNotes::from_bits(notes),
                 symbols: symbols.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),

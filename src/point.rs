@@ -95,6 +95,9 @@ pub struct Row {
     pub fields: Vec<(Text, Value)>,
     /// How many of the fields, the last ones, were taken over from other rows of the same series and moment.
     pub completed: u16,
+    /// Whether it stays a row of its own beside others of its series and microsecond that say something else. Not stored: its
+    /// time tells them apart once it has entered.
+    pub apart: bool,
     /// What is to be said of it.
     pub notes: RowNotes,
 }

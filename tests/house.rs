@@ -23,9 +23,11 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 32] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
+    "files",
+    "shown",
     "seeded",
     "tally",
     "lanes",

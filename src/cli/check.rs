@@ -1,7 +1,7 @@
 //! `forebay check`: is the configuration sound, and what does it amount to?
 
 use std::{
-    io::{self, Write},
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -9,9 +9,9 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, connect};
+use super::{Exit, Failure, Global, connect, out::say as report};
 use crate::{
-    config::{self, Loaded},
+    config::{self, Loaded, places},
     control::token::{TokenError, WriteToken},
     daemon::client,
     ring::inspect::RingFile,
@@ -33,7 +33,7 @@ pub struct CheckArgs {
 
 /// Loads the configuration and prints what results: TOML, each key with where it was set, or JSON.
 ///
-/// The token of `control.token_file` is read too. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
+/// What stands where its files are wanted is looked at, and the token of `control.token_file` is read. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
 /// 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
     let loaded = check(args, global.config_file(), global.json)?;
@@ -45,6 +45,10 @@ fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Fa
     loaded.warnings.extend(old_session(&loaded));
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
+    }
+    let problems = places::look(&loaded);
+    if !problems.is_empty() {
+        return Err(Failure::new(Exit::Usage, config::ConfigError { problems }));
     }
     token(&loaded)?;
     if !args.quiet {
@@ -81,7 +85,7 @@ fn token(loaded: &Loaded) -> Result<(), Failure> {
 fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
     if json {
         let all = json!({
-            "settings": loaded.settings,
+            "settings": config::as_shown(&loaded.settings),
             "origins": loaded.origins,
             "files": loaded.files,
             "warnings": loaded.warnings,
@@ -89,11 +93,6 @@ fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
         return serde_json::to_string_pretty(&all).map(|text| text + "\n").map_err(io::Error::other);
     }
     config::to_toml(&loaded.settings, &loaded.origins).map_err(io::Error::other)
-}
-
-/// Writes to standard error; when even that fails there is nowhere left to say so.
-fn report(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 #[cfg(test)]

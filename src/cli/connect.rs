@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Exit, Failure, block_on};
+use super::{Exit, Failure, block_on, out};
 use crate::{
     ingest::filters::{self, Wanted},
     mqtt::{self, ConnectError, Subscription},
-    questdb::{Connection, Secrets, Sql, SqlError},
+    questdb::{Connection, Secrets, Sql, SqlError, WriteError, Writer},
     settings::{self, Settings},
 };
 
@@ -17,15 +17,15 @@ pub fn try_all(settings: &Settings) -> Result<(), Failure> {
     let database = try_database(&settings.questdb);
     let worst = [&broker, &database].into_iter().filter_map(|tried| tried.as_ref().err()).map(|(exit, _)| *exit);
     let worst = worst.max_by_key(|exit| *exit as u8);
-    say("broker", &settings.mqtt.url, broker);
+    say("broker", &mqtt::url::shown(&settings.mqtt.url), broker);
     say("database", &settings.questdb.conf, database);
     worst.map_or(Ok(()), |exit| Err(Failure::silent(exit)))
 }
 
 fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
     match tried {
-        Ok(()) => eprintln!("{what} {place}: connected and let in"),
-        Err((_, why)) => eprintln!("{what} {place}: {why}"),
+        Ok(()) => out::say(&format!("{what} {place}: connected and let in")),
+        Err((_, why)) => out::say(&format!("{what} {place}: {why}")),
     }
 }
 
@@ -53,9 +53,20 @@ fn try_database(settings: &settings::Questdb) -> Result<(), (Exit, String)> {
     let unusable = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
     let secrets = Secrets::read(settings).map_err(|error| unusable(&error))?;
     let connection = Connection::new(settings, secrets).map_err(|error| unusable(&error))?;
-    let sql = Sql::new(Arc::new(connection)).map_err(|error| unusable(&error))?;
-    sql.query("SELECT 1").map(drop).map_err(|error| {
-        let exit = if matches!(error, SqlError::Auth) { Exit::Usage } else { Exit::Failed };
+    let connection = Arc::new(connection);
+    let sql = Sql::new(Arc::clone(&connection)).map_err(|error| unusable(&error))?;
+    // What the daemon asks before it sends anything: whoever answers this is QuestDB, and lets forebay in.
+    let refused = |error: SqlError| {
+        let exit = if matches!(error, SqlError::Auth | SqlError::Setup(_)) { Exit::Usage } else { Exit::Failed };
+        (exit, error.to_string())
+    };
+    if sql.started().map_err(refused)?.is_none() {
+        let what =
+            "connected, but QuestDB does not tell when it was started: rows would be stored, and none become safe";
+        return Err((Exit::Failed, what.to_owned()));
+    }
+    Writer::new(connection).connect().map_err(|error| {
+        let exit = if matches!(error, WriteError::Auth(_) | WriteError::Other(_)) { Exit::Usage } else { Exit::Failed };
         (exit, error.to_string())
     })
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::out::{count, span, tame};
+use crate::shown::is_harmful;
 
 /// Longest sentence shown.
 const MAX_SENTENCE_CHARS: usize = 400;
@@ -54,7 +55,7 @@ impl<'a> Document<'a> {
     /// A sentence of the daemon's own: made harmless, and longer than a name may be.
     pub fn sentence(&self, path: &str) -> Option<String> {
         let text = self.at(path).0.as_str()?;
-        Some(text.chars().filter(|c| !c.is_control()).take(MAX_SENTENCE_CHARS).collect())
+        Some(text.chars().filter(|c| !is_harmful(*c)).take(MAX_SENTENCE_CHARS).collect())
     }
 
     /// Median and 99th percentile of a latency in microseconds.
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_sentence_cannot_command_the_terminal() {
-        let document = json!({ "a": "x\u{1b}[2J\ny", "b": "x".repeat(9_999), "c": 1 });
+        let document = json!({ "a": "x\u{1b}[2J\n\u{202e}y", "b": "x".repeat(9_999), "c": 1 });
         let document = Document(&document);
         assert_eq!(document.sentence("/a").as_deref(), Some("x[2Jy"));
         assert_eq!(document.sentence("/b").unwrap().len(), MAX_SENTENCE_CHARS);

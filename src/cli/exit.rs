@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Display, io::Write, process::ExitCode};
 
-use crate::control::client::ClientError;
+use crate::{control::client::ClientError, shown::harmless_lines};
 
 /// How a command ends; the numbers are relied on by scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn conclude(done: Result<(), Failure>) -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     if let Some(error) = failure.error {
         // With standard error closed there is nobody left to tell.
-        let _ = writeln!(std::io::stderr(), "forebay: {}", chain(&*error));
+        let _ = writeln!(std::io::stderr(), "forebay: {}", harmless_lines(&chain(&*error).to_string()));
     }
     ExitCode::from(failure.exit as u8)
 }

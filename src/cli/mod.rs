@@ -15,6 +15,7 @@ mod ring;
 mod run;
 mod simulate;
 mod status;
+mod target;
 mod top;
 mod verify;
 mod watch;
@@ -56,7 +57,7 @@ struct Command {
 pub struct Global {
     /// Configuration file; conf.d/*.toml beside it and `FOREBAY__SECTION__KEY` variables are read after it
     /// [default: /etc/forebay/forebay.toml].
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The daemon's socket [default: control.socket of the configuration if that can be read, else
     /// /run/forebay/forebay.sock].
@@ -107,6 +108,8 @@ enum Action {
     /// Compare the ring's history with QuestDB, row by row.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::VerifyArgs),
+    /// Print the version.
+    Version,
     /// Print a shell's completion script.
     Completions(completions::CompletionsArgs),
     /// Write the manual pages.
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Verify(args) => verify::run(args, &global),
+        Action::Version => out::emit(concat!("forebay ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Completions(args) => completions::run(args),
         Action::Man(args) => man::run(args),
     };
@@ -158,7 +162,13 @@ impl Global {
 
 fn simulate(args: &simulate::SimulateArgs, global: &Global) -> Result<(), Failure> {
     let args = simulate::SimulateArgs { json: global.json, ..args.clone() };
-    match simulate::run(&args) {
+    // Without a broker of its own it goes by the configuration, if there is one.
+    let settings = match config::load(global.config_file()) {
+        Ok(loaded) => Some(loaded.settings),
+        Err(why) if global.config.is_some() => return Err(Failure::new(Exit::Usage, why)),
+        Err(_) => None,
+    };
+    match simulate::run(&args, settings.as_ref()) {
         Ok(0) => Ok(()),
         Ok(_) => Err(Failure::silent(Exit::Failed)),
         Err(why) => Err(Failure::new(why.exit(), why)),

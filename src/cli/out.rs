@@ -2,22 +2,27 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use unicode_width::UnicodeWidthStr;
 
 use super::{Exit, Failure};
-use crate::settings::Bytes;
+use crate::{
+    settings::Bytes,
+    shown::{for_terminal, is_harmful},
+};
 
 /// Longest value shown to people, in characters.
 const MAX_SHOWN_CHARS: usize = 80;
 /// Width of the bar that shows a share.
 const BAR_CHARS: usize = 24;
 
-/// Writes to standard output at once. A reader that has gone, such as `head`, ends the command quietly.
+/// Writes to standard output at once. A reader that has gone, such as `head`, ends the command quietly. A terminal is shown what it
+/// would obey, or nobody would see, in another writing; a file or a pipe gets all of it as it is.
 pub fn emit(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
+    let text = if out.is_terminal() { for_terminal(text) } else { text.into() };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Ok)),
@@ -25,7 +30,12 @@ pub fn emit(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The text without control characters, which a terminal would obey, and cut to a readable length.
+/// Says something on standard error, fit for a terminal; when even that fails there is nowhere left to say so.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", for_terminal(text));
+}
+
+/// The text without characters that a terminal would obey or nobody would see, and cut to a readable length.
 pub fn tame(text: &str) -> String {
     let mut tame = String::new();
     for (index, c) in text.chars().enumerate() {
@@ -33,7 +43,7 @@ pub fn tame(text: &str) -> String {
             tame.push('…');
             break;
         }
-        if c.is_control() {
+        if is_harmful(c) {
             let _ = write!(tame, "{}", c.escape_default());
         } else {
             tame.push(c);
@@ -141,7 +151,7 @@ mod tests {
 
     #[test]
     fn terminals_are_told_nothing_by_devices() {
-        assert_eq!(tame("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(tame("a\u{1b}[2Jb\nc\u{202e}"), "a\\u{1b}[2Jb\\nc\\u{202e}");
         assert_eq!(tame(&"x".repeat(100)).chars().count(), MAX_SHOWN_CHARS + 1);
     }
 

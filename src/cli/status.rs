@@ -1,6 +1,7 @@
 //! `forebay status`: the daemon's state on one screen.
 
 mod trouble;
+mod verdict;
 
 use std::fmt::Write as _;
 
@@ -17,12 +18,17 @@ use crate::{control::client::Client, mqtt::Lowered, tally::Counter};
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
+The first line says OK, or what is wrong and what to do; what else is wrong stands below it.
 The ledger counts rows since the ring was created: rows = pending + stored + quarantined + dropped + coalesced.
 
 Exit codes: 0 done, 4 the daemon is not reachable")]
-pub struct StatusArgs {}
+pub struct StatusArgs {
+    /// Show what goes on inside, too: the ring's marks and commits, and each lane's batches.
+    #[arg(long)]
+    all: bool,
+}
 
-pub fn run(_args: &StatusArgs, global: &Global) -> Result<(), Failure> {
+pub fn run(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     let socket = global.socket_path()?;
     block_on(async {
         let mut client = Client::connect(&socket).await?;
@@ -31,22 +37,23 @@ pub fn run(_args: &StatusArgs, global: &Global) -> Result<(), Failure> {
             return emit(&(String::from_utf8_lossy(&body).into_owned() + "\n"));
         }
         let status: Value = client.get_json("/v1/status").await?;
-        emit(&render(&Document(&status)))
+        emit(&render(&Document(&status), args.all))
     })
 }
 
-fn render(status: &Document<'_>) -> String {
+fn render(status: &Document<'_>, all: bool) -> String {
     let mut screen = Screen(String::new());
+    verdict(&mut screen, status);
     let up = span(status.number("/uptime_s") * 1e3);
     let version = status.text("/version").unwrap_or_default();
     screen.line("forebay", &format!("{version}, up {up}, pid {}", status.integer("/pid")));
     clock(&mut screen, status);
     broker(&mut screen, status);
-    ring(&mut screen, status);
+    ring(&mut screen, status, all);
     if let Some(forecast) = status.0.pointer("/forecast/sentence").and_then(Value::as_str) {
         screen.line("forecast", forecast);
     }
-    database(&mut screen, status);
+    database(&mut screen, status, all);
     latest(&mut screen, status);
     ledger(&mut screen, status);
     if let Some(lag_s) = status.known("/lag_s") {
@@ -57,10 +64,26 @@ fn render(status: &Document<'_>) -> String {
     counted(&mut screen, status);
     limits(&mut screen, status);
     replaced(&mut screen, status);
-    for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
-        screen.line("warning", warning.0.as_str().unwrap_or_default());
-    }
     screen.0
+}
+
+/// OK, or what is wrong, the worst first.
+fn verdict(screen: &mut Screen, status: &Document<'_>) {
+    if status.0.as_object().is_none_or(serde_json::Map::is_empty) {
+        return;
+    }
+    let findings = verdict::findings(status);
+    let Some((worst, others)) = findings.split_first() else {
+        screen.line("OK", "what came in is acknowledged, and goes to QuestDB; nothing is set aside or lost");
+        return;
+    };
+    screen.line("NOT OK", &worst.what);
+    screen.remedy(worst);
+    for finding in others {
+        screen.line("also", &finding.what);
+        screen.remedy(finding);
+    }
+    screen.0.push('\n');
 }
 
 /// Age of the oldest row that waits.
@@ -87,8 +110,8 @@ fn broker(screen: &mut Screen, status: &Document<'_>) {
     let (waits_for, latency) = (status.text("/acks_wait_for").unwrap_or_default(), broker.latency("/ack_latency_us"));
     let acknowledged = broker.count("/acknowledged");
     screen.more(&format!(
-        "{acknowledged} acknowledged once {waits_for}: {latency}; connected {} times",
-        broker.count("/connects")
+        "{acknowledged} acknowledged once {waits_for}: {latency}; {} since the start",
+        verdict::plural(broker.integer("/connects"), "connection")
     ));
     if let Some(error) = broker.text("/error") {
         screen.more(&error);
@@ -99,7 +122,7 @@ fn broker(screen: &mut Screen, status: &Document<'_>) {
     }
 }
 
-fn ring(screen: &mut Screen, status: &Document<'_>) {
+fn ring(screen: &mut Screen, status: &Document<'_>, all: bool) {
     let ring = status.at("/ring");
     if ring.0.is_null() {
         return screen.line("ring", "being recovered");
@@ -108,10 +131,12 @@ fn ring(screen: &mut Screen, status: &Document<'_>) {
     let pending = human_bytes(ring.integer("/pending_bytes"));
     let size = human_bytes(ring.integer("/size_bytes"));
     screen.line("ring", &format!("[{}] {:.1} % of {size}; {pending} wait for QuestDB", bar(fill), fill * 100.0));
-    let marks = ["tail", "safe", "settled", "durable", "appended"];
-    let marks = marks.map(|mark| format!("{mark} {}", ring.count(&format!("/{mark}")))).join(" ≤ ");
-    screen.more(&marks);
-    screen.more(&format!("{} commits: {}", ring.count("/commit_us/count"), ring.latency("/commit_us")));
+    if all {
+        let marks = ["tail", "safe", "settled", "durable", "appended"];
+        let marks = marks.map(|mark| format!("{mark} {}", ring.count(&format!("/{mark}")))).join(" ≤ ");
+        screen.more(&marks);
+        screen.more(&format!("{} commits: {}", ring.count("/commit_us/count"), ring.latency("/commit_us")));
+    }
     if ring.integer("/held_rows") > 0 {
         screen.more(&format!("{} rows are held back until their time is known", ring.count("/held_rows")));
     }
@@ -130,7 +155,7 @@ fn ring(screen: &mut Screen, status: &Document<'_>) {
     }
 }
 
-fn database(screen: &mut Screen, status: &Document<'_>) {
+fn database(screen: &mut Screen, status: &Document<'_>, all: bool) {
     let flush = status.at("/flush");
     let (state, delivery) = (flush.text("/database").unwrap_or_default(), flush.text("/delivery").unwrap_or_default());
     screen.line("database", &format!("{state}; {delivery}; {:.0} rows/s stored", status.number("/rates/stored_per_s")));
@@ -138,7 +163,7 @@ fn database(screen: &mut Screen, status: &Document<'_>) {
         screen.more(&error);
     }
     trouble::trouble(screen, &flush);
-    for lane in flush.each("/lanes") {
+    for lane in flush.each("/lanes").filter(|_| all) {
         let (rows, linger) = (lane.count("/batch_rows"), span(lane.number("/linger_ms")));
         let reason = lane.0.pointer("/reason").and_then(Value::as_str).unwrap_or_default();
         screen.line(&format!("lane {}", lane.integer("/lane")), &format!("{rows} rows or {linger}: {reason}"));
@@ -278,6 +303,12 @@ impl Screen {
     fn more(&mut self, text: &str) {
         self.line("", text);
     }
+
+    fn remedy(&mut self, finding: &verdict::Finding) {
+        if !finding.remedy.is_empty() {
+            self.more(&format!("→ {}", finding.remedy));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -290,38 +321,38 @@ mod tests {
     fn the_ledger_says_whether_it_balances() {
         let mut status =
             json!({ "ledger": { "rows": 1_010, "pending": 3, "stored": 1_000, "quarantined": 7, "messages": 505 } });
-        let text = render(&Document(&status));
+        let text = render(&Document(&status), true);
         assert!(
             text.contains("1,010 = 3 pending + 1,000 stored + 7 quarantined + 0 dropped + 0 coalesced; balances"),
             "{text}"
         );
         assert!(text.contains("2.00 rows a message"), "{text}");
         status["ledger"]["dropped"] = 1.into();
-        assert!(render(&Document(&status)).contains("DOES NOT BALANCE: they add up to 1,011"));
+        assert!(render(&Document(&status), true).contains("DOES NOT BALANCE: they add up to 1,011"));
     }
 
     #[test]
     fn the_lag_is_told_where_the_daemon_tells_it() {
-        let lag = |lag_s: f64| render(&Document(&json!({ "lag_s": lag_s })));
+        let lag = |lag_s: f64| render(&Document(&json!({ "lag_s": lag_s })), true);
         assert!(lag(312.4).contains("the oldest that waits came 5 min ago"), "{}", lag(312.4));
         assert!(lag(0.0).contains("none waits"));
-        assert!(!render(&Document(&json!({}))).contains("wait"), "an older daemon");
+        assert!(!render(&Document(&json!({})), true).contains("wait"), "an older daemon");
     }
 
     #[test]
     fn what_the_limits_leave_out_is_told() {
         let limit = json!({ "source": "plant", "limit": "columns_per_table", "fields": 1_700, "rows": 2 });
-        let text = render(&Document(&json!({ "limits": [limit] })));
+        let text = render(&Document(&json!({ "limits": [limit] })), true);
         let line = "limits      columns_per_table of plant: 1,700 values and 2 rows left out since start";
         assert!(text.contains(line), "{text}");
-        assert!(!render(&Document(&json!({}))).contains("limits"));
+        assert!(!render(&Document(&json!({})), true).contains("limits"));
     }
 
     #[test]
     fn replaced_rows_are_told_with_the_likely_cause() {
         let of =
             json!({ "source": "plant", "table": "s", "replaced": 1_200, "uncompared": 3, "differing_member": "id" });
-        let text = render(&Document(&json!({ "replaced": [of] })));
+        let text = render(&Document(&json!({ "replaced": [of] })), true);
         let told: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let line = "replaced s of plant: 1,200 rows replaced by others of the same time and symbols, 3 too old to be compared, since start; \
                     \"id\" may be missing from its symbols";
@@ -330,14 +361,14 @@ mod tests {
 
     #[test]
     fn a_clock_in_doubt_is_told() {
-        let of = |trusted: bool| render(&Document(&json!({ "clock": { "trusted": trusted } })));
+        let of = |trusted: bool| render(&Document(&json!({ "clock": { "trusted": trusted } })), true);
         assert!(of(false).contains("clock       not known to be right"), "{}", of(false));
-        assert!(!of(true).contains("clock") && !render(&Document(&json!({}))).contains("clock"));
+        assert!(!of(true).contains("clock") && !render(&Document(&json!({})), true).contains("clock"));
     }
 
     #[test]
     fn an_empty_document_still_makes_a_screen() {
-        let text = render(&Document(&json!({})));
+        let text = render(&Document(&json!({})), true);
         assert!(text.contains("being recovered"), "{text}");
     }
 
@@ -348,15 +379,16 @@ mod tests {
             "ring": { "fill": 0.5, "full": true, "on_full": "block", "poisoned": "sync failed", "gaps": [[3, 9]] },
             "flush": { "lanes": [{ "lane": 0, "batch_rows": 500, "linger_ms": 12.0, "reason": "backlog" }], "warnings": ["no dedup"] },
         });
-        let text = render(&Document(&status));
+        let text = render(&Document(&status), true);
         for part in [
+            "NOT OK      the ring has failed, and nothing is acknowledged: sync failed",
             "############............",
             "forecast    full; the backlog does not shrink",
             "FULL, on_full = block",
             "POISONED: sync failed",
             "records 3 to 9",
             "500 rows or 12 ms: backlog",
-            "warning     no dedup",
+            "no dedup",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{count, emit, tame},
+    out::{count, emit, say, tame},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -18,8 +18,9 @@ use crate::{
     questdb::{Connection, Secrets, Sql, SqlError},
     ring::{Ledger, inspect::RingFile},
     settings::{self, Settings},
+    shown::is_harmful,
     since::Since,
-    verify::{Ask, Finding, Quarantined, Report, Running, VerifyError, verify},
+    verify::{Ask, Finding, Quarantined, Report, Running, Uncompared, VerifyError, verify},
 };
 
 /// Least time for an answer of QuestDB, which may have to read old partitions from its disk.
@@ -38,7 +39,9 @@ those close to each other. Numbers are compared as QuestDB keeps them: NaN is nu
 
 What a replay or an operator changes while this runs may be reported; what is wrong is looked for a second time before.
 
-Exit codes: 0 all agree, 1 some do not or the ledger does not balance, 2 usage or configuration, 3 the ring holds nothing received since \
+A table whose answers cannot be read, or that QuestDB refuses to show, is named with the number of its rows, and the others are compared.
+
+Exit codes: 0 all agree, 1 some do not, a table could not be compared or the ledger does not balance, 2 usage or configuration, 3 the ring holds nothing received since \
 then, 4 QuestDB is not reachable, 5 the ring cannot be read")]
 pub struct VerifyArgs {
     /// Only this table; may be given several times [default: all].
@@ -107,7 +110,7 @@ fn quarantined(path: &Path, ring_id: u64) -> Result<Quarantined, VerifyError> {
         .and_then(|snapshot| snapshot.each(&mut |entry| take(entry.key, entry.received.0)));
     read.map_err(VerifyError::Quarantine)?;
     for complaint in complaints {
-        eprintln!("forebay: {complaint}");
+        say(&format!("forebay: {complaint}"));
     }
     Ok(rows)
 }
@@ -131,6 +134,9 @@ fn render(report: &Report, is_running: bool) -> String {
     let more = report.missing + report.differ - report.findings.len() as u64;
     if more > 0 {
         let _ = writeln!(text, "… and {} more", count(more));
+    }
+    for Uncompared { table, rows, why } in &report.uncompared {
+        let _ = writeln!(text, "not compared  {}  ({} rows): {}", tame(table), count(*rows), tame_long(why));
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "note: {}", tame_long(warning));
@@ -197,9 +203,9 @@ fn ledger(text: &mut String, report: &Report, is_running: bool) {
     );
 }
 
-/// Without control characters, and not cut: a warning names what mends it.
+/// Without harmful characters, and not cut: a warning names what mends it.
 fn tame_long(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_harmful(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -227,6 +233,7 @@ mod tests {
         };
         let report = Report {
             agree: 1_000,
+            uncompared: vec![Uncompared { table: "odd".into(), rows: 2_000, why: "this is no answer".into() }],
             missing: 5,
             differ: 2,
             findings: vec![finding(vec![]), finding(vec![difference(Some("20")), difference(None)])],
@@ -240,6 +247,7 @@ mod tests {
             "temperature: 21.5 in the ring, 20 in QuestDB",
             "temperature: 21.5 in the ring, nothing in QuestDB",
             "… and 5 more",
+            "not compared  odd  (2,000 rows): this is no answer",
             "1,000 rows agree, 5 are missing, 2 differ",
             "not looked for: 3 rows in quarantine\n",
             "1,010 = 0 pending + 1,007 stored + 3 quarantined + 0 dropped + 0 coalesced; balances",

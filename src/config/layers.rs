@@ -21,6 +21,7 @@ use super::{
     Problem,
     schema::{Node, hint, node},
 };
+use crate::files::read::read_regular_text;
 
 /// Largest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -68,11 +69,11 @@ pub fn merge(file: &Path, environment: impl Iterator<Item = (OsString, OsString)
             merged.files.push(path);
         }
     }
-    let sources: Vec<String> = layers.iter().filter_map(|layer| layer.0.get("source")).flat_map(table_keys).collect();
     let mut variables: Vec<_> = environment.collect();
     variables.sort();
-    layers
-        .extend(variables.into_iter().filter_map(|(name, value)| variable_layer(&name, value, &sources, &mut merged)));
+    for (name, value) in variables {
+        layers.extend(variable_layer(&name, value, &layers, &mut merged));
+    }
     let builder =
         layers.into_iter().fold(Config::builder(), config::ConfigBuilder::<config::builder::DefaultState>::add_source);
     match builder.build().map(|built| built.cache.into_table()) {
@@ -82,11 +83,14 @@ pub fn merge(file: &Path, environment: impl Iterator<Item = (OsString, OsString)
     merged
 }
 
-fn table_keys(value: &Value) -> Vec<String> {
-    match &value.kind {
-        ValueKind::Table(table) => table.keys().cloned().collect(),
-        _ => Vec::new(),
-    }
+/// Names that the layers so far have in the table at a path.
+fn names_at<'a>(layers: &'a [Layer], path: &[String]) -> Vec<&'a String> {
+    let below = |table: &'a Map<String, Value>, step: &String| match table.get(step).map(|value| &value.kind) {
+        Some(ValueKind::Table(table)) => Some(table),
+        _ => None,
+    };
+    let at = |layer: &'a Layer| path.iter().try_fold(&layer.0, below);
+    layers.iter().filter_map(at).flat_map(|table| table.keys()).collect()
 }
 
 /// The fragments: *.toml in conf.d beside the file, hidden ones left out, in the order of their names.
@@ -108,13 +112,7 @@ fn fragments(file: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<String> {
-    let text = fs::metadata(path).and_then(|meta| {
-        if meta.len() > MAX_FILE_BYTES {
-            return Err(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
-        }
-        fs::read_to_string(path)
-    });
-    match text {
+    match read_regular_text(path, MAX_FILE_BYTES) {
         Ok(text) => Some(text),
         Err(error) => {
             let remedy = match error.kind() {
@@ -209,11 +207,11 @@ fn unknown(path: &[String], key: &str) -> Option<Problem> {
 }
 
 /// The layer of one variable; `None` when it is not forebay's or means nothing (which is then a problem).
-fn variable_layer(name: &OsString, value: OsString, sources: &[String], merged: &mut Merged) -> Option<Layer> {
+fn variable_layer(name: &OsString, value: OsString, layers: &[Layer], merged: &mut Merged) -> Option<Layer> {
     let ours = |name: &&str| name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
     let name = name.to_str().filter(ours)?;
     let origin = format!("environment variable {name}");
-    let path = key_path(&name[PREFIX.len()..], sources);
+    let path = key_path(&name[PREFIX.len()..], layers);
     let dotted = path.join(".");
     let Ok(value) = value.into_string() else {
         merged.problems.push(Problem::new(dotted, "the value is not UTF-8".to_owned()).at(origin));
@@ -244,16 +242,26 @@ fn variable_layer(name: &OsString, value: OsString, sources: &[String], merged: 
     Some(Layer(Map::from_iter([(first.clone(), nested)])))
 }
 
-/// The key a variable names. Variables are written in capitals and have no dashes: keys are lower case, and a source is
-/// the one in the files whose name is the same but for case and dashes.
-fn key_path(name: &str, sources: &[String]) -> Vec<String> {
+/// The key a variable names. Variables are written in capitals and have no dashes: keys are lower case. A name of the user's choosing is
+/// the one in the layers before that is the same but for case and dashes; else it is as it is written, but for a source's all in capitals,
+/// which is taken for one in lower case.
+fn key_path(name: &str, layers: &[Layer]) -> Vec<String> {
     let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
-    let mut path: Vec<String> = name.split(MARK).map(str::to_ascii_lowercase).collect();
-    if let [section, source, ..] = &mut path[..]
-        && section == "source"
-        && let Some(known) = sources.iter().find(|known| plain(known) == *source)
-    {
-        source.clone_from(known);
+    let mut path: Vec<String> = Vec::new();
+    for step in name.split(MARK) {
+        let above: Vec<&str> = path.iter().map(String::as_str).collect();
+        let key = if node(&above) == Node::AnyKeys {
+            let known = names_at(layers, &path);
+            let same = known.iter().find(|known| **known == step);
+            match same.or_else(|| known.iter().find(|known| plain(known) == plain(step))) {
+                Some(known) => (*known).clone(),
+                None if above == ["source"] && !step.bytes().any(|byte| byte.is_ascii_lowercase()) => plain(step),
+                None => step.to_owned(),
+            }
+        } else {
+            step.to_ascii_lowercase()
+        };
+        path.push(key);
     }
     path
 }

@@ -4,6 +4,7 @@
 //! `republish`, whose patterns and templates it checks.
 
 mod layers;
+pub mod places;
 mod print;
 mod schema;
 pub mod secrets;
@@ -22,9 +23,9 @@ use config::{ConfigError as LayerError, Map, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 pub use layers::Origins;
-pub use print::to_toml;
+pub use print::{as_shown, to_toml};
 
-use crate::settings::Settings;
+use crate::{settings::Settings, shown::harmless};
 
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/forebay/forebay.toml";
@@ -64,9 +65,9 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in [self.origin.as_deref(), Some(&*self.key)].into_iter().flatten().filter(|part| !part.is_empty()) {
-            write!(f, "{part}: ")?;
+            write!(f, "{}: ", harmless(part))?;
         }
-        f.write_str(&self.what)
+        f.write_str(&harmless(&self.what))
     }
 }
 

@@ -3,13 +3,21 @@
 use std::fmt::Write;
 
 use super::layers::Origins;
-use crate::settings::Settings;
+use crate::{mqtt::url, settings::Settings};
+
+/// The settings as they may be shown: what a query of the broker's URL says is hidden.
+#[must_use]
+pub fn as_shown(settings: &Settings) -> Settings {
+    let mut shown = settings.clone();
+    shown.mqtt.url = url::shown(&settings.mqtt.url);
+    shown
+}
 
 /// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others are defaults.
 ///
-/// There is no secret to hide: secrets are files, and validation refuses them anywhere else.
+/// There is no other secret to hide: secrets are files, and validation refuses them anywhere else.
 pub fn to_toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
-    let plain = toml::to_string(settings)?;
+    let plain = toml::to_string(&as_shown(settings))?;
     let mut out = String::with_capacity(plain.len() * 2);
     let mut table = String::new();
     for line in plain.lines() {

@@ -1,17 +1,10 @@
 //! Secrets: read from files, never shown.
 
-use std::{
-    fmt,
-    fs::File,
-    io::{ErrorKind, Read},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fmt, io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
 use thiserror::Error;
 
-/// Largest secret file.
-pub const MAX_SECRET_BYTES: usize = 64 << 10;
+use crate::files::read::{MAX_SECRET_BYTES, open_regular, read_open};
 
 /// A password or token. Neither `Debug` nor `Display` shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,20 +56,15 @@ pub struct ReadSecret {
     pub warning: Option<String>,
 }
 
-/// Reads a secret from a file: UTF-8, one trailing newline removed, at most [`MAX_SECRET_BYTES`].
+/// Reads a secret from a regular file: UTF-8, one trailing newline removed, at most [`MAX_SECRET_BYTES`].
 pub fn read_secret(path: &Path) -> Result<ReadSecret, SecretError> {
     let fault = |what: String| SecretError { path: path.display().to_string(), what, is_denied: false };
-    let file = File::open(path).map_err(|error| SecretError {
+    let (file, found) = open_regular(path).map_err(|error| SecretError {
         is_denied: error.kind() == ErrorKind::PermissionDenied,
         ..fault(format!("cannot be opened ({error})"))
     })?;
-    let mode = file.metadata().map_err(|error| fault(error.to_string()))?.permissions().mode();
-    let mut bytes = Vec::new();
-    let limit = MAX_SECRET_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| fault(format!("cannot be read ({error})")))?;
-    if bytes.len() > MAX_SECRET_BYTES {
-        return Err(fault(format!("larger than {MAX_SECRET_BYTES} bytes; is it the right file?")));
-    }
+    let mode = found.permissions().mode();
+    let bytes = read_open(&file, MAX_SECRET_BYTES).map_err(|error| fault(format!("cannot be read ({error})")))?;
     let mut text = String::from_utf8(bytes).map_err(|_| fault("not UTF-8; is it the right file?".into()))?;
     if text.ends_with('\n') {
         text.pop();
@@ -123,12 +111,14 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_refused() {
-        for content in [b"".as_slice(), b"\n", b"\xff", &b"x".repeat(MAX_SECRET_BYTES + 1)] {
+        for content in [b"".as_slice(), b"\n", b"\xff", &b"x".repeat(MAX_SECRET_BYTES as usize + 1)] {
             let (_directory, path) = file(content, 0o600);
             assert!(read_secret(&path).is_err());
         }
-        let (_directory, path) = file(&b"x".repeat(MAX_SECRET_BYTES), 0o600);
+        let (_directory, path) = file(&b"x".repeat(MAX_SECRET_BYTES as usize), 0o600);
         assert!(read_secret(&path).is_ok());
         assert!(read_secret(Path::new("/nonexistent")).is_err());
+        let error = read_secret(Path::new("/dev/zero")).expect_err("refused").to_string();
+        assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -81,6 +81,49 @@ fn later_layers_win_and_fragments_add_sources() {
 }
 
 #[test]
+fn variables_keep_the_case_of_names() {
+    let main = "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\nfields = { Humidity = \"double\" }\n";
+    let env = [
+        ("FOREBAY__SOURCE__A__FIELDS__HUMIDITY", "long"),
+        ("FOREBAY__SOURCE__A__FIELDS__Temp", "double"),
+        ("FOREBAY__SOURCE__A__FIELDS__AM2301.Temperature", "long"),
+        ("FOREBAY__SOURCE__A__fields__CO2", "long"),
+        ("FOREBAY__SOURCE__Hall1__TOPIC", "h/{d}"),
+        ("FOREBAY__SOURCE__HALL1__TABLE", "h"),
+        ("FOREBAY__Source__Hall1__Symbols", "Line"),
+        ("FOREBAY__SOURCE__OTHER__TOPIC", "o/{d}"),
+        ("FOREBAY__SOURCE__OTHER__TABLE", "o"),
+    ];
+    let settings = load_text(main, &[], &env).expect("loaded").settings;
+    let fields = &settings.source["a"].fields;
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["AM2301.Temperature", "CO2", "Humidity", "Temp"]);
+    assert_eq!(fields["Humidity"], FieldType::Long, "the spelling of the file");
+    assert_eq!(settings.source.keys().collect::<Vec<_>>(), ["a", "hall1", "other"]);
+    assert_eq!(
+        (&settings.source["hall1"].table[..], &settings.source["hall1"].symbols[..]),
+        ("h", &["Line".to_owned()][..])
+    );
+    let mixed = [("FOREBAY__SOURCE__Hall1__TOPIC", "h/{d}"), ("FOREBAY__SOURCE__Hall1__TABLE", "h")];
+    assert!(load_text(main, &[], &mixed).expect("loaded").settings.source.contains_key("Hall1"));
+}
+
+#[test]
+fn a_secret_in_the_brokers_url_is_refused_and_what_else_its_query_says_is_hidden() {
+    let text = faults("[mqtt]\nurl = \"wss://broker/mqtt?a=1&pass%77ord=hunter2\"\n");
+    assert!(text.contains("mqtt.url: its query holds a secret (password)") && !text.contains("hunter2"), "{text}");
+    let text = format!("{SOURCE}[mqtt]\nurl = \"wss://broker/mqtt?session=hunter2\"\n");
+    let loaded = load_text(&text, &[], &[]).expect("loaded");
+    let shown = to_toml(&loaded.settings, &loaded.origins).expect("TOML");
+    assert!(shown.contains("wss://broker/mqtt?session=…") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn messages_cannot_command_a_terminal_or_turn_a_line_round() {
+    let text = faults("[ring]\n\"si\u{202e}ze\" = 1\n[batch]\nstrategy = \"a\\u001b[2J\"\n");
+    assert!(text.contains("\\u{202e}") && !text.contains(['\u{202e}', '\u{1b}']), "{text:?}");
+}
+
+#[test]
 fn every_mistake_is_reported_with_its_place() {
     let main = "[mqtt]\nprotcol = 5\nqos = 1\npassword = \"x\"\n[ring]\non_full = \"drop_oldest\"\n[batch]\nmax_rows = 1.5\n\
                 [latest]\nstale_after = \"5 parsecs\"\n[source.b]\ntopic = \"b\"\n[nonsense]\nx = 1\n";
@@ -195,10 +238,17 @@ fn what_is_probably_not_meant_is_warned_of() {
             "batch.max_bytes: with 8 lanes a batch has at most 2272KiB: they share batch.max_buffered, which is 8MiB",
         ),
         ("[source.b]\ntopic = \"a/{y}\"\ntable = \"b\"", "source.a takes the same topics"),
+        (
+            "[control]\nlisten = \"127.0.0.1:9\"\n[source.k]\ntopic = \"k/{x}\"\ntable = \"{x}\"",
+            "source.k.table: with control.listen",
+        ),
         ("[source.c]\ntopic = \"c\"\ntable = \"Ä\"\n[source.d]\ntopic = \"d\"\ntable = \"ä\"", "as source.c's \"Ä\""),
     ] {
         let text = warnings(main);
         assert!(text.contains(part), "{main}\n{part}\nis not in\n{text}");
+    }
+    for quiet in ["[source.k]\ntopic = \"k/{x}\"\ntable = \"{x}\"", "[control]\nlisten = \"127.0.0.1:9\""] {
+        assert!(!warnings(quiet).contains("every local user"), "{quiet}");
     }
 }
 

@@ -58,6 +58,9 @@ pub enum RingInfoError {
     /// The file cannot be read.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// It could not be read a moment ago.
+    #[error("{0}")]
+    Kept(String),
 }
 
 /// The quarantine, and what puts its entries back. Both block.

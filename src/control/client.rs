@@ -22,6 +22,8 @@ use super::api::Problem;
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Longest line of an event stream taken.
 const MAX_EVENT_BYTES: usize = 4 << 20;
+/// How long an event stream may say nothing, not even that it is still there, which a daemon says each 15 s.
+const EVENT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the daemon may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -204,7 +206,8 @@ impl Events {
             if let Some(event) = take_event(&mut self.buffer) {
                 return Ok(Some(event));
             }
-            match self.body.frame().await {
+            let silent = |_| ClientError::Silent { path: self.client.path.clone(), within: EVENT_TIMEOUT };
+            match timeout(EVENT_TIMEOUT, self.body.frame()).await.map_err(silent)? {
                 None => return Ok(None),
                 Some(Err(why)) => return Err(broken(&self.client.path, why)),
                 Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),

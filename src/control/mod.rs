@@ -1,5 +1,6 @@
 //! The local interface: HTTP over a Unix socket, its answers, and the client the commands use.
 
+mod accepting;
 pub mod api;
 mod attend;
 pub mod client;

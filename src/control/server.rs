@@ -1,6 +1,10 @@
 //! The server's shell: takes connections, limits them, and ends them at the stop.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,6 +18,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
+    accepting::Accepting,
     api::Inspect,
     attend::attend,
     routes::{Routes, write::Writes},
@@ -42,9 +47,6 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// How long answers under way may take once the daemon stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// Pause after an accept that failed for want of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
 retry-after: 1\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections\",\
 \"hint\":\"close some, or try again in a moment\"}\n";
@@ -144,7 +146,8 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<(Self::Io, Peer)> {
         let (stream, _) = TcpListener::accept(self).await?;
-        stream.set_nodelay(true)?;
+        // One that has gone already is met when it is read from.
+        let _ = stream.set_nodelay(true);
         Ok((stream, Peer::Unknown))
     }
 }
@@ -170,6 +173,7 @@ async fn run<L: Accept>(
 ) {
     let seats = Seats::new(limits.connections, reserved);
     let mut connections = JoinSet::new();
+    let (mut accepting, began) = (Accepting::default(), Instant::now());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -179,11 +183,18 @@ async fn run<L: Accept>(
         let (mut io, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(why) => {
-                warn!(error = %why, "can't take a connection on the control socket");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                let (pause, tell) = accepting.failed(began.elapsed());
+                if let Some(failures) = tell {
+                    warn!(error = %why, failures, "can't take connections for status and values; if files run out, raise LimitNOFILE=");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = stopped(&mut stop) => {}
+                }
                 continue;
             }
         };
+        accepting.succeeded();
         let taken = loop {
             match seats.take(peer.is_admin()) {
                 Offer::Seat(taken) => break Some(taken),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::outlook::Outlook;
+use super::{outlook::Outlook, ring_look::RingLook};
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{ClockStatus, Inspect, QuarantineAccess, Rates, RingInfoError, Status},
@@ -25,7 +25,7 @@ use crate::{
         Ledger, Ring,
         inspect::{RingInfo, live_info},
     },
-    sync::{lock, try_lock},
+    sync::lock,
 };
 
 /// Rates are measured over at least this long.
@@ -49,7 +49,7 @@ pub struct Inspector {
     boot_id: String,
     rates: Mutex<Sample>,
     /// Held while the ring file is read for a request.
-    reading_ring: Mutex<()>,
+    reading_ring: RingLook,
 }
 
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ impl Inspector {
             heartbeats: heartbeats.clone(),
             outlook: Arc::clone(outlook),
             started: now,
-            reading_ring: Mutex::new(()),
+            reading_ring: RingLook::default(),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -111,6 +111,9 @@ impl Inspector {
         if let Some(ring) = &status.ring {
             if let Some(reason) = &ring.poisoned {
                 warnings.push(format!("the ring is poisoned: {reason}"));
+            }
+            if let Some(reason) = &ring.halted {
+                warnings.push(format!("nothing is taken in or acknowledged: {reason}"));
             }
             if ring.full {
                 warnings.push(format!("the ring is full; on_full = {:?} applies", ring.on_full));
@@ -165,6 +168,9 @@ impl Inspect for Inspector {
         if let Some(reason) = self.ring.poisoned() {
             return Err(format!("the ring is poisoned: {reason}"));
         }
+        if let Some(reason) = self.ring.halted() {
+            return Err(format!("nothing is taken in or acknowledged: {reason}"));
+        }
         // A broker that is away is no fault of this daemon's: it is ready for when the broker is back.
         match self.broker.status().state {
             Session::Stopped => Err("intake has stopped".to_owned()),
@@ -177,10 +183,11 @@ impl Inspect for Inspector {
     }
 
     fn ring_info(&self) -> Result<RingInfo, RingInfoError> {
-        let _turn = try_lock(&self.reading_ring).ok_or(RingInfoError::Busy)?;
-        let began = Instant::now();
-        let now = SystemClock.now().wall;
-        Ok(live_info(&self.ring, now, &mut || began.elapsed() < RING_INFO_SPAN)?)
+        let look = || {
+            let began = Instant::now();
+            live_info(&self.ring, SystemClock.now().wall, &mut || began.elapsed() < RING_INFO_SPAN)
+        };
+        self.reading_ring.look(|| self.started.elapsed(), look)
     }
 
     fn quarantine(&self) -> Option<QuarantineAccess> {

@@ -5,8 +5,10 @@ pub mod client;
 mod held;
 mod inspect;
 mod outlook;
+mod places;
 mod progress;
 mod reload;
+mod ring_look;
 mod signals;
 mod space;
 mod watchdog;
@@ -20,7 +22,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, reload::Reload, signals::Signal};
+use self::{
+    boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, places::Places, reload::Reload, signals::Signal,
+};
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
     config::Loaded,
@@ -35,7 +39,7 @@ use crate::{
     ingest::{self, Ingest, filters::Wanted},
     latest::Latest,
     limits::Allowance,
-    lookup::Lookup,
+    lookup::{Known, Lookup},
     mqtt::{self, SharedBroker, Subscription},
     observe::{
         heartbeat::Heartbeats,
@@ -130,6 +134,7 @@ struct Daemon {
     outlook: Arc<Outlook>,
     boots: Boots,
     held: HeldRows,
+    places: Places,
     _socket: SocketFile,
     heartbeats: Heartbeats,
 }
@@ -155,11 +160,12 @@ impl Daemon {
         latest.believe_upto(Timestamp::MAX);
         let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;
         let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
-        let flusher = Arc::new(Flusher::start(flush_context(&settings, &ring, allowance, &clock, &heartbeats))?);
+        let flushing = flush_context(&settings, &ring, Arc::clone(&allowance), &clock, &heartbeats);
+        let flusher = Arc::new(Flusher::start(flushing)?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
-        let lookup = start_lookup(&settings, &latest, &flusher, &clock)?;
+        let lookup = start_lookup(&settings, &latest, &flusher, allowance, &clock)?;
         let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
         let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
         let inspector = inspector.with(lookup, republish.clone());
@@ -206,6 +212,7 @@ impl Daemon {
             outlook,
             boots: Boots::new(),
             held: HeldRows::new(newest),
+            places: Places::default(),
             _socket: socket,
             heartbeats,
         })
@@ -246,6 +253,7 @@ impl Daemon {
                 Ok(None) => {
                     if noted.elapsed() >= outlook::PERIOD {
                         self.outlook.note();
+                        self.places.look(&self.ring, self.flusher.quarantine());
                         noted = std::time::Instant::now();
                     }
                     // While no reading comes, trust grows, and what is to be believed moves on, all
@@ -281,6 +289,7 @@ impl Daemon {
             tracing::warn!("a lane did not end in time; what it was sending is sent again at the next start");
         }
         let closed = self.ring.close();
+        places::put_back(&self.ring, &mut |_| ServiceManager.extend_timeout(EXTENSION));
         self.stop_control.send_replace(true);
         self.runtime.block_on(async {
             for task in self.control {
@@ -326,13 +335,17 @@ fn start_lookup(
     settings: &Settings,
     latest: &Arc<Latest>,
     flusher: &Arc<Flusher>,
+    allowance: Arc<Allowance>,
     clock: &SharedClock,
 ) -> Result<Arc<Lookup>, DaemonError> {
     let describe = || Connection::new(&settings.questdb, Secrets::read(&settings.questdb)?);
     let connection: Connection = describe().map_err(flush::StartError::Connection)?;
     let flusher = Arc::downgrade(flusher);
-    let is_away = move || flusher.upgrade().is_none_or(|flusher| flusher.is_away());
-    let lookup = Lookup::new(Arc::clone(latest), &connection, Arc::clone(clock), Box::new(is_away));
+    let known = Known {
+        is_away: Box::new(move || flusher.upgrade().is_none_or(|flusher| flusher.is_away())),
+        is_ours: Box::new(move |table| allowance.is_ours(table)),
+    };
+    let lookup = Lookup::new(Arc::clone(latest), &connection, Arc::clone(clock), known);
     Ok(Arc::new(lookup.map_err(flush::StartError::Sql)?))
 }
 

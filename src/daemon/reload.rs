@@ -47,7 +47,11 @@ impl Reload {
                 }
                 self.take(&loaded.settings);
             }
-            Err(error) => tracing::error!(%error, "the configuration is invalid; the old one stays in force"),
+            Err(error) => {
+                for problem in &error.problems {
+                    tracing::error!(error = %problem, "the configuration is invalid; the old one stays in force");
+                }
+            }
         }
         ServiceManager.ready("running");
     }

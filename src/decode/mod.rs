@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod table;
 pub mod topics;
 
+mod apart;
 mod faults;
 mod json;
 mod plain;
@@ -28,7 +29,7 @@ use thiserror::Error;
 use crate::{
     names::same,
     point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
-    settings::{FieldType, Format, OnBadMember, Retained, Source, TimeUnit},
+    settings::{FieldType, Format, OnBadMember, Retained, SameTime, Source, TimeUnit},
 };
 
 pub use self::{
@@ -139,6 +140,8 @@ pub struct Decoder {
     field: (Text, Option<FieldType>),
     on_bad_member: OnBadMember,
     retained: Retained,
+    /// Set where rows of one time are kept apart; the unit of their times, where they have one.
+    apart: Option<TimeUnit>,
 }
 
 impl Decoder {
@@ -171,6 +174,8 @@ impl Decoder {
                 ),
                 on_bad_member: source.on_bad_member,
                 retained: source.retained,
+                apart: (source.same_time == SameTime::Keep)
+                    .then(|| source.timestamp.as_ref().map_or(TimeUnit::Auto, |time| time.unit)),
             }),
             _ => Err(faults
                 .into_iter()
@@ -258,6 +263,9 @@ impl Decoder {
             row.symbols.reserve_exact(resolved.symbols.len());
             row.symbols.extend_from_slice(&resolved.symbols);
             row.sort_symbols();
+            if let Some(unit) = self.apart {
+                apart::keep(row, unit);
+            }
             number += 1;
             true
         });

@@ -14,6 +14,7 @@ use super::{
     seeded::{Bug, is_on},
     shared::Health,
     trouble::{Answer, Kind},
+    unconfirmed::Tables,
 };
 use crate::{
     marks::Mark,
@@ -63,7 +64,7 @@ impl Lane {
             return Ok(());
         }
         let Done { buffer, result, took } = self.await_answer()?;
-        let Some(Sent { span, ages, .. }) = self.flight.pop_front() else { return Ok(()) };
+        let Some(Sent { span, ages, tables, .. }) = self.flight.pop_front() else { return Ok(()) };
         let flushed = Flushed { rows: span.rows, bytes: buffer.bytes(), took };
         self.sent_rows = span.rows;
         if !self.flight.is_empty() {
@@ -77,6 +78,10 @@ impl Lane {
             Ok(()) => {
                 let taken = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
                 self.encoder.condemned.acquit(&taken);
+                for (hash, fault) in self.encoder.refused.on_trial(span.start.pos, span.end.pos) {
+                    self.encoder.refused.acquit(hash, fault);
+                }
+                self.unconfirmed.stored(&tables);
                 self.stored(flushed);
                 self.settle(span, ages)
             }
@@ -87,15 +92,38 @@ impl Lane {
             Err(NotStored::Failed(WriteError::BadRow { message, .. } | WriteError::Refused { message })) => {
                 // A refusal is an answer, too.
                 self.late.answered(self.now(), self.grace);
+                if !self.is_refused_as_it_is(span, &tables)? {
+                    return Ok(());
+                }
+                // Of its rows some are going to be stored after this look.
+                self.unconfirmed.leaves(self.now(), span.start, &tables);
+                self.unconfirmed.blur(&tables);
                 self.isolate(span, ages, &message)
             }
             Err(NotStored::Failed(error)) => {
+                self.unconfirmed.blur(&tables);
                 self.note_unanswered(span, &error);
                 self.encoder.ring.lane_failed(self.number);
                 self.reader.seek(span.start);
                 Err(Trouble::Write(error))
             }
         }
+    }
+
+    /// Whether a batch was refused by tables that are what they were: false where one has changed, and the rows are encoded for what it is
+    /// now.
+    fn is_refused_as_it_is(&mut self, span: Span, tables: &Tables) -> Result<bool, Trouble> {
+        let is_same = match self.are_tables_same_by_now(span.start, tables) {
+            Ok(true) => return Ok(true),
+            Ok(false) => Ok(false),
+            Err(trouble) => {
+                self.reader.seek(span.start);
+                Err(trouble)
+            }
+        };
+        self.encoder.ring.lane_takes_back(self.number, span.start);
+        self.shared.report(self.number, |report| report.status.rows_sent -= span.rows as u64);
+        is_same
     }
 
     /// Takes back what was to follow a request that is not stored.
@@ -120,7 +148,10 @@ impl Lane {
 
     /// Takes note that a request may be executed later although it has failed: nobody said that it was refused.
     pub(super) fn note_unanswered(&mut self, span: Span, error: &WriteError) {
-        let may_come = matches!(error, WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_));
+        let may_come = matches!(
+            error,
+            WriteError::Timeout(_) | WriteError::Unreachable(_) | WriteError::Overloaded(_) | WriteError::Strange(_)
+        );
         if may_come && !is_on(Bug::NoLateRewind) {
             self.late.miss(span.start, span.end, self.course.rest(span.start.pos));
             if is_on(Bug::GraceFromFailure) {
@@ -171,6 +202,7 @@ impl Lane {
             return Err(error.into());
         }
         self.encoder.ring.lane_done(self.number, span.end);
+        self.reborn.passed(span.end.pos);
         if through {
             self.again = None;
         }
@@ -185,7 +217,7 @@ impl Lane {
     /// Whether a batch may be sent: false when the server has restarted, and the cursor is at what goes first now.
     pub(super) fn may_launch(&mut self, span: Span) -> Result<bool, Trouble> {
         // What goes again is told from where the batch begins.
-        let may = self.is_same_server(span.start)?;
+        let may = self.is_same_server(span.start)? && self.may_go_to_tables(span)?;
         if may && self.reader.mark() != span.end {
             self.reader.seek(span.end);
         }
@@ -255,10 +287,15 @@ impl Lane {
                 self.follow_rewind();
                 Ok(true)
             }
-            // A version that does not know the question is left alone.
-            _ => {
+            Some(_) => {
                 ring.confirm_kept(asked_at);
                 self.shared.confirm_kept(asked_at);
+                self.shared.note_untold_start(false);
+                Ok(false)
+            }
+            // Its rows go on, and stay in the ring: nobody says that it has kept what it took.
+            None => {
+                self.shared.note_untold_start(true);
                 Ok(false)
             }
         }
@@ -276,6 +313,7 @@ impl Lane {
         if std::mem::replace(&mut self.fresh_looks_seen, asked) != asked {
             self.encoder.schema.forget();
             self.encoder.condemned.try_all();
+            self.encoder.refused.try_all();
             self.link.disconnect();
             self.unusual = true;
         }
@@ -293,6 +331,8 @@ impl Lane {
     pub(super) fn follow_rewind(&mut self) -> bool {
         let Some(mark) = self.shared.rewind_asked(&mut self.rewinds_seen) else { return false };
         self.encoder.schema.forget_after_restart();
+        // What a crash took is not told from what an operator dropped.
+        self.reborn.lift(|_| true);
         self.rewind_to(mark.max(self.encoder.ring.marks().tail));
         self.begin_replay_anew();
         // Until now the ring has held what every lane might have to send again.

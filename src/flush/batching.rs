@@ -9,8 +9,10 @@ use super::{
     lane::{Lane, SLACK},
     policy::Decision,
     seeded::{Bug, is_on},
+    unconfirmed::Tables,
 };
 use crate::{
+    entry::Rows,
     marks::{Mark, Pos},
     questdb::RowBuffer,
     ring::{Kind, ReadError, Record},
@@ -47,6 +49,8 @@ pub(super) struct Span {
 pub(super) struct Sent {
     pub span: Span,
     pub ages: Ages,
+    /// Tables with rows in it.
+    pub tables: Tables,
     /// Memory of its buffer.
     capacity: usize,
 }
@@ -142,6 +146,7 @@ impl Lane {
         let once_below = self.high.pos;
         let first_sent_from = once_below.max(self.run_began);
         self.ages.clear();
+        self.filling.clear();
         let (mut all_rows, mut has_own, mut left_out, mut filled) = (0, false, false, Filled::Full);
         while buffer.rows() < decision.rows && self.encoder.uncounted.len() < MAX_SET_ASIDE {
             let (lanes, number) = (self.lanes, self.number);
@@ -164,7 +169,8 @@ impl Lane {
             has_own |= is_own && record.kind == Kind::Rows;
             // A dead letter is set aside when it is first read; it may have left the quarantine since.
             let is_done = record.kind == Kind::DeadLetter && record.mark.pos < once_below;
-            let is_skipped = self.course.skips(record.mark.pos, record.table_hash);
+            let (pos, hash) = (record.mark.pos, record.table_hash);
+            let is_skipped = self.course.skips(pos, hash) || self.reborn.skips(pos, hash);
             left_out |= is_own && is_skipped;
             if !is_own || is_done || is_skipped {
                 if record.end.pos.0 - start.pos.0 > MAX_SPAN_BYTES {
@@ -180,6 +186,8 @@ impl Lane {
                 self.reader.seek(back);
                 break;
             }
+            let rows_before = buffer.rows();
+            let once_below = self.reborn.once_below(record.table_hash, once_below);
             if let Encoded::Barrier(barrier) = self.encoder.encode(&record, once_below, buffer)? {
                 let back = record.mark;
                 all_rows -= usize::from(record.rows);
@@ -187,6 +195,10 @@ impl Lane {
                 self.barrier = Some(barrier);
                 filled = Filled::Barrier;
                 break;
+            }
+            if buffer.rows() > rows_before {
+                let name = || Rows::decode(record.body).map_or_else(|_| String::new(), |rows| rows.table.to_owned());
+                self.filling.add(record.table_hash, name);
             }
             if record.mark.pos >= first_sent_from {
                 self.ages.add(record.received, record.rows);
@@ -247,11 +259,8 @@ impl Lane {
         }
         // Nothing is in flight here.
         self.given_time = self.time_limit.current();
-        let connected = self.link.set_request_timeout(self.given_time).and_then(|is_new| {
-            // The first request of a connection pays for more than its rows.
-            self.unusual |= is_new;
-            self.link.connect()
-        });
+        self.link.set_request_timeout(self.given_time);
+        let connected = self.link.connect();
         if connected.is_err() || !self.link.speaks(&buffer) {
             self.reader.seek(span.start);
             self.give_back(buffer);
@@ -279,7 +288,9 @@ impl Lane {
         self.sent_rows = span.rows;
         self.note_buffers(buffer);
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
-        self.flight.push_back(Sent { span, ages: std::mem::take(&mut self.ages), capacity: buffer.capacity() });
+        let tables = std::mem::take(&mut self.filling);
+        self.unconfirmed.leaves(self.now(), span.start, &tables);
+        self.flight.push_back(Sent { span, ages: std::mem::take(&mut self.ages), tables, capacity: buffer.capacity() });
         self.throttle.sent(self.now(), span.rows, self.pace);
         if is_on(Bug::SettleBeforeAnswer) {
             self.encoder.ring.lane_done(self.number, span.end);
@@ -297,6 +308,7 @@ impl Lane {
             && self.time_limit.current() == self.given_time
             && self.throttle.wait(self.now(), self.pace).is_zero()
             && !self.shared.is_ask_started_due(self.ask_started_every)
+            && !self.is_look_due()
             && self.encoder.ring.lane_sends(self.number, span.start, span.end).is_ok();
         if !may_follow {
             return Some(buffer);

@@ -61,7 +61,7 @@ impl Lane {
             .as_ref()
             .is_none_or(|(at, reason)| now.saturating_sub(*at) >= TELL_EVERY && decision.reason.differs_from(reason));
         if is_news {
-            tracing::info!(lane = self.number, "batches: {}", decision.reason);
+            tracing::debug!(lane = self.number, "batches: {}", decision.reason);
             self.told_why = Some((now, decision.reason.clone()));
         }
     }

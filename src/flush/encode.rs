@@ -1,6 +1,10 @@
 //! From ring records to rows of a request; what cannot be sent goes to quarantine.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -8,19 +12,22 @@ use super::{
     condemned::Condemned,
     exceptions::{Exceptions, Id},
     quarantine::{CUT_LETTER, DEAD_LETTER, Entry, Key, Quarantine, exception_of},
+    refused::{Fault, Refused},
     seeded::{Bug, is_on},
 };
 use crate::{
     clock::SharedClock,
-    entry::{RawRows, RowRef, Rows},
+    entry::{DeadLetter, RawRows, RowRef, Rows},
     limits::{self, Allowance, Excess},
     marks::{Pos, Seq},
     names,
-    point::Text,
+    point::{Text, Timestamp},
     questdb::{
         Ask, RowBuffer, SqlError,
+        change::Change,
         columns::{Columns, Coming},
         schema::{Examined, Schema, Verdict},
+        sql::TableInfo,
     },
     ring::{Kind, Record, Ring},
 };
@@ -161,6 +168,8 @@ pub struct Encoder {
     pub known: KnownShapes,
     /// Tables that refuse everything.
     pub condemned: Condemned,
+    /// Columns that refuse a form of values.
+    pub refused: Refused,
     /// Columns that rows make.
     pub coming: Coming,
     /// How many columns a table may get.
@@ -188,7 +197,8 @@ impl Encoder {
                     self.each_row(record, once_below, aside)?;
                     return Ok(Encoded::Taken);
                 }
-                if self.encode_known(record, buffer) {
+                let is_doubtful = self.refused.concerns(record.table_hash);
+                if !is_doubtful && self.encode_known(record, buffer) {
                     return Ok(Encoded::Taken);
                 }
                 if let Some(barrier) = self.examine(record)?.filter(|_| !is_on(Bug::NoBarrier)) {
@@ -199,6 +209,9 @@ impl Encoder {
                     if *tight.get_or_insert_with(|| encoder.allowance.is_tight(table))
                         && let Some(reason) = encoder.exceeds(table, row)?
                     {
+                        return encoder.set_aside(record, index, &reason);
+                    }
+                    if is_doubtful && let Some(reason) = encoder.refusal(record, table, row) {
                         return encoder.set_aside(record, index, &reason);
                     }
                     match buffer.add(table, row, &mut encoder.columns()) {
@@ -220,6 +233,20 @@ impl Encoder {
         }
         let table = Rows::decode(record.body).ok()?.table;
         self.condemned.reason(record.table_hash, table, record.mark.pos, self.clock.since_boot())
+    }
+
+    /// Why a row is set aside without being sent, if it is: a column of it is known to refuse such a value.
+    fn refusal(&mut self, record: &Record<'_>, table: &str, row: &RowRef<'_>) -> Option<Arc<str>> {
+        let mut values = self.values(table, row);
+        // One that it has only taken over is not to blame: it is stored without that.
+        values.truncate(values.len().saturating_sub(usize::from(row.completed())));
+        self.refused.reason(record.table_hash, &values, record.mark.pos, self.clock.since_boot())
+    }
+
+    /// What a row is made of.
+    pub fn values(&mut self, table: &str, row: &RowRef<'_>) -> Vec<Fault> {
+        let places = self.columns().places(table, row);
+        places.into_iter().map(|(column, form)| Fault { column, form }).collect()
     }
 
     /// Takes the rows in one go where that is all there is to do: they are of shapes that go to their table as they are.
@@ -324,6 +351,15 @@ impl Encoder {
         Ok(())
     }
 
+    /// Forgets what is known of a table that has changed.
+    pub fn renew(&mut self, hash: u32, table: &str, change: &Change, now: Option<&TableInfo>, sent: bool) {
+        self.schema.renew(table, change, now, sent);
+        self.coming.forget(table);
+        self.tight.remove(&*names::folded(table));
+        self.condemned.acquit(&HashSet::from([hash]));
+        self.refused.forget(hash);
+    }
+
     /// Makes a table fit. To be called only while nothing of it is in flight.
     pub fn prepare(&mut self, barrier: &Barrier) -> Result<(), EncodeError> {
         let symbols: Vec<_> = barrier.symbols.iter().map(String::as_str).collect();
@@ -342,7 +378,7 @@ impl Encoder {
         self.scratch.extend_from_slice(table.as_bytes());
         self.scratch.extend_from_slice(row.bytes);
         let body = std::mem::take(&mut self.scratch);
-        let put = self.put(record, index, reason, table, &body, 1);
+        let put = self.put(record, index, &Aside { reason, origin: table, body: &body, row_time: None }, 1);
         self.scratch = body;
         put
     }
@@ -351,35 +387,38 @@ impl Encoder {
     fn set_damaged_aside(&mut self, record: &Record<'_>, from: u16) -> Result<(), EncodeError> {
         let table = Rows::decode(record.body).map_or("(unknown)", |rows| rows.table);
         let rows = u32::from(record.rows.saturating_sub(from));
-        self.put(record, from, "the record's body is malformed", table, record.body, rows)
+        let reason = "the record's body is malformed";
+        self.put(record, from, &Aside { reason, origin: table, body: record.body, row_time: None }, rows)
     }
 
     fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
         match record.dead_letter() {
             Ok(letter) => {
                 let row = if letter.is_cut { CUT_LETTER } else { DEAD_LETTER };
-                self.put(record, row, letter.reason, letter.topic, letter.payload, 1)
+                let DeadLetter { reason, topic: origin, payload: body, time: row_time, .. } = letter;
+                self.put(record, row, &Aside { reason, origin, body, row_time }, 1)
             }
-            Err(error) => self.put(record, DEAD_LETTER, &error.to_string(), "(unknown)", record.body, 1),
+            Err(error) => {
+                let reason = &error.to_string();
+                self.put(
+                    record,
+                    DEAD_LETTER,
+                    &Aside { reason, origin: "(unknown)", body: record.body, row_time: None },
+                    1,
+                )
+            }
         }
     }
 
-    fn put(
-        &mut self,
-        record: &Record<'_>,
-        row: u16,
-        reason: &str,
-        origin: &str,
-        body: &[u8],
-        rows: u32,
-    ) -> Result<(), EncodeError> {
+    fn put(&mut self, record: &Record<'_>, row: u16, aside: &Aside<'_>, rows: u32) -> Result<(), EncodeError> {
         let known_as = exception_of(row);
         if self.exceptions.contains(record.into(), known_as) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
-        self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body })?;
+        let Aside { reason, origin, body, row_time } = *aside;
+        self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body, row_time })?;
         self.exceptions.insert(record.into(), known_as);
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
@@ -400,15 +439,20 @@ impl Encoder {
     }
 }
 
+/// What is set aside, and why; see [`Entry`].
+struct Aside<'a> {
+    reason: &'a str,
+    origin: &'a str,
+    body: &'a [u8],
+    row_time: Option<Timestamp>,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        entry::encode_rows,
-        point::{Row, Timestamp},
-    };
+    use crate::{entry::encode_rows, point::Row};
 
     fn body(symbols: &[(String, String)]) -> Vec<u8> {
         let symbols = symbols.iter().map(|(name, value)| (name.into(), value.into())).collect();

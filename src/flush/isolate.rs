@@ -2,20 +2,28 @@
 //!
 //! QuestDB refuses a request as a whole. When it names the line, that row is taken out and the rest goes on; when it
 //! does not, the request is halved until one row is left. A table of which nothing is accepted, also where rows from all
-//! over the batch are tried one by one, has all its rows taken out, so that it cannot hold up the others.
+//! over the batch are tried one by one, has all its rows taken out, so that it cannot hold up the others. The same goes for a column that
+//! refuses every value of a form: one request each would not keep up with a flow of which half is bad.
 
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
 };
 
-use super::seeded::{Bug, is_on};
+use super::{
+    refused::Fault,
+    seeded::{Bug, is_on},
+};
 
 /// Rows of a table refused, with none accepted, after which rows from all over the batch are tried one by one.
 pub const DOUBTFUL_AFTER: u32 = 32;
 /// So many of those refused condemn the rest of the table's rows in the batch. One accepted is sent again in its turn,
 /// so that an old row never overwrites a newer one.
 pub const PROBES: usize = 8;
+/// The same for a column and the form of a value, which QuestDB names.
+pub const FAULT_DOUBTFUL_AFTER: u32 = 2;
+/// See [`PROBES`].
+pub const FAULT_PROBES: usize = 4;
 /// Requests shrink to no fewer rows while lines are being refused.
 const LEAST_CHUNK: usize = 64;
 
@@ -28,7 +36,27 @@ pub enum Answer {
     Refused {
         /// From 1.
         line: Option<usize>,
+        /// The number of the column's name, when QuestDB named it.
+        column: Option<u64>,
     },
+}
+
+/// What the rows of a batch are made of.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    /// Each row's shape, by number.
+    pub of_rows: Vec<u32>,
+    /// The values of a shape.
+    pub values: Vec<Vec<Fault>>,
+}
+
+/// Rows that may have to be taken out together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Group {
+    /// A table's.
+    Table(u32),
+    /// Those of a table with such a value.
+    Fault(u32, Fault),
 }
 
 /// What to do next.
@@ -54,11 +82,20 @@ pub struct Isolation {
     ranges: Vec<Range<usize>>,
     tallies: HashMap<u32, Tally>,
     chunk: usize,
-    /// Rows of a doubtful table to be tried by themselves, the next one last.
+    shapes: Shapes,
+    /// Refusals by column and form.
+    faults: HashMap<(u32, Fault), u32>,
+    /// Shapes of which a table has accepted a row.
+    accepted: HashSet<(u32, u32)>,
+    /// Rows of a doubtful group to be tried by themselves, the next one last.
     probes: Vec<usize>,
+    /// The group, and whether each of them was refused for what makes it doubtful.
+    probed: Option<(Group, bool)>,
     /// Tables that are doubtful from the start.
     suspects: Vec<u32>,
     condemned: HashSet<u32>,
+    /// With a row that was refused for it.
+    condemned_faults: HashMap<(u32, Fault), usize>,
 }
 
 impl Isolation {
@@ -71,11 +108,22 @@ impl Isolation {
             ranges: std::iter::once(0..rows).collect(),
             tallies: HashMap::new(),
             chunk: rows.max(1),
+            shapes: Shapes::default(),
+            faults: HashMap::new(),
+            accepted: HashSet::new(),
             probes: Vec::new(),
+            probed: None,
             suspects: suspects.iter().copied().collect(),
             condemned: HashSet::new(),
+            condemned_faults: HashMap::new(),
             tables,
         }
+    }
+
+    /// The same, knowing what the rows are made of.
+    #[must_use]
+    pub fn with_shapes(self, shapes: Shapes) -> Self {
+        Self { shapes, ..self }
     }
 
     /// Whether a row is taken out.
@@ -88,7 +136,7 @@ impl Isolation {
         while self.probes.is_empty()
             && let Some(table) = self.suspects.pop()
         {
-            self.probe(table);
+            self.probe(Group::Table(table), PROBES);
         }
         if let Some(&row) = self.probes.last() {
             return Step::Send(row..row + 1);
@@ -128,20 +176,20 @@ impl Isolation {
         match answer {
             Answer::Stored => {
                 for row in self.left(&range).collect::<Vec<_>>() {
-                    self.tallies.entry(self.tables[row]).or_default().accepted = true;
+                    self.accept(row);
                 }
                 self.ranges.pop();
                 self.chunk = self.chunk.saturating_mul(2);
                 Vec::new()
             }
-            Answer::Refused { line } => {
+            Answer::Refused { line, column } => {
                 let rows = self.left(&range).count();
                 let named = line.and_then(|line| self.left(&range).nth(line.saturating_sub(1)));
                 match named {
-                    Some(row) => self.line_refused(&range, row),
+                    Some(row) => self.line_refused(&range, row, column),
                     None if rows == 1 => {
                         let row = self.left(&range).next().unwrap_or(range.start);
-                        self.take_out(row)
+                        self.take_out(row, column)
                     }
                     None => {
                         let middle = self.left(&range).nth(rows / 2).unwrap_or(range.end);
@@ -153,34 +201,71 @@ impl Isolation {
         }
     }
 
-    /// Rows before the named one were read without complaint.
-    fn line_refused(&mut self, range: &Range<usize>, row: usize) -> Vec<usize> {
-        for before in self.left(&(range.start..row)).collect::<Vec<_>>() {
-            self.tallies.entry(self.tables[before]).or_default().accepted = true;
+    fn accept(&mut self, row: usize) {
+        let table = self.tables[row];
+        self.tallies.entry(table).or_default().accepted = true;
+        if let Some(shape) = self.shapes.of_rows.get(row) {
+            self.accepted.insert((table, *shape));
         }
-        self.chunk = (self.chunk.min(range.len()) * 3 / 4).max(LEAST_CHUNK);
-        self.take_out(row)
     }
 
-    fn take_out(&mut self, row: usize) -> Vec<usize> {
+    /// Rows before the named one were read without complaint.
+    fn line_refused(&mut self, range: &Range<usize>, row: usize, column: Option<u64>) -> Vec<usize> {
+        for before in self.left(&(range.start..row)).collect::<Vec<_>>() {
+            self.accept(before);
+        }
+        self.chunk = (self.chunk.min(range.len()) * 3 / 4).max(LEAST_CHUNK);
+        self.take_out(row, column)
+    }
+
+    /// What a row was refused for.
+    fn fault(&self, row: usize, column: Option<u64>) -> Option<Fault> {
+        let values = self.shapes.values.get(*self.shapes.of_rows.get(row)? as usize)?;
+        values.iter().find(|value| Some(value.column) == column).copied()
+    }
+
+    fn has_fault(&self, shape: u32, fault: Fault) -> bool {
+        self.shapes.values.get(shape as usize).is_some_and(|values| values.contains(&fault))
+    }
+
+    fn take_out(&mut self, row: usize, column: Option<u64>) -> Vec<usize> {
         let table = self.tables[row];
         self.out[row] = true;
         let tally = self.tallies.entry(table).or_default();
         tally.refused += 1;
-        if tally.refused >= DOUBTFUL_AFTER && !tally.accepted {
-            self.probe(table);
+        let is_hopeless = tally.refused >= DOUBTFUL_AFTER && !tally.accepted;
+        if let Some(fault) = self.fault(row, column) {
+            let refused = self.faults.entry((table, fault)).or_default();
+            *refused += 1;
+            let is_doubtful = *refused >= FAULT_DOUBTFUL_AFTER;
+            let is_accepted = |(of, shape): &(u32, u32)| *of == table && self.has_fault(*shape, fault);
+            if is_doubtful && !self.accepted.iter().any(is_accepted) {
+                self.probe(Group::Fault(table, fault), FAULT_PROBES);
+                return vec![row];
+            }
+        }
+        if is_hopeless {
+            self.probe(Group::Table(table), PROBES);
         }
         vec![row]
     }
 
-    /// Has rows of a table tried by themselves, from the end towards the start, evenly.
-    fn probe(&mut self, table: u32) {
-        let left: Vec<_> = self.left_of(table).collect();
-        let probes = PROBES.min(left.len());
+    /// Has rows of a group tried by themselves, from the end towards the start, evenly.
+    fn probe(&mut self, group: Group, most: usize) {
+        let left: Vec<_> = self.left_of(group).collect();
+        let probes = most.min(left.len());
         self.probes = (0..probes).map(|n| left[(n + 1) * left.len() / probes - 1]).collect();
-        if left.is_empty() {
+        self.probed = Some((group, true));
+        if let Group::Table(table) = group
+            && left.is_empty()
+        {
             self.condemned.insert(table);
         }
+    }
+
+    /// Columns and forms of a table of which nothing was accepted, each with a row that was refused for it.
+    pub fn condemned_faults(&self) -> &HashMap<(u32, Fault), usize> {
+        &self.condemned_faults
     }
 
     /// Tables of which nothing was accepted, so that all their rows are taken out.
@@ -188,22 +273,44 @@ impl Isolation {
         &self.condemned
     }
 
-    fn left_of(&self, table: u32) -> impl Iterator<Item = usize> {
-        (0..self.tables.len()).filter(move |row| self.tables[*row] == table && !self.out[*row])
+    /// The rows of a table with such a value, taken out or not.
+    pub fn rows_with(&self, table: u32, fault: Fault) -> impl Iterator<Item = usize> {
+        let has = move |row: &usize| self.shapes.of_rows.get(*row).is_some_and(|shape| self.has_fault(*shape, fault));
+        (0..self.tables.len()).filter(move |row| self.tables[*row] == table && has(row))
+    }
+
+    fn left_of(&self, group: Group) -> impl Iterator<Item = usize> {
+        let (table, fault) = match group {
+            Group::Table(table) => (table, None),
+            Group::Fault(table, fault) => (table, Some(fault)),
+        };
+        let has =
+            move |row: usize, fault| self.shapes.of_rows.get(row).is_some_and(|shape| self.has_fault(*shape, fault));
+        (0..self.tables.len()).filter(move |row| {
+            self.tables[*row] == table && !self.out[*row] && fault.is_none_or(|fault| has(*row, fault))
+        })
     }
 
     fn probed(&mut self, row: usize, answer: Answer) -> Vec<usize> {
-        let table = self.tables[row];
-        if answer == Answer::Stored {
-            self.tallies.entry(table).or_default().accepted = true;
+        let Answer::Refused { column, .. } = answer else {
+            self.accept(row);
             self.probes.clear();
             return Vec::new();
-        }
+        };
         self.out[row] = true;
         let mut taken = vec![row];
-        if self.probes.is_empty() {
-            self.condemned.insert(table);
-            taken.extend(self.left_of(table));
+        let Some((group, is_certain)) = &mut self.probed else { return taken };
+        if let Group::Fault(_, fault) = group {
+            // A row that is refused for something else says nothing of this.
+            *is_certain &= column == Some(fault.column);
+        }
+        let (group, is_certain) = (*group, *is_certain);
+        if self.probes.is_empty() && is_certain {
+            match group {
+                Group::Table(table) => drop(self.condemned.insert(table)),
+                Group::Fault(table, fault) => drop(self.condemned_faults.insert((table, fault), row)),
+            }
+            taken.extend(self.left_of(group));
             for row in &taken {
                 self.out[*row] = true;
             }
@@ -217,6 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::questdb::fit::FormKind;
 
     /// Plays QuestDB: refuses a request that holds a bad row. Returns requests, rows taken out, and rows stored.
     fn play(tables: &[u32], bad: &HashSet<usize>, names_lines: bool) -> (usize, HashSet<usize>, HashSet<usize>) {
@@ -228,7 +336,7 @@ mod tests {
             let sent: Vec<_> = range.filter(|row| !isolation.is_out(*row)).collect();
             let line = sent.iter().position(|row| bad.contains(row));
             let answer = if let Some(at) = line {
-                Answer::Refused { line: names_lines.then_some(at + 1) }
+                Answer::Refused { line: names_lines.then_some(at + 1), column: None }
             } else {
                 // A probe is sent again in its turn.
                 assert!(probing || sent.iter().all(|row| stored.insert(*row)), "a row was stored twice");
@@ -272,10 +380,49 @@ mod tests {
         while let Step::Send(range) = isolation.step() {
             requests += 1;
             let bad = range.clone().any(|row| row % 2 == 1 && !isolation.is_out(row));
-            let answer = if bad { Answer::Refused { line: None } } else { Answer::Stored };
+            let answer = if bad { Answer::Refused { line: None, column: None } } else { Answer::Stored };
             out += isolation.answer(answer).len();
         }
         assert_eq!((requests, out, isolation.condemned()), (PROBES + 1, 5_000, &HashSet::from([1])));
+    }
+
+    const TEXT: Fault = Fault { column: 7, form: FormKind::Text };
+    const NUMBER: Fault = Fault { column: 7, form: FormKind::Double };
+
+    /// Rows of one table: every `n`th is of text, and refused where `refused` says so. Requests, rows taken out, whether the form is
+    /// condemned.
+    fn play_forms(rows: usize, every: usize, refused: impl Fn(usize) -> bool) -> (usize, HashSet<usize>, bool) {
+        let of_rows = (0..rows).map(|row| u32::from(row % every == 0)).collect();
+        let shapes = Shapes { of_rows, values: vec![vec![NUMBER], vec![TEXT]] };
+        let mut isolation = Isolation::new(vec![0; rows], &HashSet::new()).with_shapes(shapes);
+        let (mut requests, mut out) = (0, HashSet::new());
+        while let Step::Send(range) = isolation.step() {
+            requests += 1;
+            let mut sent = range.filter(|row| !isolation.is_out(*row));
+            let at = sent.position(|row| row % every == 0 && refused(row));
+            let answer = at.map_or(Answer::Stored, |at| Answer::Refused { line: Some(at + 1), column: Some(7) });
+            out.extend(isolation.answer(answer));
+        }
+        (requests, out, isolation.condemned_faults().contains_key(&(0, TEXT)))
+    }
+
+    #[test]
+    fn a_column_that_refuses_a_form_costs_a_handful_of_requests() {
+        for (rows, every) in [(1_000, 2), (1_000, 20), (10_000, 2), (50, 10)] {
+            let (requests, out, is_condemned) = play_forms(rows, every, |_| true);
+            let bad: HashSet<_> = (0..rows).step_by(every).collect();
+            assert!(requests <= 12 && is_condemned && out == bad, "{requests} for {rows}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_takes_some_of_a_form_condemns_none() {
+        // The good ones come last.
+        for from in [20, 500, 990] {
+            let (_, out, is_condemned) = play_forms(1_000, 2, |row| row < from);
+            assert!(!is_condemned);
+            assert_eq!(out, (0..from).step_by(2).collect());
+        }
     }
 
     #[test]

@@ -18,10 +18,12 @@ use super::{
     model::Model,
     outside::{Link, Wait},
     policy::{Decision, Policy, Reason, View},
+    reborn::Reborn,
     replay::Replay,
     shared::{Health, Shared},
     time_limit::TimeLimit,
     trouble::{Growth, Journal},
+    unconfirmed::{LOOK_EVERY, Tables, Unconfirmed},
 };
 use crate::{
     lanes::Lanes,
@@ -44,7 +46,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a loop may be late by before the watchdog takes it for hung.
 pub(super) const SLACK: Duration = Duration::from_secs(30);
 /// What QuestDB says about tables is asked again after this.
-const SCHEMA_AGE: Duration = Duration::from_mins(1);
+pub(super) const SCHEMA_AGE: Duration = Duration::from_mins(1);
 /// A lane and all it needs. `run` is its thread.
 pub(super) struct Lane {
     pub number: usize,
@@ -125,6 +127,12 @@ pub(super) struct Lane {
     pub rewinds_seen: u64,
     /// Fresh looks asked of all lanes that this one has taken.
     pub fresh_looks_seen: u64,
+    /// What was sent since its tables were last seen to be the ones they were.
+    pub unconfirmed: Unconfirmed,
+    /// Tables with rows in the batch that was filled last.
+    pub filling: Tables,
+    /// Tables that turned out to be others than they were.
+    pub reborn: Reborn,
     /// Whether this lane has the memory that one lane at a time may borrow.
     pub borrows: bool,
     /// Whether the next request is no measure of what requests cost.
@@ -224,6 +232,7 @@ impl Lane {
                     self.shared.vigil().end();
                 }
             }
+            self.look_while_idle();
         }
         let mut decision = self.decide();
         if let Some(rows) = rows {
@@ -246,6 +255,9 @@ impl Lane {
                 return Ok(());
             }
             self.look_afresh();
+            if !self.look_at_refusing()? {
+                return Ok(());
+            }
         } else if decision.tentative || !self.is_enough(&decision) {
             return self.receive();
         }
@@ -308,6 +320,7 @@ impl Lane {
             // A rewind that was asked for a while ago goes back to what was safe then.
             let keep = self.shared.lowest_kept(self.number, self.kept()).min(self.safe_then.seq);
             self.encoder.exceptions.forget_before(keep);
+            self.reborn.forget_before(self.safe_then.pos);
             self.safe_then = self.encoder.ring.marks().safe;
         }
     }
@@ -360,6 +373,7 @@ impl Lane {
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
             let wait = self.late.wait(self.now()).unwrap_or(idle);
             let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
+            let wait = if self.unconfirmed.from().is_some() { wait.min(LOOK_EVERY) } else { wait };
             if !self.wait.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
             }
@@ -383,6 +397,7 @@ impl Lane {
 
     /// Publishes what `status` shows.
     pub(super) fn report(&mut self) {
+        let now = self.now();
         let schema = &self.encoder.schema;
         if std::mem::replace(&mut self.tables_noted, schema.generation()) != schema.generation() {
             self.shared.wal.note_tables(self.number, schema.tables());
@@ -395,9 +410,14 @@ impl Lane {
             report.status.last_error = self.model.last_error();
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             report.status.breaker = self.breaker.standing();
-            let condemned = self.encoder.condemned.warnings();
-            report.warnings =
-                schema.warnings().map(str::to_owned).chain(condemned).chain(self.encoder.coming.told()).collect();
+            let condemned = self.encoder.condemned.warnings().chain(self.encoder.refused.warnings());
+            report.warnings = schema
+                .warnings()
+                .map(str::to_owned)
+                .chain(condemned)
+                .chain(self.encoder.coming.told())
+                .chain(self.reborn.told(now))
+                .collect();
             report.at_least_once = schema.at_least_once().map(str::to_owned).collect();
             report.sent_upto = self.high.pos;
         });

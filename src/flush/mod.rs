@@ -19,12 +19,15 @@ mod flow;
 pub mod isolate;
 mod lane;
 mod late;
+mod look;
 pub mod model;
 mod outflow;
 mod outside;
 pub mod policy;
 pub mod quarantine;
+mod reborn;
 mod refusal;
+mod refused;
 pub mod replay;
 mod seeded;
 mod sender;
@@ -37,6 +40,7 @@ pub mod status;
 mod tests;
 pub mod time_limit;
 pub mod trouble;
+mod unconfirmed;
 mod vigil;
 pub mod wal_watch;
 
@@ -145,6 +149,7 @@ fn quarantine_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull => {
             "free some space, lower [quarantine] size, or set [quarantine] path to another disk"
         }
+        io::ErrorKind::ResourceBusy => "stop that one, or give this one a [quarantine] path of its own",
         _ => "let the daemon's user write there, or set [quarantine] path",
     }
 }
@@ -285,6 +290,7 @@ impl Flusher {
                 .iter()
                 .flat_map(|report| report.warnings.iter().cloned())
                 .chain(self.shared.wal.warnings())
+                .chain(self.shared.start_warning().map(str::to_owned))
                 .collect(),
             lanes: reports.into_iter().map(|report| report.status).collect(),
             quarantine: self.quarantine.status(),
@@ -332,6 +338,7 @@ fn encoder(
         known: encode::KnownShapes::default(),
         coming: Coming::default(),
         condemned: condemned::Condemned::default(),
+        refused: refused::Refused::default(),
         allowance: Arc::clone(&context.allowance),
         tight: HashMap::default(),
     }
@@ -414,6 +421,9 @@ fn lane(
         ask_started_every: ASK_STARTED_EVERY.min(context.questdb.resend_window / 4).max(LEAST_BETWEEN_ASKS),
         rewinds_seen: 0,
         fresh_looks_seen: 0,
+        unconfirmed: unconfirmed::Unconfirmed::default(),
+        filling: unconfirmed::Tables::default(),
+        reborn: reborn::Reborn::default(),
         unusual: true,
         borrows: false,
     }

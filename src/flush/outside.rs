@@ -40,8 +40,8 @@ pub trait Link: Send {
     /// Gives up the connection; the next [`Self::connect`] opens another. To be called with nothing in flight.
     fn disconnect(&mut self);
 
-    /// Sets how long a request may take, its bytes apart; true when that took a new client. To be called with nothing in flight.
-    fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError>;
+    /// Sets how long a request may take, its bytes apart. To be called with nothing in flight.
+    fn set_request_timeout(&mut self, timeout: Duration);
 
     /// An empty buffer that speaks the server's version of the protocol, as far as that is known, and grows to that many bytes.
     fn buffer(&self, room: usize) -> RowBuffer;

@@ -1,22 +1,27 @@
 //! A batch that QuestDB refused: finds the rows to blame, sets them aside, sends the rest.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 
 use super::{
     ages::Ages,
     answer::Trouble,
     batching::Span,
-    isolate::{Answer, Isolation, Step},
+    isolate::{Answer, Isolation, Shapes, Step},
     lane::Lane,
     model::Flushed,
     outside::{Done, NotStored},
+    refused::Fault,
 };
 use crate::{
     entry::{Rows, encode_rows},
     marks::Seq,
-    moment::moment,
+    moment::{moment, name_number},
     point::Row,
-    questdb::{RowBuffer, WriteError},
+    questdb::{RowBuffer, WriteError, named_column},
     ring::{Kind, Record},
 };
 
@@ -38,6 +43,30 @@ struct OfMoment {
     last_row: Option<(String, Row)>,
     /// Those that were refused for a value of another row.
     spared: Vec<usize>,
+}
+
+/// The rows of a batch.
+#[derive(Debug, Default)]
+struct Index {
+    places: Vec<Place>,
+    /// The table of each.
+    tables: Vec<u32>,
+    names: BTreeMap<u32, String>,
+    shapes: Shapes,
+    known: HashMap<Vec<Fault>, u32>,
+}
+
+impl Index {
+    fn add(&mut self, record: &Record<'_>, row: u16, table: &str, values: Vec<Fault>) {
+        self.places.push(Place { seq: record.seq, row });
+        self.tables.push(record.table_hash);
+        self.names.entry(record.table_hash).or_insert_with(|| table.to_owned());
+        let shape = *self.known.entry(values).or_insert_with_key(|values| {
+            self.shapes.values.push(values.clone());
+            self.shapes.values.len() as u32 - 1
+        });
+        self.shapes.of_rows.push(shape);
+    }
 }
 
 /// How a search ended.
@@ -65,7 +94,7 @@ impl Lane {
     }
 
     fn send_all_but_the_bad(&mut self, span: Span, message: &str) -> Result<Searched, Trouble> {
-        let (places, tables) = self.index(span)?;
+        let Index { places, tables, names, shapes, .. } = self.index(span)?;
         tracing::warn!(
             lane = self.number,
             rows = places.len(),
@@ -73,7 +102,7 @@ impl Lane {
         );
         self.reconnect()?;
         let suspects = self.encoder.condemned.on_trial(span.start.pos, span.end.pos);
-        let mut isolation = Isolation::new(tables, &suspects);
+        let mut isolation = Isolation::new(tables, &suspects).with_shapes(shapes);
         let mut blamed = Blamed::new();
         let mut buffer = self.take_buffer();
         while let Step::Send(range) = isolation.step() {
@@ -84,16 +113,19 @@ impl Lane {
                 return Ok(Searched::Restarted);
             }
             let sent = self.send_part(span, &places, &range, &isolation, &mut buffer);
-            let (answer, message) = match sent {
-                Ok(()) => (Answer::Stored, String::new()),
-                Err(Trouble::Write(WriteError::BadRow { line, message })) => {
-                    (Answer::Refused { line: Some(line) }, message)
+            let (line, message) = match sent {
+                Ok(()) => {
+                    isolation.answer(Answer::Stored);
+                    continue;
                 }
-                Err(Trouble::Write(WriteError::Refused { message })) => (Answer::Refused { line: None }, message),
+                Err(Trouble::Write(WriteError::BadRow { line, message })) => (Some(line), message),
+                Err(Trouble::Write(WriteError::Refused { message })) => (None, message),
                 Err(trouble) => return Err(trouble),
             };
-            note(&mut blamed, isolation.answer(answer), &message);
+            let column = named_column(&message).map(name_number);
+            note(&mut blamed, isolation.answer(Answer::Refused { line, column }), &message);
         }
+        self.remember_refused(span, &isolation, &blamed, &names);
         self.spare_completed(span, &places, &mut blamed, &mut buffer)?;
         self.give_back(buffer);
         self.condemn(span, &isolation, &blamed, &places)?;
@@ -110,18 +142,46 @@ impl Lane {
         self.link.connect().map_err(Trouble::Write)
     }
 
-    /// The rows that make up the batch, and the table of each.
-    fn index(&mut self, span: Span) -> Result<(Vec<Place>, Vec<u32>), Trouble> {
-        let (mut places, mut tables) = (Vec::with_capacity(span.rows), Vec::with_capacity(span.rows));
+    /// The rows that make up the batch.
+    fn index(&mut self, span: Span) -> Result<Index, Trouble> {
+        let mut found = Index::default();
         self.walk(span, &mut |lane, record| {
-            lane.encoder.each_row(record, span.once_below, &mut |_, _, index, _| {
-                places.push(Place { seq: record.seq, row: index });
-                tables.push(record.table_hash);
+            let once_below = lane.reborn.once_below(record.table_hash, span.once_below);
+            lane.encoder.each_row(record, once_below, &mut |encoder, table, index, row| {
+                found.add(record, index, table, encoder.values(table, row));
                 Ok(())
             })?;
             Ok(())
         })?;
-        Ok((places, tables))
+        Ok(found)
+    }
+
+    /// Remembers columns that have refused every value of a form, so that the next batches need not find out; and how the tries in this
+    /// one went.
+    fn remember_refused(&mut self, span: Span, isolation: &Isolation, blamed: &Blamed, names: &BTreeMap<u32, String>) {
+        let now = self.now();
+        let refused = &mut self.encoder.refused;
+        let mut found: Vec<((u32, Fault), usize)> =
+            isolation.condemned_faults().iter().map(|(of, row)| (*of, *row)).collect();
+        for (hash, fault) in refused.on_trial(span.start.pos, span.end.pos) {
+            if isolation.condemned_faults().contains_key(&(hash, fault)) {
+                continue;
+            }
+            let is_to_blame = |row: &usize| {
+                let column = blamed.get(row).and_then(|reason| named_column(reason));
+                column.map(name_number) == Some(fault.column)
+            };
+            match isolation.rows_with(hash, fault).find(is_to_blame) {
+                Some(row) => found.push(((hash, fault), row)),
+                None => refused.acquit(hash, fault),
+            }
+        }
+        for ((hash, fault), row) in found {
+            let (Some(reason), Some(table)) = (blamed.get(&row), names.get(&hash)) else { continue };
+            let column = named_column(reason).unwrap_or_default();
+            tracing::warn!(lane = self.number, table, column, "the column refuses {}: {reason}", fault.form.words());
+            refused.remember(hash, fault, (table, column), reason, now);
+        }
     }
 
     /// Sends the rows of a range that are not taken out.
@@ -139,7 +199,8 @@ impl Lane {
             if next >= range.end {
                 return Ok(());
             }
-            lane.encoder.each_row(record, span.once_below, &mut |encoder, table, index, row| {
+            let once_below = lane.reborn.once_below(record.table_hash, span.once_below);
+            lane.encoder.each_row(record, once_below, &mut |encoder, table, index, row| {
                 let here = Place { seq: record.seq, row: index };
                 if places.get(next) == Some(&here) {
                     if range.contains(&next) && !isolation.is_out(next) {
@@ -215,7 +276,8 @@ impl Lane {
         let mut moments = BTreeMap::<u64, OfMoment>::new();
         let mut next = 0;
         self.walk(span, &mut |lane, record| {
-            lane.encoder.each_row(record, span.once_below, &mut |_, table, index, row| {
+            let once_below = lane.reborn.once_below(record.table_hash, span.once_below);
+            lane.encoder.each_row(record, once_below, &mut |_, table, index, row| {
                 if places.get(next) != Some(&Place { seq: record.seq, row: index }) {
                     return Ok(());
                 }
@@ -313,7 +375,9 @@ impl Lane {
             match reader.next_with(span.end.pos, |_, _| true) {
                 Ok(Some(record)) => {
                     let own = self.lanes.of(record.table_hash) == self.number;
-                    if own && record.kind == Kind::Rows && !self.course.skips(record.mark.pos, record.table_hash) {
+                    let (pos, hash) = (record.mark.pos, record.table_hash);
+                    let is_skipped = self.course.skips(pos, hash) || self.reborn.skips(pos, hash);
+                    if own && record.kind == Kind::Rows && !is_skipped {
                         each(self, &record)?;
                     }
                 }
@@ -330,7 +394,7 @@ impl Lane {
 /// to blame, or nothing was taken over.
 fn faulty_completed(row: &Row, reason: &str) -> Option<Vec<usize>> {
     let own = row.own_fields().len();
-    let is_named = |name: &str| reason.contains(&format!("column: {name};"));
+    let is_named = |name: &str| named_column(reason) == Some(name);
     match row.fields.iter().position(|(name, _)| is_named(name)) {
         Some(at) => (at >= own).then(|| vec![at]),
         None => (own < row.fields.len()).then(|| (own..row.fields.len()).collect()),

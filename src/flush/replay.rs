@@ -201,6 +201,8 @@ impl Lane {
             Some(earlier) => earlier.unsafe_yet.and(asked.clone()),
             None => asked.clone(),
         };
+        // Whoever asks for old rows wants them, also in a table that was made again.
+        self.reborn.lift(|hash| !asked.course.skips(asked.from.pos, hash));
         let begun = asked.clone();
         self.replay = Some(Replay { asked, unsafe_yet, until: self.high, then_upto: self.durable(), through: None });
         self.send_again(&begun);
@@ -246,7 +248,7 @@ impl Lane {
 
     /// The oldest record that may be read again: in a run that is not through, for a replay, or for a request without an answer.
     pub(super) fn kept(&self) -> Option<Seq> {
-        let late = self.again.into_iter().chain(self.late.from()).map(|from| from.seq);
+        let late = self.again.into_iter().chain(self.late.from()).chain(self.unconfirmed.from()).map(|from| from.seq);
         let replay = self.replay.as_ref().map(|replay| replay.unsafe_yet.from.seq);
         late.chain(replay).min()
     }

@@ -30,12 +30,16 @@ pub enum Bug {
     NothingHeld,
     /// Sends the request that is at hand although the server may be another.
     FollowWithoutLook,
+    /// Does not look whether tables are the ones they were.
+    NoLook,
+    /// Sends nothing again to a table that was made again.
+    ChangedForgotten,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ResendFirstOnly,
         Self::NoLateRewind,
         Self::GraceFromFailure,
@@ -49,6 +53,8 @@ impl Bug {
         Self::NoBarrier,
         Self::NothingHeld,
         Self::FollowWithoutLook,
+        Self::NoLook,
+        Self::ChangedForgotten,
     ];
 }
 

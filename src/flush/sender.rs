@@ -89,8 +89,10 @@ impl Link for Sender {
         }
     }
 
-    fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError> {
-        self.writer.try_lock().map_or(Ok(false), |mut writer| writer.set_request_timeout(timeout))
+    fn set_request_timeout(&mut self, timeout: Duration) {
+        if let Ok(mut writer) = self.writer.try_lock() {
+            writer.set_request_timeout(timeout);
+        }
     }
 
     fn buffer(&self, room: usize) -> RowBuffer {

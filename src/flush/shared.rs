@@ -27,6 +27,11 @@ use crate::{
     sync::{lock, wait},
 };
 
+/// What is told of a server that refuses to say when it was started.
+const UNTOLD_START: &str = "QuestDB does not tell when it was started (SELECT pg_postmaster_start_time() is refused), so a restart that loses \
+                            rows would go unnoticed: no row becomes safe, and the ring keeps what is stored until it needs the space; let \
+                            forebay's user run that statement, or use a newer QuestDB";
+
 /// How a lane gets on with the database, from best to worst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,6 +103,8 @@ pub struct Shared {
     batch: Mutex<settings::Batch>,
     /// When the server was started, as it said last.
     server_started: Mutex<Option<String>>,
+    /// Whether it does not tell when it was started.
+    untold_start: AtomicBool,
     /// When some lane last asked it, since boot.
     started_asked: Mutex<Option<Duration>>,
     /// Rewinds asked of all lanes so far, and how far back those not yet followed by every lane go.
@@ -128,6 +135,7 @@ impl Shared {
             reports: (0..lanes).map(|_| Mutex::default()).collect(),
             batch: Mutex::new(batch),
             server_started: Mutex::new(None),
+            untold_start: AtomicBool::new(false),
             started_asked: Mutex::new(None),
             rewind: Mutex::new((0, Mark::default())),
             kept_ns: AtomicU64::new(0),
@@ -241,6 +249,18 @@ impl Shared {
         let same = known.as_deref().is_none_or(|known| known == started);
         *known = Some(started.to_owned());
         same
+    }
+
+    /// Takes note of whether the server refuses to tell when it was started; the first time that is told.
+    pub fn note_untold_start(&self, is_untold: bool) {
+        if self.untold_start.swap(is_untold, Ordering::AcqRel) != is_untold && is_untold {
+            tracing::warn!("{UNTOLD_START}");
+        }
+    }
+
+    /// What the operator should know of the server's start.
+    pub fn start_warning(&self) -> Option<&'static str> {
+        self.untold_start.load(Ordering::Acquire).then_some(UNTOLD_START)
     }
 
     /// Asks every lane to rewind to `mark`; `and` is done before a lane can know of it.

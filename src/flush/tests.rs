@@ -1,17 +1,16 @@
 //! A lane against a small stand-in for QuestDB, step by step.
 
+mod database;
 mod follow;
 mod requeue;
 mod spellings;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use self::database::Database;
 use super::{
     answer::Trouble,
     breaker::Gate,
@@ -31,106 +30,6 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// What the stand-in does and has seen.
-#[derive(Default)]
-struct Seen {
-    /// Bodies of the requests to `/write`.
-    writes: Vec<String>,
-    /// Refuses a body that contains this.
-    refuse: Option<&'static str>,
-    /// Whether statements that change tables are refused.
-    refuse_changes: bool,
-    /// Whether it has no answer to what rows there are.
-    silent: bool,
-}
-
-struct Database {
-    seen: Arc<Mutex<Seen>>,
-    conf: String,
-}
-
-impl Database {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let conf = format!("http::addr=127.0.0.1:{};", listener.local_addr().unwrap().port());
-        let seen: Arc<Mutex<Seen>> = Arc::default();
-        let shared = Arc::clone(&seen);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&shared);
-                thread::spawn(move || serve(stream, &seen));
-            }
-        });
-        Self { seen, conf }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap()
-    }
-}
-
-fn serve(stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
-    let mut out = stream.try_clone().ok()?;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut first, mut length) = (String::new(), 0);
-        if reader.read_line(&mut first).ok()? == 0 {
-            return None;
-        }
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let line = line.to_ascii_lowercase();
-            if let Some(bytes) = line.strip_prefix("content-length:") {
-                length = bytes.trim().parse().ok()?;
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let (status, answer) = answer_to(&first, &body, &mut seen.lock().unwrap());
-        let length = answer.len();
-        write!(
-            out,
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{answer}"
-        )
-        .ok()?;
-    }
-}
-
-fn answer_to(request: &str, body: &[u8], seen: &mut Seen) -> (u16, &'static str) {
-    if request.contains("/write") {
-        let body = String::from_utf8_lossy(body).into_owned();
-        let refused = seen.refuse.is_some_and(|word| body.contains(word));
-        seen.writes.push(body);
-        return if refused { (400, r#"{"code":"invalid","message":"no"}"#) } else { (204, "") };
-    }
-    if request.contains("tables%28%29") || request.contains("tables()") {
-        return (200, r#"{"columns":[{"name":"table_name"}],"dataset":[["t",true,true]]}"#);
-    }
-    if request.contains("table_columns") {
-        return (
-            200,
-            r#"{"columns":[],"dataset":[["timestamp","TIMESTAMP",true,true],["device","SYMBOL",false,true]]}"#,
-        );
-    }
-    if request.contains("ALTER") && !seen.refuse_changes {
-        return (200, "{}");
-    }
-    if request.contains("ALTER") {
-        return (400, r#"{"error":"[28] No space left on device","position":0}"#);
-    }
-    if request.contains("DISTINCT") && !seen.silent {
-        return (200, r#"{"columns":[],"dataset":[]}"#);
-    }
-    if request.contains("/exec") {
-        return (400, r#"{"error":"unexpected token","position":0}"#);
-    }
-    (404, "")
-}
 
 struct Bench {
     lane: Lane,

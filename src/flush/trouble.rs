@@ -2,13 +2,14 @@
 //!
 //! | kind | recognised by | answer |
 //! |---|---|---|
-//! | overloaded | status 5xx or 429, or an answer that is not QuestDB's | halve the batch, back off |
+//! | overloaded | status 5xx or 429, or a refusal that is not QuestDB's | halve the batch, back off |
 //! | growing latency | answers [`GROWN`] times slower than foretold, [`IN_A_ROW`] in a row | halve the batch |
 //! | time-out | no answer within the limit | halve, back off, longer limit, new connection, send again from `safe` |
 //! | connection refused, unreachable | nobody listens; anything else that breaks a connection | back off, new connection, send again from `safe` |
 //! | authentication | status 401 or 403 | back off; the rows wait |
 //! | schema | QuestDB will not have a table described or changed, and may later | back off; the rows wait |
 //! | quarantine | its file cannot be written | back off; the rows wait |
+//! | strange answer | what is answered does not answer the question | back off, new connection, send again from `safe` |
 //! | set-up | the configuration cannot work with this server | back off; the rows wait |
 //!
 //! Rows that a table refuses for good are no trouble of this kind: they are set aside (`refusal`, `questdb::schema`).
@@ -50,10 +51,12 @@ pub enum Kind {
     Quarantine,
     /// The configuration cannot work with this server.
     Setup,
+    /// What answers is not QuestDB.
+    StrangeAnswer,
 }
 
 /// How many kinds there are.
-pub const KINDS: usize = 9;
+pub const KINDS: usize = 10;
 
 /// What a lane does about trouble, apart from backing off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,7 @@ impl Kind {
         Self::Schema,
         Self::Quarantine,
         Self::Setup,
+        Self::StrangeAnswer,
     ];
 
     /// The kind of a request's failure. A refused row or request is none: it is looked into.
@@ -88,6 +92,7 @@ impl Kind {
             WriteError::Overloaded(_) => Self::Overloaded,
             WriteError::Auth(_) => Self::Authentication,
             WriteError::BadRow { .. } | WriteError::Refused { .. } => Self::Schema,
+            WriteError::Strange(_) => Self::StrangeAnswer,
             WriteError::Other(_) => Self::Setup,
         }
     }
@@ -99,7 +104,8 @@ impl Kind {
             EncodeError::Sql(SqlError::Unreachable(message)) => Self::of_lost_connection(message),
             EncodeError::Sql(SqlError::Timeout) => Self::TimedOut,
             EncodeError::Sql(SqlError::Auth) => Self::Authentication,
-            EncodeError::Sql(SqlError::Overloaded(_) | SqlError::Answer(_)) => Self::Overloaded,
+            EncodeError::Sql(SqlError::Overloaded(_)) => Self::Overloaded,
+            EncodeError::Sql(SqlError::Answer(_) | SqlError::TooLarge(_)) => Self::StrangeAnswer,
             EncodeError::Sql(SqlError::Refused { .. }) => Self::Schema,
             EncodeError::Sql(SqlError::Setup(_)) => Self::Setup,
         }
@@ -120,6 +126,8 @@ impl Kind {
             Self::Authentication => (Health::Refused, false, false),
             Self::Schema | Self::Quarantine => (Health::Blocked, false, false),
             Self::Setup => (Health::Misconfigured, false, false),
+            // Who took the rows before may not have been QuestDB either.
+            Self::StrangeAnswer => (Health::Misconfigured, false, true),
         };
         Answer { health, is_strained, is_broken }
     }
@@ -141,6 +149,7 @@ impl Kind {
             Self::Schema => "schema",
             Self::Quarantine => "quarantine",
             Self::Setup => "setup",
+            Self::StrangeAnswer => "strange-answer",
         }
     }
 
@@ -170,6 +179,10 @@ impl Kind {
             }
             Self::Setup => {
                 "put right questdb.conf, try with `forebay check --connect`, and restart forebay; the rows wait in the ring"
+            }
+            Self::StrangeAnswer => {
+                "what answers at questdb.conf's addr is not QuestDB, or something on the way answers in its place: look at address, port and \
+                 proxy; the rows wait in the ring"
             }
         }
     }
@@ -251,6 +264,7 @@ mod tests {
             (WriteError::Overloaded(text("503")), Kind::Overloaded),
             (WriteError::Auth(text("401")), Kind::Authentication),
             (WriteError::Other(text("tls")), Kind::Setup),
+            (WriteError::Strange(text("status 200: {}")), Kind::StrangeAnswer),
         ] {
             assert_eq!(Kind::of_write(&error), kind, "{error}");
         }
@@ -263,6 +277,8 @@ mod tests {
             (SqlError::Auth, Kind::Authentication),
             (refused, Kind::Schema),
             (SqlError::Setup(text("tls")), Kind::Setup),
+            (SqlError::Answer(text("it has no columns")), Kind::StrangeAnswer),
+            (SqlError::TooLarge(8), Kind::StrangeAnswer),
         ] {
             assert_eq!(Kind::of_encode(&EncodeError::Sql(error.clone())), kind, "{error}");
         }
@@ -274,7 +290,7 @@ mod tests {
         let halved = Kind::ALL.into_iter().filter(|kind| kind.answer().is_strained);
         assert!(halved.eq([Kind::Overloaded, Kind::GrowingLatency, Kind::TimedOut]), "size has a part in these alone");
         let broken = Kind::ALL.into_iter().filter(|kind| kind.answer().is_broken);
-        assert!(broken.eq([Kind::TimedOut, Kind::ConnectionRefused, Kind::Unreachable]));
+        assert!(broken.eq([Kind::TimedOut, Kind::ConnectionRefused, Kind::Unreachable, Kind::StrangeAnswer]));
         let mut words: Vec<_> = Kind::ALL.iter().map(|kind| kind.word()).collect();
         words.dedup();
         assert_eq!(words.len(), KINDS);

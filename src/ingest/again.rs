@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use super::{
     Ingest, Work,
     enter::{Door, Encoded, Message, Refusal, TableRows},
+    write::LETTER_TOPIC,
 };
 use crate::{
+    latest::Standing,
     marks::{Marks, Pos, Seq},
     point::{Received, Row, Text, Timestamp},
     ring::{AppendError, table_hash},
@@ -31,6 +33,9 @@ pub struct Letter<'a> {
     pub payload: &'a [u8],
     /// Whether its payload lacks its end.
     pub is_cut: bool,
+    /// If it is about a part of a message: the time of receipt that the row which lacks the part was
+    /// given.
+    pub row_time: Option<Timestamp>,
 }
 
 /// The rows of a dead letter that decodes by now.
@@ -73,6 +78,9 @@ impl Ingest {
         if payload.is_empty() {
             return Err("an empty payload clears a series; by now that would forget newer values".to_owned());
         }
+        if topic == LETTER_TOPIC {
+            return Err("it came by POST /write; send its lines there again, mended".to_owned());
+        }
         let mut work = lock(&self.work);
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
@@ -92,8 +100,11 @@ impl Ingest {
                 "it came while the clock was not set ([latest] max_past), and has no time of its own".to_owned()
             );
         }
-        time_by_receipt(&mut rows, letter.received, letter.seq);
         let table = route.resolved.table.clone();
+        if let Some(row_time) = letter.row_time {
+            self.time_as_before(&table, &mut rows, letter.received, row_time);
+        }
+        time_by_receipt(&mut rows, letter.received, letter.seq);
         // What was good of a message came in with it.
         let is_here = |row: &Row| self.latest.holds(&table, row);
         if !rows.iter().all(is_here) {
@@ -101,6 +112,31 @@ impl Ingest {
         }
         self.latest.prepare_rows(&table, &mut rows, now);
         Ok(Again { table, rows })
+    }
+
+    /// Gives rows without a time the times that they were given when the rest of their message was
+    /// stored, as far as these can be told. `row_time` is that of one of them.
+    fn time_as_before(&self, table: &str, rows: &mut [Row], received: Timestamp, row_time: Timestamp) {
+        let is_alone = rows.iter().filter(|row| row.time.is_none()).count() == 1;
+        let mut next: HashMap<Vec<(Text, Text)>, i64> = HashMap::new();
+        for row in rows.iter_mut().filter(|row| row.time.is_none()) {
+            // Readings of one series and message follow each other by a microsecond.
+            let micros = next.entry(row.symbols.clone()).or_insert(received.to_micros());
+            let in_turn = Timestamp(micros.saturating_mul(1_000));
+            *micros += 1;
+            let mut row_at = row.clone();
+            let meets_itself = |time: &Timestamp| {
+                row_at.time = Some(*time);
+                self.latest.standing(table, &row_at) == Standing::Agrees
+            };
+            let time = [in_turn, row_time].into_iter().find(meets_itself).or(is_alone.then_some(row_time));
+            (row.time, row.device_time) = (time, false);
+        }
+    }
+
+    /// What is known of a row's moment, beside the row.
+    pub fn standing(&self, table: &str, row: &Row) -> Standing {
+        self.latest.standing(table, row)
     }
 
     /// Watches moments from now on. There is one watch at a time; a second one ends the first.
@@ -168,7 +204,9 @@ impl Watch<'_> {
             Err(Refusal::Unfit(error)) => Entered::Unfit(error.to_string()),
             Err(Refusal::Ring { error: AppendError::Full, .. }) => Entered::Full,
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => Entered::Unfit(error.to_string()),
-            Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Entered::Failed(error.to_string()),
+            Err(Refusal::Ring { error: error @ (AppendError::Poisoned(_) | AppendError::Halted(_)), .. }) => {
+                Entered::Failed(error.to_string())
+            }
             Err(refusal @ (Refusal::Closed | Refusal::TooLarge { .. })) => Entered::Failed(format!("{refusal:?}")),
         }
     }
@@ -191,6 +229,7 @@ pub(super) mod tests {
         latest::Latest,
         moment::of_row,
         observe::heartbeat::Heartbeats,
+        point::Value,
         ring::{RecoveryReport, Ring, media::MemoryMedia},
         settings::{Latest as LatestSettings, Settings, Source},
     };
@@ -263,9 +302,48 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_part_that_is_decoded_later_gets_the_time_of_the_rest() {
+        let ingest = ingest();
+        let received = Timestamp(5_000_000);
+        let stored = |micros: i64, x: i64| {
+            let mut row = Row {
+                time: Some(Timestamp(micros * 1_000)),
+                fields: vec![("x".into(), Value::Double(x as f64))],
+                ..row(0)
+            };
+            row.symbols = vec![("d".into(), "a".into())];
+            ingest.latest.update("t", &row, Seq(1), Received { wall: received, since_boot_ns: 0 });
+        };
+        let letter = |payload| Letter {
+            seq: Seq(1),
+            received,
+            topic: "t/a",
+            payload,
+            is_cut: false,
+            row_time: Some(Timestamp(5_003_000)),
+        };
+        let times = |payload| {
+            let again = ingest.decode_again(&letter(payload), Received::default()).unwrap();
+            again.rows.iter().map(|row| row.time.map_or(0, |time| time.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(times(br#"{"x":1,"y":2}"#), [5_003_000], "of one row the time is known");
+        assert_eq!(
+            times(br#"[{"x":1,"y":2},{"x":2,"y":2}]"#),
+            [3_001_000, 4_001_000],
+            "of several, where the map knows them"
+        );
+        stored(5_000, 1);
+        stored(5_001, 2);
+        assert_eq!(times(br#"[{"x":1,"y":2},{"x":2,"y":2}]"#), [5_000_000, 5_001_000]);
+        stored(5_003, 3);
+        assert_eq!(times(br#"[{"x":3,"y":2},{"x":2,"y":2}]"#), [5_003_000, 5_001_000]);
+    }
+
+    #[test]
     fn letters_whose_payload_is_not_whole_or_means_nothing_stay() {
         let ingest = ingest();
-        let letter = Letter { seq: Seq(1), received: Timestamp(0), topic: "t/a", payload: b"", is_cut: false };
+        let letter =
+            Letter { seq: Seq(1), received: Timestamp(0), topic: "t/a", payload: b"", is_cut: false, row_time: None };
         let again = |letter: &Letter<'_>| ingest.decode_again(letter, Received::default());
         assert!(again(&letter).unwrap_err().contains("empty payload"));
         assert!(again(&Letter { payload: b"[]", ..letter }).is_err());

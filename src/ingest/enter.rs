@@ -440,7 +440,7 @@ impl Ingest {
             if letter {
                 let reason = message.left_out.reason(&self.allowance.rules());
                 let (topic, reason) = (clip(message.shown.topic), clip(&reason));
-                tracing::warn!(%topic, %reason, "a message brings more columns or tables than [limits] allows");
+                tracing::warn!(%topic, %reason, "a message on {topic} brings more columns or tables than [limits] allows: {reason}");
             }
         }
         Ok(Entered { appended, letters: message.encoded.letters.len() })

@@ -45,7 +45,7 @@ impl Ingest {
         let mut message = Message::of(Door::Release(record.seq), record.source, tables, owner, now, encoded);
         match self.enter(&mut message) {
             Ok(entered) => Released::At(entered.appended.end),
-            Err(Refusal::Ring { error: AppendError::Full, .. }) => Released::Full,
+            Err(Refusal::Ring { error: AppendError::Full | AppendError::Halted(_), .. }) => Released::Full,
             Err(refusal) => Released::Failed(format!("{refusal:?}")),
         }
     }

@@ -79,7 +79,7 @@ pub enum Offer {
     /// Taken and counted, without a record; acknowledge it once the ring's `ackable` has reached
     /// this number of notes.
     Noted(u64),
-    /// The ring is full under `block`: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
+    /// The ring is full under `block`, or takes nothing in for the time being: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
     Full,
     /// The ring is poisoned or stopping: never acknowledge it.
     Failed(String),
@@ -269,7 +269,8 @@ impl Ingest {
             quota.note(source, &faults, now);
             if routes.count_bad_members(&route, faults.count()) && !is_set_aside_whole {
                 let (topic, reason) = (clip(message.topic), faults.reason());
-                tracing::warn!(%topic, reason = %clip(&reason), "a part of a message is left out, and the rest stored");
+                let reason = clip(&reason);
+                tracing::warn!(%topic, %reason, "a part of a message on {topic} is left out, and the rest stored: {reason}");
             }
         }
         offer
@@ -416,7 +417,7 @@ impl Ingest {
                     if routes.count_dead_letter(route, message.received) {
                         let topic = clip(message.topic);
                         let reason = clip(reason);
-                        tracing::warn!(%topic, %reason, "a message could not be decoded and goes to quarantine");
+                        tracing::warn!(%topic, %reason, "a message on {topic} goes to quarantine: {reason}");
                     }
                     return Offer::Accepted(self.ring.ack_position(&appended));
                 }
@@ -433,7 +434,7 @@ impl Ingest {
     fn not_appended(&self, error: AppendError, table: &str, rows: u64) -> Offer {
         match (error, self.ring.on_full()) {
             (AppendError::Full, OnFull::DropNewest) => Offer::Refused(self.ring.count_refused(table, rows)),
-            (AppendError::Full, OnFull::Block | OnFull::DropOldest) => Offer::Full,
+            (AppendError::Full, OnFull::Block | OnFull::DropOldest) | (AppendError::Halted(_), _) => Offer::Full,
             (error, _) => Offer::Failed(error.to_string()),
         }
     }
@@ -441,6 +442,10 @@ impl Ingest {
 
 impl Intake for Ingest {
     fn offer(&self, message: Incoming<'_>) -> Offer {
+        // Also what would leave no record is not acknowledged meanwhile.
+        if self.ring.halted().is_some() {
+            return Offer::Full;
+        }
         let mut work = lock(&self.work);
         self.take(&mut work, message)
     }

@@ -128,22 +128,22 @@ fn warn(source: &str, table: &str, topic: impl std::fmt::Display, replaced: u64,
             source,
             table,
             %topic,
-            "{replaced} readings of one message were replaced by others of the same time and symbols: QuestDB keeps one row of them; \
-             source {source:?} may need {field:?} in its symbols"
+            "{replaced} readings of one message on {topic} were replaced by others of the same time and symbols: table {table:?} keeps one row of \
+             them; source {source:?} may need {field:?} in its symbols"
         ),
         Some(_) => tracing::warn!(
             source,
             table,
             %topic,
-            "{replaced} readings of one message were replaced by others of the same time and symbols: QuestDB keeps one row of them; \
-             source {source:?} may need another symbol"
+            "{replaced} readings of one message on {topic} were replaced by others of the same time and symbols: table {table:?} keeps one row of \
+             them; source {source:?} may need another symbol"
         ),
         None => tracing::warn!(
             source,
             table,
             %topic,
-            "{replaced} rows took the place of others of the same time and symbols, with other values: QuestDB keeps one row of them; \
-             does source {source:?} lack a symbol, or does the device repeat its times?"
+            "{replaced} rows on {topic} took the place of others of the same time and symbols, with other values: table {table:?} keeps one row \
+             of them; does source {source:?} lack a symbol, or does the device repeat its times?"
         ),
     }
 }

@@ -43,7 +43,7 @@ pub const RING_PART: u64 = 32;
 /// So many members left out are logged one by one, then one in so many.
 const LOGGED: u64 = 10;
 /// What stands for a topic in a dead letter about a request.
-const LETTER_TOPIC: &str = "POST /write";
+pub(super) const LETTER_TOPIC: &str = "POST /write";
 /// Bytes of a request's beginning that such a letter shows.
 const LETTER_BYTES: usize = 4 << 10;
 /// Most bytes of lines that something was left out of which a letter holds.
@@ -139,7 +139,8 @@ impl WriteCounts {
     fn left_out(&self, members: u64, reason: &str) {
         let before = self.bad_members.fetch_add(members, Relaxed);
         if before < LOGGED || before.leading_zeros() != (before + members).leading_zeros() {
-            tracing::warn!(reason = %clip(reason), "a part of a request to /write is left out");
+            let reason = clip(reason);
+            tracing::warn!(%reason, "a part of a request to /write is left out: {reason}");
         }
     }
 
@@ -318,7 +319,9 @@ impl Ingest {
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => {
                 Written::TooLarge(error.to_string())
             }
-            Err(Refusal::Ring { error: error @ AppendError::Poisoned(_), .. }) => Written::Failed(error.to_string()),
+            Err(Refusal::Ring { error: error @ (AppendError::Poisoned(_) | AppendError::Halted(_)), .. }) => {
+                Written::Failed(error.to_string())
+            }
             Err(refusal @ (Refusal::Superseded | Refusal::Limited(_))) => Written::Failed(format!("{refusal:?}")),
         }
     }

@@ -117,13 +117,15 @@ impl History {
         self.blocks.partition_point(|block| block.base_us <= micros).checked_sub(1)
     }
 
-    /// Remembers values of a moment; those it has of other fields stay. `number` is that of a
-    /// block, should one be begun; whether one was.
+    /// Remembers values of a moment; those it has of other fields stay, and `displaced` is told what
+    /// another value took the place of. `number` is that of a block, should one be begun; whether
+    /// one was.
     pub fn put<'a>(
         &mut self,
         micros: i64,
         values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone,
         number: u64,
+        displaced: impl FnMut(u16, Past<'_>),
     ) -> bool {
         if micros <= self.forgotten_us {
             return false;
@@ -142,7 +144,7 @@ impl History {
             self.bytes += block.weight();
             return false;
         }
-        block.insert(micros, values);
+        block.insert(micros, values, displaced);
         let second = if block.bytes.len() > MAX_BLOCK_BYTES { block.split(number) } else { None };
         self.bytes += block.weight();
         let is_split = second.is_some();
@@ -208,14 +210,24 @@ impl Block {
         Err(self.bytes.len())
     }
 
-    fn insert<'a>(&mut self, micros: i64, values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone) {
+    fn insert<'a>(
+        &mut self,
+        micros: i64,
+        values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone,
+        mut displaced: impl FnMut(u16, Past<'_>),
+    ) {
         let mut entry = Vec::with_capacity(64);
         write_head(&mut entry, micros, self.base_us);
         let body = entry.len();
         let range = match self.find(micros) {
             Ok(held) => {
-                let kept = Fields(held.fields).filter(|(field, _)| !values.clone().any(|(new, _)| new == *field));
-                kept.for_each(|(field, value)| write_field(&mut entry, field, value));
+                for (field, value) in Fields(held.fields) {
+                    match values.clone().find(|(new, _)| *new == field) {
+                        None => write_field(&mut entry, field, value),
+                        Some((_, new)) if value.is(new) => {}
+                        Some(_) => displaced(field, value),
+                    }
+                }
                 held.start..held.end
             }
             Err(at) => at..at,
@@ -315,7 +327,7 @@ mod tests {
         ) {
             let (mut history, mut model) = (History::default(), BTreeMap::<i64, BTreeMap<u16, Value>>::new());
             for (number, (micros, values)) in puts.into_iter().enumerate() {
-                history.put(micros, borrowed(&values), number as u64);
+                history.put(micros, borrowed(&values), number as u64, |_, _| ());
                 model.entry(micros).or_default().extend(values);
             }
             for micros in -41..401 {
@@ -331,7 +343,7 @@ mod tests {
             let value = BTreeMap::from([(0, Value::Text("x".repeat(40).into()))]);
             let mut numbers = Vec::new();
             for (number, micros) in times.iter().enumerate() {
-                if history.put(*micros, borrowed(&value), number as u64) {
+                if history.put(*micros, borrowed(&value), number as u64, |_, _| ()) {
                     numbers.push(number as u64);
                 }
             }
@@ -356,7 +368,7 @@ mod tests {
         let mut history = History::default();
         for second in 0..3_600i64 {
             let values = (0..4u16).map(|field| (field, ValueRef::Double(second as f64)));
-            history.put(second * 1_000_000, values, second as u64);
+            history.put(second * 1_000_000, values, second as u64, |_, _| ());
         }
         let a_moment = history.bytes() / 3_600;
         assert!((40..60).contains(&a_moment), "{a_moment}");
@@ -366,7 +378,7 @@ mod tests {
     fn long_strings_are_compared_and_not_given_back() {
         let long = "x".repeat(MAX_TEXT_BYTES + 1);
         let mut history = History::default();
-        history.put(1, std::iter::once((0, ValueRef::Text(&long))), 0);
+        history.put(1, std::iter::once((0, ValueRef::Text(&long))), 0, |_, _| ());
         let Look::Known(mut fields) = history.look(1) else { panic!() };
         let (_, past) = fields.next().unwrap();
         assert!(past.is(ValueRef::Text(&long)) && !past.is(ValueRef::Text(&"y".repeat(MAX_TEXT_BYTES + 1))));
@@ -378,10 +390,10 @@ mod tests {
     fn nothing_is_kept_of_what_is_taken_for_forgotten() {
         let mut history = History::default();
         history.forget_up_to(5);
-        assert!(!history.put(5, std::iter::empty(), 0));
+        assert!(!history.put(5, std::iter::empty(), 0, |_, _| ()));
         assert!(matches!(history.look(5), Look::Forgotten));
         assert!(matches!(history.look(6), Look::New));
-        assert!(history.put(6, std::iter::empty(), 1));
+        assert!(history.put(6, std::iter::empty(), 1, |_, _| ()));
         assert!(matches!(history.look(6), Look::Known(_)));
         assert!(!history.forget_block(0), "there is no such block");
         assert!(history.forget_block(1));

@@ -8,8 +8,10 @@
 //! The map has two sides. Whoever brings readings (`shard`, `slot`) takes short locks that only others who bring readings take; whoever
 //! reads (`shown`, `list`, `feed`) takes none.
 
+mod apart;
 mod assigned;
 mod cleared;
+mod displaced;
 mod feed;
 mod fill;
 mod filter;
@@ -39,6 +41,7 @@ use utoipa::ToSchema;
 
 use self::{
     assigned::MAX_LEAD_US,
+    displaced::Displaced,
     feed::Feed,
     key::{KeyRef, pairs},
     shard::Shard,
@@ -51,7 +54,7 @@ pub use self::{
     filter::{Filter, FilterError},
     key::Key,
     list::{Listing, Walk},
-    slot::{Field, MAX_COMPLETED_BYTES},
+    slot::{Field, MAX_COMPLETED_BYTES, Standing},
     union::Collisions,
 };
 use crate::{
@@ -142,6 +145,7 @@ pub struct Latest {
     max_bytes: usize,
     max_history_bytes: usize,
     history_bytes: AtomicUsize,
+    displaced: Mutex<Displaced>,
     /// Of series that are new to the map, rows up to this time may have come before, in
     /// microseconds.
     unknown_us: AtomicI64,
@@ -174,6 +178,7 @@ impl Latest {
             max_bytes: usize::try_from(settings.max_bytes.0).unwrap_or(usize::MAX),
             max_history_bytes: usize::try_from(settings.history_bytes.0).unwrap_or(usize::MAX),
             history_bytes: AtomicUsize::new(0),
+            displaced: Mutex::default(),
             unknown_us: AtomicI64::new(i64::MIN),
             series: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -205,6 +210,15 @@ impl Latest {
         found.and_then(|at| shard.get_mut(at)).is_some_and(|slot| slot.holds(row))
     }
 
+    /// What is known of the moment of a row with a time.
+    pub fn standing(&self, table: &str, row: &Row) -> Standing {
+        let key = KeyRef { table, symbols: pairs(&row.symbols) };
+        let hash = key.hash(&self.hasher);
+        let mut shard = self.shard(hash);
+        let found = shard.find(hash, &key);
+        found.and_then(|at| shard.get_mut(at)).map_or(Standing::Unknown, |slot| slot.standing(row))
+    }
+
     fn make_ready(&self, table: &str, row: &mut Row, received: Received, meet: bool) {
         let (hash, mut shard, found, entering) = {
             let key = KeyRef { table, symbols: pairs(&row.symbols) };
@@ -228,7 +242,7 @@ impl Latest {
             row.time = Some(slot.assign(received.wall));
         }
         if meet {
-            slot.meet(row);
+            slot.meet(row, |mark| lock(&self.displaced).holds(mark));
         }
         if entering.is_some() {
             self.entered(slot.bytes);
@@ -268,6 +282,9 @@ impl Latest {
         let stamp = self.stamp(time, row.device_time, received, seq);
         let change = self.apply(&key, fields, stamp, From::Message);
         self.count(change.as_ref());
+        if row.notes.replaced > 0 {
+            self.note_replacing(table, row);
+        }
         if let Some(series) = change.filter(|_| self.feed.is_in_use()) {
             self.feed.publish(Change::Values(series));
         }
@@ -288,7 +305,17 @@ impl Latest {
             self.apply_noting(&KeyRef { table, symbols: pairs(&symbols) }, row.fields(), stamp, From::Ring, &mut grew)
         };
         self.count(change.as_ref());
+        if row.notes.replaced > 0 {
+            self.note_replacing(table, &row.to_row());
+        }
         grew
+    }
+
+    /// Remembers a row that has been counted as one that replaced others.
+    fn note_replacing(&self, table: &str, row: &Row) {
+        let series = KeyRef { table, symbols: pairs(&row.symbols) }.hash(&self.hasher);
+        let micros = row.time.map_or(0, Timestamp::to_micros);
+        lock(&self.displaced).note(displaced::of_row(series, micros, row.own_fields()));
     }
 
     /// Takes note that the wall clock is trusted, and that no event time beyond `limit` is to be
@@ -377,6 +404,10 @@ impl Latest {
         *grew = found.is_none() || slot.fields.len() > held || held >= MAX_FIELDS;
         if changed && from != From::Ring && slot.shown.is_none() {
             self.board.add(slot.show(stamp.seq));
+        }
+        if !taken.displaced.is_empty() {
+            let mut displaced = lock(&self.displaced);
+            taken.displaced.iter().for_each(|mark| displaced.note(*mark));
         }
         let (after, history_after) = (slot.bytes, slot.history.bytes());
         let series = changed.then(|| slot.series());

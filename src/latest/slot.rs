@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Series,
     assigned::Assigned,
+    displaced,
     history::{History, Look},
     key::Key,
     past::{Past, name_and_value},
@@ -77,12 +78,14 @@ pub(super) struct Slot {
 }
 
 /// What taking a reading in has done.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Taken {
     /// Some field holds its value now.
     pub changed: bool,
     /// A block of the history was begun.
     pub block_begun: bool,
+    /// The marks of values that others took the place of.
+    pub displaced: Vec<u64>,
 }
 
 /// What is to be remembered of a reading's moment.
@@ -97,6 +100,17 @@ pub(super) enum Remember {
     Latest,
     /// Nothing: the values are from the database.
     Nothing,
+}
+
+/// What is known of a row's moment, beside the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Unknown,
+    /// Rows that say the same of every field they share.
+    Agrees,
+    /// A row that says something else.
+    Contradicts,
 }
 
 impl Slot {
@@ -150,8 +164,9 @@ impl Slot {
             // The numbers of the fields are others now.
             self.history.forget_all();
         }
+        let mut displaced = Vec::new();
         let block_begun = match remember {
-            Remember::Moments { next_block } => self.remember(fields, micros, next_block),
+            Remember::Moments { next_block } => self.remember(fields, micros, next_block, &mut displaced),
             Remember::Latest => {
                 self.history.forget_up_to(self.newest_us);
                 false
@@ -163,7 +178,7 @@ impl Slot {
                 false
             }
         };
-        Taken { changed: merged.changed, block_begun }
+        Taken { changed: merged.changed, block_begun, displaced }
     }
 
     fn remember<'a>(
@@ -171,6 +186,7 @@ impl Slot {
         fields: impl Iterator<Item = (&'a str, ValueRef<'a>)> + Clone,
         micros: i64,
         next_block: u64,
+        displaced: &mut Vec<u64>,
     ) -> bool {
         let mut hint = 0;
         let held = &self.fields;
@@ -179,7 +195,9 @@ impl Slot {
             hint = at + 1;
             Some((at as u16, value))
         });
-        self.history.put(micros, values, next_block)
+        let series = self.hash;
+        let mark = |field: u16, past: Past<'_>| displaced.push(displaced::of_value(series, micros, field, past));
+        self.history.put(micros, values, next_block, mark)
     }
 
     /// The latest time of any field, in microseconds.
@@ -201,9 +219,12 @@ impl Slot {
     }
 
     /// Compares the row with what is known of its moment, and adds to it the fields that it lacks.
-    pub fn meet(&self, row: &mut Row) {
+    /// `is_known` tells the marks of what has been replaced before ([`displaced`]).
+    pub fn meet(&self, row: &mut Row, is_known: impl Fn(u64) -> bool) {
         let Some(micros) = row.time.map(Timestamp::to_micros) else { return };
-        let mut meeting = Meeting { own: row.fields.len(), row, room: MAX_COMPLETED_BYTES, replaces: false };
+        let own = row.fields.len();
+        let was_replaced = |field: u16, value: Past<'_>| is_known(displaced::of_value(self.hash, micros, field, value));
+        let mut meeting = Meeting { own, row, room: MAX_COMPLETED_BYTES, replaces: false, was_replaced };
         let of_moment = |field: &Field| field.time.to_micros() == micros;
         match self.history.look(micros) {
             Look::Known(fields) => {
@@ -227,11 +248,51 @@ impl Slot {
         if meeting.replaces {
             row.notes.replaced = row.notes.replaced.saturating_add(1);
         }
+        if row.notes.replaced > 0 && is_known(displaced::of_row(self.hash, micros, &row.fields[..own])) {
+            // The same row has been counted.
+            row.notes.replaced = 0;
+        }
     }
 
     /// Whether all that the row says is known of its moment.
     pub fn holds(&self, row: &Row) -> bool {
-        let Some(micros) = row.time.map(Timestamp::to_micros) else { return false };
+        row.time.is_some_and(|time| self.holds_at(time.to_micros(), row))
+    }
+
+    /// What is known of the row's moment, beside the row.
+    pub fn standing(&self, row: &Row) -> Standing {
+        let Some(micros) = row.time.map(Timestamp::to_micros) else { return Standing::Unknown };
+        let agrees = |name: &Text, past: Past<'_>| {
+            row.fields.iter().all(|(own, value)| !names::same(own, name) || past.is(value_ref(value)))
+        };
+        let mut standing = Standing::Unknown;
+        let mut meet = |agrees: bool| {
+            let is_against = !agrees || standing == Standing::Contradicts;
+            standing = if is_against { Standing::Contradicts } else { Standing::Agrees };
+        };
+        match self.history.look(micros) {
+            Look::Known(fields) => {
+                let named = fields.filter_map(|(field, past)| Some((&self.fields.get(usize::from(field))?.name, past)));
+                named.for_each(|(name, past)| meet(agrees(name, past)));
+            }
+            Look::New | Look::Forgotten => {
+                let of_moment = self.fields.iter().filter(|held| held.time.to_micros() == micros);
+                of_moment.for_each(|held| meet(agrees(&held.name, Past::Value(value_ref(&held.value)))));
+            }
+        }
+        standing
+    }
+
+    /// Whether a row of this microsecond is known that says something else than this one.
+    pub fn is_taken(&self, micros: i64, row: &Row) -> bool {
+        let is_known = match self.history.look(micros) {
+            Look::Known(_) => true,
+            Look::New | Look::Forgotten => self.fields.iter().any(|held| held.time.to_micros() == micros),
+        };
+        is_known && !self.holds_at(micros, row)
+    }
+
+    fn holds_at(&self, micros: i64, row: &Row) -> bool {
         let says = |name: &Text, past: Past<'_>| {
             row.fields.iter().any(|(own, value)| names::same(own, name) && past.is(value_ref(value)))
         };
@@ -273,7 +334,7 @@ impl Slot {
 }
 
 /// A row beside what is known of its moment.
-struct Meeting<'a> {
+struct Meeting<'a, W> {
     row: &'a mut Row,
     /// The fields that the row itself brought.
     own: usize,
@@ -281,13 +342,18 @@ struct Meeting<'a> {
     room: usize,
     /// Whether a value of the moment's row before goes missing.
     replaces: bool,
+    /// Whether a value of a field has been replaced before at this moment.
+    was_replaced: W,
 }
 
-impl Meeting<'_> {
+impl<W: Fn(u16, Past<'_>) -> bool> Meeting<'_, W> {
     fn with(&mut self, hint: usize, name: &Text, past: Past<'_>) {
         let own = position(&self.row.fields[..self.own], hint, |(known, _)| names::same(known, name));
         if let Some(at) = own {
-            self.replaces |= !past.is(value_ref(&self.row.fields[at].1));
+            let new = value_ref(&self.row.fields[at].1);
+            if !self.replaces && !past.is(new) {
+                self.replaces = !(self.was_replaced)(hint as u16, Past::of(new));
+            }
             return;
         }
         let bytes = name.len() + past.bytes();

@@ -50,7 +50,9 @@ impl Collisions {
 impl Latest {
     /// [`Latest::prepare`] for all rows of a message that belong to one table, in their order.
     pub fn prepare_rows(&self, table: &str, rows: &mut Vec<Row>, received: Received) -> Collisions {
-        if let [row] = rows.as_mut_slice() {
+        if let [row] = rows.as_mut_slice()
+            && !row.apart
+        {
             self.prepare(table, row, received);
             return Collisions::default();
         }
@@ -65,6 +67,7 @@ impl Latest {
         for row in rows.iter_mut().filter(|row| row.time.is_none()) {
             self.make_ready(table, row, received, false);
         }
+        self.keep_apart(table, rows);
         unite(rows, &self.hasher)
     }
 

@@ -172,6 +172,12 @@ impl Allowance {
         Owner(self.sources.iter().position(|(_, template)| could(template)).unwrap_or(self.sources.len()))
     }
 
+    /// Whether a table, in whatever spelling, is one that a source may write, or that has come by `/write` or from the ring since the
+    /// start. Others are somebody else's, and forebay's credentials are not for whoever asks it.
+    pub fn is_ours(&self, table: &str) -> bool {
+        self.owner(table).0 < self.sources.len() || self.lock().book.has(table)
+    }
+
     /// Leaves out of a table's rows what must not get in, and notes it in `left_out`.
     pub fn keep(&self, owner: Owner, table: &str, rows: &mut Vec<Row>, now: Duration, left_out: &mut LeftOut) {
         let mut shared = self.lock();
@@ -324,6 +330,20 @@ mod tests {
         allowance.keep(allowance.write(), "p_4", &mut rows, now, &mut left_out);
         assert_eq!(rows.len(), 1);
         assert_eq!((allowance.owner("fixed"), allowance.owner("other")), (allowance.source(1), allowance.write()));
+    }
+
+    #[test]
+    fn tables_of_others_are_told_from_forebay_s() {
+        let allowance = allowance("tables_per_source = 2");
+        let ours = |table: &str| allowance.is_ours(table);
+        assert_eq!(["fixed", "FIXED", "p_9", "payroll", "p"].map(ours), [true, true, true, false, false]);
+        let mut left_out = LeftOut::default();
+        for table in ["w1", "w2", "w3"] {
+            allowance.keep(allowance.write(), table, &mut rows(1, 1), Duration::ZERO, &mut left_out);
+        }
+        assert_eq!(["w1", "W2", "w3"].map(ours), [true, true, false], "the third one was left out");
+        allowance.learn("of the ring", ["x"].into_iter());
+        assert!(ours("Of the ring") && !ours("payroll"));
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl Book {
         Some(self.tables.entry(number).or_default())
     }
 
+    /// Whether it has this table.
+    pub fn has(&self, table: &str) -> bool {
+        self.tables.contains_key(&name_number(table))
+    }
+
     /// Whether rows of the table that are in the ring may have columns that it must not get.
     pub fn is_tight(&self, table: &str) -> bool {
         let known = self.tables.get(&name_number(table));

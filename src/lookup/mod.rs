@@ -44,6 +44,8 @@ pub enum Outcome {
     Nothing,
     /// It is not known what the database holds, for this reason.
     Unknown(String),
+    /// The table is none of forebay's: its rows are not for whoever asks forebay.
+    Foreign,
 }
 
 /// Counters, as `status` shows them.
@@ -71,20 +73,27 @@ pub struct LookupStatus {
     pub timed_out: u64,
     /// An error in place of an answer.
     pub failed: u64,
+    /// Questions about tables that are none of forebay's, which QuestDB is never asked about.
+    pub foreign: u64,
     /// `closed`, `open` or `half-open`.
     #[schema(value_type = String)]
     pub breaker: Standing,
 }
 
-type AwayCheck = Box<dyn Fn() -> bool + Send + Sync>;
+/// What others know.
+pub struct Known {
+    /// Whether the database is away.
+    pub is_away: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether a table is forebay's: one that a source may write, or that the ring has had rows of.
+    pub is_ours: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
 
 /// Asks the database on behalf of many.
 pub struct Lookup {
     latest: Arc<Latest>,
     sql: Sql,
     clock: SharedClock,
-    /// Whether others know the database to be away.
-    is_away: AwayCheck,
+    known: Known,
     desk: Mutex<Desk<oneshot::Sender<Outcome>>>,
     applying: tokio::sync::Semaphore,
     counts: Counts,
@@ -103,6 +112,7 @@ struct Counts {
     busy: AtomicU64,
     timed_out: AtomicU64,
     failed: AtomicU64,
+    foreign: AtomicU64,
 }
 
 impl Counts {
@@ -121,6 +131,7 @@ impl Counts {
             busy,
             timed_out,
             failed,
+            foreign: of(&self.foreign),
             breaker,
         }
     }
@@ -136,7 +147,7 @@ impl Lookup {
         latest: Arc<Latest>,
         connection: &Connection,
         clock: SharedClock,
-        is_away: AwayCheck,
+        known: Known,
     ) -> Result<Self, SqlError> {
         let request_timeout = connection.request_timeout.min(DEADLINE);
         let sql = Sql::new(Arc::new(Connection { request_timeout, ..connection.clone() }))?;
@@ -144,7 +155,7 @@ impl Lookup {
             latest,
             sql,
             clock,
-            is_away,
+            known,
             desk: Mutex::default(),
             applying: tokio::sync::Semaphore::new(MAX_APPLYING),
             counts: Counts::default(),
@@ -172,7 +183,10 @@ impl Lookup {
     /// The answer, and as what it counts.
     async fn answer(self: &Arc<Self>, filter: &Filter) -> (&AtomicU64, Outcome) {
         let (counts, unknown) = (&self.counts, |why: &str| Outcome::Unknown(why.to_owned()));
-        if (self.is_away)() {
+        if !filter.table().is_some_and(&self.known.is_ours) {
+            return (&counts.foreign, Outcome::Foreign);
+        }
+        if (self.known.is_away)() {
             return (&counts.away, unknown("QuestDB is away; it is asked again once rows can be sent"));
         }
         let (waiter, answer) = oneshot::channel();
@@ -193,7 +207,7 @@ impl Lookup {
         match tokio::time::timeout(DEADLINE, answer).await {
             Ok(Ok(outcome @ Outcome::Filled)) => (&counts.filled, outcome),
             Ok(Ok(outcome @ Outcome::Nothing)) => (&counts.nothing, outcome),
-            Ok(Ok(outcome @ Outcome::Unknown(_))) => (&counts.failed, outcome),
+            Ok(Ok(outcome)) => (&counts.failed, outcome),
             Ok(Err(_)) => (&counts.failed, unknown("the daemon is stopping")),
             Err(_) => {
                 let why = format!("QuestDB did not answer within {} s", DEADLINE.as_secs());
@@ -235,7 +249,7 @@ impl Lookup {
             return Ok(Vec::new());
         }
         let answer = self.sql.query(&asked.statement(filters.into_iter()))?;
-        let mut rows: Vec<Row> = asked.rows(&answer).collect();
+        let mut rows = asked.rows(&answer)?;
         rows.retain(|row| self.latest.fill(asked.table(), row));
         Ok(rows)
     }

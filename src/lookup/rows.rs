@@ -7,8 +7,9 @@ use crate::{
     names,
     point::{MAX_FIELDS, MAX_NAME_BYTES, MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Timestamp, Value},
     questdb::{
+        SqlError, Table,
         fit::{Holds, Sibling},
-        sql::{ColumnInfo, Table, TableInfo},
+        sql::{ColumnInfo, TableInfo},
         statement,
     },
 };
@@ -54,11 +55,13 @@ impl Asked {
         statement::latest_where(&self.table, &self.timestamp, &symbols, conditions, MAX_ROWS)
     }
 
-    /// The rows of the answer. What is no value of forebay's (other types, names too long) is left out.
-    pub fn rows<'a>(&'a self, answer: &'a Table) -> impl Iterator<Item = Row> + 'a {
+    /// The rows of the answer, each with its time. What is no value of forebay's (other types, names too long), and columns that have come
+    /// since the table was described, are left out.
+    pub fn rows(&self, answer: &Table) -> Result<Vec<Row>, SqlError> {
         let known = |name: &String| self.columns.iter().find(|column| column.name == *name);
         let columns: Vec<Option<&ColumnInfo>> = answer.columns.iter().map(known).collect();
-        answer.rows.iter().filter_map(move |cells| row(&columns, cells))
+        let untimed = || SqlError::Answer(format!("a row of table {:?} without a time", self.table));
+        answer.rows.iter().map(|cells| row(&columns, cells).ok_or_else(untimed)).collect()
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
         let columns = [("site", "SYMBOL"), ("device", "SYMBOL"), ("ts", "TIMESTAMP"), ("x", "DOUBLE"), ("n", "LONG")];
         let others = [("ok", "BOOLEAN"), ("note", "VARCHAR"), ("at", "TIMESTAMP"), ("id", "UUID")];
         let columns = columns.iter().chain(&others).map(|(name, kind)| column(name, kind)).collect();
-        Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap()
+        Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() }).unwrap()
     }
 
     #[test]
@@ -144,7 +147,8 @@ mod tests {
         let columns =
             [("ts", "TIMESTAMP"), ("v", "DOUBLE"), ("v_string", "VARCHAR"), ("v_boolean", "LONG"), ("ok", "BOOLEAN")];
         let columns = columns.iter().map(|(name, kind)| column(name, kind)).collect();
-        let asked = Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).unwrap();
+        let asked = Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() })
+            .unwrap();
         let names = ["ts", "v", "v_string", "v_boolean", "ok"].map(str::to_owned).to_vec();
         let at = "2026-01-01T00:00:00Z";
         let cells = [
@@ -157,7 +161,7 @@ mod tests {
         ];
         for (cells, fields) in cells {
             let answer = Table { columns: names.clone(), rows: vec![cells.as_array().unwrap().clone()] };
-            let rows: Vec<Row> = asked.rows(&answer).collect();
+            let rows = asked.rows(&answer).unwrap();
             assert_eq!(rows[0].fields, fields);
         }
     }
@@ -187,7 +191,10 @@ mod tests {
         let can = |name: &str| asked.can_answer(&Filter::new(Some("t"), [(name, "1")]).unwrap());
         assert_eq!(["site", "Site", "x", "none"].map(can), [true, true, false, false]);
         let columns = asked.columns.into_iter().filter(|column| !column.designated).collect();
-        assert!(Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns }).is_none());
+        assert!(
+            Asked::new(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() })
+                .is_none()
+        );
     }
 
     #[test]
@@ -195,22 +202,19 @@ mod tests {
         let asked = asked();
         let answer = Table {
             columns: ["ts", "site", "device", "x", "n", "ok", "note", "at", "id"].map(str::to_owned).to_vec(),
-            rows: vec![
-                vec![
-                    json!("2024-01-01T00:00:00.000001Z"),
-                    json!(null),
-                    json!("d"),
-                    json!(1),
-                    json!(7),
-                    json!(true),
-                    json!("a"),
-                    json!("2024-01-01T00:00:00.000000Z"),
-                    json!("u"),
-                ],
-                vec![json!(null), json!("s"), json!("d")],
-            ],
+            rows: vec![vec![
+                json!("2024-01-01T00:00:00.000001Z"),
+                json!(null),
+                json!("d"),
+                json!(1),
+                json!(7),
+                json!(true),
+                json!("a"),
+                json!("2024-01-01T00:00:00.000000Z"),
+                json!("u"),
+            ]],
         };
-        let rows: Vec<Row> = asked.rows(&answer).collect();
+        let rows = asked.rows(&answer).unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].symbols, [("device".into(), "d".into())]);
         assert_eq!(rows[0].time, Some(Timestamp(1_704_067_200_000_001_000)));
@@ -221,5 +225,23 @@ mod tests {
             ("note".into(), Value::Text("a".into())),
         ];
         assert_eq!(rows[0].fields, fields);
+    }
+
+    #[test]
+    fn an_answer_whose_rows_have_no_time_is_none() {
+        let asked = asked();
+        let answer = |columns: &[&str], cells: Json| Table {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            rows: vec![cells.as_array().unwrap().clone()],
+        };
+        for strange in [
+            answer(&["ts", "device"], json!([null, "d"])),
+            answer(&["ts", "device"], json!(["soon", "d"])),
+            answer(&["device"], json!(["d"])),
+        ] {
+            assert!(matches!(asked.rows(&strange), Err(SqlError::Answer(_))), "{strange:?}");
+        }
+        let columns = ["ts".to_owned(), "device".to_owned()].to_vec();
+        assert_eq!(asked.rows(&Table { columns, rows: vec![] }), Ok(vec![]));
     }
 }

@@ -12,7 +12,10 @@ use super::{
     transport::MAX_WEBSOCKET_PACKET_BYTES,
     url::{BrokerUrl, Scheme},
 };
-use crate::settings::Mqtt;
+use crate::{
+    files::read::{MAX_SECRET_BYTES, read_regular_text},
+    settings::Mqtt,
+};
 
 /// How long one attempt to connect may take, name resolution and TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,7 +134,7 @@ fn login(settings: &Mqtt) -> Result<Option<(String, String)>, ConnectError> {
     let password = match &settings.password_file {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|why| {
+            let text = read_regular_text(path, MAX_SECRET_BYTES).map_err(|why| {
                 ConnectError::Settings(format!("mqtt.password_file: {} can't be read: {why}", path.display()))
             })?;
             let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));

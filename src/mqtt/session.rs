@@ -20,6 +20,7 @@ use super::{
     retry::Retry,
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber, packets},
+    url::shown,
     withdraw::Withdrawal,
 };
 use crate::{
@@ -290,7 +291,7 @@ impl Session {
         if session_present {
             self.task.status.sessions_resumed.fetch_add(1, Relaxed);
         }
-        info!(url = %self.task.settings.url, session_present, "connected to the broker");
+        info!(url = %shown(&self.task.settings.url), session_present, "connected to the broker");
         self.task.status.set_state(State::Subscribing);
         link.phase = Phase::Open;
         self.inbox.connected(session_present);

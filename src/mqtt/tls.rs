@@ -9,7 +9,10 @@ use rustls::{
 };
 
 use super::error::ConnectError;
-use crate::settings::MqttTls;
+use crate::{
+    files::read::{MAX_PEM_BYTES, MAX_SECRET_BYTES, read_regular},
+    settings::MqttTls,
+};
 
 /// Builds the configuration: the system's trust anchors or `ca_file`, and the client certificate when there is one.
 pub fn config(tls: &MqttTls) -> Result<Arc<ClientConfig>, ConnectError> {
@@ -21,7 +24,9 @@ pub fn config(tls: &MqttTls) -> Result<Arc<ClientConfig>, ConnectError> {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
             let chain = certificates("mqtt.tls.cert_file", cert)?;
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|why| unreadable("mqtt.tls.key_file", key, &why))?;
+            let unreadable_key = |why: &dyn std::fmt::Display| unreadable("mqtt.tls.key_file", key, why);
+            let pem = read_regular(key, MAX_SECRET_BYTES).map_err(|why| unreadable_key(&why))?;
+            let secret = PrivateKeyDer::from_pem_slice(&pem).map_err(|why| unreadable_key(&why))?;
             builder.with_client_auth_cert(chain, secret).map_err(|why| unreadable("mqtt.tls.cert_file", cert, &why))?
         }
         _ => return Err(ConnectError::Settings("mqtt.tls: cert_file and key_file belong together; set both".into())),
@@ -51,7 +56,8 @@ fn roots(tls: &MqttTls) -> Result<RootCertStore, ConnectError> {
 
 /// Every certificate in a PEM file; at least one.
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let pem = read_regular(path, MAX_PEM_BYTES).map_err(|why| unreadable(key, path, &why))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err(unreadable(key, path, &"it holds no certificate in PEM form")),
         Ok(found) => Ok(found),
@@ -73,7 +79,7 @@ mod tests {
         let empty = dir.path().join("empty.pem");
         std::fs::write(&empty, "nothing").expect("writes");
         let ca = |path: &Path| config(&MqttTls { ca_file: Some(path.into()), ..MqttTls::default() });
-        for path in [empty.as_path(), Path::new("/nonexistent.pem")] {
+        for path in [empty.as_path(), Path::new("/nonexistent.pem"), Path::new("/dev/zero")] {
             let error = ca(path).expect_err("is refused").to_string();
             assert!(error.contains("mqtt.tls.ca_file") && error.contains(&path.display().to_string()), "{error}");
         }

@@ -61,6 +61,11 @@ impl BrokerUrl {
                 Err(UrlError("needs an absolute path"))
             };
         }
+        if secret_in_query(url).is_some() {
+            return Err(UrlError(
+                "must not hold a password or a token in its query: use mqtt.username and mqtt.password_file",
+            ));
+        }
         let (authority, path) = match rest.find(['/', '?', '#']) {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
@@ -83,6 +88,68 @@ impl BrokerUrl {
         };
         Ok(Self { scheme, address, port })
     }
+}
+
+/// The URL as it may be shown: without credentials, and without the values of its query and what is behind a `#`.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let (before, more) = match url.find(['?', '#']) {
+        Some(at) => url.split_at(at),
+        None => (url, ""),
+    };
+    let mut text = match before.split_once("://") {
+        Some((scheme, rest)) if scheme != "unix" => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            match authority.rsplit_once('@') {
+                Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+                None => before.to_owned(),
+            }
+        }
+        _ => before.to_owned(),
+    };
+    for part in more.split_inclusive(['?', '#', '&', ';']) {
+        let (name, end) = match part.strip_suffix(['?', '#', '&', ';']) {
+            Some(name) => (name, &part[name.len()..]),
+            None => (part, ""),
+        };
+        match name.split_once('=') {
+            Some((name, value)) if !value.is_empty() => text.extend([name, "=…", end]),
+            // A value alone, such as a token.
+            None if !name.is_empty() => text.extend(["…", end]),
+            _ => text.extend([name, end]),
+        }
+    }
+    text
+}
+
+/// The name of a parameter of a URL that is named like a secret, which belongs into a file.
+#[must_use]
+pub fn secret_in_query(url: &str) -> Option<String> {
+    const PARTS: [&str; 7] = ["pass", "pwd", "secret", "token", "credential", "signature", "auth"];
+    let query = &url[url.find(['?', '#'])?..];
+    let is_secret = |name: &String| {
+        let ends = |end: &str| name == end || name.ends_with(&format!("_{end}")) || name.ends_with(&format!("-{end}"));
+        PARTS.iter().any(|part| name.contains(part)) || ends("key") || ends("sig") || name == "apikey"
+    };
+    let names = query.split(['?', '#', '&', ';']).filter_map(|part| part.split_once('=')).map(|(name, _)| name);
+    names.map(|name| unescaped(name).to_lowercase()).find(is_secret)
+}
+
+/// Without percent-encoding (RFC 3986, section 2.1).
+fn unescaped(text: &str) -> String {
+    let (bytes, mut plain, mut at) = (text.as_bytes(), Vec::new(), 0);
+    while let Some(byte) = bytes.get(at) {
+        let hex = |at: usize| bytes.get(at).and_then(|digit| (*digit as char).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (byte, hex(at + 1), hex(at + 2)) {
+            plain.push((high * 16 + low) as u8);
+            at += 3;
+        } else {
+            plain.push(*byte);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
 }
 
 /// Parts `host:port`, `[v6]:port` or a bare host.
@@ -150,6 +217,7 @@ mod tests {
             ("mqtt://broker:65536", "port"),
             ("mqtt://broker:", "port"),
             ("mqtt://user:secret@broker", "password_file"),
+            ("wss://broker/mqtt?x=1&access_token=secret", "password_file"),
             ("mqtt://broker/path", "no path"),
             ("unix://relative", "absolute"),
             ("mqtt://[::1", "bracket"),
@@ -161,11 +229,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn secrets_are_found_in_a_query_and_never_shown() {
+        for (url, name) in [
+            ("wss://b/mqtt?password=p", Some("password")),
+            ("wss://b/mqtt?a=1&pass%77ord=p", Some("password")),
+            ("wss://b/mqtt?a=1;API_KEY=p", Some("api_key")),
+            ("wss://b/mqtt#access_token=p", Some("access_token")),
+            ("wss://b/mqtt?X-Amz-Signature=p", Some("x-amz-signature")),
+            ("wss://b/mqtt?keyboard=de&x=1", None),
+            ("mqtt://b:1883", None),
+        ] {
+            assert_eq!(secret_in_query(url).as_deref(), name, "{url}");
+        }
+        for (url, said) in [
+            ("mqtt://b:1883", "mqtt://b:1883"),
+            ("unix:///run/a@b", "unix:///run/a@b"),
+            ("mqtt://me:p@b:1883", "mqtt://…@b:1883"),
+            ("wss://b:9001/mqtt?x=p&y=&p#p", "wss://b:9001/mqtt?x=…&y=&…#…"),
+        ] {
+            assert_eq!(shown(url), said);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn nothing_of_a_query_but_names_is_shown(path in "[a-z/]{0,9}", name in "[a-z]{0,5}", value in "[A-Z0-9%]{1,9}") {
+            let text = shown(&format!("wss://b/{path}?{name}={value}"));
+            prop_assert_eq!(text, format!("wss://b/{path}?{name}=…"));
+        }
+
         #[test]
         fn no_text_panics(text in "\\PC*", tail in "(mqtt|ws|unix)://\\PC*") {
             let _ = BrokerUrl::parse(&text);
             let _ = BrokerUrl::parse(&tail);
+            let _ = (shown(&text), shown(&tail), secret_in_query(&text), secret_in_query(&tail));
         }
     }
 }

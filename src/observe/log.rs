@@ -9,7 +9,11 @@ use thiserror::Error;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::settings::{Log, LogTarget};
+use super::plain::{Plain, Shows};
+use crate::{
+    settings::{Log, LogTarget},
+    shown::harmless,
+};
 
 /// Most bytes of a text from outside (a topic, an error of the database) that go into one log field.
 pub const MAX_CLIPPED_BYTES: usize = 256;
@@ -71,13 +75,13 @@ pub fn init(log: &Log) -> Result<LogHandle, LogError> {
     let (journal, missing) = match wanted {
         Destination::Stderr => (None, None),
         Destination::Journal => match journal() {
-            Ok(layer) => (Some(layer), None),
+            Ok(layer) => (Some(Plain::new(layer, Shows::Message)), None),
             Err(error) => (None, Some(error)),
         },
     };
     let stderr = journal.is_none().then(|| {
         let terminal = io::stderr().is_terminal();
-        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal).boxed()
+        Plain::new(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal), Shows::Fields).boxed()
     });
     tracing_subscriber::registry()
         .with(filter)
@@ -118,26 +122,15 @@ fn decide(target: LogTarget, journal_stream: Option<&str>, stderr: Option<(u64, 
     }
 }
 
-/// A text from outside, fit for a log line: at most [`MAX_CLIPPED_BYTES`] of it, control characters escaped.
+/// A text from outside, fit for a log line: at most [`MAX_CLIPPED_BYTES`] of it, without harmful characters ([`crate::shown::is_harmful`]).
 #[must_use]
 pub fn clip(text: &str) -> Cow<'_, str> {
     let end = text.floor_char_boundary(MAX_CLIPPED_BYTES);
     let kept = &text[..end];
-    if end == text.len() && !kept.contains(char::is_control) {
-        return Cow::Borrowed(text);
+    if end == text.len() {
+        return harmless(text);
     }
-    let mut clean = String::with_capacity(end + 16);
-    for c in kept.chars() {
-        if c.is_control() {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-    }
-    if end < text.len() {
-        clean.push('…');
-    }
-    Cow::Owned(clean)
+    Cow::Owned(format!("{}…", harmless(kept)))
 }
 
 #[cfg(test)]
@@ -185,8 +178,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn clipping_never_panics_and_leaves_no_control_characters(text in any::<String>()) {
-            prop_assert!(!clip(&text).contains(char::is_control));
+        fn clipping_never_panics_and_leaves_no_harmful_characters(text in any::<String>()) {
+            prop_assert!(!clip(&text).contains(crate::shown::is_harmful));
         }
     }
 }

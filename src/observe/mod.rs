@@ -5,4 +5,5 @@ pub mod heartbeat;
 pub mod histogram;
 pub mod lag;
 pub mod log;
+pub mod plain;
 pub mod systemd;

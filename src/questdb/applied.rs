@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
-use super::{Sql, SqlError, statement};
+use super::{Sql, SqlError, answer, statement};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,12 +30,13 @@ struct Progress {
 impl Sql {
     fn progress(&self, table: &str) -> Result<Option<Progress>, SqlError> {
         let answer = self.query(&statement::wal_state(table))?;
-        let number = |row: &[Value], at: usize| row.get(at).and_then(Value::as_i64).unwrap_or(0);
-        Ok(answer.rows.first().map(|row| Progress {
-            applied: number(row, 0),
-            accepted: number(row, 1),
-            is_suspended: row.get(2).and_then(Value::as_bool) == Some(true),
-        }))
+        let answer = answer.with_columns(&["writerTxn", "sequencerTxn", "suspended"])?;
+        if answer.rows.is_empty() {
+            return Ok(None);
+        }
+        let row = answer.only_row()?;
+        let [applied, accepted] = [answer::number(&row, 0)?, answer::number(&row, 1)?];
+        Ok(Some(Progress { applied, accepted, is_suspended: answer::flag(&row, 2)? }))
     }
 
     /// Whether the table has accepted transactions that it is going to apply, so that its description may be behind.

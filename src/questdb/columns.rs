@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use super::{
-    fit::{Holds, Sibling},
+    fit::{self, FormKind, Holds, Sibling},
     schema::Schema,
 };
-use crate::moment::name_number;
+use crate::{entry::RowRef, moment::name_number, names};
 
 /// Tables whose coming columns are known; forgotten beyond.
 const MAX_TABLES: usize = 1_024;
@@ -24,6 +24,12 @@ pub struct Coming {
 }
 
 impl Coming {
+    /// Forgets what rows have made of a table, which is another one now.
+    pub fn forget(&mut self, table: &str) {
+        self.tables.retain(|name, _| !names::same(name, table));
+        self.siblings.retain(|(name, ..)| !names::same(name, table));
+    }
+
     /// In sentences, what goes to columns beside others.
     pub fn told(&self) -> impl Iterator<Item = String> + '_ {
         self.siblings.iter().map(|(table, column, sibling)| told(table, column, sibling))
@@ -59,9 +65,23 @@ impl<'a> Columns<'a> {
     pub fn holds(&self, table: &str, column: &str) -> Option<Holds> {
         let described = self.schema.info(table).and_then(|info| {
             let found = info.columns.iter().find(|found| name_number(&found.name) == name_number(column));
-            found.map(|found| Holds::of(&found.kind))
+            // A row's time goes there, and nothing else: QuestDB (9.3.4) fails on it with 500, for ever.
+            found.map(|found| if found.designated { Holds::Time } else { Holds::of(&found.kind) })
         });
         described.or_else(|| self.coming.tables.get(table)?.get(&name_number(column)).copied())
+    }
+
+    /// The columns that a row's values go to, as their names' numbers, and the forms in which they do; those that it has taken over from
+    /// another row come last.
+    pub fn places(&self, table: &str, row: &RowRef<'_>) -> Vec<(u64, FormKind)> {
+        let symbols = row.symbols().map(|(name, _)| (name_number(name), FormKind::Symbol));
+        let fields = row.fields().map(|(name, value)| {
+            let place = fit::place(self.holds(table, name), value);
+            let beside = place.sibling.map(|sibling| name_number(&format!("{name}{}", sibling.suffix())));
+            let form = if place.is_held { place.form.kind() } else { FormKind::Unfit };
+            (beside.unwrap_or_else(|| name_number(name)), form)
+        });
+        symbols.chain(fields).collect()
     }
 
     /// Takes note that a row makes a column.

@@ -4,10 +4,12 @@
 //! before the first row with a new symbol is sent.
 
 use super::{
+    change::is_made_by_rows,
+    identity::Kind,
     sql::{ColumnInfo, TableInfo},
     statement::{self, NewTable},
 };
-use crate::names::same;
+use crate::{names::same, point::MAX_NAME_BYTES};
 
 /// How rows are to be treated by the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,17 @@ pub struct Rules<'a> {
     /// Keys that the table had before the server was restarted. A crash that takes a table with it, or the change of its keys, leaves
     /// one that the next rows make anew, without keys: they are set again.
     pub lost: &'a [String],
+    /// See there.
+    pub again: Again,
+}
+
+/// What else of a table is to be made again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Deduplication, also where no symbol was a key.
+    pub dedup: bool,
+    /// Partitioning and time to live: QuestDB has made the table by itself, from rows that were sent when it had been dropped.
+    pub shape: bool,
 }
 
 /// What to do before rows with certain symbols go to a table.
@@ -70,6 +83,9 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
             }
         };
     };
+    if let Some(reason) = takes_no_rows(info) {
+        return Action::Refuse { reason };
+    }
     let timestamp = info.columns.iter().find(|c| c.designated).map(|c| c.name.as_str());
     let Some(timestamp) = timestamp else {
         return Action::Refuse { reason: format!("table {table:?} has no designated timestamp") };
@@ -82,19 +98,28 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
     let unused: Vec<&str> = outside_keys(info, symbols).filter(|s| is_unused(s)).collect();
     let missing: Vec<&str> = symbols.iter().copied().filter(|s| column(s).is_none()).collect();
     let lost: Vec<&str> = lost_keys(info, rules.lost).collect();
-    if info.wal && !lost.is_empty() {
+    if !lost.is_empty() || rules.again.dedup {
         let others = if info.dedup { Vec::new() } else { outside };
         for name in lost.into_iter().chain(others).chain(unused).chain(missing) {
             if !wanted.iter().any(|key| same(key, name)) {
                 wanted.push(name);
             }
         }
+        let shape = rules.create.filter(|_| rules.again.shape && is_made_by_rows(info));
+        if let Some(shape) = shape.filter(|shape| is_partitioned_otherwise(info, *shape)) {
+            let statements = vec![
+                statement::rename_table(&info.name, &name_aside(info)),
+                statement::create_table(&info.name, &wanted, shape),
+            ];
+            return Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() };
+        }
         let absent = wanted.iter().filter(|key| column(key).is_none());
         let mut statements: Vec<_> = absent.map(|symbol| statement::add_symbol(&info.name, symbol)).collect();
         statements.push(statement::set_keys(&info.name, timestamp, &wanted));
+        statements.extend(shape.and_then(|shape| shape.ttl).map(|ttl| statement::set_ttl(&info.name, ttl)));
         return Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() };
     }
-    if !info.dedup || !info.wal {
+    if !info.dedup {
         wanted.extend(outside.iter().chain(&unused).chain(&missing));
         return Action::SendAtLeastOnce { warning: no_dedup(info, timestamp, &wanted) };
     }
@@ -119,6 +144,29 @@ pub fn plan(table: &str, info: Option<&TableInfo>, symbols: &[&str], rules: Rule
     Action::Run { statements, keys: wanted.into_iter().map(str::to_owned).collect() }
 }
 
+/// Why nothing that comes over HTTP is stored, if that is so.
+fn takes_no_rows(info: &TableInfo) -> Option<String> {
+    let (name, kind) = (&info.name, info.identity.kind);
+    if kind != Kind::Table {
+        return Some(format!("{name:?} is a {}, which takes no rows: drop or rename it", kind.words()));
+    }
+    let mend = statement::make_wal(name);
+    let what = format!("table {name:?} is no WAL table, and QuestDB takes no rows for it over HTTP");
+    (!info.wal).then(|| format!("{what}; mend with: {mend}, and a restart of QuestDB; or drop or rename it"))
+}
+
+/// Whether partitions are others than those of the tables that are created; an untold one is taken for right.
+fn is_partitioned_otherwise(info: &TableInfo, shape: NewTable) -> bool {
+    let by = info.identity.partition_by.as_str();
+    !by.is_empty() && by != statement::partition(shape.partition_by)
+}
+
+/// Where a table goes that was made with other partitions, since those cannot be changed. Nothing in it is lost.
+fn name_aside(info: &TableInfo) -> String {
+    let (name, id) = (&info.name, info.identity.id.unwrap_or_default());
+    format!("{}_made_by_questdb_{id}", &name[..name.floor_char_boundary(MAX_NAME_BYTES - 40)])
+}
+
 /// Symbols of a row that are columns of the table and no keys.
 pub(super) fn outside_keys<'s>(info: &TableInfo, symbols: &[&'s str]) -> impl Iterator<Item = &'s str> {
     let outside = |symbol: &&str| info.columns.iter().any(|c| same(&c.name, symbol) && !c.key && !c.designated);
@@ -137,11 +185,7 @@ pub(super) fn is_symbol(info: &TableInfo, name: &str) -> bool {
 
 fn no_dedup(info: &TableInfo, timestamp: &str, keys: &[&str]) -> String {
     let mend = statement::set_keys(&info.name, timestamp, keys);
-    if info.wal {
-        format!("table {:?} has no deduplication: a resent row becomes a second row; mend with: {mend}", info.name)
-    } else {
-        format!("table {:?} is no WAL table: a resent row becomes a second row; make it one, then: {mend}", info.name)
-    }
+    format!("table {:?} has no deduplication: a resent row becomes a second row; mend with: {mend}", info.name)
 }
 
 /// Whether all of these are keys of the table.
@@ -173,7 +217,13 @@ pub(super) mod tests {
     use crate::settings::PartitionBy;
 
     const SHAPE: NewTable = NewTable { partition_by: PartitionBy::Day, ttl: None };
-    const RULES: Rules<'_> = Rules { create: Some(SHAPE), allow_narrow: false, unused: &[], lost: &[] };
+    const RULES: Rules<'_> = Rules {
+        create: Some(SHAPE),
+        allow_narrow: false,
+        unused: &[],
+        lost: &[],
+        again: Again { dedup: false, shape: false },
+    };
 
     fn column(name: &str, kind: &str, key: bool) -> ColumnInfo {
         ColumnInfo { name: name.into(), kind: kind.into(), designated: name == "ts", key }
@@ -182,7 +232,7 @@ pub(super) mod tests {
     pub fn info(dedup: bool, columns: &[(&str, &str, bool)]) -> TableInfo {
         let columns =
             [("ts", "TIMESTAMP", dedup)].iter().chain(columns).map(|(n, k, key)| column(n, k, *key)).collect();
-        TableInfo { name: "T".into(), wal: true, dedup, columns }
+        TableInfo { name: "T".into(), wal: true, dedup, columns, ..TableInfo::default() }
     }
 
     #[test]
@@ -231,11 +281,55 @@ pub(super) mod tests {
 
     #[test]
     fn a_table_without_dedup_is_warned_about() {
-        let mut info = info(false, &[("device", "SYMBOL", false)]);
+        let info = info(false, &[("device", "SYMBOL", false)]);
         let Action::SendAtLeastOnce { warning } = plan("t", Some(&info), &["device"], RULES) else { panic!() };
         assert!(warning.contains("KEYS(\"ts\", \"device\")"), "{warning}");
+    }
+
+    #[test]
+    fn what_takes_no_rows_gets_none() {
+        let mut info = info(false, &[("device", "SYMBOL", false)]);
         info.wal = false;
-        assert!(matches!(plan("t", Some(&info), &["device"], RULES), Action::SendAtLeastOnce { .. }));
+        let Action::Refuse { reason } = plan("t", Some(&info), &["device"], RULES) else { panic!() };
+        assert!(reason.contains("ALTER TABLE \"T\" SET TYPE WAL"), "{reason}");
+        info.wal = true;
+        for (kind, words) in [(Kind::View, "a view"), (Kind::MaterializedView, "a materialized view")] {
+            info.identity.kind = kind;
+            let Action::Refuse { reason } = plan("t", Some(&info), &["device"], RULES) else { panic!() };
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_its_rows_made_gets_keys_and_life_or_makes_room_for_one_as_configured() {
+        let lost = ["device".to_owned()];
+        let mut bare = info(false, &[("device", "SYMBOL", false), ("x", "DOUBLE", false)]);
+        bare.columns.rotate_left(1);
+        bare.identity.partition_by = "DAY".into();
+        let shape = NewTable { ttl: Some(std::time::Duration::from_secs(7_200)), ..SHAPE };
+        let again = Again { dedup: true, shape: true };
+        let run = |info: &TableInfo, shape, lost: &[String]| {
+            let rules = Rules { create: Some(shape), lost, again, ..RULES };
+            let Action::Run { statements, .. } = plan("t", Some(info), &[], rules) else { panic!() };
+            statements
+        };
+        let statements = run(&bare, shape, &lost);
+        assert_eq!(statements[0], "ALTER TABLE \"T\" DEDUP ENABLE UPSERT KEYS(\"ts\", \"device\")");
+        assert_eq!(statements[1..], ["ALTER TABLE \"T\" SET TTL 2 HOURS"]);
+        assert_eq!(
+            run(&bare, SHAPE, &[]),
+            ["ALTER TABLE \"T\" DEDUP ENABLE UPSERT KEYS(\"ts\")"],
+            "keys without a symbol"
+        );
+        let monthly = NewTable { partition_by: PartitionBy::Month, ..SHAPE };
+        let statements = run(&bare, monthly, &lost);
+        assert_eq!(statements[0], "RENAME TABLE \"T\" TO \"T_made_by_questdb_0\"");
+        assert!(
+            statements[1].contains("PARTITION BY MONTH") && statements[1].contains("KEYS(\"timestamp\", \"device\")")
+        );
+        // One whose time comes first is somebody's own.
+        bare.columns.rotate_right(1);
+        assert_eq!(run(&bare, monthly, &lost).len(), 1);
     }
 
     #[test]

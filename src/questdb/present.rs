@@ -74,7 +74,8 @@ pub fn look(
         }
         let columns = symbol_columns(&info, chunk);
         let statement = statement(&info.name, &time.name, &columns, chunk);
-        let answer = sql.query(&statement)?;
+        let asked: Vec<&str> = std::iter::once(&*time.name).chain(columns.iter().map(|column| &*column.name)).collect();
+        let answer = sql.query(&statement)?.with_columns(&asked)?;
         if answer.rows.len() > MAX_ROWS {
             return Err(PresentError::TooMany(info.name));
         }
@@ -148,7 +149,7 @@ mod tests {
             column("unit", "SYMBOL", false),
             column("x", "DOUBLE", false),
         ];
-        TableInfo { name: "t".into(), wal: true, dedup: true, columns }
+        TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() }
     }
 
     #[test]

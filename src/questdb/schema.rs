@@ -1,10 +1,13 @@
 //! What is known of tables: whether rows of a certain shape may be sent to them, and how they are made fit.
 
+mod seen;
+
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc, time::Duration};
 
 use super::{
-    Ask, SqlError,
-    plan::{Action, Rules, add_set_keys, has_keys, is_symbol, lost_keys, outside_keys, plan},
+    Ask, SqlError, change,
+    identity::Kind,
+    plan::{Action, Again, Rules, add_set_keys, has_keys, is_symbol, lost_keys, outside_keys, plan},
     sql::TableInfo,
     statement::NewTable,
 };
@@ -39,6 +42,7 @@ pub enum Examined {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for itself")]
 struct Known {
     /// Its name as it is sent: QuestDB's own, once that is known, before that as it first came.
     name: String,
@@ -50,10 +54,22 @@ struct Known {
     used: HashMap<String, bool>,
     /// Its keys, the timestamp left out, as long as it had any.
     had: Vec<String>,
-    /// Whether the server was restarted since.
+    /// Whether it deduplicated then.
+    had_dedup: bool,
+    /// Whether they are to be set again: the server was restarted since, or rows made the table again.
     restarted: bool,
+    /// Whether QuestDB made it by itself, from rows that were sent when it had been dropped.
+    by_rows: bool,
     /// Times it was described without some of them meanwhile.
     doubts: u8,
+    /// Whether it cannot tell a resent row from a new one, as described last.
+    once: bool,
+    /// As QuestDB told of it when it was last looked at.
+    seen: Option<TableInfo>,
+    /// Whether that shows all that anybody had done to it by then.
+    sure: bool,
+    /// Up to which transaction somebody else may have changed it.
+    doubtful_upto: Option<i64>,
 }
 
 /// A table described so often without keys it had was given others on purpose. The first time, a restart of the server may be to blame
@@ -73,20 +89,38 @@ impl Known {
             None => self.set.clear(),
         }
         let Some(info) = &self.info else { return };
-        if lost_keys(info, &self.had).next().is_some() {
+        self.once = info.wal && !info.dedup && info.identity.kind == Kind::Table;
+        if self.is_bare() || lost_keys(info, &self.had).next().is_some() {
             self.doubts = self.doubts.saturating_add(1);
             if self.restarted || self.doubts < CERTAIN_AFTER {
                 return;
             }
         }
-        let keys = info.columns.iter().filter(|column| info.dedup && column.key && !column.designated);
-        self.had = keys.map(|column| column.name.clone()).collect();
-        (self.restarted, self.doubts) = (false, 0);
+        (self.had, self.had_dedup) = (change::keys(info), info.dedup);
+        (self.restarted, self.by_rows, self.doubts) = (false, false, 0);
+    }
+
+    /// Takes keys that this process has set for keys that it had.
+    fn count_set_as_had(&mut self) {
+        let set = std::mem::take(&mut self.set);
+        self.had.extend(set);
+        self.had.sort_unstable_by(|a, b| names::cmp(a, b));
+        self.had.dedup_by(|a, b| names::same(a, b));
+    }
+
+    /// Whether it does not deduplicate any more.
+    fn is_bare(&self) -> bool {
+        self.had_dedup && self.info.as_ref().is_some_and(|info| !info.dedup)
     }
 
     /// The keys it had and that are to be set again.
     fn lost(&self) -> &[String] {
         if self.restarted { &self.had } else { &[] }
+    }
+
+    /// What of it is to be made again besides.
+    fn again(&self) -> Again {
+        Again { dedup: self.restarted && self.is_bare(), shape: self.by_rows }
     }
 }
 
@@ -138,7 +172,7 @@ impl Schema {
     /// Forgets what QuestDB said, since it may have been restored or replaced meanwhile.
     pub fn forget(&mut self) {
         self.generation += 1;
-        self.tables.retain(|_, known| !known.set.is_empty() || !known.had.is_empty());
+        self.tables.retain(|_, known| !known.set.is_empty() || known.had_dedup || known.seen.is_some());
         for known in self.tables.values_mut() {
             known.info = None;
             known.shapes.clear();
@@ -153,11 +187,9 @@ impl Schema {
     pub fn forget_after_restart(&mut self) {
         self.forget();
         for known in self.tables.values_mut() {
-            let set = std::mem::take(&mut known.set);
-            known.had.extend(set);
-            known.had.sort_unstable_by(|a, b| names::cmp(a, b));
-            known.had.dedup_by(|a, b| names::same(a, b));
-            known.restarted = true;
+            known.count_set_as_had();
+            // What it is now is compared with nothing: all that it may have lost goes again.
+            (known.restarted, known.by_rows, known.seen, known.sure) = (true, false, None, false);
         }
     }
 
@@ -168,8 +200,7 @@ impl Schema {
 
     /// Tables that cannot tell a resent row from a new one.
     pub fn at_least_once(&self) -> impl Iterator<Item = &str> {
-        let is_one = |known: &Known| known.shapes.values().any(|verdict| *verdict == Verdict::SendOnce);
-        self.tables.values().filter(move |known| is_one(known)).map(|known| known.name.as_str())
+        self.tables.values().filter(|known| known.once).map(|known| known.name.as_str())
     }
 
     /// In which spelling a table's rows are sent: in one, whatever theirs is. Rows of one request
@@ -217,7 +248,8 @@ impl Schema {
             }
         }
         let unused: Vec<String> = known.used.iter().filter(|(_, used)| !**used).map(|(name, _)| name.clone()).collect();
-        let rules = Rules { create: self.create, allow_narrow, unused: &unused, lost: known.lost() };
+        let rules =
+            Rules { create: self.create, allow_narrow, unused: &unused, lost: known.lost(), again: known.again() };
         let action = plan(table, known.info.as_ref(), symbols, rules);
         let shape = self.shape(symbols.iter().copied());
         let verdict = match action {
@@ -304,9 +336,8 @@ impl Schema {
         while self.tables.get(&*name).is_some_and(described) && self.clock.since_boot() < deadline {
             let applying = sql.is_applying(table)?;
             if let Some(known) = self.tables.get_mut(&*name) {
-                let had = std::mem::take(&mut known.had);
-                let name = std::mem::take(&mut known.name);
-                *known = Known { name, had, restarted: known.restarted, doubts: known.doubts, ..Known::default() };
+                let kept = std::mem::take(known);
+                *known = Known { info: None, shapes: HashMap::default(), used: HashMap::new(), ..kept };
             }
             if !applying {
                 break;
@@ -323,6 +354,10 @@ impl Schema {
     fn ran(&mut self, table: &str, symbols: &[&str]) {
         let known = known_in(&mut self.tables, table);
         let lost: Vec<String> = known.lost().to_vec();
+        if std::mem::take(&mut known.by_rows) {
+            // There is another table of that name now, or it is described anew.
+            known.info = None;
+        }
         for symbol in symbols.iter().copied().chain(lost.iter().map(String::as_str)) {
             if !known.set.iter().any(|set| names::same(set, symbol)) {
                 known.set.push(symbol.to_owned());
@@ -347,7 +382,10 @@ fn key(table: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::plan::tests::info, *};
+    use super::{
+        super::{plan::tests::info, sql::ColumnInfo},
+        *,
+    };
     use crate::clock::SystemClock;
 
     /// A table `Plant`, whatever is asked about.
@@ -364,6 +402,14 @@ mod tests {
 
         fn table_info(&self, _: &str) -> Result<Option<TableInfo>, SqlError> {
             Ok(Some(TableInfo { name: "Plant".into(), ..info(true, &[("device", "SYMBOL", true)]) }))
+        }
+
+        fn survey(&self, _: &[String]) -> Result<Vec<TableInfo>, SqlError> {
+            Ok(Vec::new())
+        }
+
+        fn columns_of(&self, _: &[String]) -> Result<Option<Vec<Vec<ColumnInfo>>>, SqlError> {
+            Ok(None)
         }
 
         fn is_used(&self, _: &str, _: &str) -> Result<bool, SqlError> {

@@ -1,13 +1,16 @@
 //! A small blocking client of QuestDB's SQL endpoint (`GET /exec`).
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde::Deserialize;
-use serde_json::Value;
 use thiserror::Error;
 
-use super::{Connection, cut, statement};
-use crate::decode::repaired_json;
+use super::{
+    Connection, Table, answer, cut,
+    http::{Bounds, Http, HttpError},
+    identity::Identity,
+    statement,
+};
+use crate::names;
 
 /// Largest answer read, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
@@ -76,9 +79,12 @@ pub enum SqlError {
         /// Offset in the statement.
         position: u64,
     },
-    /// The answer is no answer.
-    #[error("QuestDB's answer cannot be read: {0}")]
+    /// What was answered does not answer the question.
+    #[error("this is no answer of QuestDB's: {0}")]
     Answer(String),
+    /// The answer is larger than what is read.
+    #[error("QuestDB's answer has more than {0} bytes")]
+    TooLarge(u64),
     /// The connection cannot be set up.
     #[error("cannot ask QuestDB (check questdb.conf): {0}")]
     Setup(String),
@@ -95,44 +101,6 @@ impl SqlError {
     }
 }
 
-/// A query's answer; empty for a statement that answers nothing.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Table {
-    /// Column names.
-    pub columns: Vec<String>,
-    /// Values, a vector a row.
-    pub rows: Vec<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    columns: Vec<AnswerColumn>,
-    #[serde(default)]
-    dataset: Vec<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-struct AnswerColumn {
-    name: String,
-}
-
-/// Reads an answer; also one whose strings hold control characters as they are, as QuestDB writes a
-/// NUL that somebody has stored.
-fn read_answer(body: &[u8]) -> Result<Answer, SqlError> {
-    serde_json::from_slice(body).or_else(|error| {
-        let repaired = repaired_json(body).and_then(|body| serde_json::from_slice(&body).ok());
-        repaired.ok_or_else(|| SqlError::Answer(error.to_string()))
-    })
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-    #[serde(default)]
-    position: u64,
-}
-
 /// A table as QuestDB describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableInfo {
@@ -144,6 +112,8 @@ pub struct TableInfo {
     pub dedup: bool,
     /// Its columns.
     pub columns: Vec<ColumnInfo>,
+    /// Which one it is of those that have had its name.
+    pub identity: Identity,
 }
 
 /// A column as QuestDB describes it.
@@ -159,143 +129,122 @@ pub struct ColumnInfo {
     pub key: bool,
 }
 
-/// The client. Cheap to clone; connections are kept open between requests.
+/// The client. Cheap to clone; a connection is kept open between requests.
 #[derive(Debug, Clone)]
 pub struct Sql {
-    agent: ureq::Agent,
-    connection: Arc<Connection>,
-    authorization: Option<String>,
+    http: Http,
+    request_timeout: Duration,
 }
 
 impl Sql {
     /// A client of that connection; nothing is sent yet.
     pub fn new(connection: Arc<Connection>) -> Result<Self, SqlError> {
-        let mut config = ureq::Agent::config_builder()
-            .timeout_global(Some(connection.request_timeout))
-            .http_status_as_error(false)
-            .max_idle_connections(1)
-            .max_redirects(0);
-        if let Some(path) = &connection.tls_roots {
-            let pem = fs::read(path).map_err(|e| SqlError::Setup(format!("tls_roots {}: {e}", path.display())))?;
-            let certificates: Vec<_> = ureq::tls::parse_pem(&pem)
-                .filter_map(|item| match item {
-                    Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-                    _ => None,
-                })
-                .collect();
-            let roots = ureq::tls::RootCerts::new_with_certs(&certificates);
-            config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build());
-        }
-        let authorization = connection.authorization();
-        Ok(Self { agent: config.build().into(), connection, authorization })
+        let request_timeout = connection.request_timeout;
+        Ok(Self { http: Http::new(connection)?, request_timeout })
+    }
+
+    fn bounds(&self, within: Option<Duration>) -> Bounds {
+        let time = within.map_or(self.request_timeout, |within| within.min(self.request_timeout));
+        Bounds { time, bytes: MAX_ANSWER_BYTES }
     }
 
     /// Whether the server answers at all (`GET /ping`).
     pub fn ping(&self, timeout: Duration) -> Result<(), SqlError> {
-        let request = self.agent.get(format!("{}/ping", self.connection.base_url));
-        let timeout = timeout.min(self.connection.request_timeout);
-        let answer = request.config().timeout_global(Some(timeout)).build().call().map_err(|e| unsent(&e))?;
-        match answer.status().as_u16() {
+        match self.http.get("/ping", None, self.bounds(Some(timeout)))?.status {
             status @ 500.. => Err(SqlError::Overloaded(status)),
             _ => Ok(()),
         }
     }
 
-    /// Runs one statement and waits for its answer, at most the connection's request timeout.
+    /// Runs one query and waits for its answer, at most the connection's request timeout.
     pub fn query(&self, statement: &str) -> Result<Table, SqlError> {
         self.query_within(statement, None)
     }
 
     /// The same with a shorter time.
     pub fn query_within(&self, statement: &str, within: Option<Duration>) -> Result<Table, SqlError> {
-        let mut request = self.agent.get(format!("{}/exec", self.connection.base_url)).query("query", statement);
-        if let Some(within) = within {
-            let within = within.min(self.connection.request_timeout);
-            request = request.config().timeout_global(Some(within)).build();
-        }
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        let mut answer = request.call().map_err(|e| unsent(&e))?;
-        let status = answer.status().as_u16();
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map_err(|e| unsent(&e))?;
-        match status {
-            200 => {
-                let answer = read_answer(&body)?;
-                Ok(Table { columns: answer.columns.into_iter().map(|c| c.name).collect(), rows: answer.dataset })
-            }
+        answer::rows(&self.run(statement, within)?)
+    }
+
+    /// Runs a statement that makes or changes something, and waits until QuestDB says that it is done.
+    pub fn change(&self, statement: &str) -> Result<(), SqlError> {
+        answer::done(&self.run(statement, None)?)
+    }
+
+    /// The body of the answer to a statement that is not refused.
+    fn run(&self, statement: &str, within: Option<Duration>) -> Result<Vec<u8>, SqlError> {
+        let reply = self.http.get("/exec", Some(("query", statement)), self.bounds(within))?;
+        match reply.status {
+            200 => Ok(reply.body),
             401 | 403 => Err(SqlError::Auth),
-            429 => Err(SqlError::Overloaded(status)),
-            400..=499 => match serde_json::from_slice::<Refusal>(&body) {
-                Ok(refusal) => {
-                    Err(SqlError::Refused { message: cut(&refusal.error).to_owned(), position: refusal.position })
-                }
-                Err(_) => Err(SqlError::Answer(format!("status {status} without a reason"))),
-            },
-            _ => Err(SqlError::Overloaded(status)),
+            429 | 500.. => Err(SqlError::Overloaded(reply.status)),
+            400..=499 => Err(answer::refusal(&reply)),
+            status => Err(SqlError::Answer(format!("status {status}"))),
         }
     }
 
-    /// When the server was started, in its own words; none when it does not tell.
+    /// When the server was started, in its own words; none when it says that it does not know the question, or that forebay may not ask it.
     pub fn started(&self) -> Result<Option<String>, SqlError> {
-        match self.query(statement::SERVER_STARTED) {
-            Ok(answer) => {
-                Ok(answer.rows.first().and_then(|row| row.first()).and_then(Value::as_str).map(str::to_owned))
-            }
-            Err(SqlError::Refused { .. }) => Ok(None),
-            Err(error) => Err(error),
+        let answer = match self.query(statement::SERVER_STARTED) {
+            Err(SqlError::Refused { message, .. }) if is_never_told(&message) => return Ok(None),
+            answer => answer?,
+        };
+        if !matches!(&answer.columns[..], [name] if name.starts_with("pg_postmaster_start_time")) {
+            return Err(SqlError::Answer("it does not tell when the server was started".to_owned()));
+        }
+        let row = answer.only_row()?;
+        let started = answer::text(&row, 0)?;
+        match started.parse::<jiff::Timestamp>() {
+            Ok(_) => Ok(Some(started.to_owned())),
+            Err(_) => Err(SqlError::Answer(format!("{:?} is no time when a server was started", cut(started)))),
         }
     }
 
     /// Whether some row of a table has a value in a column.
     pub fn is_used(&self, table: &str, column: &str) -> Result<bool, SqlError> {
-        Ok(!self.query(&statement::first_value(table, column))?.rows.is_empty())
+        let answer = self.query(&statement::first_value(table, column))?.with_columns(&[column])?;
+        Ok(!answer.rows.is_empty())
     }
 
     /// What QuestDB knows of a table; none when there is no such table.
     pub fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
-        let head = self.query(&statement::find_table(table))?;
-        let Some(row) = head.rows.first() else { return Ok(None) };
-        let text = |row: &[Value], at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let flag = |row: &[Value], at: usize| row.get(at).and_then(Value::as_bool).unwrap_or_default();
-        let name = text(row, 0);
-        let columns = match self.query(&statement::describe_table(&name)) {
-            Ok(columns) => columns,
-            // Dropped between the two questions.
-            Err(SqlError::Refused { message, .. }) if message.contains("does not exist") => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let columns = columns.rows.iter().map(|row| ColumnInfo {
-            name: text(row, 0),
-            kind: text(row, 1),
-            designated: flag(row, 2),
-            key: flag(row, 3),
-        });
-        Ok(Some(TableInfo { name, wal: flag(row, 1), dedup: flag(row, 2), columns: columns.collect() }))
+        let names = [names::folded(table).into_owned()];
+        let mut found = self.survey(&names)?;
+        let Some(mut info) = found.pop() else { return Ok(None) };
+        if !found.is_empty() || !names::same(&info.name, table) {
+            let name = cut(&info.name);
+            return Err(SqlError::Answer(format!("it is about table {name:?}, and {table:?} was asked for")));
+        }
+        // None: dropped between the two questions.
+        let Some(mut columns) = self.columns_of(std::slice::from_ref(&info.name))? else { return Ok(None) };
+        info.columns = columns.pop().unwrap_or_default();
+        if info.columns.is_empty() {
+            return Err(SqlError::Answer(format!("it has no column of table {:?}", cut(&info.name))));
+        }
+        Ok(Some(info))
     }
 }
 
-fn unsent(error: &ureq::Error) -> SqlError {
-    match error {
-        ureq::Error::Timeout(_) => SqlError::Timeout,
-        ureq::Error::BodyExceedsLimit(_) => SqlError::Answer(format!("more than {MAX_ANSWER_BYTES} bytes")),
-        ureq::Error::BadUri(_) | ureq::Error::Tls(_) => SqlError::Setup(error.to_string()),
-        ureq::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => SqlError::Timeout,
-        _ => SqlError::Unreachable(cut(&error.to_string()).to_owned()),
+/// Whether a question is refused because the server does not know it, or because this user may not ask it. Other refusals pass.
+fn is_never_told(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["unknown function", "not supported", "denied", "permission"].iter().any(|word| message.contains(word))
+}
+
+impl From<HttpError> for SqlError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unreachable(why) => Self::Unreachable(why),
+            HttpError::Timeout => Self::Timeout,
+            HttpError::TooLarge(bytes) => Self::TooLarge(bytes),
+            HttpError::Setup(why) => Self::Setup(why),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_with_a_nul_in_it_is_read() {
-        let body = b"{\"columns\":[{\"name\":\"v\"}],\"dataset\":[[\"a\0b\"],[\"c\"]]}";
-        let answer = read_answer(body).unwrap();
-        assert_eq!(answer.dataset, [[Value::from("a\0b")], [Value::from("c")]]);
-        assert!(read_answer(b"{\"columns\":[").is_err());
-    }
 
     #[test]
     fn only_known_refusals_are_for_good() {
@@ -325,5 +274,12 @@ mod tests {
             assert!(!refused(lasting).is_transient(), "{lasting}");
         }
         assert!(SqlError::Timeout.is_transient() && SqlError::Overloaded(503).is_transient());
+    }
+
+    #[test]
+    fn a_question_that_is_never_answered_is_told_from_one_that_may_be_later() {
+        assert!(is_never_told("unknown function name: pg_postmaster_start_time()"));
+        assert!(is_never_told("Access denied for device [SELECT]"));
+        assert!(!is_never_told("timeout, query aborted [fd=7]") && !is_never_told("too many open files"));
     }
 }

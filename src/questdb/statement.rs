@@ -34,19 +34,43 @@ pub fn create_table(table: &str, symbols: &[&str], shape: NewTable) -> String {
     for symbol in symbols {
         let _ = write!(sql, ", {} SYMBOL", identifier(symbol));
     }
-    let partition = match shape.partition_by {
+    let _ = write!(sql, ") TIMESTAMP({timestamp}) PARTITION BY {}", partition(shape.partition_by));
+    if let Some(ttl) = shape.ttl {
+        let _ = write!(sql, " TTL {} HOURS", hours(ttl));
+    }
+    let _ = write!(sql, " WAL DEDUP UPSERT KEYS({})", key_list(TIMESTAMP_COLUMN, symbols));
+    sql
+}
+
+/// QuestDB's word for how a table is partitioned.
+pub fn partition(by: PartitionBy) -> &'static str {
+    match by {
         PartitionBy::Hour => "HOUR",
         PartitionBy::Day => "DAY",
         PartitionBy::Week => "WEEK",
         PartitionBy::Month => "MONTH",
         PartitionBy::Year => "YEAR",
-    };
-    let _ = write!(sql, ") TIMESTAMP({timestamp}) PARTITION BY {partition}");
-    if let Some(ttl) = shape.ttl {
-        let _ = write!(sql, " TTL {} HOURS", ttl.as_secs().div_ceil(3600).max(1));
     }
-    let _ = write!(sql, " WAL DEDUP UPSERT KEYS({})", key_list(TIMESTAMP_COLUMN, symbols));
-    sql
+}
+
+/// In whole hours, rounded up.
+fn hours(ttl: Duration) -> u64 {
+    ttl.as_secs().div_ceil(3600).max(1)
+}
+
+/// `ALTER TABLE`: the time to live of its rows.
+pub fn set_ttl(table: &str, ttl: Duration) -> String {
+    format!("ALTER TABLE {} SET TTL {} HOURS", identifier(table), hours(ttl))
+}
+
+/// `RENAME TABLE`.
+pub fn rename_table(table: &str, to: &str) -> String {
+    format!("RENAME TABLE {} TO {}", identifier(table), identifier(to))
+}
+
+/// What has a non-WAL table become a WAL table with the server's next restart.
+pub fn make_wal(table: &str) -> String {
+    format!("ALTER TABLE {} SET TYPE WAL", identifier(table))
 }
 
 /// `ALTER TABLE`: one more symbol column.
@@ -67,15 +91,27 @@ fn key_list(timestamp: &str, keys: &[&str]) -> String {
     list
 }
 
-/// Name, `walEnabled` and `dedup` of a table, by its name in any spelling: SQL's `lower` folds
-/// names as QuestDB does (docs/names.md).
-pub fn find_table(table: &str) -> String {
-    format!("SELECT table_name, walEnabled, dedup FROM tables() WHERE lower(table_name) = lower({})", literal(table))
+/// Name, `walEnabled`, `dedup`, number, last transaction accepted, partitioning, `matView`, type and last transaction applied of these
+/// tables (folded names): SQL's `lower` folds names as QuestDB does (docs/names.md).
+pub fn find_tables(names: &[String]) -> String {
+    format!(
+        "SELECT t.table_name, t.walEnabled, t.dedup, t.id, w.sequencerTxn, t.partitionBy, t.matView, t.table_type, w.writerTxn \
+         FROM tables() t LEFT JOIN wal_tables() w ON w.name = t.table_name WHERE lower(t.table_name) IN ({})",
+        literals(names)
+    )
 }
 
-/// Name, type, `designated` and `upsertKey` of each column.
-pub fn describe_table(table: &str) -> String {
-    format!("SELECT \"column\", type, designated, upsertKey FROM table_columns({})", literal(table))
+/// The same of versions that tell less.
+pub fn find_tables_of_old(names: &[String]) -> String {
+    format!("SELECT table_name, walEnabled, dedup, id FROM tables() WHERE lower(table_name) IN ({})", literals(names))
+}
+
+/// Name, type, `designated` and `upsertKey` of each column of these tables, and the table's place among them.
+pub fn describe_tables(tables: &[String]) -> String {
+    let of = |(number, table): (usize, &String)| {
+        format!("SELECT \"column\", type, designated, upsertKey, {number} FROM table_columns({})", literal(table))
+    };
+    tables.iter().enumerate().map(of).collect::<Vec<_>>().join(" UNION ALL ")
 }
 
 /// When the server was started.
@@ -97,7 +133,7 @@ pub fn wal_state(table: &str) -> String {
 pub fn wal_tables(names: &[String]) -> String {
     format!(
         "SELECT w.name, w.suspended, w.writerTxn, w.sequencerTxn, w.errorTag, w.errorMessage, w.memoryPressure, \
-         t.wal_pending_row_count FROM wal_tables() w JOIN tables() t ON t.table_name = w.name WHERE lower(w.name) IN ({})",
+         t.wal_pending_row_count FROM wal_tables() w LEFT JOIN tables() t ON t.table_name = w.name WHERE lower(w.name) IN ({})",
         literals(names)
     )
 }

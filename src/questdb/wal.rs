@@ -4,10 +4,22 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Sql, SqlError, cut, statement};
+use super::{Sql, SqlError, answer, cut, statement};
 
 /// Bytes of names in a statement; QuestDB reads request heads of up to 64 KiB.
 const MAX_NAMES_BYTES: usize = 8 << 10;
+/// What is told of each table; versions that tell less tell the first [`OLD_COLUMNS`].
+const COLUMNS: [&str; 8] = [
+    "name",
+    "suspended",
+    "writerTxn",
+    "sequencerTxn",
+    "errorTag",
+    "errorMessage",
+    "memoryPressure",
+    "wal_pending_row_count",
+];
+const OLD_COLUMNS: usize = 4;
 
 /// A table's write-ahead log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,33 +56,37 @@ impl Sql {
             let answer = match self.query_within(&statement::wal_tables(names), Some(within)) {
                 // Versions that count no pending rows.
                 Err(SqlError::Refused { message, .. }) if message.to_lowercase().contains("invalid column") => {
-                    self.query_within(&statement::wal_tables_of_old(names), Some(within))?
+                    let answer = self.query_within(&statement::wal_tables_of_old(names), Some(within))?;
+                    answer.with_columns(&COLUMNS[..OLD_COLUMNS])?
                 }
-                answer => answer?,
+                answer => answer?.with_columns(&COLUMNS)?,
             };
-            found.extend(answer.rows.iter().map(|row| read(row)));
+            for row in &answer.rows {
+                found.push(read(row)?);
+            }
         }
         Ok(found)
     }
 }
 
-fn read(row: &[Value]) -> WalTable {
+/// What the log is about and how far it is has to be told; the rest need not.
+fn read(row: &[Value]) -> Result<WalTable, SqlError> {
     let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default();
     let number = |at: usize| row.get(at).and_then(Value::as_i64);
     let error = [text(4), text(5)].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-    WalTable {
-        name: text(0).to_owned(),
-        is_suspended: row.get(1).and_then(Value::as_bool) == Some(true),
-        applied: number(2).unwrap_or(0),
-        accepted: number(3).unwrap_or(0),
+    Ok(WalTable {
+        name: answer::text(row, 0)?.to_owned(),
+        is_suspended: answer::flag(row, 1)?,
+        applied: answer::number(row, 2)?,
+        accepted: answer::number(row, 3)?,
         error: cut(&error).to_owned(),
         memory_pressure: number(6).unwrap_or(0),
         pending_rows: number(7).and_then(|rows| u64::try_from(rows).ok()),
-    }
+    })
 }
 
 /// The names in portions that fit into a statement.
-fn portions(mut names: &[String]) -> impl Iterator<Item = &[String]> {
+pub(super) fn portions(mut names: &[String]) -> impl Iterator<Item = &[String]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fitting = names.iter().take_while(|name| {
@@ -100,13 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_leniently() {
-        let row = json!(["t", true, 3, 6, "DISK FULL", "no space", 1, 40]);
-        let table = read(row.as_array().unwrap());
+    fn a_log_says_how_far_it_is_and_perhaps_more() {
+        let read = |row: Value| read(row.as_array().unwrap());
+        let table = read(json!(["t", true, 3, 6, "DISK FULL", "no space", 1, 40])).unwrap();
         assert_eq!((table.pending(), table.is_suspended, table.pending_rows), (3, true, Some(40)));
         assert_eq!(table.error, "DISK FULL: no space");
-        let old = read(json!(["t", false, 6, 6]).as_array().unwrap());
+        let old = read(json!(["t", false, 6, 6])).unwrap();
         assert_eq!((old.pending(), old.error.as_str(), old.pending_rows), (0, "", None));
-        assert_eq!(read(&[]), WalTable::default());
+        for row in [json!([]), json!(["t", false]), json!([null, false, 1, 1]), json!(["t", 1, 1, 1])] {
+            assert!(read(row.clone()).is_err(), "{row}");
+        }
     }
 }

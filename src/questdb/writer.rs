@@ -1,19 +1,16 @@
-//! Rows into QuestDB. The only file that knows questdb-rs.
+//! Rows as QuestDB's line protocol, encoded by questdb-rs.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::collections::HashMap;
 
 use questdb::{
-    Error, ErrorCode,
-    ingress::{Buffer, ColumnName, ProtocolVersion, Sender, SenderBuilder, TableName, TimestampMicros},
+    Error,
+    ingress::{Buffer, ColumnName, ProtocolVersion, TableName, TimestampMicros},
 };
-use thiserror::Error;
 
 use super::{
-    Connection,
     columns::Columns,
     cut,
     fit::{self, Form, Holds, Place},
-    refusal::refusal,
 };
 use crate::{
     entry::{RawRows, RowRef, ValueRef},
@@ -21,121 +18,9 @@ use crate::{
     point::MAX_NAME_BYTES,
 };
 
-/// Why QuestDB did not take a batch. Messages are cut to [`super::MAX_MESSAGE_BYTES`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum WriteError {
-    /// No connection, or it broke.
-    #[error("QuestDB is not reachable: {0}")]
-    Unreachable(String),
-    /// No answer in time; the request may still be executed later.
-    #[error("QuestDB did not answer in time: {0}")]
-    Timeout(String),
-    /// QuestDB answered that it cannot now (5xx).
-    #[error("QuestDB is overloaded or failing: {0}")]
-    Overloaded(String),
-    /// 401 or 403.
-    #[error("QuestDB refuses the credentials (check questdb.username, password_file, token_file): {0}")]
-    Auth(String),
-    /// A row is refused, and with it the whole request.
-    #[error("QuestDB refuses line {line}: {message}")]
-    BadRow {
-        /// The row's number in the request, from 1.
-        line: usize,
-        /// QuestDB's reason.
-        message: String,
-    },
-    /// The request is refused and no line is named.
-    #[error("QuestDB refuses the request: {message}")]
-    Refused {
-        /// QuestDB's reason.
-        message: String,
-    },
-    /// The configuration cannot work with this server, or the request never left.
-    #[error("cannot write to QuestDB (check questdb.conf): {0}")]
-    Other(String),
-}
-
-/// The sender, built when it is first needed and again after a failure.
-#[derive(Debug)]
-pub struct Writer {
-    connection: Arc<Connection>,
-    sender: Option<Sender>,
-    /// Time for a request, its bytes apart.
-    request_timeout: Duration,
-}
-
-impl Writer {
-    /// A writer that is not connected yet.
-    pub fn new(connection: Arc<Connection>) -> Self {
-        let request_timeout = connection.request_timeout;
-        Self { connection, sender: None, request_timeout }
-    }
-
-    /// Sets the time for the requests to come, at most the connection's; true when that took a new connection.
-    ///
-    /// The client has its time built in. What it has found out about the server is handed on, so that nothing is asked anew.
-    pub fn set_request_timeout(&mut self, timeout: Duration) -> Result<bool, WriteError> {
-        let timeout = timeout.min(self.connection.request_timeout);
-        if timeout == self.request_timeout {
-            return Ok(false);
-        }
-        self.request_timeout = timeout;
-        let Some(version) = self.sender.as_ref().map(Sender::protocol_version) else { return Ok(false) };
-        self.sender = Some(self.build(Some(version)).map_err(|e| classify(&e))?);
-        Ok(true)
-    }
-
-    /// Connects unless connected already: asks the server for its protocol version.
-    pub fn connect(&mut self) -> Result<(), WriteError> {
-        if self.sender.is_none() {
-            self.sender = Some(self.build(None).map_err(|e| classify(&e))?);
-        }
-        Ok(())
-    }
-
-    /// Without a version the server is asked for it.
-    fn build(&self, version: Option<ProtocolVersion>) -> Result<Sender, Error> {
-        let connection = &self.connection;
-        let mut builder = SenderBuilder::from_conf(&connection.conf)?.request_timeout(self.request_timeout)?;
-        if !connection.conf.contains("retry_timeout") {
-            builder = builder.retry_timeout(Duration::ZERO)?;
-        }
-        if let Some(version) = version
-            && !connection.conf.contains("protocol_version")
-        {
-            builder = builder.protocol_version(version)?;
-        }
-        if let (Some(username), Some(password)) = (&connection.username, &connection.secrets.password) {
-            builder = builder.username(username)?.password(password)?;
-        } else if let Some(token) = &connection.secrets.token {
-            builder = builder.token(token)?;
-        }
-        builder.build()
-    }
-
-    /// Gives up the connection; the next [`Self::connect`] opens another.
-    pub fn disconnect(&mut self) {
-        self.sender = None;
-    }
-
-    /// What the connected server speaks.
-    pub fn dialect(&self) -> Option<Dialect> {
-        self.sender.as_ref().map(|sender| Dialect(sender.protocol_version()))
-    }
-
-    /// Sends all rows in one request and waits for the answer; the buffer keeps them.
-    pub fn send(&mut self, buffer: &RowBuffer) -> Result<(), WriteError> {
-        self.connect()?;
-        let Some(sender) = self.sender.as_mut() else {
-            return Err(WriteError::Unreachable("not connected".into()));
-        };
-        sender.flush_and_keep(&buffer.inner).map_err(|e| classify(&e))
-    }
-}
-
 /// A version of the protocol: what a server speaks, and what a buffer is written in.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dialect(ProtocolVersion);
+pub struct Dialect(pub(super) ProtocolVersion);
 
 impl Default for Dialect {
     /// The newest.
@@ -328,6 +213,12 @@ impl RowBuffer {
         self.inner.len()
     }
 
+    /// The request's body; an error where a row in it is half written.
+    pub(super) fn body(&self) -> Result<&[u8], String> {
+        self.inner.check_can_flush().map_err(|error| cut(error.msg()).to_owned())?;
+        Ok(self.inner.as_bytes())
+    }
+
     /// Bytes allocated for it.
     pub fn capacity(&self) -> usize {
         self.inner.capacity()
@@ -474,27 +365,10 @@ fn write_row(
     Ok(buffer.at(TimestampMicros::new(row.time.to_micros()))?)
 }
 
-fn classify(error: &Error) -> WriteError {
-    let text = error.msg();
-    let message = cut(text).to_owned();
-    match error.code() {
-        ErrorCode::AuthError => WriteError::Auth(message),
-        // The constructor's error carries a status only as text.
-        ErrorCode::ProtocolVersionError if text.contains("401") || text.contains("403") => WriteError::Auth(message),
-        ErrorCode::ProtocolVersionError if text.contains("status code: 5") => WriteError::Overloaded(message),
-        ErrorCode::SocketError | ErrorCode::ProtocolVersionError if text.contains("timeout:") => {
-            WriteError::Timeout(message)
-        }
-        ErrorCode::SocketError | ErrorCode::ProtocolVersionError | ErrorCode::CouldNotResolveAddr => {
-            WriteError::Unreachable(message)
-        }
-        ErrorCode::ServerFlushError => refusal(text),
-        _ => WriteError::Other(message),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{
         super::{columns::Coming, schema::Schema},
         *,

@@ -87,6 +87,9 @@ struct Candidate {
     id: Id,
     /// The rows that are to enter.
     rows: Again,
+    /// Whether it is a message that was decoded again. Its rows may join what is known of their
+    /// moments, such as the rest of the message.
+    is_letter: bool,
     /// Moments of its other rows, for which newer entries of the same request stand.
     claimed: Vec<u64>,
     outcome: Option<Outcome>,
@@ -181,7 +184,8 @@ impl Requeue {
             Ok(rows) => (rows, None),
             Err(why) => (Again { table: "".into(), rows: Vec::new() }, Some(Outcome::Stays(why))),
         };
-        let mut candidate = Candidate { place, id: Id::from(&entry), rows, claimed: Vec::new(), outcome };
+        let is_letter = entry.key.is_letter();
+        let mut candidate = Candidate { place, id: Id::from(&entry), rows, is_letter, claimed: Vec::new(), outcome };
         let origin = Origin::of(&entry, self.out.ring.id());
         let Candidate { rows: Again { table, rows }, claimed, .. } = &mut candidate;
         rows.retain(|row| {
@@ -212,6 +216,7 @@ impl Requeue {
                     topic: entry.origin,
                     payload: entry.body,
                     is_cut: entry.is_cut(),
+                    row_time: entry.row_time,
                 };
                 self.ingest.decode_again(&letter, self.out.clock.now())
             }

@@ -13,8 +13,9 @@ use crate::{
     entry::Rows,
     flush::quarantine::Entry,
     ingest::again::Watch,
+    latest::Standing,
     marks::{Pos, Seq},
-    moment::moment,
+    moment::{moment, of_row},
     names,
     point::Timestamp,
     questdb::present::{self, Wanted},
@@ -64,8 +65,9 @@ impl Requeue {
             return;
         }
         let until = Instant::now() + LOOK_TIMEOUT;
-        let asked = match self.look_in_ring(watch, candidates, origins, until) {
-            Ok(()) => self.ask_questdb(watch, candidates, until, report),
+        let joining = self.joining(watch, candidates);
+        let asked = match self.look_in_ring(watch, candidates, origins, &joining, until) {
+            Ok(()) => self.ask_questdb(watch, candidates, &joining, until, report),
             Err(why) => {
                 report.stop(&why);
                 HashSet::new()
@@ -78,12 +80,33 @@ impl Requeue {
         }
     }
 
+    /// The moments of rows of messages decoded again of which rows are remembered, all of which
+    /// agree with theirs. Such a row joins them, whatever else is known: it takes no value's place, and
+    /// is completed from them.
+    ///
+    /// The watch has begun, so a row that comes in from now on is noticed.
+    fn joining(&self, watch: &Watch<'_>, candidates: &[Candidate]) -> HashSet<u64> {
+        let mut joining = HashSet::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.may_enter() && candidate.is_letter) {
+            for row in &candidate.rows.rows {
+                let moment = of_row(&candidate.rows.table, row);
+                match self.ingest.standing(&candidate.rows.table, row) {
+                    Standing::Agrees => drop(joining.insert(moment)),
+                    Standing::Contradicts => watch.note(moment),
+                    Standing::Unknown => {}
+                }
+            }
+        }
+        joining
+    }
+
     /// Goes through what may not be in QuestDB yet: all that is not safe, as of the watch's beginning.
     fn look_in_ring(
         &self,
         watch: &Watch<'_>,
         candidates: &[Candidate],
         origins: &HashMap<u64, Origin>,
+        joining: &HashSet<u64>,
         until: Instant,
     ) -> Result<(), String> {
         let tables: HashSet<String> = candidates.iter().map(|c| names::folded(&c.rows.table).into_owned()).collect();
@@ -114,7 +137,7 @@ impl Requeue {
                 Err(error) => return Err(error.to_string()),
             };
             if record.kind == Kind::Rows {
-                self.note_newer(watch, &record, &tables, origins);
+                self.note_newer(watch, &record, &tables, origins, joining);
             }
         }
         Ok(())
@@ -126,6 +149,7 @@ impl Requeue {
         record: &Record<'_>,
         tables: &HashSet<String>,
         origins: &HashMap<u64, Origin>,
+        joining: &HashSet<u64>,
     ) {
         let Ok(rows) = Rows::decode(record.body) else { return };
         let table = rows.table;
@@ -138,7 +162,7 @@ impl Requeue {
             let newer =
                 origins.get(&moment).is_some_and(|origin| origin.is_before(record.seq, index, record.received.wall));
             // One that is itself in quarantine, or was, is in no table.
-            if newer && !self.out.is_set_aside(record, index) {
+            if newer && !joining.contains(&moment) && !self.out.is_set_aside(record, index) {
                 watch.note(moment);
             }
         }
@@ -149,15 +173,22 @@ impl Requeue {
         &self,
         watch: &Watch<'_>,
         candidates: &[Candidate],
+        joining: &HashSet<u64>,
         until: Instant,
         report: &mut Report,
     ) -> HashSet<String> {
         let mut tables: BTreeMap<&str, Vec<&crate::point::Row>> = BTreeMap::new();
         for candidate in candidates.iter().filter(|candidate| candidate.may_enter()) {
-            tables.entry(&candidate.rows.table).or_default().extend(&candidate.rows.rows);
+            let table = candidate.rows.table.as_str();
+            let doubtful = candidate.rows.rows.iter().filter(|row| !joining.contains(&of_row(table, row)));
+            tables.entry(table).or_default().extend(doubtful);
         }
         let mut asked = HashSet::new();
         for (table, rows) in tables {
+            if rows.is_empty() {
+                asked.insert(table.to_owned());
+                continue;
+            }
             let symbols: Vec<Vec<(&str, &str)>> = rows
                 .iter()
                 .map(|row| row.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())

@@ -62,6 +62,9 @@ pub enum AppendError {
         /// Largest record.
         limit: u64,
     },
+    /// Nothing is taken in until somebody has mended what stands in the way; whatever is full or not, the message is to be kept.
+    #[error("nothing is taken in: {0}")]
+    Halted(String),
     /// The ring has failed; nothing more may be acknowledged.
     #[error("the ring is poisoned: {0}")]
     Poisoned(String),

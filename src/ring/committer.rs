@@ -162,14 +162,26 @@ impl Committer {
         // A commit has counted what was refused before it; what was refused since waits for the next turn, as an append would.
         if !committed {
             self.note_refused().map_err(|error| format!("the sync of the header failed: {error}"))?;
+            // What was synced while nothing was taken in is told once that is over.
+            self.tell();
         }
         Ok(())
     }
 
-    /// Tells everybody how far acknowledgements may go.
+    /// Tells everybody how far acknowledgements may go. While nothing is taken in, what is synced would not be found again.
     fn tell(&self) {
-        let ackable = self.shared.log.ackable();
-        self.shared.ackable.send_if_modified(|told| std::mem::replace(told, ackable) != ackable);
+        let Shared { log, ackable, .. } = &*self.shared;
+        let now = log.ackable();
+        if log.is_halted() || *ackable.borrow() == now {
+            return;
+        }
+        // Looking takes some microseconds; a sync takes a thousand times as long. Whoever watches the place tells of it, and lets it go on.
+        match log.media().look_at_place() {
+            Ok(()) => {
+                ackable.send_replace(now);
+            }
+            Err(displaced) => log.halt(Some(&displaced.to_string())),
+        }
     }
 
     /// Commits what there is; false when there is nothing.

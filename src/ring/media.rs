@@ -2,7 +2,7 @@
 
 use std::{io, ops::Range, sync::Mutex};
 
-use crate::sync::lock;
+use crate::{files::place::Displaced, sync::lock};
 
 /// A medium of fixed size whose bytes become durable when synced.
 ///
@@ -31,6 +31,16 @@ pub trait Media: Send + Sync {
     /// After a sync that failed this is another thing than what `load` reads, and no sync makes them equal: the system takes what it could
     /// not write for written.
     fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool>;
+
+    /// Whether the medium is still where the next start looks for it, and can be written.
+    fn look_at_place(&self) -> Result<(), Displaced> {
+        Ok(())
+    }
+
+    /// Puts a copy where the next start looks for it, which must be free; `progress` is told how many bytes are copied.
+    fn put_back(&self, _progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl<M: Media + ?Sized> Media for std::sync::Arc<M> {
@@ -52,6 +62,14 @@ impl<M: Media + ?Sized> Media for std::sync::Arc<M> {
 
     fn load_from_disk(&self, at: u64, into: &mut [u8]) -> io::Result<bool> {
         (**self).load_from_disk(at, into)
+    }
+
+    fn look_at_place(&self) -> Result<(), Displaced> {
+        (**self).look_at_place()
+    }
+
+    fn put_back(&self, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+        (**self).put_back(progress)
     }
 }
 

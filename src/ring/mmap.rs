@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     os::{
         fd::AsRawFd,
-        unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     sync::Mutex,
@@ -17,7 +17,14 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{Mode, OFlags};
 
 use super::media::Media;
-use crate::sync::lock;
+use crate::{
+    files::{
+        place::{self, Displaced},
+        put_back::put_back,
+        read::other_than_file,
+    },
+    sync::lock,
+};
 
 /// Bytes written at a time when a file is filled with zeros. Larger writes make the kernel keep the file in large folios,
 /// and then each commit of 100 bytes writes up to a megabyte.
@@ -31,6 +38,8 @@ pub struct MmapMedia {
     file: File,
     map: MmapRaw,
     len: u64,
+    /// What it is called in the configuration, links and all.
+    path: PathBuf,
     /// Serialises stores, so that two of them never overlap in time.
     storing: Mutex<()>,
 }
@@ -82,6 +91,12 @@ impl MmapMedia {
         Self::map(file, bytes, path)
     }
 
+    /// The same under the name that the next start opens it by, where that is a link.
+    #[must_use]
+    pub fn called(self, path: &Path) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
     fn map(file: File, len: u64, path: &Path) -> Result<Self, FileError> {
         let map = MmapOptions::new().map_raw(&file).map_err(|e| FileError::io("map", path, e))?;
         // Readahead around faulting stores would only read what is about to be overwritten.
@@ -90,7 +105,7 @@ impl MmapMedia {
         // recovery has read with a cold cache would write up to a megabyte a commit for a lap.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)
             .map_err(|e| FileError::io("advise on", path, e.into()))?;
-        Ok(Self { file, map, len, storing: Mutex::new(()) })
+        Ok(Self { file, map, len, path: path.to_owned(), storing: Mutex::new(()) })
     }
 }
 
@@ -117,9 +132,8 @@ fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Resul
 /// Opens the file and takes its lock, making sure that the locked file is the one the path names.
 fn open_locked(path: &Path, options: &OpenOptions) -> Result<File, FileError> {
     // Opening a pipe or a device may have effects of its own.
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => return Err(FileError::NotAFile(path.to_owned(), kind_of(&found))),
-        _ => {}
+    if let Some(kind) = std::fs::metadata(path).ok().and_then(|found| other_than_file(&found)) {
+        return Err(FileError::NotAFile(path.to_owned(), kind));
     }
     loop {
         let file = options.open(path).map_err(|e| FileError::io("open", path, e))?;
@@ -162,19 +176,6 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-fn kind_of(found: &std::fs::Metadata) -> &'static str {
-    let kind = found.file_type();
-    if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    }
 }
 
 /// What to do about it, where that can be told.
@@ -257,5 +258,13 @@ impl Media for MmapMedia {
         }
         into.copy_from_slice(&memory[(at - start) as usize..][..into.len()]);
         Ok(true)
+    }
+
+    fn look_at_place(&self) -> Result<(), Displaced> {
+        place::look(&self.file, &self.path)
+    }
+
+    fn put_back(&self, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+        put_back(&self.file, self.len, &self.path, progress).map(drop)
     }
 }

@@ -4,6 +4,7 @@
 //! `log` (append, seal, publish, free), `reader`, `settle` (fates and watermarks), `committer` (the thread), `recover` and `open`.
 
 mod append;
+pub mod appetite;
 mod committer;
 pub mod consumers;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use self::{
     tables::table_hash,
 };
 use crate::{
+    files::place::Displaced,
     marks::{self, Ackable, Mark, Marks, Pos, Seq, State},
     point::Received,
     settings::{Durability, OnFull},
@@ -154,6 +156,30 @@ impl Ring {
         let reason = self.shared.log.poison(reason);
         self.shared.failed.send_replace(Some(reason));
         self.shared.bell.ring();
+    }
+
+    /// Has nothing taken in or acknowledged, for a reason, or has it go on. What is in the ring goes on to be read.
+    pub fn halt(&self, reason: Option<&str>) {
+        self.shared.log.halt(reason);
+        if reason.is_none() {
+            self.shared.bell.ring();
+            self.shared.room.notify_waiters();
+        }
+    }
+
+    /// Why nothing is taken in or acknowledged for the time being, if that is so.
+    pub fn halted(&self) -> Option<String> {
+        self.shared.log.halted()
+    }
+
+    /// Whether the file is still where the next start looks for it, and can be written.
+    pub fn look_at_place(&self) -> Result<(), Displaced> {
+        self.shared.log.media().look_at_place()
+    }
+
+    /// Puts a copy of a closed ring where the next start looks for it, which must be free; `progress` is told how many bytes are copied.
+    pub fn put_back(&self, progress: &mut dyn FnMut(u64)) -> std::io::Result<()> {
+        self.shared.log.media().put_back(progress)
     }
 
     /// What to do when there is no room.

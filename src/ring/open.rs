@@ -255,12 +255,12 @@ fn open_file(
                 let wanted = Geometry::of_file(settings.size.0).map(|g| g.capacity);
                 report.other_size = (wanted != Some(header.capacity)).then_some(file_bytes);
                 if media.len() >= file_bytes {
-                    return Ok(Box::new(media));
+                    return Ok(Box::new(media.called(&settings.path)));
                 }
                 // A file cut short gets its length back; what is missing then shows as damage.
                 report.cut_to = Some(media.len());
                 drop(media);
-                return Ok(Box::new(MmapMedia::lengthen(path, file_bytes)?));
+                return Ok(Box::new(MmapMedia::lengthen(path, file_bytes)?.called(&settings.path)));
             }
             Err(SlotError::Version(version)) => return Err(OpenError::Version { path: path.to_owned(), version }),
             Err(SlotError::Damaged) => {

@@ -57,6 +57,8 @@ pub struct RingStatus {
     pub counted: Vec<SourceCounts>,
     /// Damaged stretches found at start: first and last lost record of each.
     pub gaps: Vec<(Seq, Seq)>,
+    /// Why nothing is taken in or acknowledged until somebody has mended it, if that is so.
+    pub halted: Option<String>,
     /// Why the ring has failed, if it has.
     pub poisoned: Option<String>,
 }
@@ -92,6 +94,7 @@ impl Ring {
             dropped_by_table: lock(&shared.settlement).dropped_by_table(),
             counted: self.with_states(States::source_counts),
             gaps: shared.log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect(),
+            halted: shared.log.halted(),
             poisoned: shared.log.poisoned(),
         }
     }

@@ -137,6 +137,9 @@ pub struct Source {
     /// What becomes of retained messages without a time.
     #[serde(default)]
     pub retained: Retained,
+    /// What becomes of rows of one series and microsecond with other values.
+    #[serde(default)]
+    pub same_time: SameTime,
     /// Send rows to a table whose dedup keys lack some of the row's symbols, although QuestDB then collapses rows.
     #[serde(default)]
     pub allow_narrow_keys: bool,
@@ -203,6 +206,17 @@ pub enum TimeUnit {
     Ns,
     /// Text as of RFC 3339 and ISO 8601, UTC where it tells no zone.
     Rfc3339,
+}
+
+/// What becomes of rows of one series and microsecond.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SameTime {
+    /// The later one replaces the values of the one before.
+    #[default]
+    Replace,
+    /// Each stays a row of its own, whose time moves by less than a millisecond.
+    Keep,
 }
 
 /// What a member, or an element, costs that cannot become a part of its row.

@@ -64,7 +64,9 @@ impl Columns {
             }
             columns.by_name.insert(names::folded(name).into_owned(), (place, kind.clone()));
         }
-        Some(columns)
+        // Without one of these a row could not be told from others.
+        let mut needed = info.columns.iter().filter(|column| column.designated || column.key);
+        needed.all(|column| columns.by_name.contains_key(&*names::folded(&column.name))).then_some(columns)
     }
 
     /// The cell of a column (folded name) in a row, and the column's type; null and none where
@@ -172,6 +174,16 @@ pub fn compare(row: &RowRef<'_>, found: &[Json], columns: &Columns, known: &dyn 
     for (name, value) in row.fields() {
         let folded = names::folded(name);
         let (there, kind) = columns.cell(&folded, found);
+        let is_time = columns.by_name.get(&*folded).is_some_and(|(place, _)| *place == columns.timestamp);
+        if is_time {
+            // Its column has the row's time already, so that the value is in the one beside it.
+            if let Some(sibling) = fit::place(Some(Holds::Time), value).sibling {
+                let (there, kind) = columns.cell(&beside(&folded, sibling), found);
+                compared.field(name, value, there, kind);
+            }
+            seen.push(folded);
+            continue;
+        }
         let own = (!kind.is_empty()).then(|| Holds::of(kind));
         match fit::place(own, value).sibling {
             // What was sent before there were columns beside others is in its own one.
@@ -318,7 +330,13 @@ mod tests {
             designated: *name == "ts",
             key: *key,
         };
-        TableInfo { name: "t".into(), wal: true, dedup: true, columns: columns.iter().map(column).collect() }
+        TableInfo {
+            name: "t".into(),
+            wal: true,
+            dedup: true,
+            columns: columns.iter().map(column).collect(),
+            ..TableInfo::default()
+        }
     }
 
     fn same_in(kind: &str, value: Value, there: Json) -> bool {

@@ -17,7 +17,7 @@ use std::{
 
 use thiserror::Error;
 
-pub use self::report::{Excused, Finding, Report};
+pub use self::report::{Excused, Finding, Report, Uncompared};
 use self::{
     compare::{Compared, Key, compare},
     survey::{Survey, survey},
@@ -125,6 +125,8 @@ struct Verifier<'a> {
     quarantined: &'a Quarantined,
     tables: BTreeSet<String>,
     views: HashMap<String, View>,
+    /// Tables that cannot be compared, by folded name: they are left alone.
+    given_up: BTreeMap<String, Uncompared>,
     suspects: Suspects,
     report: Report,
     most: usize,
@@ -152,6 +154,7 @@ pub fn verify(
         quarantined,
         tables: ask.tables.iter().map(|table| names::folded(table).into_owned()).collect(),
         views: HashMap::new(),
+        given_up: BTreeMap::new(),
         suspects: Suspects::default(),
         report: Report { from_seq: start.seq.0, settled_seq: settled.0, ..Report::default() },
         most: ask.most,
@@ -159,8 +162,9 @@ pub fn verify(
         settled,
     };
     verifier.run()?;
-    let Verifier { views, mut report, .. } = verifier;
-    report.tables = views.len();
+    let Verifier { views, given_up, mut report, .. } = verifier;
+    report.tables = views.keys().filter(|table| !given_up.contains_key(*table)).count();
+    report.uncompared = given_up.into_values().collect();
     report.warnings.extend(views.values().filter_map(|view| view.warning.clone()));
     report.warnings.sort_unstable();
     report.ledger = running.map_or(ledger, |running| running.ledger);
@@ -171,7 +175,7 @@ pub fn verify(
         ));
     }
     report.ledger_fault = fault.or_else(|| unbalanced(&report.ledger));
-    report.ok = report.missing + report.differ == 0 && report.ledger_fault.is_none();
+    report.ok = report.missing + report.differ == 0 && report.uncompared.is_empty() && report.ledger_fault.is_none();
     Ok(report)
 }
 
@@ -209,8 +213,11 @@ impl Verifier<'_> {
             by_table.entry(table).or_default().push(item);
         }
         for (table, items) in by_table {
-            if !self.views.contains_key(&table) {
-                self.views.insert(table.clone(), tables::describe(self.sql, &table, self.now)?);
+            if !self.views.contains_key(&table) && !self.given_up.contains_key(&table) {
+                match tables::describe(self.sql, &table, self.now) {
+                    Ok(view) => drop(self.views.insert(table.clone(), view)),
+                    Err(why) => self.give_up(&table, 0, why)?,
+                }
             }
             let due = self.due(&table, items);
             let looked = self.look(&table, due)?;
@@ -247,8 +254,31 @@ impl Verifier<'_> {
         due.into_iter().flatten().collect()
     }
 
-    /// Looks for rows, and counts those that are there.
+    /// Looks for rows, and counts those that are there. A table that cannot be compared is given up.
     fn look(&mut self, table: &str, items: Vec<Item>) -> Result<Looked, VerifyError> {
+        let rows = items.len() as u64;
+        if let Some(uncompared) = self.given_up.get_mut(table) {
+            uncompared.rows += rows;
+            return Ok(Looked::default());
+        }
+        match self.look_for(table, items) {
+            Ok(looked) => Ok(looked),
+            Err(why) => self.give_up(table, rows, why).map(|()| Looked::default()),
+        }
+    }
+
+    /// Leaves a table alone whose answers cannot be used, with so many rows that nothing is known of. What ails the server, and so all
+    /// tables, ends the comparison.
+    fn give_up(&mut self, table: &str, rows: u64, why: SqlError) -> Result<(), VerifyError> {
+        if !matches!(why, SqlError::Answer(_) | SqlError::TooLarge(_) | SqlError::Refused { .. }) {
+            return Err(why.into());
+        }
+        let uncompared = Uncompared { table: table.to_owned(), rows, why: why.to_string() };
+        self.given_up.insert(table.to_owned(), uncompared);
+        Ok(())
+    }
+
+    fn look_for(&mut self, table: &str, items: Vec<Item>) -> Result<Looked, SqlError> {
         let mut looked = Looked::default();
         let Some(view) = self.views.get_mut(table) else { return Ok(looked) };
         let moments: BTreeSet<i64> = items.iter().map(Item::time_us).collect();

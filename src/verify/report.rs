@@ -22,10 +22,22 @@ pub struct Finding {
     pub differences: Vec<Difference>,
 }
 
-/// The result. Rows before the settled watermark are `agree + missing + differ` and those of `excused` but `pending`.
+/// A table that could not be compared, or not as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Uncompared {
+    /// The table.
+    pub table: String,
+    /// Its rows that nothing is known of.
+    pub rows: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// The result. Rows before the settled watermark are `agree + missing + differ`, those of `uncompared`, and those of
+/// `excused` but `pending`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Whether every row that is due is there, and the ledger balances.
+    /// Whether every row that is due is there, each table could be compared, and the ledger balances.
     pub ok: bool,
     /// Rows that are in QuestDB as in the ring.
     pub agree: u64,
@@ -35,6 +47,8 @@ pub struct Report {
     pub differ: u64,
     /// The first of them.
     pub findings: Vec<Finding>,
+    /// Tables that could not be compared.
+    pub uncompared: Vec<Uncompared>,
     /// Rows that are not looked for.
     pub excused: Excused,
     /// Fields in columns of types that cannot be compared.

@@ -115,7 +115,7 @@ mod tests {
         };
         let columns = vec![column("ts", "TIMESTAMP"), column("device", "SYMBOL")];
         View {
-            info: Some(TableInfo { name: "t".into(), wal: true, dedup: true, columns }),
+            info: Some(TableInfo { name: "t".into(), wal: true, dedup: true, columns, ..TableInfo::default() }),
             keys: vec!["device".into()],
             fields: HashSet::new(),
             kept_from_us: i64::MIN,

@@ -11,7 +11,7 @@ use super::compare::{Columns, Key, micros};
 use crate::{
     names,
     point::Timestamp,
-    questdb::{Sql, SqlError, applied::Applied, sql::TableInfo, statement},
+    questdb::{Sql, SqlError, answer, applied::Applied, sql::TableInfo, statement},
 };
 
 /// Rows asked for at once beyond twice those that are looked for.
@@ -88,20 +88,21 @@ fn await_apply(sql: &Sql, table: &str) -> Result<Option<String>, SqlError> {
 /// The time before which rows may have been dropped for their age.
 fn kept_from(sql: &Sql, table: &str, now: Timestamp) -> Result<i64, SqlError> {
     let answer = match sql.query(&statement::time_to_live(table)) {
-        Ok(answer) => answer,
+        Ok(answer) => answer.with_columns(&["ttlValue", "ttlUnit", "table_max_timestamp"])?,
         // A version that knows no time to live.
         Err(SqlError::Refused { .. }) => return Ok(i64::MIN),
         Err(error) => return Err(error),
     };
-    let row = answer.rows.first().cloned().unwrap_or_default();
-    let value = row.first().and_then(Json::as_u64).unwrap_or(0);
-    let unit_hours = match row.get(1).and_then(Json::as_str).unwrap_or_default() {
+    let row = answer.only_row()?;
+    let value = answer::number(&row, 0)?.unsigned_abs();
+    let unit_hours = match answer::text(&row, 1)? {
         "HOUR" => 1,
         "DAY" => 24,
         "WEEK" => 7 * 24,
         // The shortest there are.
         "MONTH" => 28 * 24,
         "YEAR" => 365 * 24,
+        unit if value > 0 => return Err(SqlError::Answer(format!("a time to live in units of {unit:?}"))),
         _ => 0,
     };
     let newest = row.get(2).and_then(Json::as_str).and_then(micros).unwrap_or(i64::MIN);
@@ -120,7 +121,7 @@ pub fn fetch(sql: &Sql, view: &mut View, moments: &BTreeSet<i64>, wanted: usize)
     let span = statement::between(&table, &timestamp, &time(*first), &time(*last), most + 1);
     let all = match sql.query(&span) {
         Ok(answer) if answer.rows.len() <= most => Some(answer),
-        Ok(_) | Err(SqlError::Answer(_)) => None,
+        Ok(_) | Err(SqlError::TooLarge(_)) => None,
         Err(error) => return Err(error),
     };
     if let Some(answer) = all {
@@ -156,7 +157,7 @@ fn fetch_moments(
                     return Ok(());
                 }
             }
-            Err(SqlError::Answer(_)) if some.len() > 1 => {
+            Err(SqlError::TooLarge(_)) if some.len() > 1 => {
                 let (left, right) = some.split_at(some.len() / 2);
                 fetch_moments(sql, view, table, timestamp, left, moments, found)?;
                 return fetch_moments(sql, view, table, timestamp, right, moments, found);
@@ -189,10 +190,11 @@ impl Found {
             view.info = sql.table_info(&name)?;
             columns = view.info.as_ref().and_then(|info| Columns::new(&answer.columns, info));
         }
-        let columns =
-            columns.ok_or_else(|| SqlError::Answer("the table's columns change while they are read".to_owned()))?;
+        let columns = columns
+            .ok_or_else(|| SqlError::Answer("the columns are not those of the table's description".to_owned()))?;
         for row in answer.rows {
-            let Some(key) = columns.key_of(&row) else { continue };
+            let without = || SqlError::Answer("a row without a time".to_owned());
+            let key = columns.key_of(&row).ok_or_else(without)?;
             if moments.contains(&key.time_us()) {
                 self.rows.entry(key).or_default().push(row);
             }

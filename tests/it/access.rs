@@ -318,3 +318,31 @@ fn the_sockets_mode_and_group_say_who_reads_and_the_kernel_says_who_administers(
     assert_eq!(status_as(NOBODY, GROUP, &socket, "GET", "/v1/status"), 0, "the mode shuts the group out");
     eventually_eq(LIMIT, "root is answered", 200, || status_as(0, 0, &socket, "GET", "/v1/status"));
 }
+
+#[test]
+fn a_daemon_without_descriptors_says_so_once_and_takes_clients_again() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::prepared(None));
+    let readings = Readings::new(unique("descriptors"), 1);
+    let (daemon, port) = daemon(&broker, &questdb, &readings);
+    daemon.wait_subscribed();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("runs").count();
+    let limit = format!("--nofile={0}:{0}", open + 8);
+    let limited = Command::new("prlimit").args(["--pid", &daemon.id().to_string(), &limit]).status();
+    assert!(limited.expect("prlimit can be run").success());
+    let complaints = || daemon.log().matches("can't take connections").count();
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the kernel takes it");
+    let crowd: Vec<TcpStream> = (0..30).map(|_| connect()).collect();
+    crate::support::eventually(LIMIT, "that is told", || complaints() > 0);
+    // Attempts go on, each tenth of a second at first.
+    let until = Instant::now() + Duration::from_secs(3);
+    crate::support::eventually(LIMIT, "some time passes", || Instant::now() > until);
+    drop(crowd);
+    eventually_eq(LIMIT, "clients are taken again", Some(200), || {
+        let mut stream = Place::Tcp(port).connect(LIMIT).ok()?;
+        stream.write_all(request("GET", "/healthz", "").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split(' ').nth(1)?.parse::<u16>().ok()
+    });
+    assert_eq!(complaints(), 1, "{}", daemon.log());
+}

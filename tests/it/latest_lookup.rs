@@ -172,3 +172,40 @@ fn what_does_not_get_that_far_is_said_in_time() {
         "{answer}"
     );
 }
+
+#[test]
+fn only_forebay_s_own_tables_are_asked_about() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
+    let readings = Readings::new(unique("own"), 3);
+    let (payroll, written) = (unique("payroll"), unique("written"));
+    for table in [&payroll, &written] {
+        let columns = "(device SYMBOL, salary LONG, timestamp TIMESTAMP)";
+        questdb.sql(&format!("CREATE TABLE {table} {columns} TIMESTAMP(timestamp) PARTITION BY DAY WAL"));
+        questdb.sql(&format!("INSERT INTO {table} VALUES ('boss', 987654, '2024-01-01T00:00:00.000000Z')"));
+        questdb.settle(table);
+    }
+    let mut daemon = DaemonBuilder::new().servers(&broker, questdb).source(&readings).start();
+    daemon.wait_subscribed();
+    let refused = |daemon: &Daemon, table: &str| {
+        for (query, code) in
+            [("", 404), ("&device=boss", 404), ("&source=questdb", 403), ("&device=boss&source=questdb", 403)]
+        {
+            let (told, answer) = ask(daemon, &format!("table={table}{query}"));
+            assert_eq!(told, code, "{query}: {answer}");
+            assert!(answer["detail"].as_str().is_some_and(|why| why.contains("no table of forebay's")), "{answer}");
+            assert!(!answer.to_string().contains("987654"), "{answer}");
+        }
+    };
+    refused(&daemon, &payroll);
+    refused(&daemon, &payroll.to_uppercase());
+    refused(&daemon, &written);
+    assert_eq!((lookups(&daemon, "foreign"), lookups(&daemon, "queries")), (12, 0), "QuestDB is not asked");
+
+    let line = format!("{written},device=d salary=1i 1704067200000000000\n");
+    assert_eq!(daemon.request("POST", "/write", &line).expect("answers").code, 204);
+    eventually_eq(LIMIT, "it is forebay's now", 200, || ask(&daemon, &format!("table={written}&device=boss")).0);
+    daemon.kill9();
+    daemon.restart();
+    assert_eq!(ask(&daemon, &format!("table={written}&device=boss")).0, 200, "the ring has rows of it");
+    refused(&daemon, &payroll);
+}

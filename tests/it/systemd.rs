@@ -22,6 +22,8 @@ fn the_unit_is_valid_and_hardened() {
     let text = std::fs::read_to_string(root("systemd/forebay.service")).expect("the unit");
     std::fs::write(&unit, text.replace("/usr/bin/forebay", FOREBAY)).expect("a copy");
     analyze(&["verify", "--recursive-errors=no", "--man=no"], &unit);
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
+    assert_eq!((value("LimitCORE"), value("MemoryMax")), ("0", "1G"), "no secrets in a core dump; a bound for memory");
     analyze(&["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_THRESHOLD], &unit);
 }
 

@@ -115,6 +115,67 @@ fn rows_that_replace_each_other_are_counted_and_the_missing_symbol_is_named() {
 }
 
 #[test]
+fn rows_of_one_time_are_all_kept_where_the_source_says_so() {
+    let (broker, questdb, table) = (Mosquitto::start(), QuestDb::shared(), unique("same_time"));
+    let mut daemon = timed(source(&broker, questdb, &table)).set("source.s.same_time", "keep").start();
+    daemon.wait_subscribed();
+    let topic = format!("{table}/a");
+    let events: Vec<String> = (0..20).map(|n| format!(r#"{{"event":"door {n}","ts":{}}}"#, T / 1_000)).collect();
+    let send = |payloads: &[String]| {
+        let messages: Vec<(&str, &str)> = payloads.iter().map(|payload| (topic.as_str(), payload.as_str())).collect();
+        publish(&broker, &messages);
+    };
+    send(&events);
+    // Rows of one message that do not even differ in what the table has a symbol for.
+    let pumps = [format!(r#"[{{"pump":"P1","v":7,"ts":{T}}},{{"pump":"P2","v":0,"ts":{T}}}]"#)];
+    send(&pumps);
+    settled(&daemon, questdb, &table, 21);
+    daemon.kill9();
+    daemon.restart();
+    send(&events);
+    send(&pumps);
+    eventually(LIMIT, "all is stored", || {
+        daemon.status()["ledger"]["messages"].as_u64() >= Some(42) && pending(&daemon.status()["ledger"]) == 0
+    });
+    questdb.settle(&table);
+    let count = questdb.sql(&format!(
+        "SELECT count(), count_distinct(event), count_distinct(pump), max(timestamp) - min(timestamp) < 2000 FROM '{table}'"
+    ));
+    assert_eq!(count, [[json!(22), json!(20), json!(2), json!(true)]]);
+    assert_eq!(counted(&daemon, "s", "replaced"), 0);
+    verified(&daemon);
+}
+
+#[test]
+fn what_was_left_out_joins_its_row_once_the_source_is_put_right() {
+    let (broker, questdb, table) = (Mosquitto::start(), QuestDb::shared(), unique("joins"));
+    let mut daemon = source(&broker, questdb, &table)
+        .set("source.s.timestamp.field", "ts")
+        .set("source.s.fields.battery", "long")
+        .start();
+    daemon.wait_subscribed();
+    let topic = format!("{table}/a");
+    let timed = format!(r#"{{"temp":20.5,"battery":"full","ts":{T}}}"#);
+    publish(&broker, &[(&topic, &timed), (&topic, r#"{"temp":21.5,"battery":"low"}"#)]);
+    settled(&daemon, questdb, &table, 2);
+    eventually_eq(LIMIT, "both parts are set aside", 2, || quarantine(&daemon).len());
+    let before = questdb.sql(&format!("SELECT temp, timestamp FROM '{table}' ORDER BY temp"));
+    daemon.stop();
+    daemon.reconfigure(|builder| builder.set("source.s.fields.battery", "string"));
+    daemon.restart();
+    let told = daemon.cli(&["quarantine", "requeue", "--all"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    assert!(quarantine(&daemon).is_empty());
+    eventually(LIMIT, "all is stored", || pending(&daemon.status()["ledger"]) == 0);
+    questdb.settle(&table);
+    assert_eq!(questdb.sql(&format!("SELECT temp, timestamp FROM '{table}' ORDER BY temp")), before);
+    let batteries = questdb.sql(&format!("SELECT battery FROM '{table}' ORDER BY temp"));
+    assert_eq!(batteries, [[json!("full")], [json!("low")]]);
+    assert_eq!(counted(&daemon, "s", "replaced"), 0);
+    verified(&daemon);
+}
+
+#[test]
 fn halves_of_moments_meet_also_after_an_outage_and_a_restart() {
     let (broker, questdb, table) = (Mosquitto::start(), QuestDb::shared(), unique("halves"));
     let mut daemon = timed(source(&broker, questdb, &table)).start();

@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::support::{
     Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings,
     daemon::{count, pending, told},
-    eventually, eventually_eq, heavy, unique,
+    eventually, eventually_eq, heavy,
+    impostor::{Impostor, Said},
+    unique,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -349,4 +351,40 @@ fn rows_dropped_for_want_of_room_are_counted_across_kills() {
     assert!(questdb.count(&readings.name) as u64 <= stored, "{ledger}");
     let (code, out, err) = told(&daemon.cli(&["verify"]));
     assert_eq!((code, out.contains("0 are missing, 0 differ")), (0, true), "{out}{err}");
+}
+
+#[test]
+fn a_table_that_cannot_be_compared_is_named_and_the_others_are_compared() {
+    let (other, odd) = (unique("other"), unique("odd"));
+    let (name, pattern) = (odd.clone(), format!("{other}/{{device}}"));
+    let mut stage = stage("uncompared", |builder, _| {
+        builder.set(&format!("source.{other}.topic"), pattern).set(&format!("source.{other}.table"), name)
+    });
+    stage.publish(0..100);
+    let mut publisher = stage.broker.publisher().expect("connects");
+    for n in 0..20 {
+        publisher.publish(&format!("{other}/d{n}"), b"{\"v\":1}").expect("publishes");
+    }
+    publisher.drain(LIMIT).expect("the broker acknowledges");
+    stage.daemon.wait_drained(120, LIMIT);
+    stage.assert_result(120, 0, 0);
+
+    let impostor = Impostor::before(Some(stage.questdb.port), |_| Said::Passed);
+    let conf = impostor.conf();
+    stage.daemon.reconfigure(|builder| builder.set("questdb.conf", conf));
+    let large = format!("{{\"columns\":[{{\"name\":\"{}\"}}],\"dataset\":[]}}", "x".repeat(9 << 20));
+    for body in ["{}".to_owned(), "<html>Sign in</html>".to_owned(), String::new(), large] {
+        let about = odd.clone();
+        impostor.say(move |line| if line.contains(&about) { Said::Whole(200, body.clone()) } else { Said::Passed });
+        let (code, report) = stage.verify(&[]);
+        let uncompared = &report["uncompared"];
+        assert_eq!((code, &report["agree"], &report["missing"]), (1, &100.into(), &0.into()), "{report}");
+        assert_eq!((&uncompared[0]["table"], &uncompared[0]["rows"]), (&odd.clone().into(), &20.into()), "{report}");
+        assert_eq!((uncompared.as_array().map(Vec::len), &report["tables"]), (Some(1), &1.into()), "{report}");
+    }
+    let (code, out, err) = told(&stage.daemon.cli(&["verify"]));
+    assert!(code == 1 && out.contains(&format!("not compared  {odd}  (20 rows)")), "{out}{err}");
+    assert_eq!(stage.verify(&["--table", &stage.readings.name]).0, 0, "the odd one is not asked about");
+    impostor.say(|_| Said::Passed);
+    stage.assert_result(120, 0, 0);
 }

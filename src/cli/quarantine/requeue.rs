@@ -12,6 +12,7 @@ use crate::{
     },
     control::client::{Client, ClientError},
     requeue::Report,
+    shown::is_harmful,
 };
 
 /// How long the daemon may take for a request.
@@ -139,7 +140,7 @@ fn render(report: &Report) -> String {
 
 /// Not cut, but harmless.
 fn whole(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    text.chars().filter(|c| !is_harmful(*c)).collect()
 }
 
 #[cfg(test)]

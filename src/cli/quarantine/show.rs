@@ -10,6 +10,7 @@ use super::source::Source;
 use crate::{
     cli::{Exit, Failure, Global, block_on, out::emit},
     flush::quarantine::Id,
+    shown::is_harmful,
 };
 
 /// Bytes on a line of a dump.
@@ -87,8 +88,7 @@ fn render(entry: &Map<String, Value>) -> String {
 fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if is_harmful(c) {
             let _ = write!(harmless, "{}", c.escape_unicode());
         } else {
             harmless.push(c);

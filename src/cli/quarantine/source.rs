@@ -1,7 +1,6 @@
 //! Where the quarantine is read: through the daemon, or from its files while no daemon runs.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,11 +9,12 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Terms;
 use crate::{
-    cli::{Exit, Failure, Global, query::escape},
+    cli::{Exit, Failure, Global, out::say, query::escape},
     config,
     control::client::{Client, ClientError},
+    files::read::open_regular,
     flush::quarantine::{
-        Cursor, Discarded, Id, Selection, discard, snapshot_of, take_out_of,
+        Cursor, Discarded, Id, Selection, discard, old_path, snapshot_of, take_out_of,
         view::{self, Form, Order, Page, show},
     },
 };
@@ -120,14 +120,23 @@ impl Source {
             // Without a configuration there is no telling where the files are.
             Err(_) => return Err(absent.into()),
         };
-        if is_locked(&settings.ring.path) {
-            let ring = settings.ring.path.display();
-            let what = format!("a daemon holds the ring {ring}, but it cannot be asked: {absent}");
+        let taken = [&settings.ring.path, &settings.quarantine.path].into_iter().find(|path| is_locked(path));
+        if let Some(path) = taken {
+            let path = path.display();
+            let what = format!("a daemon has {path} open, but it cannot be asked: {absent}");
             return Err(Failure::new(Exit::Unreachable, what));
         }
         let path = settings.quarantine.path;
-        eprintln!("no daemon runs; these are the files {}", path.display());
+        say(&format!("no daemon runs; these are the files {}", path.display()));
         Ok(Self::Files { path, size_bytes: Some(settings.quarantine.size.0) })
+    }
+
+    /// The files that are read, where no daemon is asked.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Daemon(_) => Vec::new(),
+            Self::Files { path, .. } => vec![path.clone(), old_path(path)],
+        }
     }
 
     /// A page of entries.
@@ -179,7 +188,7 @@ fn files(path: &Path, complain: bool) -> Result<crate::flush::quarantine::Snapsh
     let mut complaints = Vec::new();
     let snapshot = snapshot_of(path, &mut complaints).map_err(|why| unread(path, &why))?;
     for complaint in complaints.iter().filter(|_| complain) {
-        eprintln!("{complaint}");
+        say(complaint);
     }
     Ok(snapshot)
 }
@@ -188,14 +197,16 @@ fn unread(path: &Path, why: &std::io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot read or write the quarantine {}: {why}", path.display()))
 }
 
-/// Whether a daemon has the ring open.
-fn is_locked(ring: &Path) -> bool {
-    let Ok(file) = File::open(ring) else { return false };
+/// Whether a daemon has a file open.
+fn is_locked(path: &Path) -> bool {
+    let Ok((file, _)) = open_regular(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -5,9 +5,10 @@ use clap::{Args, ValueEnum};
 use super::{
     Exit, Failure, FileArgs, Global,
     select::{Met, Span, table_of},
-    text::{Format, Lines, Target},
+    text::{Format, Lines},
 };
 use crate::{
+    cli::target::Target,
     entry::RowRef,
     names,
     ring::{Kind, Record, inspect::Seen},

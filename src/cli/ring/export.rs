@@ -9,10 +9,10 @@ use super::{
     Failure, FileArgs, Global,
     cat::check_format,
     remark,
-    text::{Format, Lines, Target},
+    text::{Format, Lines},
 };
 use crate::{
-    cli::out::count,
+    cli::{out::count, target::Target},
     ring::{
         Kind, Record,
         inspect::{RingFile, Salvage, SlotState, slots},
@@ -29,7 +29,7 @@ Every place where a record can begin is tried, so nothing depends on what lies b
 header slot lost. What lies before the tail comes out too, as far as it is not overwritten yet. Each record comes once, in the order \
 of numbers; of two with one number the one of the later start counts. The file is read about twice, in bounded memory.
 
-An output file is written under a temporary name, synced and renamed. At the end standard error tells what was found and which numbers \
+An output file is written under a temporary name, synced and renamed; a pipe or a device is written to, and a link is followed. At the end standard error tells what was found and which numbers \
 were not (with --json as one JSON object). Records of a message that was never acknowledged may be among what comes out.
 
 Exit codes: 0 all that is intact is written, 1 the file has no usable header or the output failed, 2 usage, 5 the file cannot be read")]
@@ -47,7 +47,7 @@ pub struct ExportArgs {
 pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
     check_format(args.format, global)?;
     let ring = args.file.open(global)?;
-    let mut lines = Lines::new(args.format, Target::open(&args.output, ring.path())?);
+    let mut lines = Lines::new(args.format, Target::open(&args.output, &[ring.path()])?);
     let failed = |why| Failure::from(ring.failed(why));
     let states = slots(ring.media()).map_err(failed)?.map(|slot| slot.state);
     let both = states.iter().all(|state| matches!(state, SlotState::Valid | SlotState::Empty));

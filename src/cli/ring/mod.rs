@@ -5,6 +5,7 @@ mod export;
 mod info;
 mod ls;
 mod select;
+mod size;
 mod text;
 mod verify;
 
@@ -27,6 +28,7 @@ Subcommand  reads                prints                            exit code 1
   verify    file, tail to head   damaged stretches, header slots   damage found
   ls        file, tail to head   one line a record                 damage met
   cat       file, tail to head   rows: JSON or line protocol       damage met
+  size      configuration        bytes an outage needs             failed
   export    file, every byte     every intact record               no usable header
 
 Without --file the configured [ring] path is read; with it no configuration is needed, and the file may be a copy or one that was \
@@ -61,6 +63,8 @@ enum Action {
     /// Print rows in a time range.
     #[command(after_help = TABLE)]
     Cat(cat::CatArgs),
+    /// Work out how large the ring has to be.
+    Size(size::SizeArgs),
     /// Get every intact record out of a damaged file.
     #[command(after_help = TABLE)]
     Export(export::ExportArgs),
@@ -72,6 +76,7 @@ pub fn run(args: &RingArgs, global: &Global) -> Result<(), Failure> {
         Action::Verify(args) => verify::run(args, global),
         Action::Ls(args) => ls::run(args, global),
         Action::Cat(args) => cat::run(args, global),
+        Action::Size(args) => size::run(args, global),
         Action::Export(args) => export::run(args, global),
     }
 }
@@ -123,6 +128,5 @@ fn now() -> Timestamp {
 
 /// Says something that is not part of the output on standard error; when even that fails there is nowhere left to say so.
 fn remark(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    super::out::say(text);
 }

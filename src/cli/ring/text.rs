@@ -1,18 +1,11 @@
-//! Records as lines, and where the lines go.
-
-use std::{
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+//! Records as lines.
 
 use clap::ValueEnum;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Exit, Failure, remark};
+use super::{Failure, remark};
 use crate::{
-    cli::out,
+    cli::{out, target::Target},
     entry::{Clear, EntryError, RowRef, Rows},
     lines::{self, Origin},
     ring::{Kind, Record},
@@ -144,88 +137,4 @@ impl Lines {
         }
         Ok(())
     }
-}
-
-/// Where lines go.
-pub enum Target {
-    /// Standard output.
-    Stdout,
-    /// A device, a pipe: as it is.
-    Direct(File, PathBuf),
-    /// A file that appears whole or not at all.
-    Whole {
-        /// The file under its temporary name.
-        file: File,
-        /// That name; none once it is in place.
-        temporary: Option<PathBuf>,
-        /// Its name in the end.
-        path: PathBuf,
-    },
-}
-
-impl Target {
-    /// Opens `path` ("-" is standard output) for an export of the file `source`, which must not be the target itself.
-    pub fn open(path: &Path, source: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            return Ok(Self::Stdout);
-        }
-        match std::fs::metadata(path) {
-            Ok(there) if !there.is_file() => {
-                let file = File::options().write(true).open(path).map_err(|why| failed("write", path, &why))?;
-                return Ok(Self::Direct(file, path.to_owned()));
-            }
-            Ok(there) => {
-                let source = std::fs::metadata(source).map_err(|why| failed("read", source, &why))?;
-                if (there.dev(), there.ino()) == (source.dev(), source.ino()) {
-                    let what = format!("{} is the ring itself; name another --output", path.display());
-                    return Err(Failure::new(Exit::Usage, what));
-                }
-            }
-            Err(_) => {}
-        }
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.new", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file = File::create(&temporary).map_err(|why| failed("create", &temporary, &why))?;
-        Ok(Self::Whole { file, temporary: Some(temporary), path: path.to_owned() })
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), Failure> {
-        match self {
-            Self::Stdout => out::emit(text),
-            Self::Direct(file, path) => match file.write_all(text.as_bytes()) {
-                Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Ok)),
-                written => written.map_err(|why| failed("write", path, &why)),
-            },
-            Self::Whole { file, path, .. } => {
-                file.write_all(text.as_bytes()).map_err(|why| failed("write", path, &why))
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        let Self::Whole { file, temporary, path } = self else { return Ok(()) };
-        let Some(from) = temporary.take() else { return Ok(()) };
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let placed = file
-            .sync_all()
-            .and_then(|()| std::fs::rename(&from, &*path))
-            .and_then(|()| File::open(directory)?.sync_all());
-        placed.map_err(|why| {
-            *temporary = Some(from);
-            failed("put in place", path, &why)
-        })
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Self::Whole { temporary: Some(temporary), .. } = self {
-            let _ = std::fs::remove_file(temporary);
-        }
-    }
-}
-
-fn failed(action: &str, path: &Path, why: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("cannot {action} {}: {why}", path.display()))
 }

@@ -9,7 +9,7 @@ const LEAST_LAG_S: f64 = 10.0;
 
 /// The advice, failures by kind, and write-ahead logs that are behind.
 pub(super) fn trouble(screen: &mut Screen, flush: &Document<'_>) {
-    if let Some(advice) = flush.text("/advice") {
+    if let Some(advice) = flush.sentence("/advice") {
         screen.more(&advice);
     }
     let counts = flush.each("/failures").filter(|entry| entry.integer("/1") > 0);
@@ -32,7 +32,7 @@ pub(super) fn trouble(screen: &mut Screen, flush: &Document<'_>) {
 
 /// A lane's time-out and pace.
 pub(super) fn lane(screen: &mut Screen, lane: &Document<'_>) {
-    if let Some(pace) = lane.text("/pace") {
+    if let Some(pace) = lane.sentence("/pace") {
         screen.more(&pace);
     }
 }
@@ -55,7 +55,7 @@ mod tests {
                 { "table": "quick", "suspended": false, "pending_transactions": 1, "lag_s": 5.0 },
             ] },
         } });
-        let text = render(&Document(&status));
+        let text = render(&Document(&status), true);
         for part in
             ["look at its log", "3 × overloaded", "s: SUSPENDED, 7 transactions", "slowed down", "time-out 2.5 s"]
         {

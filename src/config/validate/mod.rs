@@ -2,6 +2,7 @@
 //! probably not meant.
 
 mod mqtt;
+mod paths;
 mod questdb;
 mod sources;
 mod storage;
@@ -10,6 +11,7 @@ use std::{fmt::Display, path::Path, time::Duration};
 
 use super::Problem;
 use crate::{
+    decode::table::TableTemplate,
     observe::log::log_filter,
     settings::{Control, Daemon, Log, Settings},
 };
@@ -67,7 +69,9 @@ pub fn check(settings: &Settings) -> Findings {
     questdb::check(&settings.questdb, &mut findings);
     questdb::check_batch(&settings.batch, &mut findings);
     check_control(&settings.control, &mut findings);
+    check_readers(settings, &mut findings);
     check_daemon(&settings.daemon, &mut findings);
+    paths::check(settings, &mut findings);
     check_log(&settings.log, &mut findings);
     findings
 }
@@ -107,6 +111,20 @@ fn check_control(control: &Control, findings: &mut Findings) {
         findings.absolute("control.token_file", path);
         if control.listen.is_none() {
             findings.warn("control.token_file", "it has no effect without control.listen; the socket takes no token");
+        }
+    }
+}
+
+/// Whoever reaches the listener may look up tables that a source could write.
+fn check_readers(settings: &Settings, findings: &mut Findings) {
+    if settings.control.listen.is_none() {
+        return;
+    }
+    for (name, source) in &settings.source {
+        if TableTemplate::parse(&source.table).is_ok_and(|table| table.could_render("")) {
+            let what = "with control.listen every local user may look up any table that QuestDB shows forebay, since this may become any \
+                        name; write a part of the name, such as \"plant_{site}\"";
+            findings.warn(format!("source.{name}.table"), what);
         }
     }
 }

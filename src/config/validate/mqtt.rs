@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Findings;
-use crate::settings::{Bytes, Mqtt, MqttTls};
+use crate::{
+    mqtt::url::secret_in_query,
+    settings::{Bytes, Mqtt, MqttTls},
+};
 
 /// Longest client identifier in bytes (an MQTT string, MQTT 5 section 1.5.4).
 const MAX_CLIENT_ID_BYTES: usize = 65_535;
@@ -49,6 +52,10 @@ fn check_url(url: &str, findings: &mut Findings) -> Option<bool> {
             return None;
         }
     };
+    if let Some(name) = secret_in_query(url) {
+        let what = format!("its query holds a secret ({name}); set mqtt.username, and mqtt.password_file to a file");
+        findings.problem(KEY, what);
+    }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if authority.contains('@') {
         findings.problem(KEY, "it holds a user name or password; set mqtt.username, and mqtt.password_file to a file");

@@ -7,7 +7,7 @@ use crate::{
     decode::{Decoder, topics::overlap},
     ingest::filters,
     names,
-    settings::{Format, Source},
+    settings::{Format, SameTime, Source},
 };
 
 /// Longest name of a source in bytes.
@@ -91,11 +91,24 @@ fn check_overlaps(sources: &BTreeMap<String, Source>, protocol: u8, findings: &m
     }
 }
 
+fn check_same_time(name: &str, source: &Source, findings: &mut Findings) {
+    let what = if source.timestamp.is_none() {
+        "without a timestamp it does nothing: times of receipt of a series never meet; set source timestamp or remove it"
+    } else {
+        "the time of each row moves by less than a millisecond; a message that another daemon takes as well may get \
+         another time there, and be stored twice"
+    };
+    findings.warn(format!("source.{name}.same_time"), what);
+}
+
 fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings) {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(valid) {
         let what = format!("a source's name has letters, digits, _ and -, at most {MAX_NAME_BYTES}");
         findings.problem(format!("source.{name}"), what);
+    }
+    if source.same_time == SameTime::Keep {
+        check_same_time(name, source, findings);
     }
     if source.qos > 1 {
         let what = "forebay subscribes at QoS 0 or 1; write qos = 1: deduplication makes it exactly once";

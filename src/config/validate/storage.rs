@@ -27,9 +27,6 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     check_ring(&settings.ring, findings);
     findings.absolute("quarantine.path", &settings.quarantine.path);
     findings.range("quarantine.size", settings.quarantine.size, MIN_FILE, MAX_FILE);
-    if settings.ring.path == settings.quarantine.path {
-        findings.problem("quarantine.path", "it is the ring's file as well; name another");
-    }
     let payload = settings.mqtt.max_payload;
     for (key, size, messages) in [
         ("ring.size", settings.ring.size, MESSAGES_PER_RING),

@@ -24,7 +24,7 @@ pub(super) fn latest(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
 /// The outcomes add up to the questions, but for those under way.
 pub(super) fn lookup(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     let Some(lookup) = &status.lookup else { return Ok(()) };
-    let outcomes: [Sample<'_>; 7] = [
+    let outcomes: [Sample<'_>; 8] = [
         (&[("outcome", "filled")], lookup.filled as f64),
         (&[("outcome", "nothing")], lookup.nothing as f64),
         (&[("outcome", "nothing_remembered")], lookup.remembered as f64),
@@ -32,6 +32,7 @@ pub(super) fn lookup(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         (&[("outcome", "busy")], lookup.busy as f64),
         (&[("outcome", "timed_out")], lookup.timed_out as f64),
         (&[("outcome", "failed")], lookup.failed as f64),
+        (&[("outcome", "foreign")], lookup.foreign as f64),
     ];
     page.labelled_counters(
         "lookup_answers",

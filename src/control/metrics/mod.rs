@@ -237,6 +237,13 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_fill", "Share of the ring that may not be overwritten yet", Some(&ratio), ring.fill)?;
     page.gauge("ring_held_rows", "Rows held back until their time is known", None, ring.held_rows as f64)?;
     page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
+    let halted = f64::from(u8::from(ring.halted.is_some()));
+    page.gauge(
+        "ring_halted",
+        "1 while nothing is acknowledged until somebody has mended a file's place",
+        None,
+        halted,
+    )?;
     let poisoned = f64::from(u8::from(ring.poisoned.is_some()));
     page.gauge("ring_poisoned", "1 once a sync has failed and nothing more is acknowledged", None, poisoned)?;
     let mark = |seq: crate::marks::Seq| seq.0 as f64;

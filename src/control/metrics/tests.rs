@@ -88,6 +88,7 @@ fn full() -> Status {
             ..SourceCounts::default()
         }],
         gaps: vec![],
+        halted: None,
         poisoned: None,
     };
     let known = Some(0.0);

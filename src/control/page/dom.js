@@ -2,6 +2,14 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+// What is not seen, or turns the order of other characters round.
+const HARMFUL = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;
+
+/** The text with characters that are not to be shown as they are written out. */
+function plain(text) {
+  return String(text).replace(HARMFUL, (c) => (c === "\n" ? c : `\\u{${c.codePointAt(0).toString(16)}}`));
+}
+
 /** The element with this id. */
 export const byId = (id) => document.getElementById(id);
 
@@ -18,17 +26,18 @@ export function svg(name, attributes = {}, ...children) {
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined && value !== false) {
-      element.setAttribute(name, value === true ? "" : value);
+      element.setAttribute(name, value === true ? "" : plain(value));
     }
   }
-  element.append(...children);
+  element.append(...children.map((child) => (typeof child === "string" ? plain(child) : child)));
   return element;
 }
 
 /** Sets an element's text where it differs, so that nothing is repainted or read out for nothing. */
 export function say(element, text) {
-  if (element.textContent !== text) {
-    element.textContent = text;
+  const shown = plain(text);
+  if (element.textContent !== shown) {
+    element.textContent = shown;
   }
 }
 
@@ -36,8 +45,8 @@ export function say(element, text) {
 export function mark(element, name, value) {
   if (value === null) {
     element.removeAttribute(name);
-  } else if (element.getAttribute(name) !== value) {
-    element.setAttribute(name, value);
+  } else if (element.getAttribute(name) !== plain(value)) {
+    element.setAttribute(name, plain(value));
   }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     latest::{Series, Walk},
     lookup::Outcome,
     marks::State,
+    observe::log::clip,
     point::Timestamp,
 };
 
@@ -68,6 +69,7 @@ pub(super) fn routes() -> Router<Context> {
             (String = "text/plain"),
         )),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "QuestDB was to be asked about a table that is none of forebay's", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No series matches", body = Problem, content_type = "application/problem+json"),
         (status = 406, description = "None of the forms accepted is available", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "QuestDB was to be asked and can't be, or the daemon is busy", body = Problem, content_type = "application/problem+json"),
@@ -95,7 +97,11 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap, parameters: Para
     let mut first = listing.next_some().await;
     let mut why = unknown;
     if first.is_empty() && asked.scope.source == Source::Any && asked.may_be_elsewhere() {
-        why = look_up(app, &asked).await;
+        why = match look_up(app, &asked).await {
+            Outcome::Filled | Outcome::Nothing => None,
+            Outcome::Unknown(why) => Some(why),
+            Outcome::Foreign => return Err(problem(StatusCode::NOT_FOUND, foreign(&asked), FOREIGN_HINT)),
+        };
         listing = Listing::new(Arc::clone(app), &asked, form);
         first = listing.next_some().await;
     }
@@ -176,22 +182,35 @@ async fn look_up_first(app: &Arc<App>, asked: &Asked) -> Result<Option<String>, 
         return Ok(None);
     }
     match look_up(app, asked).await {
-        None => Ok(None),
-        Some(why) => {
+        Outcome::Filled | Outcome::Nothing => Ok(None),
+        Outcome::Unknown(why) => {
             let hint = "ask again later, or leave source=questdb out for what memory has";
             Err(problem(StatusCode::SERVICE_UNAVAILABLE, format!("QuestDB can't be asked: {why}"), hint))
         }
+        Outcome::Foreign => Err(problem(StatusCode::FORBIDDEN, foreign(asked), FOREIGN_HINT)),
     }
 }
 
-/// Has the map filled from QuestDB; why it is not known what that holds, if so.
-async fn look_up(app: &Arc<App>, asked: &Asked) -> Option<String> {
-    let lookup = app.inspect.lookup()?;
-    match lookup.ask(&asked.filter).await {
-        Outcome::Filled | Outcome::Nothing => None,
-        Outcome::Unknown(why) => Some(why),
+/// Has the map filled from QuestDB.
+async fn look_up(app: &Arc<App>, asked: &Asked) -> Outcome {
+    match app.inspect.lookup() {
+        Some(lookup) => lookup.ask(&asked.filter).await,
+        None => Outcome::Nothing,
     }
 }
+
+/// Why QuestDB is not asked about a table.
+fn foreign(asked: &Asked) -> String {
+    let table = asked.filter.table().unwrap_or_default();
+    format!(
+        "no series in memory matches, and QuestDB is not asked about {:?}: it is no table of forebay's",
+        clip(table)
+    )
+}
+
+/// What a reader of [`foreign`] may do.
+const FOREIGN_HINT: &str =
+    "name a table that a source writes, or that the ring has rows of; ask QuestDB itself about others";
 
 /// A listing on its way: what is left of it, and of how many series.
 struct Listing {
@@ -339,5 +358,5 @@ fn late(detail: String) -> Problem {
 
 fn named(series: &Series) -> String {
     let symbols: Vec<String> = series.key.symbols.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    crate::observe::log::clip(&format!("{} {}", series.key.table, symbols.join(" "))).to_string()
+    clip(&format!("{} {}", series.key.table, symbols.join(" "))).to_string()
 }

@@ -38,6 +38,7 @@ use super::{
 use crate::{
     latest::{Series, view::View},
     point::Timestamp,
+    shown::harmless_lines,
 };
 
 #[derive(Clone)]
@@ -193,8 +194,8 @@ fn problem(status: StatusCode, detail: impl Into<String>, hint: impl Into<String
         kind: "about:blank".into(),
         title: status.canonical_reason().unwrap_or("Error").into(),
         status: status.as_u16(),
-        detail: detail.into(),
-        hint: hint.into(),
+        detail: harmless_lines(&detail.into()).into_owned(),
+        hint: harmless_lines(&hint.into()).into_owned(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     latest::{Field, view::View},
     marks::State,
     point::Value,
+    shown::harmless,
 };
 
 /// First line of the CSV form.
@@ -145,11 +146,11 @@ pub fn csv_lines<'a>(series: impl Into<Cells<'a>>, out: &mut Vec<u8>) {
     let _ = lines.flush();
 }
 
-/// One line a field: table, symbols, field, value, time, state; tabs and line ends within them are escaped.
+/// One line a field: table, symbols, field, value, time, state; what is not to be shown as it is, tabs and line ends among it, is escaped.
 fn text_lines(view: &View<'_>, out: &mut Vec<u8>) {
     let Cells { table, symbols, stale, state, fields, .. } = view.into();
-    let tame = |text: &str| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
-    let symbols = symbols.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
+    let tame = |text: &str| harmless(&text.replace('\\', "\\\\")).into_owned();
+    let symbols = harmless(&symbols);
     let state = if stale { format!("{} (stale)", state.word()) } else { state.word().to_owned() };
     for (field, value, time) in fields {
         let (table, field, value) = (tame(table), tame(field), tame(&value));

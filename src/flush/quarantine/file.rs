@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -14,6 +14,10 @@ use rustix::{
 };
 
 use super::format::{HEADER_BYTES, STATE_AT, TAKEN_OUT, encode_header};
+use crate::files::{
+    place::{self, Displaced},
+    put_back::put_back,
+};
 
 /// Unwritten bytes are written out beyond this.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -50,7 +54,9 @@ pub struct Appender {
 impl Appender {
     /// An empty file, with whatever was there gone.
     pub fn create(path: &Path, reserve: u64, number: u32) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        lock(&file)?;
+        file.set_len(0)?;
         file.write_all_at(&encode_header(number), 0)?;
         Self::new(file, HEADER_BYTES as u64, reserve, path)
     }
@@ -58,6 +64,7 @@ impl Appender {
     /// Goes on at `end` of an existing file; what follows is cut off. Its header is made one of the present version.
     pub fn resume(path: &Path, end: u64, reserve: u64, number: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
+        lock(&file)?;
         if file.metadata()?.len() != end {
             file.set_len(end)?;
         }
@@ -108,6 +115,18 @@ impl Appender {
         Ok(())
     }
 
+    /// Looks whether the file is still at its place, and can be written.
+    pub fn look_at_place(&self, path: &Path) -> Result<(), Displaced> {
+        place::look(&self.file, path)
+    }
+
+    /// Puts a copy where the file was removed from, which must be free, and goes on in it.
+    pub fn put_back(&mut self, path: &Path) -> io::Result<()> {
+        self.file = put_back(&self.file, self.end, path, &mut |_| {})?;
+        reserve_space(&self.file, self.reserved, path);
+        Ok(())
+    }
+
     /// Where the bytes that are written out end.
     pub fn end(&self) -> u64 {
         self.end
@@ -144,6 +163,29 @@ impl Appender {
     #[cfg(test)]
     pub fn replace_file(&mut self, file: File) -> File {
         std::mem::replace(&mut self.file, file)
+    }
+}
+
+/// Takes the file's lock, which it keeps as long as it is open.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(is_taken()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn is_taken() -> io::Error {
+    let message = "it is locked: another forebay is running on it";
+    io::Error::new(io::ErrorKind::ResourceBusy, message)
+}
+
+/// An error where another process has the file of a quarantine open to write.
+pub fn refuse_if_locked(path: &Path) -> io::Result<()> {
+    match super::scan::open_to_read(path) {
+        Ok(file) => lock(&file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -10,12 +10,12 @@
 //! | 4 | crc32c of what follows |
 //! | 8 | ring id |
 //! | 8 | seq |
-//! | 2 | row, 65,535 for a dead letter, 65,534 for one that was cut |
+//! | 2 | row, 65,535 for a dead letter, 65,534 for one that was cut, 65,533 for one whose body begins with a time |
 //! | 8 | wall clock when it was set aside, ns since 1970 |
 //! | 8 | wall clock when its message was received |
 //! | 2 + n | reason |
 //! | 2 + n | table, or topic of a dead letter |
-//! | rest | body: one row as in a rows record, or a dead letter's payload |
+//! | rest | body: one row as in a rows record, or a dead letter's payload, perhaps behind the time that the rest of its message was given (8 bytes, ns since 1970) |
 //!
 //! An entry is taken out by that one byte alone, written in its place: a crash leaves the old byte or the new one. What has been taken
 //! out still says that it was set aside, so that its record, when it is read again, is neither sent nor set aside a second time.
@@ -26,7 +26,8 @@ use crate::{entry::was_cut_by_reason, marks::Seq, point::Timestamp};
 
 /// Bytes of a file's header.
 pub const HEADER_BYTES: usize = 16;
-const MAGIC: [u8; 8] = *b"forebayQ";
+/// How a file of the quarantine begins.
+pub const MAGIC: [u8; 8] = *b"forebayQ";
 const VERSION: u32 = 2;
 /// A version that is still read.
 const NUMBERLESS_VERSION: u32 = 1;
@@ -44,6 +45,8 @@ pub const MAX_REASON_BYTES: usize = 1024;
 pub const DEAD_LETTER: u16 = u16::MAX;
 /// Row number of a dead letter whose payload lacks its end.
 pub const CUT_LETTER: u16 = u16::MAX - 1;
+/// Row number, in the file alone, of a dead letter with the time that rows of its message were given.
+const TIMED_LETTER: u16 = u16::MAX - 2;
 const FIXED_BYTES: usize = 8 + 8 + 2 + 8 + 8 + 2 + 2;
 
 /// What a file's header says.
@@ -122,6 +125,9 @@ pub struct Entry<'a> {
     pub origin: &'a str,
     /// A rows body with the one row ([`crate::entry::Rows`]), or the payload of a dead letter.
     pub body: &'a [u8],
+    /// Of a dead letter about a part of a message: the time of receipt that the row which lacks the
+    /// part was given.
+    pub row_time: Option<Timestamp>,
 }
 
 impl Entry<'_> {
@@ -138,7 +144,12 @@ pub fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.key.ring_id.to_le_bytes());
     out.extend_from_slice(&entry.key.seq.0.to_le_bytes());
     let row_at = out.len();
-    out.extend_from_slice(&entry.key.row.to_le_bytes());
+    let fixed = FIXED_BYTES + entry.reason.len().min(MAX_REASON_BYTES) + entry.origin.len().min(usize::from(u16::MAX));
+    // A letter that is cut is not decoded again, and needs no time.
+    let row_time =
+        entry.row_time.filter(|_| entry.key.row == DEAD_LETTER && fixed + 8 + entry.body.len() <= MAX_ENTRY_BYTES);
+    let row = if row_time.is_some() { TIMED_LETTER } else { entry.key.row };
+    out.extend_from_slice(&row.to_le_bytes());
     out.extend_from_slice(&entry.time.0.to_le_bytes());
     out.extend_from_slice(&entry.received.0.to_le_bytes());
     for (text, limit) in [(entry.reason, MAX_REASON_BYTES), (entry.origin, usize::from(u16::MAX))] {
@@ -146,6 +157,7 @@ pub fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&(text.len() as u16).to_le_bytes());
         out.extend_from_slice(text.as_bytes());
     }
+    out.extend(row_time.iter().flat_map(|time| time.0.to_le_bytes()));
     let room = MAX_ENTRY_BYTES - (out.len() - start - PREFIX_BYTES);
     out.extend_from_slice(&entry.body[..entry.body.len().min(room)]);
     if entry.body.len() > room && entry.key.is_letter() {
@@ -194,13 +206,16 @@ pub fn decode(bytes: &[u8], crc: u32) -> Option<Entry<'_>> {
     let (received, rest) = rest.split_first_chunk()?;
     let (reason, rest) = text(rest)?;
     let (origin, body) = text(rest)?;
-    let key = Key {
-        ring_id: u64::from_le_bytes(*ring_id),
-        seq: Seq(u64::from_le_bytes(*seq)),
-        row: u16::from_le_bytes(*row),
+    let time_of = |bytes: &[u8; 8]| Timestamp(i64::from_le_bytes(*bytes));
+    let (row, row_time, body) = match u16::from_le_bytes(*row) {
+        TIMED_LETTER => {
+            let (row_time, body) = body.split_first_chunk()?;
+            (DEAD_LETTER, Some(time_of(row_time)), body)
+        }
+        row => (row, None, body),
     };
-    let (time, received) = (Timestamp(i64::from_le_bytes(*time)), Timestamp(i64::from_le_bytes(*received)));
-    Some(Entry { key, time, received, reason, origin, body })
+    let key = Key { ring_id: u64::from_le_bytes(*ring_id), seq: Seq(u64::from_le_bytes(*seq)), row };
+    Some(Entry { key, time: time_of(time), received: time_of(received), reason, origin, body, row_time })
 }
 
 fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
@@ -246,10 +261,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_read_back(ring_id: u64, seq: u64, row: u16, time: i64, received: i64, reason: String, origin: String, body: Vec<u8>) {
+        fn entries_read_back(
+            ring_id: u64, seq: u64, row in prop_oneof![0..TIMED_LETTER, Just(CUT_LETTER), Just(DEAD_LETTER)], time: i64, received: i64,
+            reason: String, origin: String, body: Vec<u8>, row_time: Option<i64>,
+        ) {
             let key = Key { ring_id, seq: Seq(seq), row };
             let entry = Entry {
                 key, time: Timestamp(time), received: Timestamp(received), reason: &reason, origin: &origin, body: &body,
+                row_time: row_time.filter(|_| row == DEAD_LETTER).map(Timestamp),
             };
             let mut bytes = Vec::new();
             encode(&entry, &mut bytes);
@@ -271,10 +290,12 @@ mod tests {
         let reason = "ü".repeat(MAX_REASON_BYTES);
         let key = Key { ring_id: 1, seq: Seq(2), row: DEAD_LETTER };
         let time = Timestamp(0);
-        let entry = Entry { key, time, received: time, reason: &reason, origin: "t", body: &body };
+        let entry =
+            Entry { key, time, received: time, reason: &reason, origin: "t", body: &body, row_time: Some(time) };
         let mut bytes = Vec::new();
         encode(&entry, &mut bytes);
         assert_eq!(bytes.len(), PREFIX_BYTES + MAX_ENTRY_BYTES);
-        assert_eq!(read(&bytes).unwrap().reason.len(), MAX_REASON_BYTES);
+        let read = read(&bytes).unwrap();
+        assert_eq!((read.reason.len(), read.is_cut(), read.row_time), (MAX_REASON_BYTES, true, None));
     }
 }

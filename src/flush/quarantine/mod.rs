@@ -1,13 +1,15 @@
 //! Rows and messages set aside: two bounded files, `path` and `path.old`.
 //!
 //! Entries are appended to `path`. When it would pass half the size, it becomes `path.old`, whose entries are pushed
-//! out, so the newest are always kept. Both halves have their space on the disk from the start. Damage never stops a
+//! out, so the newest are always kept. Both are locked while a daemon runs on them. Both halves have their space on the disk from the start. Damage never stops a
 //! start, and nothing is thrown away for being damaged: what cannot be read is moved or copied to `path.damaged-N`.
 
 mod discard;
 mod file;
 pub mod format;
+mod group;
 mod id;
+mod placed;
 mod scan;
 mod select;
 mod snapshot;
@@ -31,7 +33,7 @@ pub use self::{
     snapshot::{Cursor, Newest, Owned, Place, PlaceError, Snapshot, Summary},
 };
 use self::{
-    file::{Appender, beside, copy_aside, move_aside, sync_directory},
+    file::{Appender, beside, copy_aside, move_aside, refuse_if_locked, sync_directory},
     scan::{FIRST_ENTRY_AT, Found, Item},
 };
 use super::status::QuarantineStatus;
@@ -62,20 +64,20 @@ impl Tally {
     fn count(&mut self, entry: &Entry<'_>, bytes: u64) {
         self.entries += 1;
         self.bytes += bytes;
-        let reason = &entry.reason[..entry.reason.floor_char_boundary(REASON_BYTES)];
-        if let Some(count) = self.reasons.get_mut(reason) {
+        let reason = reason_of(entry);
+        if let Some(count) = self.reasons.get_mut(&reason) {
             *count += 1;
         } else {
-            let name = if self.reasons.len() < MAX_REASONS { reason } else { OTHER_REASONS };
-            *self.reasons.entry(name.to_owned()).or_default() += 1;
+            let name = if self.reasons.len() < MAX_REASONS { reason } else { OTHER_REASONS.to_owned() };
+            *self.reasons.entry(name).or_default() += 1;
         }
     }
 
     /// Undoes [`Self::count`] for an entry that has been taken out; its bytes stay until its file goes.
     fn uncount(&mut self, entry: &Entry<'_>) {
         self.entries = self.entries.saturating_sub(1);
-        let reason = &entry.reason[..entry.reason.floor_char_boundary(REASON_BYTES)];
-        let name = if self.reasons.contains_key(reason) { reason } else { OTHER_REASONS };
+        let reason = reason_of(entry);
+        let name = if self.reasons.contains_key(&reason) { &*reason } else { OTHER_REASONS };
         if let Some(count) = self.reasons.get_mut(name) {
             *count -= 1;
             if *count == 0 {
@@ -83,6 +85,13 @@ impl Tally {
             }
         }
     }
+}
+
+/// Under which an entry's reason is counted.
+fn reason_of(entry: &Entry<'_>) -> String {
+    let mut kind = group::kind_of(&entry.reason[..entry.reason.floor_char_boundary(format::MAX_REASON_BYTES)]);
+    kind.truncate(kind.floor_char_boundary(REASON_BYTES));
+    kind
 }
 
 #[derive(Debug)]
@@ -96,6 +105,8 @@ struct Inner {
     now: Tally,
     old: Tally,
     pushed_out: u64,
+    /// Why nothing can be taken in or out: what is written would not be found again.
+    displaced: Option<String>,
 }
 
 /// The quarantine. Shared between lanes.
@@ -115,7 +126,9 @@ pub struct Held {
     pub received: Timestamp,
 }
 
-fn old_path(path: &Path) -> PathBuf {
+/// The older file of a quarantine.
+#[must_use]
+pub fn old_path(path: &Path) -> PathBuf {
     beside(path, ".old")
 }
 
@@ -182,6 +195,8 @@ impl Quarantine {
     pub fn open(settings: &settings::Quarantine) -> io::Result<(Self, Vec<Held>)> {
         let path = settings.path.clone();
         let half_bytes = settings.size.0.max(LEAST_SIZE_BYTES) / 2;
+        // Nothing may be moved aside or cut off under another daemon. Opening them to write takes the locks for good.
+        [&path, &old_path(&path)].into_iter().try_for_each(|path| refuse_if_locked(path))?;
         let mut held = Vec::new();
         let old = open_file(&old_path(&path), half_bytes, FIRST_NUMBER, &mut held)?;
         let now = open_file(&path, half_bytes, old.number.saturating_add(1), &mut held)?;
@@ -194,6 +209,7 @@ impl Quarantine {
             now: now.tally,
             old: old.tally,
             pushed_out: 0,
+            displaced: None,
         };
         Ok((Self { path, half_bytes, inner: Mutex::new(inner) }, held))
     }
@@ -205,6 +221,7 @@ impl Quarantine {
     /// Appends an entry; it is durable after the next [`Self::sync`]. On an error it is not taken.
     pub fn push(&self, entry: &Entry<'_>) -> io::Result<()> {
         let mut inner = self.lock();
+        inner.refuse_when_displaced()?;
         let mut scratch = std::mem::take(&mut inner.scratch);
         scratch.clear();
         format::encode(entry, &mut scratch);
@@ -219,7 +236,9 @@ impl Quarantine {
 
     /// Makes everything pushed durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.lock().file.sync()
+        let mut inner = self.lock();
+        inner.refuse_when_displaced()?;
+        inner.file.sync()
     }
 
     /// Appends entries; they are durable on return.
@@ -240,6 +259,10 @@ impl Quarantine {
         let (old, next) = (old_path(&self.path), beside(&self.path, ".new"));
         // An attempt that failed between the renames has moved the present file to the older one's place.
         let in_place = self.path.try_exists()?;
+        if in_place {
+            // What another has put there is not to be moved.
+            inner.file.look_at_place(&self.path).map_err(io::Error::other)?;
+        }
         if in_place && old.try_exists()? {
             fs::remove_file(&old)?;
         }
@@ -267,8 +290,12 @@ impl Quarantine {
             *reasons.entry(reason).or_default() += count;
         }
         let mut reasons: Vec<_> = reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        reasons.truncate(SHOWN_REASONS);
+        // What is counted together comes last, however much it is; so does what is not shown.
+        reasons.sort_by_key(|(reason, count)| (reason == OTHER_REASONS, std::cmp::Reverse(*count)));
+        if reasons.len() > SHOWN_REASONS {
+            let others = reasons.drain(SHOWN_REASONS - 1..).map(|(_, count)| count).sum();
+            reasons.push((OTHER_REASONS.to_owned(), others));
+        }
         QuarantineStatus {
             entries: inner.now.entries + inner.old.entries,
             bytes: inner.now.bytes + inner.old.bytes,
@@ -301,6 +328,7 @@ impl Quarantine {
     /// On an error some of them may be out.
     pub fn take_out(&self, entries: &[(Place, Id)]) -> io::Result<u64> {
         let mut inner = self.lock();
+        inner.refuse_when_displaced()?;
         let (mut taken, mut old_touched) = (0, false);
         for (place, id) in entries {
             let is_old = match &inner.old_file {

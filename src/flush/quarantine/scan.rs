@@ -1,7 +1,7 @@
 //! Reading a quarantine file, past damage. All reading is at places, so that handles can be shared.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, Read},
     ops::ControlFlow,
     os::unix::fs::FileExt,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::format::{self, Entry, HEADER_BYTES, MAX_ENTRY_BYTES, PREFIX_BYTES, Prefix};
+use crate::files::read::open_regular;
 
 /// Places looked at closely behind a damaged entry.
 const MAX_TRIES: usize = 4_096;
@@ -62,11 +63,14 @@ pub enum Found {
 
 /// Opens a file to read it. What is no file is an error, and found to be so first: opening a pipe waits for one who writes into it.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        let message = "it is a directory, a pipe or a device, not a file; move it away";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    File::open(path)
+    let opened = open_regular(path).map(|(file, _)| file);
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            let message = "it is a directory, a pipe or a device, not a file; move it away";
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        }
+        _ => error,
+    })
 }
 
 /// Looks at a file's header. A file of a later version is an error, and is left as it is.

@@ -120,9 +120,15 @@ impl Selection {
             && self.table.as_ref().is_none_or(|table| of(Kind::Row) && names::same(entry.origin, table))
             && self.topic.as_ref().is_none_or(|topic| of(Kind::DeadLetter) && entry.origin.starts_with(topic.as_str()))
             && self.since.is_none_or(|since| entry.time >= since)
-            && self.reason.as_ref().is_none_or(|reason| entry.reason.to_lowercase().contains(reason.as_str()))
+            && self.reason.as_ref().is_none_or(|reason| {
+                contains(entry.reason, reason) || contains(&super::group::kind_of(entry.reason), reason)
+            })
             && (self.ids.is_empty() || self.ids.contains(&Id::from(entry)))
     }
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(part)
 }
 
 #[cfg(test)]
@@ -133,7 +139,7 @@ mod tests {
     fn entry(row: u16, reason: &'static str, origin: &'static str) -> Entry<'static> {
         let key = Key { ring_id: 1, seq: Seq(7), row };
         let time = Timestamp(1_000_000_000);
-        Entry { key, time, received: time, reason, origin, body: b"" }
+        Entry { key, time, received: time, reason, origin, body: b"", row_time: None }
     }
 
     fn selection(terms: &[(&str, &str)]) -> Result<Selection, String> {

@@ -72,6 +72,7 @@ pub struct Owned {
     reason: String,
     origin: String,
     body: Vec<u8>,
+    row_time: Option<Timestamp>,
 }
 
 impl Owned {
@@ -83,6 +84,7 @@ impl Owned {
             reason: entry.reason.to_owned(),
             origin: entry.origin.to_owned(),
             body: entry.body.to_vec(),
+            row_time: entry.row_time,
         }
     }
 
@@ -95,6 +97,7 @@ impl Owned {
             reason: &self.reason,
             origin: &self.origin,
             body: &self.body,
+            row_time: self.row_time,
         }
     }
 }
@@ -283,7 +286,7 @@ impl Snapshot {
                 Item::Entry(found) if !found.taken_out && selection.matches(&found.entry) => {
                     summary.entries += 1;
                     summary.entry_bytes += found.bytes;
-                    count(&mut reasons, found.entry.reason);
+                    count(&mut reasons, &super::reason_of(&found.entry));
                     match Kind::from(&found.entry) {
                         Kind::Row => count(&mut tables, spelling(&mut spellings, found.entry.origin)),
                         Kind::DeadLetter => count(&mut topics, found.entry.origin),

@@ -7,7 +7,8 @@ use crate::{marks::Seq, settings::Bytes};
 
 fn push(quarantine: &Quarantine, seq: u64, body: &[u8]) -> io::Result<()> {
     let key = Key { ring_id: 9, seq: Seq(seq), row: 0 };
-    let entry = Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "bad", origin: "t", body };
+    let entry =
+        Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "bad", origin: "t", body, row_time: None };
     quarantine.push(&entry)
 }
 
@@ -64,6 +65,7 @@ fn the_oldest_are_pushed_out_and_counted() {
     assert!(status.bytes <= 256 << 10 && status.entries > 100, "{status:?}");
     let on_disk = fs::metadata(&settings.path).unwrap().len() + fs::metadata(old_path(&settings.path)).unwrap().len();
     assert!(on_disk <= status.bytes, "{on_disk}");
+    drop(quarantine);
     let seqs = seqs(&settings);
     assert_eq!((seqs.last(), seqs.len() as u64), (Some(&1_000), status.entries));
 }
@@ -124,6 +126,7 @@ fn a_change_of_files_that_fails_can_be_made_later() {
     fs::rename(&settings.path, old_path(&settings.path)).unwrap();
     (next..next + 3).for_each(|seq| push(&quarantine, seq, &[7; 1_000]).unwrap());
     quarantine.sync().unwrap();
+    drop(quarantine);
     assert_eq!(seqs(&settings).last(), Some(&(next + 2)));
     assert!(seqs(&settings).len() > 100);
 }
@@ -188,7 +191,7 @@ fn what_is_taken_out_stays_out_and_is_still_known_to_have_been_set_aside() {
     assert_eq!(live(&quarantine.snapshot().unwrap()), [1, 4]);
     push(&quarantine, 5, b"x").unwrap();
     quarantine.sync().unwrap();
-    drop(quarantine);
+    drop((snapshot, quarantine));
     let (quarantine, held) = Quarantine::open(&settings).unwrap();
     assert_eq!(quarantine.status().entries, 3);
     assert_eq!(live(&quarantine.snapshot().unwrap()), [1, 4, 5]);
@@ -204,7 +207,7 @@ fn a_crash_at_any_byte_brings_nothing_back_and_takes_nothing_else_out() {
     let (quarantine, _) = Quarantine::open(&settings).unwrap();
     let snapshot = quarantine.snapshot().unwrap();
     quarantine.take_out(&[2, 4].map(|seq| place_and_id(&snapshot, seq))).unwrap();
-    drop(quarantine);
+    drop((snapshot, quarantine));
     let after = fs::read(&settings.path).unwrap();
     let changed: Vec<usize> = (0..before.len()).filter(|at| before[*at] != after[*at]).collect();
     assert_eq!((before.len(), changed.len()), (after.len(), 2), "one byte an entry is all that is written");
@@ -349,8 +352,15 @@ fn summaries_count_by_reason_table_and_topic() {
     let (quarantine, _) = Quarantine::open(&settings).unwrap();
     (1..=3).for_each(|seq| push(&quarantine, seq, b"x").unwrap());
     let key = Key { ring_id: 9, seq: Seq(4), row: DEAD_LETTER };
-    let letter =
-        Entry { key, time: Timestamp(0), received: Timestamp(3), reason: "no JSON", origin: "a/b", body: b"x" };
+    let letter = Entry {
+        key,
+        time: Timestamp(0),
+        received: Timestamp(3),
+        reason: "no JSON",
+        origin: "a/b",
+        body: b"x",
+        row_time: None,
+    };
     quarantine.push(&letter).unwrap();
     let snapshot = quarantine.snapshot().unwrap();
     let summary = snapshot.summary(&Selection::default()).unwrap();

@@ -221,7 +221,15 @@ mod tests {
 
     fn entry<'a>(row: u16, origin: &'a str, body: &'a [u8]) -> Entry<'a> {
         let key = Key { ring_id: 9, seq: Seq(7), row };
-        Entry { key, time: Timestamp(2_000_000_000), received: Timestamp(1_000_000_000), reason: "no", origin, body }
+        Entry {
+            key,
+            time: Timestamp(2_000_000_000),
+            received: Timestamp(1_000_000_000),
+            reason: "no",
+            origin,
+            body,
+            row_time: None,
+        }
     }
 
     #[test]

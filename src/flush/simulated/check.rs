@@ -72,11 +72,13 @@ pub fn finally(run: &mut Run) -> Result<(), String> {
     for ((table, identity), (row, _)) in &expected {
         let found = world.database.table(table).and_then(|table| table.rows.get(*identity)).copied();
         let dropped = run.dropped.get(&(row.table, identity.0)).is_some_and(|newest| row.value <= *newest);
+        // What was confirmed in a table that was dropped does not go again.
+        let is_gone = run.gone.get(row.table).is_some_and(|newest| row.value <= *newest);
         let is_right = match found {
             Some(value) if value == row.value => true,
             // A row that was stored, and set aside when it went again, may stand over it.
-            Some(value) => is_newer_and_aside(run, &aside, row, value),
-            None => dropped,
+            Some(value) => is_newer_and_aside(run, &aside, row, value) || (is_gone && value < row.value),
+            None => dropped || is_gone,
         };
         if !is_right {
             let places: Vec<_> = aside.keys().map(|(seq, row)| format!("{seq}/{row}")).collect();

@@ -11,6 +11,7 @@ use crate::{
     lanes::Lanes,
     questdb::{
         WriteError,
+        identity::Identity as TableIdentity,
         sql::{ColumnInfo, TableInfo},
     },
     ring::table_hash,
@@ -53,28 +54,45 @@ impl Line {
 /// What happens to a table.
 #[derive(Debug, Clone)]
 enum Change {
-    Create(BTreeSet<String>),
+    /// With so many columns before the time, and deduplicated by all symbols where there are none.
+    Create {
+        id: i64,
+        symbols: Vec<String>,
+        before_time: usize,
+    },
     AddColumn(String),
     SetKeys(BTreeSet<String>),
     Rows(Vec<(Identity, u64)>),
     /// An operator drops a partition.
     Drop(i64),
+    /// An operator drops the table.
+    DropTable,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    columns: BTreeSet<String>,
+    id: i64,
+    /// In their order.
+    columns: Vec<String>,
+    before_time: usize,
+    dedup: bool,
     keys: BTreeSet<String>,
     pub rows: BTreeMap<Identity, u64>,
 }
 
 impl Table {
+    fn add(&mut self, column: &str) {
+        if !self.columns.iter().any(|name| name == column) {
+            self.columns.push(column.to_owned());
+        }
+    }
+
     fn upsert(&mut self, identity: &Identity, value: u64) {
         for (name, _) in &identity.1 {
             // A symbol that nobody has added yet becomes a column outside the keys.
-            self.columns.insert(name.clone());
+            self.add(name);
         }
-        if self.columns != self.keys {
+        if self.dedup && self.columns.len() != self.keys.len() {
             let key = |(time, symbols): &Identity| {
                 (*time, symbols.iter().filter(|(name, _)| self.keys.contains(name)).cloned().collect::<Vec<_>>())
             };
@@ -89,14 +107,22 @@ impl Table {
 }
 
 fn apply(table: &mut Option<Table>, change: &Change) {
-    if let (None, Change::Create(symbols)) = (&table, change) {
-        *table = Some(Table { columns: symbols.clone(), keys: symbols.clone(), rows: BTreeMap::new() });
+    if let (None, Change::Create { id, symbols, before_time }) = (&table, change) {
+        let (columns, dedup) = (symbols.clone(), *before_time == 0);
+        let keys = if dedup { symbols.iter().cloned().collect() } else { BTreeSet::new() };
+        *table = Some(Table { id: *id, columns, before_time: *before_time, dedup, keys, rows: BTreeMap::new() });
+    }
+    if matches!(change, Change::DropTable) {
+        *table = None;
     }
     let Some(table) = table else { return };
     match change {
-        Change::Create(_) => {}
-        Change::AddColumn(name) => drop(table.columns.insert(name.clone())),
-        Change::SetKeys(names) => table.keys.clone_from(names),
+        Change::Create { .. } | Change::DropTable => {}
+        Change::AddColumn(name) => table.add(name),
+        Change::SetKeys(names) => {
+            table.keys.clone_from(names);
+            table.dedup = true;
+        }
         Change::Rows(rows) => rows.iter().for_each(|(identity, value)| table.upsert(identity, *value)),
         Change::Drop(time) => table.rows.retain(|(at, _), _| at != time),
     }
@@ -142,6 +168,8 @@ pub struct Database {
     tables: BTreeMap<String, History>,
     /// Tables that refuse whatever comes.
     pub hopeless: BTreeSet<String>,
+    /// Tables that were made so far.
+    made: i64,
     /// Every value that was ever stored in its place.
     pub seen: BTreeSet<u64>,
 }
@@ -164,9 +192,12 @@ impl Database {
             self.seen.insert(line.value);
         }
         for (table, rows) in rows {
+            self.made += 1;
             let table = self.tables.entry(table.to_owned()).or_default();
             if table.now.is_none() {
-                table.change(now, Change::Create(BTreeSet::new()));
+                let symbols: Vec<String> = rows[0].0.1.iter().map(|(name, _)| name.clone()).collect();
+                let before_time = symbols.len();
+                table.change(now, Change::Create { id: self.made, symbols, before_time });
             }
             table.change(now, Change::Rows(rows));
         }
@@ -183,9 +214,11 @@ impl Database {
     pub fn change(&mut self, now: Duration, statement: &str) {
         let mut names = statement.split('"').skip(1).step_by(2).map(str::to_owned);
         let table = self.tables.entry(names.next().unwrap()).or_default();
+        self.made += 1;
         let change = if statement.starts_with("CREATE") {
             let keys = statement.split("UPSERT KEYS").nth(1).unwrap();
-            Change::Create(keys.split('"').skip(3).step_by(2).map(str::to_owned).collect())
+            let symbols = keys.split('"').skip(3).step_by(2).map(str::to_owned).collect();
+            Change::Create { id: self.made, symbols, before_time: 0 }
         } else if statement.contains("ADD COLUMN") {
             Change::AddColumn(names.next().unwrap())
         } else {
@@ -199,6 +232,18 @@ impl Database {
         if let Some(history) = self.tables.get_mut(table) {
             history.change(now, Change::Drop(time));
         }
+    }
+
+    /// An operator drops a table.
+    pub fn drop_table(&mut self, now: Duration, table: &str) {
+        if let Some(history) = self.tables.get_mut(table) {
+            history.change(now, Change::DropTable);
+        }
+    }
+
+    /// Number of a table, if it is there.
+    pub fn id(&self, table: &str) -> Option<i64> {
+        self.table(table).map(|table| table.id)
     }
 
     /// What is in a table.
@@ -215,9 +260,11 @@ impl Database {
             designated,
             key,
         };
-        let symbols = found.columns.iter().map(|name| column(name, false, found.keys.contains(name)));
-        let columns = std::iter::once(column("timestamp", true, true)).chain(symbols).collect();
-        Some(TableInfo { name: table.to_owned(), wal: true, dedup: true, columns })
+        let mut columns: Vec<_> =
+            found.columns.iter().map(|name| column(name, false, found.keys.contains(name))).collect();
+        columns.insert(found.before_time, column("timestamp", true, found.dedup));
+        let identity = TableIdentity { id: Some(found.id), ..TableIdentity::default() };
+        Some(TableInfo { name: table.to_owned(), wal: true, dedup: found.dedup, columns, identity })
     }
 
     /// Whether some row has a value in a column.

@@ -30,7 +30,8 @@ const THREADS: u64 = 2;
 /// Most that happens in a run before everything is well.
 const STEPS: usize = 160;
 
-const PLAIN: Plan = Plan { bad_rows: false, hopeless: false, replays: false };
+const PLAIN: Plan = Plan { bad_rows: false, hopeless: false, replays: false, drops: false };
+const DROPS: Plan = Plan { drops: true, ..PLAIN };
 const BAD_ROWS: Plan = Plan { bad_rows: true, ..PLAIN };
 const HOPELESS: Plan = Plan { bad_rows: true, hopeless: true, ..PLAIN };
 const REPLAYS: Plan = Plan { replays: true, ..PLAIN };
@@ -121,6 +122,11 @@ fn replays_end_as_they_began() {
     check_runs("replays", REPLAYS, runs() / 4);
 }
 
+#[test]
+fn tables_that_operators_drop_keep_what_comes_after() {
+    check_runs("dropped tables", DROPS, runs() / 4);
+}
+
 /// Runs until a bug is found, and what was found.
 fn caught(bug: Bug, plan: Plan, directory: &Directory) -> Option<(u64, String)> {
     const MOST: u64 = 5_000;
@@ -137,6 +143,7 @@ fn every_seeded_bug_is_caught() {
     for bug in Bug::ALL {
         let plan = match bug {
             Bug::SuccessorsFirst => BAD_ROWS,
+            Bug::NoLook | Bug::ChangedForgotten => DROPS,
             _ => PLAIN,
         };
         match caught(bug, plan, &directory) {

@@ -10,7 +10,10 @@ use crate::{
         shared,
     },
     marks::Pos,
-    questdb::{Ask, RowBuffer, SqlError, WriteError, sql::TableInfo},
+    questdb::{
+        Ask, RowBuffer, SqlError, WriteError,
+        sql::{ColumnInfo, TableInfo},
+    },
     ring::Ring,
     sync::lock,
 };
@@ -37,11 +40,10 @@ impl Link for Wire {
 
     fn disconnect(&mut self) {
         assert!(self.in_flight.is_none(), "a request is in flight");
+        lock(&self.world).connect_anew(self.lane);
     }
 
-    fn set_request_timeout(&mut self, _: Duration) -> Result<bool, WriteError> {
-        Ok(false)
-    }
+    fn set_request_timeout(&mut self, _: Duration) {}
 
     fn buffer(&self, _: usize) -> RowBuffer {
         RowBuffer::text()
@@ -150,6 +152,18 @@ impl Ask for Questions {
     fn table_info(&self, table: &str) -> Result<Option<TableInfo>, SqlError> {
         let mut world = lock(&self.world);
         world.ask().map(|()| world.database.describe(table))
+    }
+
+    fn survey(&self, names: &[String]) -> Result<Vec<TableInfo>, SqlError> {
+        let mut world = lock(&self.world);
+        world.ask().map(|()| names.iter().filter_map(|name| world.database.describe(name)).collect())
+    }
+
+    fn columns_of(&self, tables: &[String]) -> Result<Option<Vec<Vec<ColumnInfo>>>, SqlError> {
+        let mut world = lock(&self.world);
+        let columns = |table: &String| world.database.describe(table).map(|info| info.columns);
+        let found = tables.iter().map(columns).collect();
+        world.ask().map(|()| found)
     }
 
     fn is_used(&self, table: &str, column: &str) -> Result<bool, SqlError> {

@@ -39,6 +39,7 @@ const MOST_ROUNDS: usize = 3_000;
 
 /// What may happen in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for itself")]
 pub struct Plan {
     /// Whether some rows are refused for good.
     pub bad_rows: bool,
@@ -46,6 +47,8 @@ pub struct Plan {
     pub hopeless: bool,
     /// Whether old rows are replayed often.
     pub replays: bool,
+    /// Whether operators drop tables.
+    pub drops: bool,
 }
 
 /// A row as it went into the ring.
@@ -80,6 +83,8 @@ pub struct Run {
     checked: Seq,
     /// Times whose rows an operator dropped, and the newest value then: older rows of that time may be gone.
     pub dropped: BTreeMap<(&'static str, i64), u64>,
+    /// Tables that an operator dropped, and the newest value of each that had been sent by then: those before may be gone.
+    pub gone: BTreeMap<&'static str, u64>,
 }
 
 /// A client for what a run never asks.
@@ -124,6 +129,7 @@ impl Run {
             next_value: 1,
             checked: Seq(1),
             dropped: BTreeMap::new(),
+            gone: BTreeMap::new(),
         };
         run.begin();
         run
@@ -356,6 +362,10 @@ impl Run {
                 world.database.hopeless.insert(table.to_owned());
             }
             world.tell(|| format!("whether table {table} refuses everything changes"));
+        } else if self.plan.drops && self.rng.bool() {
+            world.tell(|| format!("an operator drops {table}"));
+            world.database.drop_table(now, table);
+            self.gone.insert(table, world.newest_sent.get(table).copied().unwrap_or(0));
         } else if self.rng.u8(..3) == 0 {
             world.tell(|| format!("an operator drops what {table} has of {time}"));
             world.database.drop_partition(now, table, time);

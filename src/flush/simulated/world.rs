@@ -1,7 +1,7 @@
 //! What happens between lanes and the database, in simulated time: requests under way, answers that are lost, servers that crash.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -25,6 +25,8 @@ pub type Shared = Arc<Mutex<World>>;
 struct Request {
     number: u64,
     lines: Arc<Vec<Line>>,
+    /// The connection it came by.
+    link: u64,
     server: u64,
     executes: Duration,
     /// How long after its execution the client has the answer; none when nobody is going to take it.
@@ -78,6 +80,12 @@ pub struct World {
     net_at: Duration,
     /// Counts cuts of the network, which end connections.
     pub cuts: u64,
+    /// The lanes' connections, and which table each takes a name for, from its first row for it on.
+    links: Vec<u64>,
+    next_link: u64,
+    taken_for: BTreeMap<(u64, String), i64>,
+    /// The newest value of each table that was ever sent.
+    pub newest_sent: BTreeMap<String, u64>,
     /// Values whose storing was told to a lane.
     pub confirmed: BTreeSet<u64>,
     pub trace: Option<Vec<String>>,
@@ -104,6 +112,10 @@ impl World {
             up_at: Duration::ZERO,
             net_at: Duration::ZERO,
             cuts: 0,
+            links: Vec::new(),
+            next_link: 0,
+            taken_for: BTreeMap::new(),
+            newest_sent: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             trace: tells.then(Vec::new),
         }
@@ -134,7 +146,30 @@ impl World {
         self.lanes = lanes;
         self.known = None;
         self.waiting = (0..lanes).map(|_| None).collect();
+        self.links = vec![0; lanes];
+        (0..lanes).for_each(|lane| self.connect_anew(lane));
         self.requests.iter_mut().for_each(|request| request.reply = None);
+    }
+
+    /// A lane opens another connection.
+    pub fn connect_anew(&mut self, lane: usize) {
+        self.next_link += 1;
+        self.links[lane] = self.next_link;
+    }
+
+    /// What of a request is kept: an open connection goes on writing to a table that was dropped, once, and is answered as usual.
+    fn kept(&mut self, request: &Request) -> Vec<Line> {
+        let tables: BTreeSet<String> = request.lines.iter().map(|line| line.table.clone()).collect();
+        let mut lost = BTreeSet::new();
+        for table in tables {
+            let key = (request.link, table.clone());
+            let taken_for = self.taken_for.get(&key).copied();
+            if taken_for.is_some() && taken_for != self.database.id(&table) {
+                self.taken_for.remove(&key);
+                lost.insert(table);
+            }
+        }
+        request.lines.iter().filter(|line| !lost.contains(&line.table)).cloned().collect()
     }
 
     fn some(&mut self, below: Duration) -> Duration {
@@ -144,6 +179,10 @@ impl World {
     /// A lane sends a request.
     pub fn send(&mut self, lane: usize, lines: Vec<Line>) {
         self.sent += 1;
+        for line in &lines {
+            let newest = self.newest_sent.entry(line.table.clone()).or_default();
+            *newest = line.value.max(*newest);
+        }
         let (now, number, lines) = (self.now(), self.sent, Arc::new(lines));
         assert!(self.waiting[lane].is_none(), "two requests in flight");
         if self.is_up() && self.known != Some(self.server) {
@@ -151,7 +190,9 @@ impl World {
         }
         let mut waiting = Waiting { number, lines: Arc::clone(&lines), sent: now, answer: None };
         let quick = if self.rng.u32(..10) == 0 { Duration::from_secs(8) } else { Duration::from_millis(40) };
-        let mut request = Request { number, lines, server: self.server, executes: now + self.some(quick), reply: None };
+        let link = self.links[lane];
+        let mut request =
+            Request { number, lines, link, server: self.server, executes: now + self.some(quick), reply: None };
         let fate = self.rng.u32(..100);
         let mut leaves = true;
         if !self.is_up() {
@@ -264,7 +305,15 @@ impl World {
         if now < self.up_at || (is_late && !self.database.is_fit_for(&request.lines)) {
             return;
         }
-        let result = self.database.execute(now, &request.lines, self.weather.names_lines);
+        let kept = self.kept(request);
+        let result = self.database.execute(now, &kept, self.weather.names_lines);
+        if result.is_ok() {
+            for line in kept {
+                if let Some(id) = self.database.id(&line.table) {
+                    self.taken_for.insert((request.link, line.table), id);
+                }
+            }
+        }
         let number = request.number;
         self.tell(|| format!("request {number} is executed, {}: {result:?}", if is_late { "late" } else { "in time" }));
         let Some(reply) = request.reply else { return };
@@ -279,6 +328,7 @@ impl World {
         self.server += 1;
         self.up_at = now + down;
         self.cuts += 1;
+        self.taken_for.clear();
         for waiting in self.waiting.iter_mut().flatten() {
             let is_answered = waiting.answer.as_ref().is_some_and(|(at, _)| *at <= now);
             if !is_answered {

@@ -45,7 +45,7 @@ impl Bench {
         encode_rows("t", &[row], &mut body).unwrap();
         let key = Key { ring_id: self.ring.id(), seq: Seq(seq), row: 0 };
         let received = Received::default().wall;
-        let entry = Entry { key, time: received, received, reason: "r", origin: "t", body: &body };
+        let entry = Entry { key, time: received, received, reason: "r", origin: "t", body: &body, row_time: None };
         self.quarantine.add(&[entry]).unwrap();
         quarantine::Id::from(&entry)
     }

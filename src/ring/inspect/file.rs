@@ -9,9 +9,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::ring::{
-    layout::{DATA_START, SECTOR_BYTES},
-    media::Media,
+use crate::{
+    files::read::open_regular,
+    ring::{
+        layout::{DATA_START, SECTOR_BYTES},
+        media::Media,
+    },
 };
 
 /// A file read through `pread`. What lies behind its end, and what the disk can no longer read, reads as zeros.
@@ -25,12 +28,8 @@ pub struct FileMedia {
 impl FileMedia {
     /// Opens a regular file for reading.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Looked at by name first: opening a pipe would wait for its other end.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-        }
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
+        let (file, found) = open_regular(path)?;
+        let bytes = found.len();
         Ok(Self { file, bytes, unreadable: AtomicBool::new(false) })
     }
 

@@ -1,5 +1,6 @@
 //! The log itself: appending under a short lock, sealing commits, publishing what is durable, moving the tail.
 
+mod halt;
 mod holding;
 mod notes;
 
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::notes::Carried;
+use self::{halt::Halt, notes::Carried};
 use super::{
     append::{AppendError, Appended, Part},
     consumers::{Consumer, ConsumerId, Consumers},
@@ -125,6 +126,7 @@ pub struct Log {
     held_limit: AtomicU64,
     poison: Mutex<Option<String>>,
     poisoned: AtomicBool,
+    halt: Halt,
 }
 
 fn count(intake: &mut Intake, parts: &[Part<'_>]) {
@@ -178,6 +180,7 @@ impl Log {
             held_limit: AtomicU64::new(u64::MAX),
             poison: Mutex::new(None),
             poisoned: AtomicBool::new(false),
+            halt: Halt::default(),
             media,
         }
     }
@@ -192,6 +195,7 @@ impl Log {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(AppendError::Poisoned(self.poisoned().unwrap_or_default()));
         }
+        self.refuse_when_halted()?;
         let mut head = lock(&self.head);
         let start = self.behind_changes(&head);
         let end = Pos(self.place_all(start, parts)?);

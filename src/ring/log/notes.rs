@@ -31,6 +31,7 @@ impl Log {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(AppendError::Poisoned(self.poisoned().unwrap_or_default()));
         }
+        self.refuse_when_halted()?;
         let mut head = lock(&self.head);
         if !self.admits(self.behind_changes(&head)) {
             self.starved.store(true, Ordering::Release);

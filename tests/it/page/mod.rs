@@ -17,6 +17,9 @@ const DEVICES: u64 = 40;
 /// What a device may send to have a page run it.
 const MARKUP: &str = "<img src=x onerror=\"window.owned=true\">";
 
+/// Has what follows read from right to left.
+const TURN: char = '\u{202e}';
+
 /// A daemon with the page, and the page's address without its last slash.
 fn daemon(broker: &Mosquitto, questdb: &QuestDb, readings: &Readings) -> (Daemon, String) {
     let address = format!("127.0.0.1:{}", free_port());
@@ -38,7 +41,7 @@ fn daemon(broker: &Mosquitto, questdb: &QuestDb, readings: &Readings) -> (Daemon
 /// it in the reason.
 fn publish_markup(broker: &Mosquitto, readings: &Readings) {
     let mut publisher = broker.publisher().expect("connects");
-    let text = serde_json::Value::from(MARKUP).to_string();
+    let text = serde_json::Value::from(format!("{MARKUP} {TURN}turned")).to_string();
     // A slash would part the topic's levels.
     let topic = format!("{}-odd/{MARKUP}", readings.name);
     publisher
@@ -130,6 +133,9 @@ fn markup_stays_text(browser: &mut Browser) {
     browser.eventually(LIMIT, "document.getElementById('reasons').textContent.includes('onerror')");
     assert_eq!(browser.eval("document.querySelectorAll('main img').length"), 0);
     assert_eq!(browser.eval("typeof window.owned"), "undefined");
+    let shows = |text: &str| format!("document.body.textContent.includes({})", serde_json::Value::from(text));
+    assert_eq!(browser.eval(&shows("\\u{202e}turned")), true, "it is shown as what it is");
+    assert_eq!(browser.eval(&shows(&TURN.to_string())), false);
     browser.eval("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))");
     browser.eventually(LIMIT, &format!("{ROWS} === 25"));
 }

@@ -128,7 +128,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn connect(port: u16) -> std::io::Result<TcpStream> {
+pub(super) fn connect(port: u16) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
@@ -210,7 +210,7 @@ fn silence(client: &mut impl Read) -> Option<()> {
 }
 
 /// The bytes of one request or answer: its head, and its body by `Content-Length` or chunks (RFC 9112, section 6).
-fn read_message(from: &mut impl BufRead) -> Option<Vec<u8>> {
+pub(super) fn read_message(from: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     let (mut length, mut chunked) = (0, false);
     loop {

@@ -14,7 +14,10 @@ use ratatui::{
 };
 
 use super::view::{Focus, History, Link, View};
-use crate::cli::out::{span, tame};
+use crate::{
+    cli::out::{span, tame},
+    shown::harmless,
+};
 
 /// Narrower screens have the broker above the database instead of beside it.
 const SIDE_BY_SIDE: u16 = 70;
@@ -110,7 +113,7 @@ fn header(view: &View) -> Line<'static> {
 fn nothing_yet(view: &View, area: Rect, buffer: &mut Buffer) {
     if let Link::Away(why) = &view.link {
         // The header cuts a long sentence; here it has room.
-        let text = ratatui::widgets::Paragraph::new(format!("{why}\n\nIt is asked again every second.\n"));
+        let text = ratatui::widgets::Paragraph::new(format!("{}\n\nIt is asked again every second.\n", harmless(why)));
         text.wrap(ratatui::widgets::Wrap { trim: true }).render(area, buffer);
     }
 }

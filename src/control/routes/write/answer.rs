@@ -15,6 +15,7 @@ use crate::{
     decode::line::LineError,
     ingest::write::{RING_PART, WriteCounts},
     observe::log::clip,
+    shown::harmless_lines,
 };
 
 /// Malformed requests are logged one by one up to this number, then one in so many.
@@ -91,7 +92,7 @@ impl Refusal {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let error_id = format!("forebay-{}", NUMBER.fetch_add(1, Relaxed));
-        let message = message.into();
+        let message = harmless_lines(&message.into()).into_owned();
         Self { status, kind: Kind::Other, body: Body { code, error: message.clone(), message, line: None, error_id } }
     }
 

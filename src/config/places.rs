@@ -1,0 +1,55 @@
+//! What stands where the configured files are wanted: looked at by `forebay check`, and at the start by whoever opens them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Loaded, Problem};
+use crate::{files::read::other_than_file, settings::Settings};
+
+/// Files that are read, by their keys.
+pub(super) fn read_files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+    let (mqtt, questdb) = (&settings.mqtt, &settings.questdb);
+    let conf = questdb_confstr::parse_conf_str(&questdb.conf).ok();
+    let roots = conf.and_then(|conf| conf.get("tls_roots").map(PathBuf::from));
+    let files = [
+        ("mqtt.password_file", mqtt.password_file.clone()),
+        ("mqtt.tls.ca_file", mqtt.tls.ca_file.clone()),
+        ("mqtt.tls.cert_file", mqtt.tls.cert_file.clone()),
+        ("mqtt.tls.key_file", mqtt.tls.key_file.clone()),
+        ("questdb.password_file", questdb.password_file.clone()),
+        ("questdb.token_file", questdb.token_file.clone()),
+        ("questdb.conf: tls_roots", roots),
+        ("control.token_file", settings.control.token_file.clone()),
+    ];
+    files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
+}
+
+/// What cannot be used as it is. What is not there yet, and what this user may not look at, is no problem of the configuration.
+pub fn look(loaded: &Loaded) -> Vec<Problem> {
+    let settings = &loaded.settings;
+    let mut problems = Vec::new();
+    let mut regular = read_files(settings);
+    regular.push(("ring.path", settings.ring.path.clone()));
+    regular.push(("quarantine.path", settings.quarantine.path.clone()));
+    for (key, path) in regular {
+        if let Some(kind) = kind_of(&path) {
+            let what = format!("{} is {kind}, not a regular file; name another, or move it away", path.display());
+            problems.push(Problem::new(key, what));
+        }
+    }
+    let socket = &settings.control.socket;
+    if let Some(kind) = fs::metadata(socket).ok().map(|found| other_than_file(&found).unwrap_or("a regular file"))
+        && kind != "a socket"
+    {
+        let what =
+            format!("{} is there already and is {kind}, not a socket; name another, or move it away", socket.display());
+        problems.push(Problem::new("control.socket", what));
+    }
+    problems.into_iter().map(|problem| problem.locate(&loaded.origins)).collect()
+}
+
+fn kind_of(path: &Path) -> Option<&'static str> {
+    fs::metadata(path).ok().as_ref().and_then(other_than_file)
+}
