@@ -176,7 +176,7 @@ mod tests {
         let writer = written.clone();
         let layer =
             tracing_subscriber::fmt::layer().with_ansi(false).without_time().with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(Plain::new(layer, Shows::Fields));
+        let subscriber = tracing_subscriber::registry().with(Plain::new(layer, Shows::Message));
         tracing::subscriber::with_default(subscriber, || {
             let error = io::Error::other(BAD);
             tracing::warn!(shown = %BAD, text = BAD, number = 7, error = &error as &dyn Error, "{BAD} {}", 1);

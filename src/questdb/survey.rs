@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Sql, SqlError, answer,
+    Sql, SqlError, answer, cut,
     identity::{Identity, Kind},
     sql::{ColumnInfo, TableInfo},
     statement,
@@ -27,7 +27,14 @@ impl Sql {
                 answer => answer?,
             };
             let answer = answer.beginning_with(&["table_name", "walEnabled", "dedup"])?;
-            found.extend(answer.rows.iter().map(|row| read_table(row)).collect::<Result<Vec<_>, _>>()?);
+            for row in &answer.rows {
+                let info = read_table(row)?;
+                if !names.iter().any(|name| names::same(name, &info.name)) {
+                    let name = cut(&info.name);
+                    return Err(SqlError::Answer(format!("it is about table {name:?}, which was not asked for")));
+                }
+                found.push(info);
+            }
         }
         for name in names.iter().filter(|name| may_be_hidden(name)) {
             if !found.iter().any(|table| names::same(&table.name, name)) {
@@ -57,9 +64,13 @@ impl Sql {
             };
             let mut of: Vec<Vec<ColumnInfo>> = vec![Vec::new(); tables.len()];
             for row in &answer.rows {
-                if let Some(columns) = of.get_mut(answer::number(row, 4)? as usize) {
-                    columns.push(read_column(row)?);
-                }
+                let number = usize::try_from(answer::number(row, 4)?).ok();
+                let columns = number.and_then(|number| of.get_mut(number));
+                let unasked = || SqlError::Answer("it has a column of a table that was not asked for".to_owned());
+                columns.ok_or_else(unasked)?.push(read_column(row)?);
+            }
+            if let Some(bare) = of.iter().position(Vec::is_empty) {
+                return Err(SqlError::Answer(format!("it has no column of table {:?}", cut(&tables[bare]))));
             }
             found.append(&mut of);
         }

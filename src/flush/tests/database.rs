@@ -82,19 +82,23 @@ fn answer_to(request: &str, body: &[u8], seen: &mut Seen) -> (u16, String) {
         let refused = seen.refuse.is_some_and(|word| body.contains(word));
         seen.writes.push(body);
         if refused { (400, r#"{"code":"invalid","message":"no"}"#) } else { (204, "") }
-    } else if request.contains("tables%28%29") || request.contains("tables()") {
-        return (200, dataset(request, |name, _| format!(r#"["{name}",true,true]"#)));
+    } else if request.contains("walEnabled") {
+        // As of a version that does not tell which table it is.
+        let columns = ["table_name", "walEnabled", "dedup"];
+        return (200, dataset(request, &columns, |name, _| format!(r#"["{name}",true,true]"#)));
+    } else if request.contains("sequencerTxn") && request.contains("suspended") && !request.contains("name%2C") {
+        return (200, answer(&["writerTxn", "sequencerTxn", "suspended"], "[1,1,false]"));
     } else if request.contains("table_columns") {
         let columns = |_: &str, number| {
             format!(r#"["timestamp","TIMESTAMP",true,true,{number}],["device","SYMBOL",false,true,{number}]"#)
         };
-        return (200, dataset(request, columns));
+        return (200, dataset(request, &["column", "type", "designated", "upsertKey", "0"], columns));
     } else if request.contains("ALTER") && !seen.refuse_changes {
-        (200, "{}")
+        (200, r#"{"ddl":"OK"}"#)
     } else if request.contains("ALTER") {
         (400, r#"{"error":"[28] No space left on device","position":0}"#)
     } else if request.contains("DISTINCT") && !seen.silent {
-        (200, r#"{"columns":[],"dataset":[]}"#)
+        return (200, answer(&["timestamp", "device"], ""));
     } else if request.contains("/exec") {
         (400, r#"{"error":"unexpected token","position":0}"#)
     } else {
@@ -104,9 +108,14 @@ fn answer_to(request: &str, body: &[u8], seen: &mut Seen) -> (u16, String) {
 }
 
 /// An answer with what there is about each name that stands in a question.
-fn dataset(request: &str, of: impl Fn(&str, usize) -> String) -> String {
+fn dataset(request: &str, columns: &[&str], of: impl Fn(&str, usize) -> String) -> String {
     let request = request.replace("%27", "'");
     let names = request.split('\'').skip(1).step_by(2).enumerate();
     let rows: Vec<String> = names.map(|(number, name)| of(name, number)).collect();
-    format!(r#"{{"columns":[{{"name":"table_name"}}],"dataset":[{}]}}"#, rows.join(","))
+    answer(columns, &rows.join(","))
+}
+
+fn answer(columns: &[&str], rows: &str) -> String {
+    let columns: Vec<String> = columns.iter().map(|name| format!(r#"{{"name":"{name}"}}"#)).collect();
+    format!(r#"{{"columns":[{}],"dataset":[{rows}]}}"#, columns.join(","))
 }
