@@ -311,7 +311,9 @@ impl Session {
             return gone;
         }
         // They went with the session.
-        gone.iter().for_each(|filter| self.task.intake.taken_back(filter));
+        for filter in &gone {
+            self.task.intake.taken_back(filter);
+        }
         Vec::new()
     }
 
@@ -364,7 +366,9 @@ impl Session {
         let answer = link.subscriber.answered(id, all, codes, now, random);
         let lowered = link.subscriber.lowered(all);
         if answer != Answer::Partly && self.task.status.set_lowered(lowered.clone()) {
-            lowered.iter().for_each(|of| warn!("{of}"));
+            for of in &lowered {
+                warn!("{of}");
+            }
         }
         match answer {
             Answer::Confirmed => {

@@ -90,9 +90,8 @@ fn serve(mut client: TcpStream, script: &Script, state: &Mutex<State>) -> Result
         lock(state).came.push((first, body.clone()));
         match first >> 4 {
             1 => send(&mut client, 0x20, &script.connack)?,
-            4 => lock(state).acknowledged.push(id(&body)),
             5 => send(&mut client, 0x62, &body[..2])?,
-            7 => lock(state).acknowledged.push(id(&body)),
+            4 | 7 => lock(state).acknowledged.push(id(&body)),
             8 => {
                 let mut answer = body[..2].to_vec();
                 answer.extend(granted(&body, script));
