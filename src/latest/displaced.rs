@@ -5,7 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 
-use super::past::{Past, write_field};
+use super::past::{Past, value_ref, write_field};
 use crate::{
     moment::name_number,
     point::{Text, Value},
@@ -57,7 +57,7 @@ pub(super) fn of_row(series: u64, micros: i64, own: &[(Text, Value)]) -> u64 {
     for (name, value) in own {
         hasher.write_u64(name_number(name));
         bytes.clear();
-        write_field(&mut bytes, 0, Past::of(super::slot::value_ref(value)));
+        write_field(&mut bytes, 0, Past::of(value_ref(value)));
         hasher.write(&bytes);
     }
     hasher.finish()

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{
     From, Latest,
     key::{KeyRef, pairs},
-    slot::value_ref,
+    past::value_ref,
 };
 use crate::{
     marks::Seq,

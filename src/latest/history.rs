@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn borrowed(values: &BTreeMap<u16, Value>) -> impl Iterator<Item = (u16, ValueRef<'_>)> + Clone {
-        values.iter().map(|(field, value)| (*field, super::super::slot::value_ref(value)))
+        values.iter().map(|(field, value)| (*field, super::super::past::value_ref(value)))
     }
 
     proptest! {

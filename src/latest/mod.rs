@@ -44,9 +44,10 @@ use self::{
     displaced::Displaced,
     feed::Feed,
     key::{KeyRef, pairs},
+    past::value_ref,
     shard::Shard,
     shown::Board,
-    slot::{Remember, Slot, Stamp, value_ref},
+    slot::{Remember, Slot, Stamp},
 };
 pub use self::{
     feed::{Change, Event, MAX_SEATS, Subscription, WATCH_BACKLOG},

@@ -201,3 +201,15 @@ pub(super) fn name_and_value(name: &Text, value: Past<'_>) -> Option<(Text, Valu
         Past::Hash(_) => None,
     }
 }
+
+/// Borrows an owned value.
+pub(super) fn value_ref(value: &Value) -> ValueRef<'_> {
+    match value {
+        Value::Bool(v) => ValueRef::Bool(*v),
+        Value::Flag(v) => ValueRef::Flag(*v),
+        Value::Whole(v) => ValueRef::Whole(*v),
+        Value::Long(v) => ValueRef::Long(*v),
+        Value::Double(v) => ValueRef::Double(*v),
+        Value::Text(v) => ValueRef::Text(v),
+    }
+}

@@ -10,7 +10,7 @@ use super::{
     displaced,
     history::{History, Look},
     key::Key,
-    past::{Past, name_and_value},
+    past::{Past, name_and_value, value_ref},
     rank::Rank,
     shown::{INDEX_BYTES, Shown},
 };
@@ -435,17 +435,5 @@ fn value_heap(value: &Value) -> usize {
     match value {
         Value::Text(text) => heap(text),
         _ => 0,
-    }
-}
-
-/// Borrows an owned value.
-pub(super) fn value_ref(value: &Value) -> ValueRef<'_> {
-    match value {
-        Value::Bool(v) => ValueRef::Bool(*v),
-        Value::Flag(v) => ValueRef::Flag(*v),
-        Value::Whole(v) => ValueRef::Whole(*v),
-        Value::Long(v) => ValueRef::Long(*v),
-        Value::Double(v) => ValueRef::Double(*v),
-        Value::Text(v) => ValueRef::Text(v),
     }
 }

@@ -99,6 +99,8 @@ fn answer_to(request: &str, body: &[u8], seen: &mut Seen) -> (u16, String) {
         (400, r#"{"error":"[28] No space left on device","position":0}"#)
     } else if request.contains("DISTINCT") && !seen.silent {
         return (200, answer(&["timestamp", "device"], ""));
+    } else if request.contains("pg_postmaster") {
+        (400, r#"{"error":"unknown function name: pg_postmaster_start_time()","position":7}"#)
     } else if request.contains("/exec") {
         (400, r#"{"error":"unexpected token","position":0}"#)
     } else {
