@@ -50,6 +50,9 @@ fn publish_markup(broker: &Mosquitto, readings: &Readings) {
     publisher
         .publish(&topic, format!("{{\"ts\":\"2026-03-01T12:00:00Z\",\"level\":{text}}}").as_bytes())
         .expect("published");
+    // Reasons name the member, and leave out its value.
+    let name = serde_json::Value::from(format!("{MARKUP}{}", "x".repeat(127))).to_string();
+    publisher.publish(&topic, format!("{{{name}:1}}").as_bytes()).expect("published");
     publisher.drain(LIMIT).expect("acknowledged");
 }
 
