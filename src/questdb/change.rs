@@ -87,7 +87,13 @@ pub fn between(seen: &TableInfo, now: Option<&TableInfo>, answered: Option<u64>)
         .map(|(_, column)| column.name.clone())
         .collect();
     if !columns.is_empty() {
-        return Some(Change::Columns(columns));
+        // Those behind a dropped one have only moved.
+        let is_there = |name: &String| {
+            let seen = seen.columns.iter().find(|column| column.name == *name);
+            seen.is_some_and(|seen| now.columns.iter().any(|found| is_same_column(seen, found)))
+        };
+        let gone: Vec<String> = columns.iter().filter(|name| !is_there(name)).cloned().collect();
+        return Some(Change::Columns(if gone.is_empty() { columns } else { gone }));
     }
     // `tables()` is behind for some milliseconds after a change, and `wal_tables()` is not: a log that is gone or begins anew is another's.
     let answered = answered.unwrap_or(0);

@@ -8,7 +8,10 @@ use serde::Serialize;
 use super::{Exit, Failure, Global};
 use crate::{
     cli::out::{aligned, count, emit, human_bytes, span},
-    config,
+    config::{
+        self,
+        validate::storage::{MAX_FILE, MESSAGES_PER_RING},
+    },
     ring::appetite::bytes_per_row,
     settings::{Durability, Ring, Settings},
 };
@@ -83,11 +86,15 @@ fn needed(args: &SizeArgs, settings: &Settings) -> Needed {
     let needed = bytes_per_s * (args.outage.as_secs_f64() + window) * 17.0 / 16.0;
     let configured = settings.ring.size.0;
     let enough_s = (configured as f64 * 16.0 / 17.0 / bytes_per_s - window).max(0.0);
+    let most_payload = settings.mqtt.max_payload.0.saturating_mul(MESSAGES_PER_RING);
     Needed {
         rows_per_s: args.rate,
         outage_s: args.outage.as_secs(),
         bytes_per_row,
-        size_bytes: ((needed / MIB as f64).ceil() as u64).max(1) * MIB,
+        size_bytes: ((needed / MIB as f64).ceil() as u64)
+            .max(1)
+            .saturating_mul(MIB)
+            .max(most_payload.next_multiple_of(MIB)),
         configured_bytes: configured,
         configured_outage_s: enough_s as u64,
     }
@@ -104,6 +111,9 @@ fn render(args: &SizeArgs, settings: &Settings, needed: &Needed) -> String {
         needed.bytes_per_row,
         needed.size_bytes / MIB
     );
+    if needed.size_bytes > MAX_FILE.0 {
+        let _ = writeln!(text, "That is more than a ring may have, {MAX_FILE}: have fewer rows, or shorter ones.");
+    }
     let (size, enough) = (human_bytes(needed.configured_bytes), span(needed.configured_outage_s as f64 * 1e3));
     let _ = writeln!(text, "The configured {size} are enough for {enough}.\n");
     let per_row = |rate: f64| bytes_per_row(args.body_bytes, rate, spacing(&settings.ring));

@@ -96,13 +96,14 @@ fn database(found: &mut Findings, status: &Document<'_>) {
     let state = flush.text("/database").unwrap_or_default();
     if !state.is_empty() && state != "ok" {
         let why = flush.sentence("/error").map(|why| format!(": {why}")).unwrap_or_default();
-        let waiting = plural(status.integer("/ledger/pending"), "row");
+        let waiting = status.integer("/ledger/pending");
+        let waiting = if waiting == 1 { "1 row waits".to_owned() } else { format!("{} wait", plural(waiting, "row")) };
         let age = status.known("/lag_s").filter(|lag| *lag > 0.0);
         let age = age.map(|lag| format!(", the oldest for {}", span(lag * 1e3))).unwrap_or_default();
-        let room = status.known("/forecast/full_in_s");
+        let room = status.known("/forecast/full_in_s").filter(|left| *left >= 1.0);
         let room = room.map(|left| format!("; there is room for {} more", span(left * 1e3))).unwrap_or_default();
         found.add(
-            format!("QuestDB is {state}{why}; nothing is lost: {waiting} wait{age}{room}"),
+            format!("QuestDB is {state}{why}; nothing is lost: {waiting}{age}{room}"),
             flush.sentence("/advice").unwrap_or_else(|| "check the database and the line to it".into()),
         );
     }
@@ -144,7 +145,9 @@ fn set_aside(found: &mut Findings, status: &Document<'_>) {
         let [table, source] = ["/table", "/source"].map(|path| of.text(path).unwrap_or_default());
         let remedy = match of.text("/differing_member") {
             Some(member) => format!("{member:?} may be missing from the symbols of source.{source}"),
-            None => format!("source.{source} may lack a symbol, or wants same_time = \"keep\""),
+            None => format!(
+                "source.{source} may lack a symbol, or its device repeats its times (docs/values.md: same_time)"
+            ),
         };
         let rows = plural(of.integer("/replaced"), "row");
         found.add(
@@ -178,9 +181,9 @@ fn sources(found: &mut Findings, status: &Document<'_>) {
 fn clock(found: &mut Findings, status: &Document<'_>) {
     let held = status.integer("/ring/held_rows");
     if held > 0 {
-        let rows = plural(held, "row");
+        let rows = if held == 1 { "1 row waits".to_owned() } else { format!("{} wait", plural(held, "row")) };
         found.add(
-            format!("{rows} wait until this machine knows the time"),
+            format!("{rows} until this machine knows the time"),
             "start a time service, such as systemd-timesyncd or chrony",
         );
     }
@@ -245,7 +248,7 @@ mod tests {
             "2 rows of table t replaced",
             "1 value and 0 rows of s left out",
             "source s has been silent for 20 min",
-            "1 row wait until this machine knows the time",
+            "1 row waits until this machine knows the time",
             "keys are narrow",
         ]
         .into_iter()

@@ -5,7 +5,7 @@ mod mqtt;
 mod paths;
 mod questdb;
 mod sources;
-mod storage;
+pub mod storage;
 
 use std::{fmt::Display, path::Path, time::Duration};
 

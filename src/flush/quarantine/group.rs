@@ -41,7 +41,10 @@ fn without_numbers(reason: &str) -> String {
     let mut out = String::with_capacity(reason.len());
     let mut rest = reason;
     while let Some(first) = rest.chars().next() {
-        let is_inside_word = out.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
+        // UTF-8 is a word, and -8 a number.
+        let mut before = out.chars().rev();
+        let is_hyphened = out.ends_with('-') && before.nth(1).is_some_and(char::is_alphanumeric);
+        let is_inside_word = is_hyphened || out.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
         if first.is_ascii_digit() && !is_inside_word {
             let is_part = |c: char| c.is_ascii_digit() || matches!(c, '.' | ':' | '-' | '+' | 'T' | 'Z' | 'e' | 'E');
             let number = rest.find(|c: char| !is_part(c)).unwrap_or(rest.len());
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn names_keep_their_digits() {
-        let reason = "at $.co2: \"temp_2\" appears twice; 3d_x and DS18B20 are names";
+        let reason = "at $.co2: \"temp_2\" appears twice; 3d_x and DS18B20 are names, UTF-8 too";
         assert_eq!(kind_of(reason), reason);
     }
 }
