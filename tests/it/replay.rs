@@ -248,7 +248,11 @@ fn what_was_replayed_and_lost_before_it_was_synced_goes_again() {
     questdb.sql(&format!("TRUNCATE TABLE '{}'", readings.name));
     eventually_eq(LIMIT, "rows left", 0, || questdb.count(&readings.name));
     questdb.keep_copy();
-    eventually(LIMIT, "the restart is noticed", || daemon.database()["database"] == "ok");
+    // A busy machine's last request may have been slow; nothing is sent that would show that the next one is not.
+    eventually(LIMIT, "the restart is noticed", || {
+        let state = daemon.database()["database"].clone();
+        state == "ok" || state == "slow"
+    });
 
     replay(&daemon, &["--since", "1h"]);
     questdb.roll_back();
