@@ -2,8 +2,10 @@
 //! counted again: where readings 0 and 1 of one moment come, and both once more, the second 0 would
 //! seem to replace the 1. It is known to have been replaced, and so to have come before. Pure.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{BuildHasher, Hasher},
+};
 
 use super::past::{Past, value_ref, write_field};
 use crate::{

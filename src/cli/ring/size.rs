@@ -24,7 +24,7 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
 A row takes its record and its part of a commit. Commits end sectors of the disk, so that rare rows take more: with the default \
-commit_spacing each row below some 140 a second has a commit of its own.
+commit_spacing each row below some 200 a second has a commit of its own.
 
 Besides an outage's rows the ring holds those of [questdb] resend_window, which are stored and may have to be sent again.
 
