@@ -6,8 +6,9 @@ use crate::support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, 
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PER_SECOND: u64 = 300;
-/// What may have been stored and not confirmed when a table was dropped.
-const UNCONFIRMED_S: u64 = 4;
+/// What may have been stored and not confirmed when a table was dropped: docs/ARCHITECTURE.md's 10 s where QuestDB is behind with
+/// applying, a look's second, and what such a machine takes to look.
+const UNCONFIRMED_S: u64 = 14;
 
 struct Stage {
     broker: Mosquitto,
@@ -27,8 +28,13 @@ impl Stage {
     }
 
     fn load(&self) -> Load {
+        self.load_of(3)
+    }
+
+    /// A load of which the rows of so many seconds are stored.
+    fn load_of(&self, seconds: u64) -> Load {
         let load = Load::start(&self.readings, self.broker.port, PER_SECOND);
-        eventually(LIMIT, "rows are stored", || self.daemon.ledger("stored") > 3 * PER_SECOND);
+        eventually(LIMIT, "rows are stored", || self.daemon.ledger("stored") > seconds * PER_SECOND);
         load
     }
 
@@ -125,15 +131,16 @@ fn the_first_row_after_a_drop_is_stored_in_a_table_as_configured() {
 
 #[test]
 fn a_table_dropped_under_load_loses_nothing_that_comes_after_and_gets_nothing_back() {
-    for (partition_by, word) in [("day", "DAY"), ("hour", "HOUR")] {
+    for (partition_by, word, seconds) in [("day", "DAY", UNCONFIRMED_S + 1), ("hour", "HOUR", 3)] {
         let stage = Stage::new("dropped", |builder| with_ttl(builder).set("questdb.partition_by", partition_by));
-        let load = stage.load();
+        let load = stage.load_of(seconds);
         let (before, after) = stage.change(&load, &format!("DROP TABLE '{}'", stage.readings.name));
         let published = stage.finish(load);
         stage.assert_all_since(after, published);
         stage.assert_as_configured(word);
         let oldest = stage.present().first().copied();
-        assert!(oldest > Some(before.saturating_sub(UNCONFIRMED_S * PER_SECOND)), "{oldest:?} of {before} came back");
+        let confirmed = before.saturating_sub(UNCONFIRMED_S * PER_SECOND);
+        assert!(oldest >= Some(confirmed), "{oldest:?} of {before} came back");
         let log = stage.daemon.log();
         assert!(log.contains("was made again") || log.contains("was dropped or renamed"), "{log}");
     }
