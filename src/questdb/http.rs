@@ -3,8 +3,12 @@
 use std::{io, sync::Arc, time::Duration};
 
 use thiserror::Error;
+use ureq::unversioned::{
+    resolver::DefaultResolver,
+    transport::{Connector as _, DefaultConnector},
+};
 
-use super::{Connection, cut};
+use super::{Connection, cut, in_time::InTime};
 use crate::files::read::{MAX_PEM_BYTES, read_regular};
 
 /// Why there is no answer. Messages are cut to [`super::MAX_MESSAGE_BYTES`].
@@ -71,7 +75,9 @@ impl Http {
             config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build());
         }
         let authorization = connection.authorization();
-        Ok(Self { agent: config.build().into(), connection, authorization })
+        let connector = DefaultConnector::default().chain(InTime);
+        let agent = ureq::Agent::with_parts(config.build(), connector, DefaultResolver::default());
+        Ok(Self { agent, connection, authorization })
     }
 
     /// Asks for a page, with a parameter perhaps.
@@ -180,19 +186,30 @@ mod tests {
         server.join().unwrap();
     }
 
-    #[test]
-    fn an_answer_that_trickles_is_given_up_in_time() {
+    /// Bytes of an answer one by one, so fast that some are always there when the time is over.
+    fn trickles(head: &'static [u8]) {
         let (http, server) = answering(|stream| {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")?;
+            stream.write_all(head)?;
             loop {
-                stream.write_all(b" ")?;
-                thread::sleep(Duration::from_millis(20));
+                stream.write_all(b"x")?;
+                thread::sleep(Duration::from_millis(1));
             }
         });
         let began = Instant::now();
-        assert_eq!(http.get("/settings", None, bounds(Duration::from_secs(3))), Err(HttpError::Timeout));
+        let bounds = Bounds { time: Duration::from_secs(3), bytes: u64::from(u32::MAX) };
+        assert_eq!(http.get("/settings", None, bounds), Err(HttpError::Timeout));
         assert!(began.elapsed() < Duration::from_secs(20));
         drop(http);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_trickles_is_given_up_in_time() {
+        trickles(b"HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n");
+    }
+
+    #[test]
+    fn a_head_that_trickles_is_given_up_in_time() {
+        trickles(b"HTTP/1.1 200 OK\r\nServer: ");
     }
 }

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod fit;
 pub mod http;
 pub mod identity;
+mod in_time;
 pub mod plan;
 pub mod post;
 pub mod present;
