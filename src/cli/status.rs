@@ -149,6 +149,15 @@ fn ring(screen: &mut Screen, status: &Document<'_>, all: bool) {
     for gap in ring.each("/gaps") {
         screen.more(&format!("damage found at start: records {} to {} are lost", gap.integer("/0"), gap.integer("/1")));
     }
+    if ring.integer("/refused_messages") > 0 {
+        screen.more(&format!("{} messages were turned away while the ring was full", ring.count("/refused_messages")));
+    }
+    if ring.integer("/dropped_letters") > 0 {
+        screen.more(&format!(
+            "dropped since start: {} messages that could not become rows, which the quarantine did not take",
+            ring.count("/dropped_letters")
+        ));
+    }
     for dropped in ring.each("/dropped_by_table") {
         let table = dropped.text("/0").unwrap_or_default();
         screen.more(&format!("dropped since start from {table}: {} rows", dropped.count("/1")));

@@ -11,17 +11,18 @@ use thiserror::Error;
 use super::{
     condemned::Condemned,
     exceptions::{Exceptions, Id},
-    quarantine::{CUT_LETTER, DEAD_LETTER, Entry, Key, Quarantine, exception_of},
+    letters::Letters,
+    quarantine::{Entry, Key, Quarantine},
     refused::{Fault, Refused},
     seeded::{Bug, is_on},
 };
 use crate::{
     clock::SharedClock,
-    entry::{DeadLetter, RawRows, RowRef, Rows},
+    entry::{RawRows, RowRef, Rows},
     limits::{self, Allowance, Excess},
     marks::{Pos, Seq},
     names,
-    point::{Text, Timestamp},
+    point::Text,
     questdb::{
         Ask, RowBuffer, SqlError,
         change::Change,
@@ -156,6 +157,8 @@ pub struct Encoder {
     pub exceptions: Arc<Exceptions>,
     /// The quarantine.
     pub quarantine: Arc<Quarantine>,
+    /// Its way in for messages that did not become rows.
+    pub letters: Arc<Letters>,
     /// See [`AllowNarrow`].
     pub allow_narrow: AllowNarrow,
     /// Wall clock.
@@ -378,7 +381,7 @@ impl Encoder {
         self.scratch.extend_from_slice(table.as_bytes());
         self.scratch.extend_from_slice(row.bytes);
         let body = std::mem::take(&mut self.scratch);
-        let put = self.put(record, index, &Aside { reason, origin: table, body: &body, row_time: None }, 1);
+        let put = self.put(record, index, &Aside { reason, origin: table, body: &body }, 1);
         self.scratch = body;
         put
     }
@@ -388,38 +391,27 @@ impl Encoder {
         let table = Rows::decode(record.body).map_or("(unknown)", |rows| rows.table);
         let rows = u32::from(record.rows.saturating_sub(from));
         let reason = "the record's body is malformed";
-        self.put(record, from, &Aside { reason, origin: table, body: record.body, row_time: None }, rows)
+        self.put(record, from, &Aside { reason, origin: table, body: record.body }, rows)
     }
 
-    fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
-        match record.dead_letter() {
-            Ok(letter) => {
-                let row = if letter.is_cut { CUT_LETTER } else { DEAD_LETTER };
-                let DeadLetter { reason, topic: origin, payload: body, time: row_time, .. } = letter;
-                self.put(record, row, &Aside { reason, origin, body, row_time }, 1)
-            }
-            Err(error) => {
-                let reason = &error.to_string();
-                self.put(
-                    record,
-                    DEAD_LETTER,
-                    &Aside { reason, origin: "(unknown)", body: record.body, row_time: None },
-                    1,
-                )
-            }
+    /// Puts the message of a dead-letter record into quarantine.
+    pub fn set_letter_aside(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
+        if self.letters.set_aside(record)? {
+            self.uncounted.push((record.seq, 1));
         }
+        Ok(())
     }
 
     fn put(&mut self, record: &Record<'_>, row: u16, aside: &Aside<'_>, rows: u32) -> Result<(), EncodeError> {
-        let known_as = exception_of(row);
-        if self.exceptions.contains(record.into(), known_as) {
+        if self.exceptions.contains(record.into(), row) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
-        let Aside { reason, origin, body, row_time } = *aside;
-        self.quarantine.push(&Entry { key, time, received: record.received.wall, reason, origin, body, row_time })?;
-        self.exceptions.insert(record.into(), known_as);
+        let Aside { reason, origin, body } = *aside;
+        let received = record.received.wall;
+        self.quarantine.push(&Entry { key, time, received, reason, origin, body, row_time: None })?;
+        self.exceptions.insert(record.into(), row);
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
             _ => self.uncounted.push((record.seq, rows)),
@@ -444,7 +436,6 @@ struct Aside<'a> {
     reason: &'a str,
     origin: &'a str,
     body: &'a [u8],
-    row_time: Option<Timestamp>,
 }
 
 #[cfg(test)]
@@ -452,7 +443,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{entry::encode_rows, point::Row};
+    use crate::{
+        entry::encode_rows,
+        point::{Row, Timestamp},
+    };
 
     fn body(symbols: &[(String, String)]) -> Vec<u8> {
         let symbols = symbols.iter().map(|(name, value)| (name.into(), value.into())).collect();

@@ -135,6 +135,8 @@ pub(super) struct Lane {
     pub reborn: Reborn,
     /// Whether this lane has the memory that one lane at a time may borrow.
     pub borrows: bool,
+    /// Up to where messages that did not become rows are set aside ahead of the cursor.
+    pub letters_upto: Mark,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
 }
@@ -154,6 +156,7 @@ impl Lane {
             Gate::Wait(time) => {
                 self.heartbeat.waiting("backing off", Some(time + SLACK));
                 self.report();
+                let time = self.set_letters_aside(time);
                 self.wait.rest(&self.shared, time);
                 Ok(())
             }

@@ -19,6 +19,7 @@ mod flow;
 pub mod isolate;
 mod lane;
 mod late;
+mod letters;
 mod look;
 pub mod model;
 mod outflow;
@@ -63,6 +64,7 @@ use self::{
     flow::Flow,
     lane::Lane,
     late::Late,
+    letters::Letters,
     model::Model,
     outside::{Link, RealWait, Wait},
     seeded::{Bug, is_on},
@@ -87,7 +89,7 @@ use crate::{
     questdb::{
         Ask, Connection, ConnectionError, Secrets, Sql, SqlError, columns::Coming, schema::Schema, statement::NewTable,
     },
-    ring::Ring,
+    ring::{Rescue, Ring},
     settings,
     sync::lock,
 };
@@ -179,6 +181,7 @@ impl Flusher {
             .map_err(|source| StartError::Quarantine { path: context.quarantine.path.display().to_string(), source })?;
         let quarantine = Arc::new(quarantine);
         let exceptions = recovered(&context.ring, &held);
+        let letters = letters(&context, &exceptions, &quarantine);
         context.ring.set_lanes(lanes);
         let run_began = context.ring.marks().appended;
         let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
@@ -186,7 +189,7 @@ impl Flusher {
         let asked: Arc<dyn Ask> = Arc::new(sql.clone());
         let mut threads = Vec::with_capacity(lanes);
         for number in 0..lanes {
-            let encoder = encoder(&context, &asked, &exceptions, &quarantine);
+            let encoder = encoder(&context, &asked, &letters);
             let sender = Sender::start(number, Arc::clone(&connection)).map_err(StartError::Thread)?;
             let timeout = connection.request_timeout;
             let lane = lane(&context, number, encoder, &shared, timeout, Box::new(sender), Box::new(RealWait));
@@ -319,18 +322,24 @@ fn recovered(ring: &Ring, held: &[quarantine::Held]) -> Arc<Exceptions> {
     Arc::new(exceptions)
 }
 
-fn encoder(
-    context: &FlushContext,
-    sql: &Arc<dyn Ask>,
-    exceptions: &Arc<Exceptions>,
-    quarantine: &Arc<Quarantine>,
-) -> Encoder {
+/// The way into the quarantine of messages that did not become rows, also for the ring.
+fn letters(context: &FlushContext, exceptions: &Arc<Exceptions>, quarantine: &Arc<Quarantine>) -> Arc<Letters> {
+    let (exceptions, quarantine) = (Arc::clone(exceptions), Arc::clone(quarantine));
+    let letters = Letters::new(context.ring.id(), exceptions, quarantine, Arc::clone(&context.clock));
+    let letters = Arc::new(letters);
+    let rescue: Arc<dyn Rescue> = Arc::<Letters>::clone(&letters);
+    context.ring.set_rescue(rescue);
+    letters
+}
+
+fn encoder(context: &FlushContext, sql: &Arc<dyn Ask>, letters: &Arc<Letters>) -> Encoder {
     Encoder {
         ring: context.ring.clone(),
         schema: Schema::new(new_table(&context.questdb), Arc::clone(&context.clock)),
         sql: Arc::clone(sql),
-        exceptions: Arc::clone(exceptions),
-        quarantine: Arc::clone(quarantine),
+        exceptions: Arc::clone(&letters.exceptions),
+        quarantine: Arc::clone(&letters.quarantine),
+        letters: Arc::clone(letters),
         allow_narrow: Arc::clone(&context.allow_narrow),
         clock: Arc::clone(&context.clock),
         uncounted: Vec::new(),
@@ -426,5 +435,6 @@ fn lane(
         reborn: reborn::Reborn::default(),
         unusual: true,
         borrows: false,
+        letters_upto: marks.settled,
     }
 }

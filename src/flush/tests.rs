@@ -67,7 +67,7 @@ impl Bench {
         let sql = Sql::new(Arc::clone(&connection)).unwrap();
         let quarantine = Arc::new(Quarantine::open(&context.quarantine).unwrap().0);
         let asked: Arc<dyn Ask> = Arc::new(sql.clone());
-        let encoder = encoder(&context, &asked, &Arc::default(), &quarantine);
+        let encoder = encoder(&context, &asked, &letters(&context, &Arc::default(), &quarantine));
         let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
         let shared = Arc::new(Shared::new(1, context.batch.clone(), Arc::clone(&context.clock), vigil));
         let timeout = connection.request_timeout;
@@ -77,6 +77,14 @@ impl Bench {
         // So that the first buffer speaks the stand-in's version of the protocol.
         lane.link.connect().unwrap();
         Self { lane, ring, quarantine, database, sql, _directory: directory }
+    }
+
+    /// As after a start that found these entries in quarantine.
+    fn found_in_quarantine(&mut self, held: &[Held]) {
+        let exceptions = recovered(&self.ring, held);
+        let (quarantine, clock) = (Arc::clone(&self.quarantine), Arc::clone(&self.lane.encoder.clock));
+        let letters = Letters::new(self.ring.id(), Arc::clone(&exceptions), quarantine, clock);
+        (self.lane.encoder.exceptions, self.lane.encoder.letters) = (exceptions, Arc::new(letters));
     }
 
     fn append(&self, part: Part<'_>) -> Pos {
@@ -278,7 +286,7 @@ fn a_table_that_cannot_be_changed_is_tried_with_a_growing_backoff() {
 fn a_number_given_to_another_record_does_not_hide_its_rows() {
     let mut bench = Bench::new();
     let key = Key { ring_id: bench.ring.id(), seq: Seq(1), row: 0 };
-    bench.lane.encoder.exceptions = recovered(&bench.ring, &[Held { key, received: Timestamp(-5) }]);
+    bench.found_in_quarantine(&[Held { key, received: Timestamp(-5) }]);
     let end = bench.row(1, "device");
     bench.settle(end);
     let ledger = bench.ring.ledger();
@@ -291,13 +299,30 @@ fn a_row_found_in_quarantine_is_not_sent_and_counted_once() {
     let ring_id = bench.ring.id();
     let key = |seq, row| Key { ring_id, seq: Seq(seq), row };
     let held = [key(1, 0), key(2, DEAD_LETTER)].map(|key| Held { key, received: Received::default().wall });
-    bench.lane.encoder.exceptions = recovered(&bench.ring, &held);
+    bench.found_in_quarantine(&held);
     bench.row(1, "device");
     let end = bench.dead_letter();
     bench.settle(end);
     let ledger = bench.ring.ledger();
     assert_eq!((bench.stored(1), ledger.stored, ledger.quarantined), (0, 0, 1));
     assert_eq!(bench.quarantine.status().entries, 0);
+}
+
+#[test]
+fn a_message_that_is_no_reading_is_set_aside_ahead_of_a_row_that_waits_and_only_once() {
+    let mut bench = Bench::new();
+    bench.row(1, "device");
+    bench.dead_letter();
+    bench.row(2, "device");
+    let end = bench.dead_letter();
+    for _ in 0..2 {
+        bench.lane.set_letters_aside(Duration::from_mins(1));
+        let ledger = bench.ring.ledger();
+        assert_eq!((bench.quarantine.status().entries, ledger.dead_letters, ledger.stored), (2, 2, 0));
+    }
+    bench.settle(end);
+    let ledger = bench.ring.ledger();
+    assert_eq!((bench.quarantine.status().entries, ledger.dead_letters, ledger.stored), (2, 2, 2));
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub use self::{
     mmap::{FileError, MmapMedia},
     open::{OpenError, Opened, Progress, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
+    settle::Rescue,
     state::{StateFull, StateKind, States},
     status::RingStatus,
     tables::table_hash,
@@ -244,6 +245,11 @@ impl Ring {
     /// Sets the number of lanes; a record belongs to lane `table_hash % n`. To be called before the lanes start.
     pub fn set_lanes(&self, n: usize) {
         lock(&self.shared.settlement).set_lanes(n);
+    }
+
+    /// Sets who saves dead letters before the ring gives them up for newer records.
+    pub fn set_rescue(&self, rescue: Arc<dyn Rescue>) {
+        lock(&self.shared.settlement).set_rescue(rescue);
     }
 
     /// Takes note that a lane is about to send the records of a stretch; the error is where to go on instead, when some of them

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +14,7 @@ use super::{
     ledger::Outcome,
     log::Log,
     marks::{Mark, Pos, Seq},
-    reader::{ReadError, Reader},
+    reader::{ReadError, Reader, Record},
     seeded::{Bug, is_on},
     window::ResendWindow,
 };
@@ -43,6 +44,14 @@ impl InFlight {
     }
 }
 
+/// Saves what needs no database before it is given up.
+pub trait Rescue: Send + Sync {
+    /// Saves a dead letter, unless it is saved already.
+    fn save(&self, record: &Record<'_>) -> io::Result<()>;
+    /// Makes what was saved durable.
+    fn finish(&self) -> io::Result<()>;
+}
+
 /// Follows the lanes of one consumer, QuestDB, and keeps its books.
 pub struct Settlement {
     log: Arc<Log>,
@@ -58,6 +67,8 @@ pub struct Settlement {
     /// By folded name: the name as it was first met, and the rows.
     dropped_by_table: BTreeMap<String, (String, u64)>,
     window: ResendWindow,
+    rescue: Option<Arc<dyn Rescue>>,
+    dropped_letters: u64,
 }
 
 impl Settlement {
@@ -72,6 +83,8 @@ impl Settlement {
             dropped: VecDeque::new(),
             dropped_by_table: BTreeMap::new(),
             window: ResendWindow::new(resend_window, safe),
+            rescue: None,
+            dropped_letters: 0,
             outcome,
             log,
         }
@@ -82,6 +95,11 @@ impl Settlement {
         self.lanes = vec![self.outcome.settled; n.max(1)];
         self.in_flight = vec![VecDeque::new(); n.max(1)];
         self.holds = vec![None; n.max(1)];
+    }
+
+    /// Sets who saves dead letters before they are given up.
+    pub fn set_rescue(&mut self, rescue: Arc<dyn Rescue>) {
+        self.rescue = Some(rescue);
     }
 
     /// Takes note that a lane is about to send the records of a stretch. The error is where to go on instead, when some of them
@@ -172,7 +190,7 @@ impl Settlement {
 
     /// Moves the settled watermark on, record by record; returns the rows dropped on the way.
     fn walk(&mut self, upto: Mark, give_up: bool) -> Result<u64, ReadError> {
-        let mut dropped = 0;
+        let (mut dropped, mut letters) = (0, Letters::default());
         while self.walker.mark().pos < upto.pos {
             let lanes = &self.lanes;
             // No further: behind the last record before `upto` may stand a commit, and behind that a record without a fate.
@@ -193,8 +211,14 @@ impl Settlement {
                 } else {
                     self.outcome.stored += rows - excepted;
                 }
+            } else if give_up
+                && record.kind == Kind::DeadLetter
+                && lanes[Lanes::new(lanes.len()).of(record.table_hash)].pos < record.end.pos
+            {
+                letters.save(self.rescue.as_deref(), &record);
             }
         }
+        self.dropped_letters += letters.finish(self.rescue.as_deref());
         let settled = self.walker.mark();
         let beyond = settled.pos > upto.pos.max(self.outcome.settled.pos);
         assert!(!beyond || is_on(Bug::SettleOneMore), "settled beyond what has a fate");
@@ -273,9 +297,52 @@ impl Settlement {
         self.dropped_by_table.values().cloned().collect()
     }
 
+    /// Dead letters that were given up and could not be saved, since the start.
+    pub fn dropped_letters(&self) -> u64 {
+        self.dropped_letters
+    }
+
     /// Counts rows that never entered the log.
     pub fn count_refused(&mut self, table: &str, rows: u64) {
         count(&mut self.dropped_by_table, table, rows);
+    }
+}
+
+/// Dead letters that are given up: how many there were, and how many were saved.
+#[derive(Debug, Default)]
+struct Letters {
+    met: u64,
+    saved: u64,
+    error: Option<io::Error>,
+}
+
+impl Letters {
+    fn save(&mut self, rescue: Option<&dyn Rescue>, record: &Record<'_>) {
+        self.met += 1;
+        match rescue.map(|rescue| rescue.save(record)) {
+            Some(Ok(())) => self.saved += 1,
+            Some(Err(error)) => self.error = Some(error),
+            None => {}
+        }
+    }
+
+    /// Makes them durable; returns how many are lost.
+    fn finish(mut self, rescue: Option<&dyn Rescue>) -> u64 {
+        if self.saved > 0
+            && let Some(Err(error)) = rescue.map(Rescue::finish)
+        {
+            (self.saved, self.error) = (0, Some(error));
+        }
+        let lost = self.met - self.saved;
+        if lost > 0 {
+            let why = self.error.map_or_else(|| "there is no quarantine".to_owned(), |error| error.to_string());
+            tracing::error!(
+                lost,
+                error = why,
+                "the ring is full and gives up its oldest: {lost} messages that could not become rows are lost with it, since they could not go to the quarantine"
+            );
+        }
+        lost
     }
 }
 

@@ -53,6 +53,10 @@ pub struct RingStatus {
     pub commit: Distribution,
     /// Rows dropped since start, by table.
     pub dropped_by_table: Vec<(String, u64)>,
+    /// Messages turned away since the ring was created, with all that was in them (`drop-newest`).
+    pub refused_messages: u64,
+    /// Messages that could not become rows, and were given up with the oldest rows since start: the quarantine did not take them.
+    pub dropped_letters: u64,
     /// What is counted by source since the ring was created, beside the ledger. What no source took has an empty name.
     pub counted: Vec<SourceCounts>,
     /// Damaged stretches found at start: first and last lost record of each.
@@ -69,6 +73,10 @@ impl Ring {
         let shared = &self.shared;
         let marks = self.marks();
         let capacity = shared.log.geometry().capacity;
+        let (dropped_by_table, dropped_letters) = {
+            let settlement = lock(&shared.settlement);
+            (settlement.dropped_by_table(), settlement.dropped_letters())
+        };
         let last = |mark: super::Mark| Seq(mark.seq.0.saturating_sub(1));
         RingStatus {
             path: shared.settings.path.display().to_string(),
@@ -91,7 +99,9 @@ impl Ring {
             full: shared.log.starved(),
             commit_us: shared.commit_micros.quantiles(),
             commit: shared.commit_micros.distribution(),
-            dropped_by_table: lock(&shared.settlement).dropped_by_table(),
+            dropped_by_table,
+            refused_messages: shared.log.intake().refused_messages,
+            dropped_letters,
             counted: self.with_states(States::source_counts),
             gaps: shared.log.gaps().iter().map(|(from, to)| (from.seq, Seq(to.seq.0.saturating_sub(1)))).collect(),
             halted: shared.log.halted(),

@@ -11,8 +11,11 @@ use crate::{names, point::MAX_NAME_BYTES};
 /// Behind a record's header: bytes that hold the name of its table.
 pub const NAME_BYTES: usize = EXTENSION_BYTES + 1 + MAX_NAME_BYTES;
 
-/// Hash of a table's name, which decides its lane; one for all spellings. Never 0, which stands for
-/// "no table".
+/// Stands for no table in the header of a record that has none.
+pub const HASH_WITHOUT_TABLE: u32 = 0;
+
+/// Hash of a table's name, which decides its lane; one for all spellings. Never
+/// [`HASH_WITHOUT_TABLE`].
 pub fn table_hash(table: &str) -> u32 {
     names::with_folded(table, crc32c::crc32c).max(1)
 }

@@ -237,6 +237,16 @@ fn ring(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("ring_fill", "Share of the ring that may not be overwritten yet", Some(&ratio), ring.fill)?;
     page.gauge("ring_held_rows", "Rows held back until their time is known", None, ring.held_rows as f64)?;
     page.gauge("ring_full", "1 while an append waits for room", None, f64::from(u8::from(ring.full)))?;
+    page.counter(
+        "messages_refused",
+        "Messages turned away by the on_full policy since the ring was created, with their rows",
+        ring.refused_messages,
+    )?;
+    page.counter(
+        "dead_letters_dropped",
+        "Dead letters given up by the on_full policy since start, since the quarantine did not take them",
+        ring.dropped_letters,
+    )?;
     let halted = f64::from(u8::from(ring.halted.is_some()));
     page.gauge(
         "ring_halted",

@@ -82,6 +82,8 @@ fn full() -> Status {
         commit_us: Quantiles::default(),
         commit: Distribution::default(),
         dropped_by_table: vec![],
+        refused_messages: 0,
+        dropped_letters: 0,
         counted: vec![SourceCounts {
             source: "a".into(),
             counts: Counts { unmatched: 3, ..Counts::default() },

@@ -20,7 +20,7 @@ use crate::{
     entry::encode_rows,
     flush::{
         AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, breaker::Standing, encoder,
-        lane, lane::Lane, late::GRACE_TIMEOUTS, quarantine::Quarantine, recovered, replay::ReplayAsk, shared,
+        lane, lane::Lane, late::GRACE_TIMEOUTS, letters, quarantine::Quarantine, recovered, replay::ReplayAsk, shared,
     },
     marks::Seq,
     point::{Row, Timestamp, Value},
@@ -174,6 +174,7 @@ impl Run {
         let (quarantine, held) = Quarantine::open(&self.quarantine).unwrap();
         let quarantine = Arc::new(quarantine);
         let exceptions = recovered(&ring, &held);
+        let letters = letters(&context, &exceptions, &quarantine);
         ring.set_lanes(count);
         let marks = ring.marks();
         self.said.retain(|seq, _| *seq < marks.appended.seq);
@@ -182,7 +183,7 @@ impl Run {
         let shared = Arc::new(shared::Shared::new(count, context.batch.clone(), Arc::clone(&clock), watch));
         let asked: Arc<dyn Ask> = Arc::new(Questions { world: Arc::clone(&self.world) });
         let lanes = (0..count).map(|number| {
-            let encoder = encoder(&context, &asked, &exceptions, &quarantine);
+            let encoder = encoder(&context, &asked, &letters);
             let wire = Wire {
                 world: Arc::clone(&self.world),
                 lane: number,

@@ -5,7 +5,7 @@ use crate::{marks::State, ring::still::Still};
 
 const ROWS: u16 = 3;
 
-fn open(media: &Arc<MemoryMedia>, on_full: OnFull) -> Still {
+pub(super) fn open(media: &Arc<MemoryMedia>, on_full: OnFull) -> Still {
     let settings = Settings { on_full, ..Settings::default() };
     let heartbeat = Heartbeats::new(clock()).register("committer");
     Still::open(Box::new(Arc::clone(media)), &settings, Duration::ZERO, clock(), heartbeat).unwrap()

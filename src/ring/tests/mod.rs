@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod held;
+mod rescue;
 mod state;
 mod versions;
 
