@@ -29,7 +29,7 @@ fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
     }
 }
 
-/// A QoS below the one asked for is a warning: what is asked for comes.
+/// A QoS below the one asked for, or a session kept for a shorter time, is a warning: what is asked for comes.
 fn try_broker(settings: &Settings) -> Result<(), (Exit, String)> {
     let wanted = filters::wanted(&settings.source).map_err(|error| (Exit::Usage, error.to_string()))?;
     let subscriptions: Vec<Subscription> =
@@ -45,6 +45,9 @@ fn try_broker(settings: &Settings) -> Result<(), (Exit, String)> {
     })?;
     for lowered in &found.lowered {
         eprintln!("warning: {lowered}");
+    }
+    if let Some(shortened) = found.shortened {
+        eprintln!("warning: {shortened}");
     }
     found.refused.map_or(Ok(()), |why| Err((Exit::Failed, why)))
 }

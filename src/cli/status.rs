@@ -13,7 +13,11 @@ use super::{
     document::Document,
     out::{bar, columns, count, emit, human_bytes, span},
 };
-use crate::{control::client::Client, mqtt::Lowered, tally::Counter};
+use crate::{
+    control::client::Client,
+    mqtt::{Lowered, Shortened},
+    tally::Counter,
+};
 
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
@@ -119,6 +123,9 @@ fn broker(screen: &mut Screen, status: &Document<'_>) {
     let lowered = broker.0["lowered"].as_array().cloned().unwrap_or_default();
     for of in lowered.into_iter().filter_map(|of| serde_json::from_value::<Lowered>(of).ok()) {
         screen.more(&super::out::tame(&of.to_string()));
+    }
+    if let Ok(Some(shortened)) = serde_json::from_value::<Option<Shortened>>(broker.0["shortened"].clone()) {
+        screen.more(&shortened.to_string());
     }
 }
 

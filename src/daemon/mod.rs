@@ -2,6 +2,7 @@
 
 mod boots;
 pub mod client;
+mod doors;
 mod held;
 mod inspect;
 mod outlook;
@@ -15,23 +16,18 @@ mod watchdog;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, UnixListener},
-    runtime::Runtime,
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 
 use self::{
-    boots::Boots, held::HeldRows, inspect::Inspector, outlook::Outlook, places::Places, reload::Reload, signals::Signal,
+    boots::Boots, doors::Doors, held::HeldRows, inspect::Inspector, outlook::Outlook, places::Places, reload::Reload,
+    signals::Signal,
 };
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
     config::Loaded,
     control::{
         App, Limits, Writes,
-        server::{serve, serve_tcp},
-        socket::{SocketError, SocketFile, bind_tcp},
+        socket::SocketError,
         token::{TokenError, WriteToken},
     },
     decode::{DecoderError, table::TableTemplate},
@@ -127,7 +123,7 @@ struct Daemon {
     ingest: Arc<Ingest>,
     flusher: Arc<Flusher>,
     session: JoinHandle<()>,
-    control: Vec<JoinHandle<()>>,
+    doors: Doors,
     stop_session: watch::Sender<bool>,
     stop_control: watch::Sender<bool>,
     reload: Reload,
@@ -135,7 +131,6 @@ struct Daemon {
     boots: Boots,
     held: HeldRows,
     places: Places,
-    _socket: SocketFile,
     heartbeats: Heartbeats,
 }
 
@@ -179,11 +174,8 @@ impl Daemon {
         .with_writes(Writes::new(Arc::clone(&ingest) as _, Arc::clone(&clock), token.clone()));
         let (stop_session, session_stopped) = watch::channel(false);
         let (stop_control, control_stopped) = watch::channel(false);
+        let doors = Doors::open(&settings.control, Arc::new(app), &control_stopped, control_runtime.handle())?;
         let inside = control_runtime.enter();
-        let (socket, listener) = SocketFile::bind(&settings.control)?;
-        let listener = UnixListener::from_std(listener)
-            .map_err(|source| DaemonError::Start { what: "watch the control socket", source })?;
-        let control = start_control(listener, &settings, Arc::new(app), &control_stopped)?;
         start_republishing(&settings, &latest, republish, &control_stopped);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
@@ -205,7 +197,7 @@ impl Daemon {
             ingest,
             flusher,
             session,
-            control,
+            doors,
             stop_session,
             stop_control,
             reload,
@@ -213,7 +205,6 @@ impl Daemon {
             boots: Boots::new(),
             held: HeldRows::new(newest),
             places: Places::default(),
-            _socket: socket,
             heartbeats,
         })
     }
@@ -254,6 +245,7 @@ impl Daemon {
                     if noted.elapsed() >= outlook::PERIOD {
                         self.outlook.note();
                         self.places.look(&self.ring, self.flusher.quarantine());
+                        self.doors.look();
                         noted = std::time::Instant::now();
                     }
                     // While no reading comes, trust grows, and what is to be believed moves on, all
@@ -291,11 +283,7 @@ impl Daemon {
         let closed = self.ring.close();
         places::put_back(&self.ring, &mut |_| ServiceManager.extend_timeout(EXTENSION));
         self.stop_control.send_replace(true);
-        self.runtime.block_on(async {
-            for task in self.control {
-                let _ = tokio::time::timeout(STOP_MARGIN, task).await;
-            }
-        });
+        self.runtime.block_on(self.doors.closed());
         self.control_runtime.shutdown_timeout(Duration::from_secs(1));
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         let ledger = self.ring.ledger();
@@ -443,19 +431,4 @@ fn log_recovery(settings: &Settings, report: &RecoveryReport) {
 fn subscriptions(settings: &Settings) -> Result<Vec<Subscription>, DecoderError> {
     let wanted = ingest::filters::wanted(&settings.source)?;
     Ok(wanted.into_iter().map(|Wanted { filter, qos, id }| Subscription { filter, qos, id }).collect())
-}
-
-fn start_control(
-    listener: UnixListener,
-    settings: &Settings,
-    app: Arc<App>,
-    stop: &watch::Receiver<bool>,
-) -> Result<Vec<JoinHandle<()>>, DaemonError> {
-    let mut tasks = vec![tokio::spawn(serve(listener, Arc::clone(&app), stop.clone()))];
-    if let Some(address) = settings.control.listen {
-        let listener = TcpListener::from_std(bind_tcp(address)?)
-            .map_err(|source| DaemonError::Start { what: "watch [control] listen", source })?;
-        tasks.push(tokio::spawn(serve_tcp(listener, app, stop.clone())));
-    }
-    Ok(tasks)
 }

@@ -36,6 +36,8 @@ use crate::{
 
 /// Rows of a probe.
 const PROBE_ROWS: usize = 64;
+/// How often the server is asked when it was started while nothing waits for that: so that an outage is noticed although nothing comes.
+const IDLE_ASK_STARTED_EVERY: Duration = Duration::from_secs(15);
 /// Longest wait without looking round.
 const IDLE_WAIT: Duration = Duration::from_mins(1);
 /// The same while the measured flow is still above [`QUIET_ROWS_PER_S`].
@@ -229,10 +231,14 @@ impl Lane {
         self.refresh();
         if self.flight.is_empty() {
             self.follow_replay();
-            if !self.follow_rewind() && self.window_is_open() && self.shared.may_ask_started(self.ask_started_every) {
-                // An error: the next request meets what ails it. A restart that the watch has missed ends it.
-                if matches!(self.ask_started(), Ok(true)) {
-                    self.shared.vigil().end();
+            if !self.follow_rewind() && self.shared.may_ask_started(self.ask_started_every()) {
+                match self.ask_started() {
+                    // The watch has missed this restart, which ends it.
+                    Ok(true) => self.shared.vigil().end(),
+                    Ok(false) => {}
+                    // Where nothing comes, no request meets what ails it.
+                    Err(error) if self.reader.mark().pos >= self.durable() => return Err(EncodeError::from(error).into()),
+                    Err(error) => tracing::debug!(lane = self.number, %error, "the next request meets what ails it"),
                 }
             }
             self.look_while_idle();
@@ -372,10 +378,16 @@ impl Lane {
             self.shrink();
             self.heartbeat.waiting("new rows", None);
             self.flushes_seen = self.shared.flushes_asked();
+            self.shared.report(self.number, |report| {
+                // Of the last request; nothing is slow any more.
+                if report.health == Health::Slow {
+                    report.health = Health::Ok;
+                }
+            });
             // Soon after a flow ends, one look more lets the decision and its reason follow.
             let idle = if self.flow.rows_per_s() > QUIET_ROWS_PER_S { SETTLING_WAIT } else { IDLE_WAIT };
             let wait = self.late.wait(self.now()).unwrap_or(idle);
-            let wait = if self.window_is_open() { wait.min(self.ask_started_every) } else { wait };
+            let wait = wait.min(self.ask_started_every());
             let wait = if self.unconfirmed.from().is_some() { wait.min(LOOK_EVERY) } else { wait };
             if !self.wait.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
@@ -396,6 +408,11 @@ impl Lane {
             self.wait.until_durable(&ring, enough, left);
         }
         true
+    }
+
+    /// How often to ask when the server was started while nothing is sent.
+    fn ask_started_every(&self) -> Duration {
+        if self.window_is_open() { self.ask_started_every } else { IDLE_ASK_STARTED_EVERY }
     }
 
     /// Publishes what `status` shows.

@@ -49,7 +49,8 @@ impl Letters {
             return Ok(false);
         }
         let damage = letter.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        let broken = DeadLetter { reason: &damage, topic: "(unknown)", payload: record.body, is_cut: false, time: None };
+        let broken =
+            DeadLetter { reason: &damage, topic: "(unknown)", payload: record.body, is_cut: false, time: None };
         let DeadLetter { reason, topic: origin, payload: body, time: row_time, .. } = letter.unwrap_or(broken);
         let key = Key { ring_id: self.ring_id, seq: record.seq, row };
         let (time, received) = (self.clock.now().wall, record.received.wall);

@@ -20,6 +20,7 @@ use super::{
     error::ConnectError,
     packet::{self, Ack, ConnAck, Filter, Frame, Message, Reader, Version, kind},
     protocol::{CONNECT_TIMEOUT, Event, Options, Subscription},
+    status::Shortened,
     transport::{self, Stream},
 };
 use crate::{settings::Mqtt, sync::lock};
@@ -191,8 +192,11 @@ impl Poller {
         if self.link.is_none() {
             let opened = timeout(CONNECT_TIMEOUT, self.open()).await;
             let waited = || ConnectError::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"));
-            let ConnAck { session_present, has_ids, .. } = opened.map_err(|_| waited())??;
-            return Ok(Event::ConnAck { session_present, has_ids });
+            let ConnAck { session_present, has_ids, session_expiry_s, .. } = opened.map_err(|_| waited())??;
+            let asked_s = if self.options.clean { 0 } else { self.options.session_expiry_s };
+            let shorter = session_expiry_s.filter(|granted_s| *granted_s < asked_s);
+            let shortened = shorter.map(|granted_s| Shortened { asked_s, granted_s });
+            return Ok(Event::ConnAck { session_present, has_ids, shortened });
         }
         if let Some(event) = self.buffered() {
             return Ok(event);

@@ -23,4 +23,4 @@ pub use error::ConnectError;
 pub use probe::{Probe, probe};
 pub use protocol::Subscription;
 pub use session::{Task, run};
-pub use status::{BrokerStatus, Lowered, SharedBroker};
+pub use status::{BrokerStatus, Lowered, SharedBroker, Shortened};

@@ -3,10 +3,10 @@
 use tokio::time::timeout;
 
 use super::{
-    connection::connection,
+    connection::{Poller, Requests, connection},
     error::ConnectError,
     protocol::{CONNECT_TIMEOUT, Event, Subscription},
-    status::Lowered,
+    status::{Lowered, Shortened},
     subscribe::{Answer, Subscriber},
 };
 use crate::settings::Mqtt;
@@ -21,6 +21,8 @@ pub struct Probe {
     pub refused: Option<String>,
     /// Subscriptions that it grants a lower QoS than asked for.
     pub lowered: Vec<Lowered>,
+    /// There when it keeps a session for a shorter time than asked for.
+    pub shortened: Option<Shortened>,
 }
 
 /// Connects once, subscribes, and disconnects. Nothing that comes is taken: the session goes with the connection. What is shared is
@@ -28,14 +30,13 @@ pub struct Probe {
 pub async fn probe(settings: &Mqtt, subscriptions: &[Subscription]) -> Result<Probe, ConnectError> {
     let mut settings = settings.clone();
     settings.client_id.push_str(CLIENT_SUFFIX);
-    let (requests, mut poller) = connection(&settings, true)?;
-    match poller.poll().await? {
-        Event::ConnAck { .. } => {}
-        other => return Err(ConnectError::Refused(format!("it answered CONNECT with {other:?}"))),
-    }
+    // First with a session like the daemon's, to be told how long it is kept. The next connection ends it.
+    let (requests, mut poller, shortened) = connect(&settings, false).await?;
+    disconnect(&requests, &mut poller).await;
+    let (requests, mut poller, _) = connect(&settings, true).await?;
     let plain = |of: &Subscription| Subscription { filter: unshared(&of.filter).to_owned(), id: None, ..of.clone() };
     let subscriptions: Vec<Subscription> = subscriptions.iter().map(plain).collect();
-    let mut found = Probe::default();
+    let mut found = Probe { shortened, ..Probe::default() };
     if let Some(id) = requests.subscribe(None, subscriptions.iter()).filter(|_| !subscriptions.is_empty()) {
         let codes = timeout(CONNECT_TIMEOUT, async {
             loop {
@@ -53,6 +54,19 @@ pub async fn probe(settings: &Mqtt, subscriptions: &[Subscription]) -> Result<Pr
         }
         found.lowered = subscriber.lowered(&subscriptions);
     }
+    disconnect(&requests, &mut poller).await;
+    Ok(found)
+}
+
+async fn connect(settings: &Mqtt, clean: bool) -> Result<(Requests, Poller, Option<Shortened>), ConnectError> {
+    let (requests, mut poller) = connection(settings, clean)?;
+    match poller.poll().await? {
+        Event::ConnAck { shortened, .. } => Ok((requests, poller, shortened)),
+        other => Err(ConnectError::Refused(format!("it answered CONNECT with {other:?}"))),
+    }
+}
+
+async fn disconnect(requests: &Requests, poller: &mut Poller) {
     if requests.disconnect() {
         // The connection has shown what it was for; how its end goes says nothing about the settings.
         let _ = timeout(CONNECT_TIMEOUT, async {
@@ -60,7 +74,6 @@ pub async fn probe(settings: &Mqtt, subscriptions: &[Subscription]) -> Result<Pr
         })
         .await;
     }
-    Ok(found)
 }
 
 /// A filter without its `$share/group/`.

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     error::ConnectError,
     packet::{Connect, Message, Version},
+    status::Shortened,
     transport::MAX_WEBSOCKET_PACKET_BYTES,
     url::{BrokerUrl, Scheme},
 };
@@ -47,6 +48,8 @@ pub enum Event {
         session_present: bool,
         /// Whether it knows subscription identifiers.
         has_ids: bool,
+        /// Where it keeps the session for a shorter time than asked for.
+        shortened: Option<Shortened>,
     },
     /// A message.
     Publish(Message),

@@ -274,8 +274,13 @@ impl Session {
                 }
             }
             Event::AcksSent(count) => self.inbox.acks_left(count),
-            Event::ConnAck { session_present, has_ids } => {
+            Event::ConnAck { session_present, has_ids, shortened } => {
                 link.has_ids = has_ids;
+                if self.task.status.set_shortened(shortened)
+                    && let Some(shortened) = shortened
+                {
+                    warn!("{shortened}");
+                }
                 self.connected(session_present, link)?;
             }
             Event::SubAck { id, codes } => self.subscribed(id, &codes, link),

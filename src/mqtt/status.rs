@@ -1,8 +1,11 @@
 //! State of the connection, shared between the session that writes it and whoever shows it.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +44,8 @@ pub struct BrokerStatus {
     pub copies: u64,
     /// Subscriptions that the broker grants a lower QoS than asked for: their messages may be lost while forebay is away.
     pub lowered: Vec<Lowered>,
+    /// There when the broker keeps the session for a shorter time than asked for: what comes for forebay after that is lost.
+    pub shortened: Option<Shortened>,
     /// Time from receiving a QoS 1 message to sending its PUBACK, since start, in microseconds.
     pub ack_latency_us: Quantiles,
     /// The same, for the metrics page.
@@ -66,6 +71,27 @@ impl std::fmt::Display for Lowered {
             f,
             "the broker grants QoS {granted} in place of {asked} to {filter}: it sends those messages once and keeps none while forebay \
              is away; let the broker allow QoS {asked}, or say qos = {granted} in the source"
+        )
+    }
+}
+
+/// A session that the broker keeps for a shorter time than asked for (MQTT 5, section 3.2.2.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Shortened {
+    /// Seconds asked for: `mqtt.session_expiry`.
+    pub asked_s: u32,
+    /// Seconds granted.
+    pub granted_s: u32,
+}
+
+impl std::fmt::Display for Shortened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [asked, granted] =
+            [self.asked_s, self.granted_s].map(|s| humantime::format_duration(Duration::from_secs(s.into())));
+        write!(
+            f,
+            "the broker keeps messages for forebay only {granted} long while it is away, not {asked}: what comes later is lost; let the \
+             broker allow a session expiry of {asked}, or set mqtt.session_expiry to what it allows"
         )
     }
 }
@@ -111,6 +137,7 @@ pub struct SharedBroker {
     /// Copies of messages that were taken.
     pub(super) copies: AtomicU64,
     lowered: Mutex<Vec<Lowered>>,
+    shortened: Mutex<Option<Shortened>>,
     ack_latency: Histogram,
 }
 
@@ -132,6 +159,7 @@ impl SharedBroker {
             stale_acks: self.stale_acks.load(Relaxed),
             copies: self.copies.load(Relaxed),
             lowered: lock(&self.lowered).clone(),
+            shortened: *lock(&self.shortened),
             ack_latency_us: self.ack_latency.quantiles(),
             ack_latency: self.ack_latency.distribution(),
         }
@@ -158,6 +186,11 @@ impl SharedBroker {
         let is_news = *known != lowered;
         *known = lowered;
         is_news
+    }
+
+    /// Notes whether the session is kept for a shorter time than asked for; whether that is news.
+    pub(super) fn set_shortened(&self, shortened: Option<Shortened>) -> bool {
+        std::mem::replace(&mut *lock(&self.shortened), shortened) != shortened
     }
 
     /// Notes an error.

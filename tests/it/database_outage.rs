@@ -206,3 +206,15 @@ fn failures(daemon: &Daemon) -> u64 {
     let lanes = daemon.database()["lanes"].as_array().cloned().unwrap_or_default();
     lanes.iter().filter_map(|lane| lane["failures"].as_u64()).sum()
 }
+
+#[test]
+fn an_outage_is_noticed_although_nothing_comes() {
+    let mut stage = stage("idle-outage", "");
+    stage.readings.publish(&mut stage.broker.publisher().expect("connects"), 0..10);
+    stage.daemon.wait_drained(10, Duration::from_mins(1));
+    stage.questdb.stop();
+    eventually(Duration::from_secs(40), "status says so", || stage.daemon.database()["database"] == "unreachable");
+    stage.questdb.restart();
+    eventually(Duration::from_secs(40), "and when it is over", || stage.daemon.database()["database"] == "ok");
+    stage.readings.assert_exactly_once(&stage.questdb, 10, Duration::from_mins(1));
+}

@@ -1,7 +1,7 @@
 //! The ring's or the quarantine's file is removed, renamed or replaced under the running daemon: nothing is acknowledged that a kill
 //! would lose, it is told, and what was acknowledged is not lost.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, os::unix::net::UnixListener, path::PathBuf, time::Duration};
 
 use crate::support::{
     Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings,
@@ -168,4 +168,22 @@ fn a_second_daemon_on_a_quarantine_does_not_start() {
     assert!(stage.daemon.stop().success(), "{}", stage.daemon.log());
     second.restart();
     assert!(second.stop().success(), "{}", second.log());
+}
+
+#[test]
+fn a_control_socket_that_is_gone_is_made_again_and_another_program_keeps_its_own() {
+    let stage = Stage::start("socket");
+    let socket = stage.daemon.socket();
+    let answers = || told(&stage.daemon.cli(&["status"])).0 == 0;
+    fs::remove_file(&socket).expect("removes");
+    eventually(LIMIT, "it is there again", answers);
+    assert!(stage.daemon.log().contains("the control socket was removed or replaced; it is there again"));
+    fs::remove_file(&socket).expect("removes");
+    let other = UnixListener::bind(&socket).expect("binds");
+    let error = "the control socket was removed or replaced, and cannot be made again";
+    eventually(LIMIT, "it is told", || stage.daemon.log().contains(error));
+    stage.publish(0..10);
+    drop(other);
+    eventually(LIMIT, "a socket that nobody serves is replaced", answers);
+    assert_eq!(stage.daemon.log().matches(error).count(), 1, "told once: {}", stage.daemon.log());
 }

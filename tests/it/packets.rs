@@ -146,6 +146,23 @@ fn a_link_that_breaks_again_and_again_is_tried_again_soon_and_no_rival_is_named(
 }
 
 #[test]
+fn a_session_that_is_kept_for_a_shorter_time_than_asked_for_is_told_everywhere() {
+    // A session expiry of 90 s. Mosquitto has no such limit; other brokers do.
+    let connack = vec![0, 0, 5, 17, 0, 0, 0, 90];
+    let broker = StandIn::start(Script { connack, most_qos: 1, is_five: true, deliver: Vec::new(), closes: false });
+    let daemon = builder(broker.url(), 5).start();
+    daemon.wait_subscribed();
+    assert_eq!(daemon.broker()["shortened"], serde_json::json!({ "asked_s": 604_800, "granted_s": 90 }));
+    let words = "keeps messages for forebay only 1m 30s long while it is away, not 7days";
+    assert!(daemon.log().contains(words), "{}", daemon.log());
+    assert!(told(&daemon.cli(&["status"])).1.contains(words));
+    let (_, _, errors) = told(&daemon.cli(&["check", "--connect", "--quiet"]));
+    assert!(errors.contains(words), "{errors}");
+    let page = daemon.request("GET", "/metrics", "").expect("the page").body;
+    assert!(page.contains("forebay_broker_session_shortened 1"), "{page}");
+}
+
+#[test]
 fn a_lower_qos_than_asked_for_is_told_everywhere() {
     let broker = Mosquitto::with(&Options { max_qos: Some(0), ..Options::default() });
     let daemon = builder(broker.url(), 5).start();

@@ -200,6 +200,12 @@ fn broker(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.gauge("broker_held", "Messages held back because the ring is full", None, broker.held as f64)?;
     let lowered = broker.lowered.len() as f64;
     page.gauge("broker_lowered", "Subscriptions that the broker grants a lower QoS than asked for", None, lowered)?;
+    page.gauge(
+        "broker_session_shortened",
+        "1 while the broker keeps forebay's session for a shorter time than asked for",
+        None,
+        f64::from(u8::from(broker.shortened.is_some())),
+    )?;
     page.counter(
         "broker_copies",
         "Messages sent once more for another subscription, and taken once, since start",

@@ -59,7 +59,7 @@ fn message(event: Result<Event, ConnectError>) -> Message {
 async fn a_keep_alive_and_a_receive_maximum_of_0_stop_nothing() {
     let connack = [0x20, 9, 1, 0, 6, 19, 0, 0, 33, 0, 0];
     let (requests, mut poller, mut broker, event) = accepted(5, &connack, LIMIT).await;
-    assert!(matches!(event, Event::ConnAck { session_present: true, has_ids: true }));
+    assert!(matches!(event, Event::ConnAck { session_present: true, has_ids: true, shortened: None }));
     assert_eq!(poller.keep_alive(), LIMIT);
     assert!(requests.publish_retained("t", b"x") && !requests.publish_retained("t", b"y"), "one at a time");
     let wanted = [Subscription { filter: "a/#".into(), qos: 1, id: None }];

@@ -98,6 +98,8 @@ pub struct ConnAck {
     pub receive_maximum: u16,
     /// Whether it knows subscription identifiers.
     pub has_ids: bool,
+    /// For how many seconds it keeps the session of an absent client, where that is another time than was asked for.
+    pub session_expiry_s: Option<u32>,
 }
 
 /// Reads a CONNACK; a refusal is an error.
@@ -114,11 +116,13 @@ pub fn connack(version: Version, body: &[u8]) -> Result<ConnAck, ConnectError> {
         keep_alive_s: None,
         receive_maximum: u16::MAX,
         has_ids: version == Version::V5,
+        session_expiry_s: None,
     };
     let properties = (version == Version::V5).then(|| of.properties()).flatten();
     for (id, value) in properties.into_iter().flatten() {
         let Property::Number(number) = value else { continue };
         match id {
+            17 => found.session_expiry_s = Some(number),
             19 => found.keep_alive_s = u16::try_from(number).ok(),
             // 0 is against the rules (section 3.2.2.3.3). Taken at its word nothing could ever be published.
             33 => found.receive_maximum = (number as u16).max(1),
@@ -181,11 +185,23 @@ mod tests {
 
     #[test]
     fn a_connack_tells_what_the_broker_grants() {
-        // Receive maximum 0, a keep-alive of 0, no subscription identifiers, and a reason string between them.
-        let body = [1, 0, 14, 33, 0, 0, 31, 0, 2, b'h', b'i', 19, 0, 0, 41, 0, 99];
-        let expected = ConnAck { session_present: true, keep_alive_s: Some(0), receive_maximum: 1, has_ids: false };
+        // Receive maximum 0, a keep-alive of 0, no subscription identifiers, a session expiry, and a reason string between them.
+        let body = [1, 0, 19, 17, 0, 0, 1, 2, 33, 0, 0, 31, 0, 2, b'h', b'i', 19, 0, 0, 41, 0, 99];
+        let expected = ConnAck {
+            session_present: true,
+            keep_alive_s: Some(0),
+            receive_maximum: 1,
+            has_ids: false,
+            session_expiry_s: Some(258),
+        };
         assert_eq!(connack(Version::V5, &body), Ok(expected));
-        let plain = ConnAck { session_present: false, keep_alive_s: None, receive_maximum: u16::MAX, has_ids: false };
+        let plain = ConnAck {
+            session_present: false,
+            keep_alive_s: None,
+            receive_maximum: u16::MAX,
+            has_ids: false,
+            session_expiry_s: None,
+        };
         assert_eq!(connack(Version::V4, &[0, 0]), Ok(plain));
         assert_eq!(connack(Version::V5, &[0, 0]), Ok(ConnAck { has_ids: true, ..plain }), "the properties are missing");
         assert_eq!(connack(Version::V5, &[0, 0x87, 0]), Err(ConnectError::NotAuthorised));
