@@ -31,6 +31,8 @@ pub(super) enum Trouble {
     Write(WriteError),
     Encode(EncodeError),
     Read(ReadError),
+    /// A question failed while nothing was under way.
+    Idle(SqlError),
     Stopped,
 }
 
@@ -378,6 +380,7 @@ impl Lane {
     /// Takes note of trouble: backs off, and has what may be lost sent again.
     pub(super) fn fail(&mut self, trouble: Trouble) {
         self.barrier = None;
+        let is_idle = matches!(trouble, Trouble::Idle(_));
         let (kind, text) = match trouble {
             Trouble::Stopped => return,
             Trouble::Read(ReadError::Overtaken { to }) => {
@@ -388,16 +391,23 @@ impl Lane {
             Trouble::Read(error) => return self.encoder.ring.poison(&error.to_string()),
             Trouble::Write(error) => (Kind::of_write(&error), error.to_string()),
             Trouble::Encode(error) => (Kind::of_encode(&error), error.to_string()),
+            Trouble::Idle(error) => {
+                let error = EncodeError::from(error);
+                (Kind::of_encode(&error), error.to_string())
+            }
         };
         let Answer { health, is_broken, .. } = kind.answer();
         let now = self.encoder.clock.since_boot();
-        if is_broken {
+        // Nothing was under way that may have died with it; a restart is found out by what the server says once it answers.
+        if is_broken && (!is_idle || kind == Kind::StrangeAnswer) {
             self.rewind = true;
             self.encoder.schema.forget();
             self.link.disconnect();
             if kind == Kind::TimedOut { self.time_limit.timed_out(now) } else { self.time_limit.lost() }
         }
-        self.policy.observe(kind.outcome(self.sent_rows));
+        if !is_idle {
+            self.policy.observe(kind.outcome(self.sent_rows));
+        }
         let wait = self.breaker.failed(now, self.random.f64());
         if self.journal.failed(kind, now) {
             let (lane, retry_in_ms) = (self.number, wait.as_millis() as u64);

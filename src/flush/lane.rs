@@ -237,7 +237,7 @@ impl Lane {
                     Ok(true) => self.shared.vigil().end(),
                     Ok(false) => {}
                     // Where nothing comes, no request meets what ails it.
-                    Err(error) if self.reader.mark().pos >= self.durable() => return Err(EncodeError::from(error).into()),
+                    Err(error) if self.reader.mark().pos >= self.durable() => return Err(Trouble::Idle(error)),
                     Err(error) => tracing::debug!(lane = self.number, %error, "the next request meets what ails it"),
                 }
             }

@@ -129,7 +129,7 @@ fn tables_that_operators_drop_keep_what_comes_after() {
 
 /// Runs until a bug is found, and what was found.
 fn caught(bug: Bug, plan: Plan, directory: &Directory) -> Option<(u64, String)> {
-    const MOST: u64 = 5_000;
+    const MOST: u64 = 50_000;
     (0..MOST).find_map(|seed| {
         let verdict = seeded::with(Some(bug), || go(seed, plan, STEPS, directory, false)).0;
         verdict.err().map(|why| (seed + 1, why))
