@@ -12,6 +12,7 @@ use super::{
     condemned::Condemned,
     exceptions::{Exceptions, Id},
     letters::Letters,
+    notices::Notices,
     quarantine::{Entry, Key, Quarantine},
     refused::{Fault, Refused},
     seeded::{Bug, is_on},
@@ -159,6 +160,8 @@ pub struct Encoder {
     pub quarantine: Arc<Quarantine>,
     /// Its way in for messages that did not become rows.
     pub letters: Arc<Letters>,
+    /// What the journal tells of rows set aside.
+    pub notices: Notices,
     /// See [`AllowNarrow`].
     pub allow_narrow: AllowNarrow,
     /// Wall clock.
@@ -412,6 +415,9 @@ impl Encoder {
         let received = record.received.wall;
         self.quarantine.push(&Entry { key, time, received, reason, origin, body, row_time: None })?;
         self.exceptions.insert(record.into(), row);
+        if let Some(more) = self.notices.note(origin, reason, rows.into(), self.clock.since_boot()) {
+            tracing::warn!(table = origin, reason, "a row of {origin} goes to quarantine: {reason}{more}");
+        }
         match self.uncounted.last_mut() {
             Some((seq, count)) if *seq == record.seq => *count += rows,
             _ => self.uncounted.push((record.seq, rows)),

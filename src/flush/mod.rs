@@ -22,6 +22,7 @@ mod late;
 mod letters;
 mod look;
 pub mod model;
+mod notices;
 mod outflow;
 mod outside;
 pub mod policy;
@@ -66,6 +67,7 @@ use self::{
     late::Late,
     letters::Letters,
     model::Model,
+    notices::Notices,
     outside::{Link, RealWait, Wait},
     seeded::{Bug, is_on},
     sender::Sender,
@@ -340,6 +342,7 @@ fn encoder(context: &FlushContext, sql: &Arc<dyn Ask>, letters: &Arc<Letters>) -
         exceptions: Arc::clone(&letters.exceptions),
         quarantine: Arc::clone(&letters.quarantine),
         letters: Arc::clone(letters),
+        notices: Notices::default(),
         allow_narrow: Arc::clone(&context.allow_narrow),
         clock: Arc::clone(&context.clock),
         uncounted: Vec::new(),

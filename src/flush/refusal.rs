@@ -95,7 +95,7 @@ impl Lane {
 
     fn send_all_but_the_bad(&mut self, span: Span, message: &str) -> Result<Searched, Trouble> {
         let Index { places, tables, names, shapes, .. } = self.index(span)?;
-        tracing::warn!(
+        tracing::debug!(
             lane = self.number,
             rows = places.len(),
             "QuestDB refuses a batch, looking for the row: {message}"
@@ -179,7 +179,7 @@ impl Lane {
         for ((hash, fault), row) in found {
             let (Some(reason), Some(table)) = (blamed.get(&row), names.get(&hash)) else { continue };
             let column = named_column(reason).unwrap_or_default();
-            tracing::warn!(lane = self.number, table, column, "the column refuses {}: {reason}", fault.form.words());
+            tracing::debug!(lane = self.number, table, column, "the column refuses {}: {reason}", fault.form.words());
             refused.remember(hash, fault, (table, column), reason, now);
         }
     }
@@ -343,7 +343,7 @@ impl Lane {
                 && left.remove(&record.table_hash)
                 && let Ok(rows) = Rows::decode(record.body)
             {
-                tracing::warn!(lane = lane.number, table = rows.table, "the table refuses everything: {reason}");
+                tracing::debug!(lane = lane.number, table = rows.table, "the table refuses everything: {reason}");
                 lane.encoder.condemned.condemn(record.table_hash, rows.table, reason, now);
             }
             Ok(())
@@ -359,7 +359,7 @@ impl Lane {
             }
             Ok(())
         })?;
-        tracing::warn!(lane = self.number, rows = aside.len(), "rows set aside in quarantine");
+        tracing::debug!(lane = self.number, rows = aside.len(), "rows set aside in quarantine");
         Ok(())
     }
 

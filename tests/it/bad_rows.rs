@@ -53,6 +53,12 @@ fn half_of_the_rows_bad_and_questdb_far_away_keep_up() {
         "{warnings}"
     );
 
+    let log = daemon.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("WARN") && line.contains(&table)).collect();
+    let named =
+        |line: &&str| line.contains(&format!("a row of {table} goes to quarantine: ")) && line.contains("wetness");
+    assert!(told.iter().any(named) && told.len() <= 5, "a line a kind and not one a row: {told:#?}");
+
     // Once there is such a column its rows are stored, after ten seconds at most.
     questdb.sql(&format!("ALTER TABLE '{table}' ADD COLUMN wetness DOUBLE"));
     let bad = Bad::start(&broker, &table, EACH_PER_S);

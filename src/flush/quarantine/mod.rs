@@ -7,7 +7,7 @@
 mod discard;
 mod file;
 pub mod format;
-mod group;
+pub mod group;
 mod id;
 mod placed;
 mod scan;
