@@ -292,17 +292,19 @@ fn ledger(screen: &mut Screen, status: &Document<'_>) {
 }
 
 fn sources(screen: &mut Screen, status: &Document<'_>) {
-    let rows: Vec<[String; 6]> = status
+    let rows: Vec<[String; 7]> = status
         .each("/sources")
         .map(|source| {
             let text = |path| source.text(path).unwrap_or_else(|| "–".into());
-            let numbers = ["/messages", "/rows", "/dead_letters"].map(|path| source.count(path));
-            let [messages, rows, letters] = numbers;
-            [text("/name"), text("/topic"), messages, rows, letters, text("/last_received")]
+            let numbers = ["/messages", "/rows", "/dead_letters", "/refused_rows"].map(|path| source.count(path));
+            let [messages, rows, letters, refused] = numbers;
+            let last = text("/last_received") + if source.flag("/silent") { " (silent)" } else { "" };
+            [text("/name"), text("/topic"), messages, rows, letters, refused, last]
         })
         .collect();
     if !rows.is_empty() {
-        let table = columns(["SOURCE", "TOPIC", "MESSAGES", "ROWS", "DEAD LETTERS", "LAST RECEIVED"], &rows);
+        let table =
+            columns(["SOURCE", "TOPIC", "MESSAGES", "ROWS", "DEAD LETTERS", "REFUSED ROWS", "LAST RECEIVED"], &rows);
         screen.0.push('\n');
         screen.0.push_str(&table);
     }

@@ -5,15 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{outlook::Outlook, ring_look::RingLook};
+use super::{
+    outlook::Outlook,
+    ring_look::RingLook,
+    silence::{Patience, sentence},
+};
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{ClockStatus, Inspect, QuarantineAccess, Rates, RingInfoError, Status},
     flush::{
         Flusher,
+        refused_rows::RefusedRows,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
     },
-    ingest::Ingest,
+    ingest::{Ingest, SourceStatus},
     latest::Latest,
     lookup::Lookup,
     marks::{Seq, State},
@@ -50,6 +55,16 @@ pub struct Inspector {
     rates: Mutex<Sample>,
     /// Held while the ring file is read for a request.
     reading_ring: RingLook,
+    watched: Watched,
+}
+
+/// What is known of sources beside what they brought.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Rows set aside on the way to QuestDB.
+    pub refused_rows: Arc<RefusedRows>,
+    /// How long each may be silent.
+    pub patience: Patience,
 }
 
 #[derive(Clone, Copy)]
@@ -85,14 +100,29 @@ impl Inspector {
             outlook: Arc::clone(outlook),
             started: now,
             reading_ring: RingLook::default(),
+            watched: Watched::default(),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
 
     /// With what asks the database, and what publishes values again where that is on.
     #[must_use]
-    pub fn with(self, lookup: Arc<Lookup>, republish: Option<Arc<SharedRepublish>>) -> Self {
-        Self { lookup: Some(lookup), republish, ..self }
+    pub fn with(self, lookup: Arc<Lookup>, republish: Option<Arc<SharedRepublish>>, watched: Watched) -> Self {
+        Self { lookup: Some(lookup), republish, watched, ..self }
+    }
+
+    /// What sources have brought; nothing where none is watched for silence.
+    pub fn sources_if_watched(&self) -> Option<Vec<SourceStatus>> {
+        self.watched.patience.is_needed().then(|| self.sources())
+    }
+
+    fn sources(&self) -> Vec<SourceStatus> {
+        let mut sources = self.ingest.status();
+        for source in &mut sources {
+            source.refused_rows = self.watched.refused_rows.of(source.id);
+        }
+        self.watched.patience.judge(&mut sources, self.started.elapsed());
+        sources
     }
 
     /// Rates since the sample before, at least [`RATE_SPAN`] ago.
@@ -122,6 +152,13 @@ impl Inspector {
                 warnings.push(format!("damage: records {first} to {last} of the ring are lost"));
             }
         }
+        for source in &status.sources {
+            warnings.extend(source.silent.then(|| sentence(source)));
+            let name = &source.name;
+            warnings.extend(source.never_seen.iter().map(|member| {
+                format!("source.{name}: {member} was in none of its readings since the start; put its name right, or remove it")
+            }));
+        }
         if let Some(late) = self.heartbeats.overdue() {
             warnings.push(format!("{} is past its deadline while waiting on {}", late.name, late.waits_on));
         }
@@ -150,7 +187,7 @@ impl Inspect for Inspector {
             lookup: self.lookup.as_ref().map(|lookup| lookup.status()),
             republish: self.republish.as_ref().map(|republish| republish.status()),
             ledger,
-            sources: self.ingest.status(),
+            sources: self.sources(),
             writes: self.ingest.write_status(),
             limits: self.ingest.limits(),
             replaced: self.ingest.replaced(),

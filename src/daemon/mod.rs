@@ -11,6 +11,7 @@ mod progress;
 mod reload;
 mod ring_look;
 mod signals;
+mod silence;
 mod space;
 mod watchdog;
 
@@ -19,8 +20,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 
 use self::{
-    boots::Boots, doors::Doors, held::HeldRows, inspect::Inspector, outlook::Outlook, places::Places, reload::Reload,
+    boots::Boots,
+    doors::Doors,
+    held::HeldRows,
+    inspect::{Inspector, Watched},
+    outlook::Outlook,
+    places::Places,
+    reload::Reload,
     signals::Signal,
+    silence::{Patience, Silence},
 };
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
@@ -131,6 +139,8 @@ struct Daemon {
     boots: Boots,
     held: HeldRows,
     places: Places,
+    inspector: Arc<Inspector>,
+    silence: Silence,
     heartbeats: Heartbeats,
 }
 
@@ -156,6 +166,8 @@ impl Daemon {
         let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;
         let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
         let flushing = flush_context(&settings, &ring, Arc::clone(&allowance), &clock, &heartbeats);
+        let watched =
+            Watched { refused_rows: Arc::clone(&flushing.refused_rows), patience: Patience::of(&settings.source) };
         let flusher = Arc::new(Flusher::start(flushing)?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
@@ -163,10 +175,11 @@ impl Daemon {
         let lookup = start_lookup(&settings, &latest, &flusher, allowance, &clock)?;
         let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
         let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
-        let inspector = inspector.with(lookup, republish.clone());
+        let inspector = inspector.with(lookup, republish.clone(), watched);
+        let inspector = Arc::new(inspector);
         let app = App::new(
             Arc::clone(&latest),
-            Arc::new(inspector),
+            Arc::<Inspector>::clone(&inspector),
             Arc::clone(&clock),
             settings.latest.stale_after,
             Limits::default(),
@@ -205,6 +218,8 @@ impl Daemon {
             boots: Boots::new(),
             held: HeldRows::new(newest),
             places: Places::default(),
+            inspector,
+            silence: Silence::default(),
             heartbeats,
         })
     }
@@ -246,6 +261,9 @@ impl Daemon {
                         self.outlook.note();
                         self.places.look(&self.ring, self.flusher.quarantine());
                         self.doors.look();
+                        if let Some(sources) = self.inspector.sources_if_watched() {
+                            self.silence.look(&sources);
+                        }
                         noted = std::time::Instant::now();
                     }
                     // While no reading comes, trust grows, and what is to be believed moves on, all
@@ -353,6 +371,7 @@ fn flush_context(
         quarantine: settings.quarantine.clone(),
         allow_narrow: Arc::new(move |table| templates.iter().any(|template| template.could_render(table))),
         allowance,
+        refused_rows: Arc::default(),
         clock: Arc::clone(clock),
         heartbeats: heartbeats.clone(),
         seed: fastrand::u64(..),

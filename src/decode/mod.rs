@@ -128,6 +128,22 @@ impl Roles {
     }
 }
 
+/// A member that a source's configuration names.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its name.
+    pub member: Text,
+    /// The column that it becomes, where it is a symbol; a timestamp otherwise.
+    pub symbol: Option<Text>,
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = if self.symbol.is_some() { "symbols" } else { "timestamp.field" };
+        write!(f, "{key} {:?}", &*self.member)
+    }
+}
+
 /// Decodes one source's messages.
 #[derive(Debug, Clone)]
 pub struct Decoder {
@@ -206,6 +222,20 @@ impl Decoder {
     #[must_use]
     pub fn retained(&self) -> Retained {
         self.retained
+    }
+
+    /// The members that have to be in its readings, or something is amiss: the timestamp and the symbols.
+    #[must_use]
+    pub fn named_members(&self) -> Vec<Named> {
+        let named = |(member, role): &(Text, Role)| {
+            let symbol = match role {
+                Role::Time(_) => None,
+                Role::Symbol => Some(column_name(member).ok()?.into()),
+                Role::Field(_) => return None,
+            };
+            Some(Named { member: member.clone(), symbol })
+        };
+        self.roles.0.iter().filter_map(named).collect()
     }
 
     /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a

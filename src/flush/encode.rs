@@ -15,6 +15,7 @@ use super::{
     notices::Notices,
     quarantine::{Entry, Key, Quarantine},
     refused::{Fault, Refused},
+    refused_rows::RefusedRows,
     seeded::{Bug, is_on},
 };
 use crate::{
@@ -160,6 +161,8 @@ pub struct Encoder {
     pub quarantine: Arc<Quarantine>,
     /// Its way in for messages that did not become rows.
     pub letters: Arc<Letters>,
+    /// Rows set aside, by source.
+    pub refused_rows: Arc<RefusedRows>,
     /// What the journal tells of rows set aside.
     pub notices: Notices,
     /// See [`AllowNarrow`].
@@ -415,6 +418,7 @@ impl Encoder {
         let received = record.received.wall;
         self.quarantine.push(&Entry { key, time, received, reason, origin, body, row_time: None })?;
         self.exceptions.insert(record.into(), row);
+        self.refused_rows.count(record.source, rows.into());
         if let Some(more) = self.notices.note(origin, reason, rows.into(), self.clock.since_boot()) {
             tracing::warn!(table = origin, reason, "a row of {origin} goes to quarantine: {reason}{more}");
         }

@@ -30,6 +30,7 @@ pub mod quarantine;
 mod reborn;
 mod refusal;
 mod refused;
+pub mod refused_rows;
 pub mod replay;
 mod seeded;
 mod sender;
@@ -69,6 +70,7 @@ use self::{
     model::Model,
     notices::Notices,
     outside::{Link, RealWait, Wait},
+    refused_rows::RefusedRows,
     seeded::{Bug, is_on},
     sender::Sender,
     shared::Shared,
@@ -117,6 +119,8 @@ pub struct FlushContext {
     pub allow_narrow: AllowNarrow,
     /// How many columns a table may get.
     pub allowance: Arc<Allowance>,
+    /// Where rows set aside are counted.
+    pub refused_rows: Arc<RefusedRows>,
     /// Both clocks.
     pub clock: SharedClock,
     /// Where lanes register with the watchdog.
@@ -342,6 +346,7 @@ fn encoder(context: &FlushContext, sql: &Arc<dyn Ask>, letters: &Arc<Letters>) -
         exceptions: Arc::clone(&letters.exceptions),
         quarantine: Arc::clone(&letters.quarantine),
         letters: Arc::clone(letters),
+        refused_rows: Arc::clone(&context.refused_rows),
         notices: Notices::default(),
         allow_narrow: Arc::clone(&context.allow_narrow),
         clock: Arc::clone(&context.clock),

@@ -59,6 +59,7 @@ impl Bench {
             quarantine,
             allow_narrow,
             allowance: Arc::default(),
+            refused_rows: Arc::default(),
             clock,
             heartbeats,
             seed: 1,

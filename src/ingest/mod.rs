@@ -10,6 +10,7 @@ mod message;
 mod quota;
 mod replaced;
 mod routes;
+mod seen;
 mod status;
 pub mod write;
 
@@ -245,6 +246,9 @@ impl Ingest {
         let left_out = message.retain && self.leave_out_retained(bench, &route, routes, message.received);
         let (source, now) = (route.source_number(), Duration::from_nanos(message.received.since_boot_ns));
         let faults = std::mem::take(&mut bench.faults);
+        if faults.is_empty() {
+            routes.look(&route, &bench.of.rows);
+        }
         let is_set_aside_whole = bench.of.rows.is_empty()
             || routes.decoder(&route).on_bad_member() == OnBadMember::Message && !faults.is_empty();
         let offer = if bench.of.rows.is_empty() && faults.is_empty() {

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 
-use super::SourceStatus;
+use super::{SourceStatus, seen::Seen};
 use crate::{
     decode::{Decoder, Resolved},
+    point::Row,
     point::{Received, Text},
     ring::table_hash,
     tally::SourceId,
@@ -60,6 +61,7 @@ pub struct Routes {
     ids: Vec<SourceId>,
     counts: Vec<Counts>,
     unrouted: Counts,
+    seen: Vec<Seen>,
     by_topic: HashMap<Text, Route, foldhash::quality::RandomState>,
 }
 
@@ -79,7 +81,8 @@ impl Routes {
         let counts = vec![Counts::default(); decoders.len()];
         let mut order: Vec<usize> = (0..decoders.len()).collect();
         order.sort_by_cached_key(|at| decoders[*at].pattern().breadth());
-        Self { decoders, order, ids, counts, unrouted: Counts::default(), by_topic: HashMap::default() }
+        let seen = decoders.iter().map(Seen::new).collect();
+        Self { decoders, order, ids, counts, seen, unrouted: Counts::default(), by_topic: HashMap::default() }
     }
 
     /// The route of a topic, or why it has none.
@@ -110,6 +113,11 @@ impl Routes {
     /// The decoder of a route's source.
     pub fn decoder(&self, route: &Route) -> &Decoder {
         &self.decoders[route.source]
+    }
+
+    /// Looks at the rows of a message without faults.
+    pub fn look(&mut self, route: &Route, rows: &[Row]) {
+        self.seen[route.source].look(rows);
     }
 
     /// Counts a dead letter about a part of a message that was taken in.
@@ -144,11 +152,18 @@ impl Routes {
 
     /// The counts by source at a time since boot; messages that match none come last, under [`NO_SOURCE`].
     pub fn status(&self, now: Duration) -> Vec<SourceStatus> {
-        let named = self.decoders.iter().map(|d| (d.name().to_owned(), d.pattern().filter())).zip(&self.counts);
-        let unrouted = (self.unrouted.messages > 0).then(|| ((NO_SOURCE.to_owned(), String::new()), &self.unrouted));
-        let status = |((name, topic), counts): ((String, String), &Counts)| SourceStatus {
+        let seen = self.seen.iter().map(Seen::missing).zip(&self.ids);
+        let named = self.decoders.iter().map(|d| (d.name().to_owned(), d.pattern().filter())).zip(seen);
+        let named = named.map(|((name, topic), (never_seen, id))| SourceStatus {
             name,
             topic,
+            never_seen,
+            id: *id,
+            ..SourceStatus::default()
+        });
+        let unrouted = SourceStatus { name: NO_SOURCE.to_owned(), ..SourceStatus::default() };
+        let unrouted = (self.unrouted.messages > 0).then_some((unrouted, &self.unrouted));
+        let status = |(source, counts): (SourceStatus, &Counts)| SourceStatus {
             messages: counts.messages,
             rows: counts.rows,
             dead_letters: counts.dead_letters,
@@ -157,8 +172,9 @@ impl Routes {
             last_received_age_s: counts
                 .last
                 .map(|received| now.saturating_sub(Duration::from_nanos(received.since_boot_ns)).as_secs_f64()),
+            ..source
         };
-        named.chain(unrouted).map(status).collect()
+        named.zip(&self.counts).chain(unrouted).map(status).collect()
     }
 }
 

@@ -53,6 +53,7 @@ fn half_of_the_rows_bad_and_questdb_far_away_keep_up() {
         "{warnings}"
     );
 
+    assert_eq!(daemon.status()["sources"][0]["refused_rows"], bad_rows, "of the source that brought them");
     let log = daemon.log();
     let told: Vec<&str> = log.lines().filter(|line| line.contains("WARN") && line.contains(&table)).collect();
     let named =

@@ -41,6 +41,7 @@ mod subscriptions;
 mod systemd;
 mod terminal;
 mod throughput;
+mod told_sources;
 mod trouble;
 mod values;
 mod verify;

@@ -56,6 +56,7 @@ fn stage() -> Stage {
         .source(&readings)
         .set("control.listen", format!("127.0.0.1:{port}"))
         .set("latest.republish_topic", "again/{table}/{symbols...}")
+        .set(&format!("source.{}.silent_after", readings.name), "1h")
         .start();
     daemon.wait_subscribed();
     let load = Load::start(&readings, broker.port, 500);

@@ -1,6 +1,6 @@
 //! `[source.NAME]`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::Findings;
 use crate::{
@@ -109,6 +109,10 @@ fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings)
     }
     if source.same_time == SameTime::Keep {
         check_same_time(name, source, findings);
+    }
+    if let Some(silent_after) = source.silent_after {
+        let key = format!("source.{name}.silent_after");
+        findings.span(&key, silent_after, Duration::from_secs(10), Duration::from_hours(366 * 24));
     }
     if source.qos > 1 {
         let what = "forebay subscribes at QoS 0 or 1; write qos = 1: deduplication makes it exactly once";

@@ -118,6 +118,15 @@ fn sources(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         "Members and elements of a source's messages that could not become a part of a row, since start",
         &of(|source| source.bad_members),
     )?;
+    page.labelled_counters(
+        "source_refused_rows",
+        "Rows of a source set aside on their way to QuestDB, since start",
+        &of(|source| source.refused_rows),
+    )?;
+    let watched = labels.iter().zip(sources).filter(|(_, source)| source.silent_after_s.is_some());
+    let silent: Vec<Sample<'_>> =
+        watched.map(|(label, source)| (label.as_slice(), f64::from(u8::from(source.silent)))).collect();
+    page.labelled("source_silent", "1 while a source has brought nothing for silent_after", &silent)?;
     let named = labels.iter().zip(sources).filter(|(_, source)| source.name != NO_SOURCE);
     let age = |source: &SourceStatus| source.last_received_age_s.unwrap_or(status.uptime_s);
     page.labelled(

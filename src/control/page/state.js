@@ -7,6 +7,7 @@ import { brief, bytes, count, millis, percent, plural, span } from "./figures.js
 export function showStatus(status, rates) {
   say(byId("about"), `${status.version}, up ${span(status.uptime_s)}`);
   warnings(status.warnings ?? []);
+  outage(status);
   tiles(status, rates);
   broker(status.broker, status.acks_wait_for);
   database(status.flush);
@@ -23,6 +24,23 @@ function warnings(all) {
   list(section.querySelector("ul"), all, (warning) => warning, (warning) => el("li", {}, warning), () => {});
 }
 
+/** In an outage: that nothing is lost where that is so, how many rows wait, and for how long there is room. */
+function outage({ flush, ring, ledger, forecast, lag_s: lag }) {
+  const isAway = flush.database !== "" && flush.database !== "ok" && flush.database !== "slow";
+  const notice = byId("outage");
+  notice.hidden = !isAway;
+  if (!isAway) {
+    return;
+  }
+  const isWhole = ring && !ring.full && !ring.poisoned && !ring.halted && ledger.dropped === 0;
+  const waiting = plural(pendingOf(ledger), "row waits", "rows wait");
+  const age = lag > 0 ? `, the oldest for ${span(lag)}` : "";
+  const left = forecast.full_in_s;
+  const room = left >= 1 ? `; there is room for ${span(left)} more` : "";
+  const what = `${isWhole ? "Nothing is lost: " : ""}${waiting} in the ring${age}${room}.`;
+  say(notice, `QuestDB is ${flush.database}. ${what}`);
+}
+
 const BROKER = { connected: "good", connecting: "warn", subscribing: "warn", stopped: "bad" };
 const DATABASE = { ok: "good", unreachable: "bad", refused: "bad" };
 
@@ -37,6 +55,7 @@ function tiles({ broker, flush, ring, ledger, forecast, rates: over }, rates) {
     ["Waiting", `${brief(pendingOf(ledger))} rows`, bytes(forecast.backlog_bytes)],
     ring ? ["Ring", percent(ring.fill), `of ${bytes(ring.size_bytes)}`, ring.poisoned || ring.full ? "bad" : null]
       : ["Ring", "recovering", "", "warn"],
+    setAside(flush.quarantine),
     ["Broker", broker.state, connections, BROKER[broker.state] ?? "bad"],
     ["Database", flush.database, flush.delivery, DATABASE[flush.database] ?? "warn"],
   ];
@@ -47,6 +66,11 @@ function tiles({ broker, flush, ring, ledger, forecast, rates: over }, rates) {
     say(tile.children[2], small);
     mark(tile, "data-state", state ?? null);
   });
+}
+
+function setAside({ entries, reasons }) {
+  const why = reasons.length > 0 ? reasons[0][0] : "";
+  return ["Set aside", count(entries), entries > 0 ? why : "nothing is wrong", entries > 0 ? "warn" : null];
 }
 
 /** Pairs of names and values; those without a value are left out. */
@@ -151,6 +175,7 @@ function sources(all) {
     [source.messages, source.rows, source.dead_letters].forEach((n, at) => say(tr.cells[at + 1], count(n)));
     mark(tr.cells[3], "data-state", source.dead_letters > 0 ? "warn" : null);
     const ago = source.last_received ? Math.max(0, now - Date.parse(source.last_received)) / 1000 : null;
-    say(tr.cells[4], ago === null ? "never" : `${span(ago)} ago`);
+    say(tr.cells[4], `${ago === null ? "never" : `${span(ago)} ago`}${source.silent ? " (silent)" : ""}`);
+    mark(tr.cells[4], "data-state", source.silent ? "warn" : null);
   });
 }

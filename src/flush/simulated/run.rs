@@ -167,6 +167,7 @@ impl Run {
             quarantine: self.quarantine.clone(),
             allow_narrow,
             allowance: Arc::default(),
+            refused_rows: Arc::default(),
             clock: Arc::clone(&clock),
             heartbeats,
             seed: self.rng.u64(..),

@@ -224,6 +224,19 @@ fn a_daemon_that_goes_away_is_said_to_be_and_is_followed_again_when_it_is_back()
     readings.publish(&mut broker.publisher().expect("connects"), 0..30);
     browser.eventually(LIMIT, "document.querySelector('.tile[data-state=bad] .big')?.textContent === 'unreachable'");
     browser.eventually(LIMIT, &format!("{ROWS} === 3"));
+    browser.eventually(LIMIT, "document.getElementById('outage').checkVisibility()");
+    let outage = "document.getElementById('outage').textContent";
+    browser.eventually(
+        LIMIT,
+        &format!("{outage}.startsWith('QuestDB is unreachable. Nothing is lost: 30 rows wait in the ring')"),
+    );
+    let topic = format!("{}/site-0/device-0", readings.name);
+    let mut publisher = broker.publisher().expect("connects");
+    publisher.publish(&topic, b"rubbish").expect("publishes");
+    publisher.drain(LIMIT).expect("the broker acknowledges");
+    let set_aside = "[...document.querySelectorAll('.tile[data-state=warn]')].map((e) => e.textContent).join()";
+    browser.eventually(LIMIT, &format!("{set_aside}.startsWith('Set aside1')"));
+    browser.screenshot(&picture("outage"));
 
     daemon.kill9();
     browser.eventually(LIMIT, "document.getElementById('link').textContent === 'away'");
