@@ -15,6 +15,7 @@ use crate::{
     control::token::{TokenError, WriteToken},
     daemon::client,
     ring::inspect::RingFile,
+    settings::Bytes,
 };
 
 /// How long the ring may be looked into for what it remembers of the session.
@@ -36,13 +37,33 @@ pub struct CheckArgs {
 /// What stands where its files are wanted is looked at, and the token of `control.token_file` is read. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
 /// 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
-    let loaded = check(args, global.config_file(), global.json)?;
-    if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) }
+    let checked = check(args, global.config_file(), global.json);
+    let done = checked.and_then(|loaded| if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) });
+    done.map_err(not_valid)?;
+    if !args.quiet {
+        report("valid");
+    }
+    Ok(())
+}
+
+/// The same failure, which ends with the verdict where it is one about the configuration.
+fn not_valid(failure: Failure) -> Failure {
+    let Failure { exit, error } = failure;
+    if exit != Exit::Usage {
+        return Failure { exit, error };
+    }
+    let Some(error) = error else {
+        // What is wrong has been said.
+        report("not valid");
+        return Failure::silent(exit);
+    };
+    Failure::new(exit, format!("{error}\nnot valid"))
 }
 
 fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Failure> {
     let mut loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
     loaded.warnings.extend(old_session(&loaded));
+    loaded.warnings.extend(other_size(&loaded));
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
@@ -67,6 +88,20 @@ fn old_session(loaded: &Loaded) -> Option<String> {
     let old = client::others(&states, client_id).pop()?;
     let origin = loaded.origins.get("mqtt.client_id").map(|origin| format!("{origin}: ")).unwrap_or_default();
     Some(format!("{origin}{}", client::left_behind(&old, client_id)))
+}
+
+/// What is to be said where the ring's file has another size than the configuration.
+fn other_size(loaded: &Loaded) -> Option<String> {
+    let settings = &loaded.settings.ring;
+    let file = RingFile::open(&settings.path).ok()?;
+    if file.has_size(settings.size.0) {
+        return None;
+    }
+    let origin = loaded.origins.get("ring.size").map(|origin| format!("{origin}: ")).unwrap_or_default();
+    let (path, has, wanted) = (settings.path.display(), Bytes(file.expected_bytes()), settings.size);
+    Some(format!(
+        "{origin}ring.size: {path} has {has} and keeps it, not {wanted}; to change it, let it drain, stop forebay and remove the file"
+    ))
 }
 
 /// Reads the token as the daemon does at its start.

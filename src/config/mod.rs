@@ -9,6 +9,7 @@ mod print;
 mod schema;
 pub mod secrets;
 pub mod validate;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -120,7 +121,11 @@ pub fn load_with(
         return Err(ConfigError { problems: merged.problems });
     }
     let (settings, misread) = read_sections(merged.values);
-    let readable = misread.is_empty();
+    // A file that is no TOML may hold all that is missing.
+    let readable = misread.is_empty() && merged.problems.iter().all(|problem| !problem.key.is_empty());
+    if !readable && misread.is_empty() {
+        return Err(ConfigError { problems: merged.problems });
+    }
     merged.problems.extend(misread.into_iter().map(|problem| problem.locate(&merged.origins)));
     // What a misread section was meant to say is unknown: judging its defaults would only confuse.
     let mut warnings = Vec::new();
@@ -179,20 +184,10 @@ fn explain(path: &str, error: LayerError) -> Problem {
     };
     match error {
         LayerError::Type { unexpected, expected, key, .. } => {
-            Problem::new(under(key), format!("{expected} is expected here, not {unexpected}"))
+            Problem::new(under(key), words::misplaced(&unexpected.to_string(), expected))
         }
-        LayerError::At { error, key, .. } => Problem::new(under(key), reword(&error.to_string())),
+        LayerError::At { error, key, .. } => Problem::new(under(key), words::reworded(&error.to_string())),
         LayerError::NotFound(key) => Problem::new(under(Some(key)), "this key is required and has no default; set it"),
-        other => Problem::new(path, reword(&other.to_string())),
+        other => Problem::new(path, words::reworded(&other.to_string())),
     }
-}
-
-/// `config` does not tell which choices an enum has; this does.
-fn reword(message: &str) -> String {
-    let choice = message.strip_prefix("enum ").and_then(|rest| rest.split_once(" does not have variant constructor "));
-    let Some((type_name, given)) = choice else { return message.to_owned() };
-    let choices = schema::choices(type_name);
-    let meant = schema::nearest(given, choices).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    let listed: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
-    format!("{given:?} is none of {}{meant}", listed.join(", "))
 }

@@ -29,7 +29,7 @@ pub use self::{
     walk::{Seen, Stretch, Walk},
 };
 use super::headers::FoundHeader;
-use super::layout::{DATA_START, FORMAT_VERSION, Header, SlotError};
+use super::layout::{DATA_START, FORMAT_VERSION, Geometry, Header, SlotError};
 
 /// Why a file cannot be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,11 @@ impl RingFile {
     /// The header when it was opened.
     pub fn header(&self) -> &Header {
         &self.found.header
+    }
+
+    /// Whether a ring of so many bytes would be as large.
+    pub fn has_size(&self, bytes: u64) -> bool {
+        Geometry::of_file(bytes).is_some_and(|geometry| geometry.capacity == self.found.header.capacity)
     }
 
     /// Bytes the header says the file has.
