@@ -1,4 +1,5 @@
-//! What the kernel tells of this process: time, memory, threads and descriptors (proc(5)). What cannot be read is left out.
+//! What the kernel tells of this process: time, memory, threads and descriptors (proc(5)). What
+//! cannot be read is left out.
 
 use std::{fs, path::Path};
 
@@ -82,8 +83,8 @@ struct Stat {
 }
 
 impl Stat {
-    /// Reads the line. The second field is the program's name in parentheses, which may itself have spaces and parentheses; so the
-    /// third field is what follows the last one.
+    /// Reads the line. The second field is the program's name in parentheses, which may itself have
+    /// spaces and parentheses; so the third field is what follows the last one.
     fn parse(line: &str) -> Option<Self> {
         let (_, rest) = line.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();

@@ -85,7 +85,8 @@ fn named(text: &str) -> BTreeSet<String> {
     names.map(|name| part(name).unwrap_or_else(|| name.to_owned())).collect()
 }
 
-/// The rules without their sentences, in which commands are named. An expression of several lines begins with `>-` and is indented.
+/// The rules without their sentences, in which commands are named. An expression of several lines
+/// begins with `>-` and is indented.
 fn rule_expressions(rules: &str) -> Vec<String> {
     let mut lines = rules.lines().peekable();
     let mut expressions = Vec::new();

@@ -1,5 +1,5 @@
-//! What every program's page has, under the names that Prometheus' client libraries share ("Writing client libraries", process
-//! metrics). Dashboards and alerts for any program find them.
+//! What every program's page has, under the names that Prometheus' client libraries share ("Writing
+//! client libraries", process metrics). Dashboards and alerts for any program find them.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ impl Collector for Standard {
         if let Some(cpu_s) = told.cpu_s {
             page.counter_of_seconds("cpu", "Time the process has run on a core, in the kernel too", cpu_s)?;
         }
-        let [bytes, seconds] = [Some(&Unit::Bytes), Some(&Unit::Seconds)];
+        let bytes = Some(&Unit::Bytes);
         let known = [
             ("open_fds", "Descriptors that are open", None, told.open_fds),
             ("max_fds", "Most descriptors that may be open at a time", None, told.max_fds),
@@ -37,7 +37,7 @@ impl Collector for Standard {
             }
         }
         let started = "When the process started, in seconds since 1970, by the system clock as it is set now";
-        told.started_s.map_or(Ok(()), |started_s| page.gauge("start_time", started, seconds, started_s))
+        told.started_s.map_or(Ok(()), |started_s| page.gauge("start_time", started, Some(&Unit::Seconds), started_s))
     }
 }
 
