@@ -70,7 +70,7 @@ struct Units {
     page_bytes: u64,
 }
 
-/// Fields of `/proc/self/stat` (proc_pid_stat(5)).
+/// Fields of `/proc/self/stat` (`proc_pid_stat(5)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
     user_ticks: u64,
