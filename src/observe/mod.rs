@@ -6,4 +6,5 @@ pub mod histogram;
 pub mod lag;
 pub mod log;
 pub mod plain;
+pub mod process;
 pub mod systemd;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -70,18 +70,37 @@ fn families(page: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Names of forebay's metrics in a text; the parts of a histogram by the histogram's name.
+/// How the names of the page's metrics begin.
+const PREFIXES: [&str; 2] = ["forebay_", "process_"];
+
+fn is_of_the_page(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Names of the page's metrics in a text; the parts of a histogram by the histogram's name.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    let names = words.filter(|word| word.starts_with("forebay_"));
+    let names = words.filter(|word| is_of_the_page(word));
     let part =
         |name: &str| ["_bucket", "_sum", "_count"].iter().find_map(|end| Some(name.strip_suffix(end)?.to_owned()));
     names.map(|name| part(name).unwrap_or_else(|| name.to_owned())).collect()
 }
 
-/// The rules without their sentences, in which commands are named.
+/// The rules without their sentences, in which commands are named. An expression of several lines
+/// begins with `>-` and is indented.
 fn rule_expressions(rules: &str) -> Vec<String> {
-    rules.lines().filter_map(|line| Some(line.trim().strip_prefix("expr: ")?.to_owned())).collect()
+    let mut lines = rules.lines().peekable();
+    let mut expressions = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((indent, first)) = line.split_once("expr: ") else { continue };
+        let mut expression = first.to_owned();
+        let is_deeper = |line: &&str| line.starts_with(&format!("{indent}  "));
+        while let Some(more) = lines.next_if(|line| first == ">-" && is_deeper(line)) {
+            expression = format!("{expression} {}", more.trim());
+        }
+        expressions.push(expression);
+    }
+    expressions
 }
 
 fn dashboard() -> Value {
@@ -113,6 +132,16 @@ fn promtool_finds_nothing_wrong_with_the_page() {
     let (content, said) = promtool(&["check", "metrics"], &page.replace("forebay_rows_total", "forebay_rows"));
     assert!(!content && said.contains("_total"), "it does look: {said}");
 
+    let value = |name: &str| {
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("{name} is on the page:\n{page}"))
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    assert!((now - 600.0..now + 2.0).contains(&value("process_start_time_seconds")), "it has just started");
+    assert!(value("process_cpu_seconds_total") > 0.0 && value("process_threads") > 1.0, "it runs");
+    assert!((3.0..=value("process_max_fds")).contains(&value("process_open_fds")), "it has files open");
+    assert!((1.0..value("process_virtual_memory_bytes")).contains(&value("process_resident_memory_bytes")));
+
     let open = get_accepting(stage.port, "/metrics", "application/openmetrics-text;version=1.0.0").expect("answers");
     assert!(
         open.body.ends_with("# EOF\n") && open.body.contains("# UNIT forebay_lag_seconds seconds"),
@@ -129,7 +158,7 @@ fn every_metric_is_documented_and_what_is_documented_is_there() {
     let rows = read("docs/monitoring.md");
     let documented: BTreeSet<String> =
         rows.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect();
-    let documented: BTreeSet<String> = documented.into_iter().filter(|name| name.starts_with("forebay_")).collect();
+    let documented: BTreeSet<String> = documented.into_iter().filter(|name| is_of_the_page(name)).collect();
     // The forecast needs some seconds of history for its rates.
     eventually_eq(LIMIT, "what is in docs/monitoring.md and not on the page", BTreeSet::new(), || {
         let page = page();
@@ -138,6 +167,9 @@ fn every_metric_is_documented_and_what_is_documented_is_there() {
     assert_eq!(&page() - &documented, BTreeSet::new(), "on the page and not in docs/monitoring.md");
     let dashboard = dashboard().to_string();
     let rules = rule_expressions(&read("conf/alerts/forebay.rules.yml")).join("\n");
+    for end in ["quarantined_total", "source_dead_letters_total", "source_last_message_age_seconds"] {
+        assert!(rules.contains(end), "expressions of several lines are read to their end: {end}");
+    }
     for (file, names) in [("dashboard", named(&dashboard)), ("rules", named(&rules))] {
         let unknown: Vec<String> = (&names - &documented).into_iter().filter(|name| is_always(name)).collect();
         assert!(unknown.is_empty(), "the {file} name what is not there: {unknown:?}");

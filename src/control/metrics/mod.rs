@@ -4,6 +4,7 @@
 mod classic;
 mod latest;
 mod page;
+mod process;
 mod trouble;
 
 use std::fmt;
@@ -21,12 +22,13 @@ use crate::{
     flush::breaker::Standing,
     ingest::{NO_SOURCE, ReplacedStatus, SourceStatus},
     limits::{Excess, LimitStatus, WRITE},
+    observe::process::Process,
     tally::{Counter, SourceCounts},
 };
 
-/// The page in a format.
-pub fn encode_as(status: Status, format: Format) -> String {
-    let page = encode(status);
+/// The page in a format: the daemon's state, and what its process takes.
+pub fn encode_as(status: Status, process: Process, format: Format) -> String {
+    let page = encode(status, process);
     match format {
         Format::OpenMetrics => page,
         Format::Classic => classic::from_open_metrics(&page),
@@ -34,9 +36,10 @@ pub fn encode_as(status: Status, format: Format) -> String {
 }
 
 /// The page as `OpenMetrics`.
-pub fn encode(status: Status) -> String {
-    let mut registry = Registry::with_prefix("forebay");
-    registry.register_collector(Box::new(Snapshot(status)));
+pub fn encode(status: Status, process: Process) -> String {
+    let mut registry = Registry::default();
+    registry.sub_registry_with_prefix("forebay").register_collector(Box::new(Snapshot(status)));
+    registry.sub_registry_with_prefix("process").register_collector(Box::new(process::Standard(process)));
     let mut page = String::new();
     // Writing to a string fails only where a metric does, and these are numbers.
     let _ = text::encode(&mut page, &registry);
@@ -49,7 +52,7 @@ struct Snapshot(Status);
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page::new(&mut encoder);
-        process(&mut page, &self.0)?;
+        daemon(&mut page, &self.0)?;
         ledger(&mut page, &self.0)?;
         sources(&mut page, &self.0)?;
         counted(&mut page, &self.0)?;
@@ -68,7 +71,7 @@ impl Collector for Snapshot {
     }
 }
 
-fn process(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
+fn daemon(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
     page.labelled("build_info", "Version of the running daemon", &[(&[("version", &status.version)], 1.0)])?;
     page.gauge("uptime", "Time since the daemon started", Some(&Unit::Seconds), status.uptime_s)?;
     let trusted = f64::from(u8::from(status.clock.trusted));

@@ -28,6 +28,12 @@ impl<'e, 'p> Page<'e, 'p> {
         ConstCounter::new(value).encode(encoder)
     }
 
+    pub fn counter_of_seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Counter)?;
+        ConstCounter::new(seconds).encode(encoder)
+    }
+
     pub fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
         let encoder = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
         ConstGauge::new(value).encode(encoder)

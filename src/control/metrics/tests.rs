@@ -29,7 +29,7 @@ fn the_page_has_values_units_and_labels() {
     status.forecast.full_in_s = Some(300.0);
     status.lookup = Some(LookupStatus { filled: 5, away: 2, breaker: Standing::Open, ..LookupStatus::default() });
     status.republish = Some(RepublishStatus { published: 8, unnamed: 1, ..RepublishStatus::default() });
-    let page = encode(status);
+    let page = encode(status, Process::default());
     assert!(!page.contains("drained_in"), "what is not known has no sample");
     for line in [
         "forebay_ring_full_in_seconds 300.0",
@@ -58,7 +58,7 @@ fn the_page_has_values_units_and_labels() {
     }
     assert!(!page.contains("age_seconds{source=\"(none)\"}"), "what matches no source is expected never");
     assert!(page.ends_with("# EOF\n"));
-    assert!(!encode(Status::default()).contains("republish"), "what is off has no sample");
+    assert!(!encode(Status::default(), Process::default()).contains("republish"), "what is off has no sample");
 }
 
 /// A status that has something to say everywhere.
@@ -120,7 +120,16 @@ fn full() -> Status {
 
 /// The rows of docs/monitoring.md's table, in the page's order.
 fn rows() -> Vec<String> {
-    let page = encode_as(full(), Format::Classic);
+    let process = Process {
+        cpu_s: Some(0.0),
+        open_fds: Some(0),
+        max_fds: Some(0),
+        virtual_bytes: Some(0),
+        resident_bytes: Some(0),
+        threads: Some(0),
+        started_s: Some(0.0),
+    };
+    let page = encode_as(full(), process, Format::Classic);
     let mut rows = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -139,7 +148,10 @@ fn rows() -> Vec<String> {
 fn the_documentation_lists_what_is_on_the_page() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/monitoring.md");
     let text = std::fs::read_to_string(path).unwrap();
-    let documented: Vec<&str> = text.lines().filter(|line| line.starts_with("| `forebay_")).collect();
+    let documented: Vec<&str> = text
+        .lines()
+        .filter(|line| ["| `forebay_", "| `process_"].iter().any(|start| line.starts_with(start)))
+        .collect();
     let rows = rows();
     let lacking: Vec<&String> = rows.iter().filter(|row| !documented.contains(&row.as_str())).collect();
     assert!(lacking.is_empty(), "docs/monitoring.md lacks these rows:\n{lacking:#?}");

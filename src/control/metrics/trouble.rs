@@ -62,6 +62,7 @@ mod tests {
     use crate::{
         control::api::Status,
         flush::{LaneStatus, WalTableStatus, breaker::Standing},
+        observe::process::Process,
     };
 
     #[test]
@@ -74,7 +75,7 @@ mod tests {
         let table =
             WalTableStatus { table: "s".into(), pending_transactions: 7, lag_s: 1.5, ..WalTableStatus::default() };
         status.flush.wal.tables = vec![table];
-        let page = encode(status);
+        let page = encode(status, Process::default());
         for line in [
             "forebay_flush_trouble_total{kind=\"overloaded\"} 3.0",
             "forebay_flush_timeout_seconds{lane=\"0\"} 2.5",

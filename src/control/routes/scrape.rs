@@ -7,7 +7,10 @@ use axum::{
 };
 
 use super::Context;
-use crate::control::metrics::{Format, encode_as};
+use crate::{
+    control::metrics::{Format, encode_as},
+    observe::process::Process,
+};
 
 /// The same for Prometheus, in the format that is asked for.
 #[utoipa::path(get, path = "/metrics", tag = "state", responses(
@@ -19,6 +22,6 @@ use crate::control::metrics::{Format, encode_as};
 pub async fn metrics(Shared(context): Shared<Context>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::wanted(accept.unwrap_or_default());
-    let page = encode_as(context.app.inspect.status(), format);
+    let page = encode_as(context.app.inspect.status(), Process::read(), format);
     ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], page).into_response()
 }
