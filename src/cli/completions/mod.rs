@@ -85,6 +85,7 @@ mod tests {
         for (path, id) in [
             (["get"].as_slice(), "terms"),
             (&["get"], "fields"),
+            (&["get"], "table"),
             (&["watch"], "terms"),
             (&["replay"], "tables"),
             (&["verify"], "tables"),
