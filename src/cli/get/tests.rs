@@ -127,9 +127,11 @@ async fn json_is_one_document_and_csv_one_table() {
 
 #[test]
 fn a_misspelled_option_is_told_of_and_the_right_one_named() {
-    for (line, similar) in
-        [(&["get", "--tabel", "x"][..], "--table"), (&["get", "--feild=x"], "--field"), (&["get", "--lmit", "1"], "--limit")]
-    {
+    for (line, similar) in [
+        (&["get", "--tabel", "x"][..], "--table"),
+        (&["get", "--feild=x"], "--field"),
+        (&["get", "--lmit", "1"], "--limit"),
+    ] {
         let error = Cli::try_parse_from(line).err().expect("a usage error");
         assert_eq!(error.exit_code(), 2);
         let told = error.to_string();
