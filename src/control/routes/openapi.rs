@@ -47,7 +47,7 @@ use crate::control::page;
         document,
     ),
     // Responses that are derived bring no schemas.
-    components(schemas(super::write::Body)),
+    components(schemas(super::write::Body, super::write::probes::Results)),
     modifiers(&Everywhere),
 )]
 struct Document;

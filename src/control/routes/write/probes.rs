@@ -62,6 +62,7 @@ pub(in crate::control::routes) async fn health(Shared(context): Shared<Context>)
 
 /// The answer of `/query`: one result a statement.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatementResults)]
 pub(in crate::control::routes) struct Results {
     results: Vec<StatementResult>,
 }
@@ -76,6 +77,7 @@ pub(in crate::control::routes) struct StatementResult {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DatabaseListing)]
 pub(in crate::control::routes) struct Listing {
     #[schema(value_type = String)]
     name: &'static str,
@@ -210,6 +212,7 @@ pub(in crate::control::routes) struct Buckets {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BucketLinks)]
 pub(in crate::control::routes) struct Links {
     #[serde(rename = "self")]
     #[schema(value_type = String)]
