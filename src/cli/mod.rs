@@ -7,13 +7,13 @@ mod document;
 mod exit;
 mod get;
 mod man;
+mod options;
 mod out;
 mod quarantine;
 mod query;
 mod replay;
 mod ring;
 mod run;
-mod shown;
 mod simulate;
 mod status;
 mod target;
@@ -53,7 +53,7 @@ struct Command {
     action: Action,
 }
 
-/// What every subcommand takes; `shown` says to which it means nothing.
+/// What every subcommand takes; `options` says to which it means nothing.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Configuration file; conf.d/*.toml beside it and `FOREBAY__SECTION__KEY` variables are read after it
@@ -120,7 +120,7 @@ enum Action {
 
 /// What is parsed, and described by `--help`, the manual pages and completions.
 fn command() -> clap::Command {
-    shown::only_what_matters(Command::command())
+    options::only_what_matters(Command::command())
 }
 
 /// Parses the arguments and runs the subcommand.
