@@ -74,10 +74,8 @@ const KNOWN_CIRCLES: [&[&str]; 4] = [
     &[
         "flush/answer.rs",
         "flush/batching.rs",
-        "flush/encode.rs",
         "flush/lane.rs",
         "flush/outside.rs",
-        "flush/quarantine/mod.rs",
         "flush/replay.rs",
         "flush/shared.rs",
         "flush/status.rs",

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{Columns, emit, span, tame},
+    out::{Columns, emit, span, tame, to_seconds},
     query::{QueryArgs, escape},
 };
 use crate::control::{
@@ -24,11 +24,14 @@ const PAGE: usize = 500;
 #[command(after_long_help = "\
 Examples:
   forebay get sensors device=dev-1
-  forebay get sensors --field temperature
+  forebay get --table sensors --field temperature
   forebay get --json | jq '.series[] | select(.stale)'
   forebay get --csv > latest.csv
 
 All that matches is listed, in pages: what changes meanwhile may be in it.
+
+Time is the event time of the value (UTC, to the second; --json and --csv tell all of it), age how long ago that is. Whole numbers \
+are shown without .0.
 
 State says how far the last reading of a series has come: memory (appended, its sender not yet told), durable (on this \
 machine's disk), refused (QuestDB does not take it: see forebay quarantine), stored (in QuestDB).
@@ -50,7 +53,7 @@ pub fn run(args: &GetArgs, global: &Global) -> Result<(), Failure> {
         (true, true) => return Err(Failure::new(Exit::Usage, "--json and --csv: one of them")),
         (true, false) => Form::Json,
         (false, true) => Form::Csv,
-        (false, false) => Form::Table(Columns::new(HEAD, &[3, 4])),
+        (false, false) => Form::Table(Columns::new(HEAD, RIGHT)),
     };
     let first = request(args, args.limit.unwrap_or(PAGE), None)?;
     let socket = global.socket_path()?;
@@ -101,7 +104,7 @@ async fn list(
 }
 
 enum Form {
-    Table(Columns<'static, 6>),
+    Table(Columns<'static, 7>),
     Json,
     Csv,
 }
@@ -150,10 +153,12 @@ impl Output {
     }
 }
 
-const HEAD: [&str; 6] = ["TABLE", "SERIES", "FIELD", "VALUE", "AGE", "STATE"];
+const HEAD: [&str; 7] = ["TABLE", "SERIES", "FIELD", "VALUE", "TIME", "AGE", "STATE"];
+/// Columns of figures: values and ages.
+const RIGHT: &[usize] = &[3, 5];
 
 /// One row a field.
-fn rows(series: &SeriesView) -> impl Iterator<Item = [String; 6]> {
+fn rows(series: &SeriesView) -> impl Iterator<Item = [String; 7]> {
     let mark = if series.stale { " (stale)" } else { "" };
     let state = format!("{:?}{mark}", series.state).to_lowercase();
     series.fields.iter().map(move |(name, value)| {
@@ -162,16 +167,21 @@ fn rows(series: &SeriesView) -> impl Iterator<Item = [String; 6]> {
             symbols(series),
             tame(name),
             shown(value),
+            to_seconds(field_time(series, name)),
             span(field_age_ms(series, name)),
             state.clone(),
         ]
     })
 }
 
-/// A field may be older than its series' newest value.
+/// When a field's value was measured: it may be older than its series' newest value.
+fn field_time<'s>(series: &'s SeriesView, field: &str) -> &'s str {
+    series.field_times.get(field).unwrap_or(&series.time)
+}
+
 fn field_age_ms(series: &SeriesView, field: &str) -> f64 {
     let newest: Option<Timestamp> = series.time.parse().ok();
-    let own: Option<Timestamp> = series.field_times.get(field).and_then(|time| time.parse().ok());
+    let own: Option<Timestamp> = field_time(series, field).parse().ok();
     let behind = newest.zip(own).map_or(0.0, |(newest, own)| newest.duration_since(own).as_secs_f64() * 1e3);
     series.age_ms as f64 + behind
 }
@@ -182,12 +192,15 @@ pub(super) fn symbols(series: &SeriesView) -> String {
     pairs.collect::<Vec<_>>().join(" ")
 }
 
-/// A value in one cell.
+/// A value in one cell. A whole number has no `.0`, whatever the type of its column.
 pub(super) fn shown(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => format!("\"{}\"", tame(text)),
         serde_json::Value::Null => "NaN".into(),
-        other => other.to_string(),
+        other => {
+            let text = other.to_string();
+            text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+        }
     }
 }
 

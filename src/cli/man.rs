@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_mangen::Man;
 
-use super::{Command, Exit, Failure};
+use super::{Exit, Failure, command};
 
 /// Arguments of `man`.
 #[derive(Debug, Clone, Args)]
@@ -25,7 +25,7 @@ pub fn run(args: &ManArgs) -> Result<(), Failure> {
 
 fn pages(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let mut command = Command::command().disable_help_subcommand(true);
+    let mut command = command().disable_help_subcommand(true);
     command.build();
     page(&command, dir)
 }
@@ -59,7 +59,7 @@ mod tests {
         let found: BTreeSet<String> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         let mut names = BTreeSet::new();
-        expected(&Command::command(), "", &mut names);
+        expected(&command(), "", &mut names);
         assert_eq!(found, names);
         for name in ["forebay-top.1", "forebay-quarantine-requeue.1", "forebay-ring-verify.1"] {
             assert!(found.contains(name), "{name} in {found:?}");
@@ -67,10 +67,12 @@ mod tests {
         assert!(!found.contains("forebay-man.1"), "it is hidden");
         for name in found {
             let page = fs::read_to_string(dir.path().join(&name)).unwrap();
-            for part in [".TH", ".SH NAME", ".SH SYNOPSIS", "\\-\\-socket"] {
+            for part in [".TH", ".SH NAME", ".SH SYNOPSIS", "\\-\\-help"] {
                 assert!(page.contains(part), "{part} in {name}:\n{page}");
             }
         }
+        let run = fs::read_to_string(dir.path().join("forebay-run.1")).unwrap();
+        assert!(run.contains("\\-\\-config") && !run.contains("\\-\\-socket"), "{run}");
         let get = fs::read_to_string(dir.path().join("forebay-get.1")).unwrap();
         assert!(get.contains("Exit codes") && get.contains("Examples"), "{get}");
     }

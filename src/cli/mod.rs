@@ -7,6 +7,7 @@ mod document;
 mod exit;
 mod get;
 mod man;
+mod options;
 mod out;
 mod quarantine;
 mod query;
@@ -25,7 +26,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::exit::{Exit, Failure};
 use crate::{config, settings};
@@ -52,7 +53,7 @@ struct Command {
     action: Action,
 }
 
-/// What every subcommand understands.
+/// What every subcommand takes; `options` says to which it means nothing.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Configuration file; conf.d/*.toml beside it and `FOREBAY__SECTION__KEY` variables are read after it
@@ -117,11 +118,18 @@ enum Action {
     Man(man::ManArgs),
 }
 
+/// What is parsed, and described by `--help`, the manual pages and completions.
+fn command() -> clap::Command {
+    options::only_what_matters(Command::command())
+}
+
 /// Parses the arguments and runs the subcommand.
 #[must_use]
 pub fn main() -> ExitCode {
     completions::complete();
-    let Command { global, action } = Command::parse();
+    let mut command = command();
+    let parsed = Command::from_arg_matches(&command.get_matches_mut());
+    let Command { global, action } = parsed.unwrap_or_else(|why| why.format(&mut command).exit());
     let done = match &action {
         Action::Run(args) => run::run(args, &global),
         Action::Check(args) => check::run(args, &global),
@@ -183,13 +191,11 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        Command::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

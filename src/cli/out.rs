@@ -57,7 +57,8 @@ pub fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String 
     aligned(head, &[], rows)
 }
 
-/// The same with some columns, by their place, flush right: figures are compared by their last digits.
+/// The same with some columns, by their place, flush right: figures are compared by their last digits. Quoted text in them stays
+/// flush left, as text is read.
 pub fn aligned<const N: usize>(head: [&str; N], right: &[usize], rows: &[[String; N]]) -> String {
     Columns::new(head, right).rows(rows)
 }
@@ -94,7 +95,8 @@ impl<'a, const N: usize> Columns<'a, N> {
         let mut line = String::new();
         for (at, (cell, width)) in cells.iter().zip(self.widths).enumerate() {
             let room = " ".repeat(width - cell.width());
-            let (before, after) = if self.right.contains(&at) { (room.as_str(), "") } else { ("", room.as_str()) };
+            let is_right = self.right.contains(&at) && !cell.starts_with('"');
+            let (before, after) = if is_right { (room.as_str(), "") } else { ("", room.as_str()) };
             let _ = write!(line, "{before}{cell}{after}  ");
         }
         line.truncate(line.trim_end().len());
@@ -114,6 +116,14 @@ pub fn span(millis: f64) -> String {
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
         s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
+/// A time as it is answered (RFC 3339, UTC) without its fraction of a second.
+pub fn to_seconds(time: &str) -> String {
+    match time.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => tame(time),
     }
 }
 
@@ -164,6 +174,14 @@ mod tests {
         assert_eq!(parts.rows(&[["b".into(), "7".into()]]), "b   7\n");
         let rows = [["漢字".into(), "9.5".into(), "x".into()], ["a".into(), "10".into(), "y".into()]];
         assert_eq!(aligned(["N", "V", "U"], &[1], &rows), "N       V  U\n漢字  9.5  x\na      10  y\n");
+        let rows = [["\"漢\"".into(), "x".into()], ["1".into(), "y".into()], ["\"longer\"".into(), "z".into()]];
+        assert_eq!(aligned(["VALUE", "U"], &[0], &rows), "   VALUE  U\n\"漢\"      x\n       1  y\n\"longer\"  z\n");
+    }
+
+    #[test]
+    fn times_are_told_to_the_second() {
+        assert_eq!(to_seconds("2026-01-31T12:00:00.123456Z"), "2026-01-31T12:00:00Z");
+        assert_eq!(to_seconds("then\u{1b}"), "then\\u{1b}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub struct QueryArgs {
     /// A table, symbols as NAME=VALUE, or both; every series when absent.
     #[arg(value_name = "TABLE or SYMBOL=VALUE")]
     pub terms: Vec<String>,
+    /// The table, in place of naming it bare.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
     /// Only these fields; may be given several times.
     #[arg(long = "field", short = 'f', value_name = "NAME")]
     pub fields: Vec<String>,
@@ -22,7 +25,7 @@ impl QueryArgs {
     /// The query part of the request, with its question mark; empty for every series.
     pub fn to_query(&self, limit: Option<usize>) -> Result<String, Failure> {
         let mut parts = Vec::new();
-        let mut table = None;
+        let mut table = self.table.as_ref();
         for term in &self.terms {
             match term.split_once('=') {
                 Some((name, value)) => parts.push(format!("symbol.{}={}", escape(name), escape(value))),
@@ -61,8 +64,19 @@ pub fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn asked(terms: &[&str], table: Option<&str>) -> Result<String, Failure> {
+        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
+        QueryArgs { terms, table: table.map(str::to_owned), fields: vec![] }.to_query(None)
+    }
+
     fn query(terms: &[&str]) -> Result<String, Failure> {
-        QueryArgs { terms: terms.iter().map(|t| (*t).to_owned()).collect(), fields: vec![] }.to_query(None)
+        asked(terms, None)
+    }
+
+    #[test]
+    fn a_table_can_be_named_with_an_option() {
+        assert_eq!(asked(&["device=1"], Some("a=b")).unwrap(), "?symbol.device=1&table=a%3Db");
+        assert_eq!(asked(&["a"], Some("b")).unwrap_err().exit, Exit::Usage);
     }
 
     #[test]

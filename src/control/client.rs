@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::api::Problem;
+use crate::files::access::{self, Wish};
 
 /// Largest answer taken.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -34,8 +35,13 @@ pub enum ClientError {
     #[error("the daemon is not reachable: there is no socket {}; start it (systemctl start forebay), or name its socket with --socket", .0.display())]
     Missing(PathBuf),
     /// Not allowed to connect.
-    #[error("the daemon is not reachable: you may not connect to {}; use sudo, or join the socket's group (ls -l {})", .0.display(), .0.display())]
-    Denied(PathBuf),
+    #[error("the daemon is not reachable: you may not connect to {}; {advice}", path.display())]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+        /// What to do about it.
+        advice: String,
+    },
     /// Nobody listens.
     #[error("the daemon is not reachable: nobody listens on {}; it has died or was killed, see systemctl status forebay", .0.display())]
     Refused(PathBuf),
@@ -93,7 +99,9 @@ impl Client {
         let connected = timeout(ANSWER_TIMEOUT, UnixStream::connect(path)).await.map_err(|_| silent())?;
         let stream = connected.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ClientError::Missing(path.into()),
-            io::ErrorKind::PermissionDenied => ClientError::Denied(path.into()),
+            io::ErrorKind::PermissionDenied => {
+                ClientError::Denied { path: path.into(), advice: access::advice(path, Wish::Connect) }
+            }
             io::ErrorKind::ConnectionRefused => ClientError::Refused(path.into()),
             _ => ClientError::Connect { path: path.into(), source },
         })?;

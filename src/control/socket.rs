@@ -16,7 +16,7 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
 
-use crate::settings::Control;
+use crate::{files::access::group_id, settings::Control};
 
 /// Newcomers that may wait to be let in. With the 128 of the standard library a crowd of slow clients filled the queue, and the kernel
 /// drops what does not fit in: a TCP client tries again after 1 s, 2 s and so on (listen(2), tcp(7)).
@@ -192,14 +192,7 @@ fn parse_mode(text: &str) -> Result<u32, SocketError> {
 
 /// A group's id, by name or as a number (group(5)).
 fn find_group(name: &str) -> Result<u32, SocketError> {
-    let table = fs::read_to_string("/etc/group").unwrap_or_default();
-    let id = name.parse().ok().or_else(|| group_in(&table, name));
-    id.ok_or_else(|| SocketError::Group(name.into()))
-}
-
-fn group_in(table: &str, name: &str) -> Option<u32> {
-    let mut lines = table.lines().map(|line| line.split(':'));
-    lines.find_map(|mut columns| (columns.next() == Some(name)).then(|| columns.nth(1)?.parse().ok()).flatten())
+    group_id(name).ok_or_else(|| SocketError::Group(name.into()))
 }
 
 #[cfg(test)]
@@ -215,8 +208,6 @@ mod tests {
         assert_eq!(parse_mode("0660").unwrap(), 0o660);
         assert_eq!(parse_mode("0o600").unwrap(), 0o600);
         assert!(parse_mode("rw").is_err() && parse_mode("7777").is_err());
-        assert_eq!(group_in("root:x:0:\nsensors:x:991:a,b\n", "sensors"), Some(991));
-        assert_eq!(group_in("root:x:0:\nbroken\n", "broken"), None);
         assert!(matches!(find_group("no-such-group"), Err(SocketError::Group(_))));
     }
 

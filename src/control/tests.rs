@@ -203,8 +203,15 @@ async fn what_is_wrong_with_a_request_is_said() {
         let (code, text) = detail(&error);
         assert!(code == status && text.contains(word), "{path}: {code} {text}");
     }
+    // A client of InfluxDB is told the same in its words.
+    let health = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answer = served.raw(health).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"status\":\"fail\""), "{answer}");
+    assert!(answer.contains("recovered"), "{answer}");
     served.fake.durable.store(1, Ordering::SeqCst);
     assert!(client.get("/readyz").await.is_ok());
+    let answer = served.raw(health).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"status\":\"pass\""), "{answer}");
     assert!(client.get("/healthz").await.is_ok());
     let status: serde_json::Value = client.get_json("/v1/status").await.unwrap();
     assert_eq!(status["version"], "0.0.0-test");

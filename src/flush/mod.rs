@@ -5,6 +5,7 @@
 //! them, `sender` the thread that waits for QuestDB, `refusal` what a lane does with a batch that QuestDB refuses.
 
 mod ages;
+mod ahead;
 mod answer;
 pub mod apply_lag;
 mod batching;
@@ -82,7 +83,7 @@ pub use self::{
     outflow::Outflow,
     quarantine::Quarantine,
     shared::Health,
-    status::{FlushStatus, LaneStatus, QuarantineStatus, ReplayStatus},
+    status::{FlushStatus, LaneStatus, ReplayStatus},
     wal_watch::{WalStatus, WalTableStatus},
 };
 use crate::{

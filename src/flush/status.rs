@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{breaker::Standing, shared::Health, wal_watch::WalStatus};
+use super::{breaker::Standing, quarantine::status::QuarantineStatus, shared::Health, wal_watch::WalStatus};
 use crate::{
     marks::Seq,
     observe::histogram::{Distribution, Quantiles},
@@ -99,17 +99,4 @@ pub struct ReplayStatus {
     pub until: Seq,
     /// Whether it is through.
     pub through: bool,
-}
-
-/// Fill of the quarantine.
-#[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct QuarantineStatus {
-    /// Entries in it (a row or a dead letter each).
-    pub entries: u64,
-    /// Bytes in use.
-    pub bytes: u64,
-    /// Entries pushed out by newer ones since it was created.
-    pub pushed_out: u64,
-    /// Entries by reason, the most frequent first, at most ten.
-    pub reasons: Vec<(String, u64)>,
 }

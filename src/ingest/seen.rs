@@ -41,7 +41,7 @@ impl Seen {
     /// Members that were in none of so many rows, as `timestamp.field "ts"`.
     pub fn missing(&self) -> Vec<String> {
         let wanted = self.wanted.iter().filter(|_| self.rows >= ENOUGH_ROWS);
-        wanted.map(|wanted| wanted.to_string()).collect()
+        wanted.map(ToString::to_string).collect()
     }
 }
 

@@ -12,7 +12,11 @@ use std::{
 };
 
 use crate::support::{
-    Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, daemon::told, eventually_eq, heavy, process::free_port, unique,
+    Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings,
+    daemon::{FOREBAY, told},
+    eventually_eq, heavy,
+    process::free_port,
+    unique,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -288,6 +292,17 @@ fn status_as(uid: u32, gid: u32, socket: &Path, method: &str, target: &str) -> u
     String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0)
 }
 
+/// What the command says to another user and group who may not connect.
+fn advice_as(uid: u32, gid: u32, socket: &Path) -> String {
+    let output = Command::new("setpriv")
+        .args([format!("--reuid={uid}"), format!("--regid={gid}")])
+        .args(["--clear-groups", FOREBAY, "status", "--socket"])
+        .arg(socket)
+        .output()
+        .expect("setpriv is there");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 #[test]
 fn the_sockets_mode_and_group_say_who_reads_and_the_kernel_says_who_administers() {
     const NOBODY: u32 = 65_534;
@@ -311,9 +326,15 @@ fn the_sockets_mode_and_group_say_who_reads_and_the_kernel_says_who_administers(
     }
     assert_eq!(status_as(0, 0, &socket, "POST", "/v1/flush"), 202, "root");
 
+    let advised = advice_as(NOBODY, NOBODY, &socket);
+    assert!(advised.contains(&format!("sudo usermod -aG {GROUP} $USER")), "{advised}");
+    assert_eq!(advice_as(NOBODY, GROUP, &socket), "", "a member is let in");
+
     assert!(daemon.stop().success());
     daemon.reconfigure(|builder| builder.set("control.mode", "0600"));
     daemon.restart();
+    let advised = advice_as(NOBODY, GROUP, &socket);
+    assert!(advised.contains("closed to you (mode 0600); use sudo") && !advised.contains("usermod"), "{advised}");
     assert_eq!(std::fs::metadata(&socket).expect("the socket").permissions().mode() & 0o777, 0o600);
     assert_eq!(status_as(NOBODY, GROUP, &socket, "GET", "/v1/status"), 0, "the mode shuts the group out");
     eventually_eq(LIMIT, "root is answered", 200, || status_as(0, 0, &socket, "GET", "/v1/status"));

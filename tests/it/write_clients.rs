@@ -75,6 +75,14 @@ fn the_clients_of_both_generations_of_influxdb_write() {
         let said = clients::python(&[client, &address, TOKEN, &table]);
         let pings: Vec<_> = said.iter().filter_map(|line| line.get("ping")).collect();
         assert!(pings.iter().all(|ping| **ping == true || ping.to_string().contains("forebay-")), "{said:?}");
+        if client == "influx-v2" {
+            let probed = said.iter().filter(|line| line["health"] == "pass" && line["bucket"] == "b");
+            assert_eq!(probed.count(), requests, "{said:?}");
+        } else {
+            assert!(said.iter().any(|line| line["databases"][0]["name"] == "d"), "{said:?}");
+            let query = said.iter().find_map(|line| line["query"].as_str()).expect("a query is refused");
+            assert!(query.contains("answers no queries"), "{query}");
+        }
         assert_eq!(said.iter().filter(|line| line["written"] == 500).count(), requests, "{said:?}");
         let errors: Vec<_> = said.iter().filter_map(|line| line["error"].as_str()).collect();
         assert_eq!(errors.len(), requests, "{said:?}");
@@ -93,7 +101,7 @@ fn telegraf_writes_with_both_of_its_outputs() {
     let Listening { daemon, address, table } = listening("telegraf");
     for (output, settings) in [
         ("influxdb_v2", format!("token = \"{TOKEN}\"\norganization = \"o\"\nbucket = \"b\"")),
-        ("influxdb", format!("username = \"telegraf\"\npassword = \"{TOKEN}\"\nskip_database_creation = true")),
+        ("influxdb", format!("username = \"telegraf\"\npassword = \"{TOKEN}\"")),
     ] {
         let table = format!("{table}_{output}");
         let configuration = daemon.config().with_file_name(format!("{output}.conf"));

@@ -8,14 +8,14 @@ mod names;
 
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::{
     CompleteEnv, Shell,
     env::{Elvish, Fish, Powershell, Shells, Zsh},
 };
 
 use self::bash::Bash;
-use super::{Command, Exit, Failure, out::emit};
+use super::{Exit, Failure, command, out::emit};
 
 /// The variable that makes the program complete instead of run.
 const VARIABLE: &str = "COMPLETE";
@@ -54,7 +54,7 @@ fn script(shell: &str) -> io::Result<String> {
 
 /// Completes and ends the process if that is what a shell has called for.
 pub fn complete() {
-    CompleteEnv::with_factory(|| with_names(Command::command())).var(VARIABLE).shells(SHELLS).complete();
+    CompleteEnv::with_factory(|| with_names(command())).var(VARIABLE).shells(SHELLS).complete();
 }
 
 /// Adds names from the daemon to the arguments that take them, in every subcommand.
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn arguments_that_take_names_are_found() {
-        let command = with_names(Command::command());
+        let command = with_names(command());
         let completed = |path: &[&str], id: &str| {
             let command = path.iter().fold(&command, |command, name| command.find_subcommand(name).unwrap());
             let arg = command.get_arguments().find(|arg| arg.get_id() == id);
@@ -85,6 +85,7 @@ mod tests {
         for (path, id) in [
             (["get"].as_slice(), "terms"),
             (&["get"], "fields"),
+            (&["get"], "table"),
             (&["watch"], "terms"),
             (&["replay"], "tables"),
             (&["verify"], "tables"),

@@ -61,6 +61,7 @@ fn is_plain(name: &str) -> bool {
 struct Asked {
     socket: Option<PathBuf>,
     config: Option<PathBuf>,
+    table: Option<String>,
     /// A table, or symbols.
     terms: Vec<String>,
 }
@@ -83,7 +84,12 @@ impl Asked {
         }
         let path = |name: &str| innermost.try_get_one::<PathBuf>(name).ok().flatten().cloned();
         let terms = innermost.try_get_many::<String>("terms").ok().flatten();
-        Self { socket: path("socket"), config: path("config"), terms: terms.into_iter().flatten().cloned().collect() }
+        Self {
+            socket: path("socket"),
+            config: path("config"),
+            table: innermost.try_get_one::<String>("table").ok().flatten().cloned(),
+            terms: terms.into_iter().flatten().cloned().collect(),
+        }
     }
 
     /// The series that fit what is said already, as many as the daemon lists; none when it does not answer in time.
@@ -100,7 +106,8 @@ impl Asked {
             Some((name, value)) => format!("symbol.{}={}", escape(name), escape(value)),
             None => format!("table={}", escape(term)),
         };
-        let parts: Vec<String> = self.terms.iter().map(part).collect();
+        let table = self.table.iter().map(|table| format!("table={}", escape(table)));
+        let parts: Vec<String> = table.chain(self.terms.iter().map(part)).collect();
         if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
     }
 }
@@ -127,7 +134,7 @@ fn term_names(current: &str, asked: &Asked, series: &[SeriesView]) -> BTreeSet<S
     };
     let mut names: BTreeSet<String> =
         symbols.filter(|(name, _)| !named(name)).map(|(name, _)| format!("{name}=")).collect();
-    if asked.terms.iter().all(|term| term.contains('=')) {
+    if asked.table.is_none() && asked.terms.iter().all(|term| term.contains('=')) {
         names.extend(table_names(series));
     }
     names
@@ -153,6 +160,7 @@ mod tests {
             asked(&["forebay", "get", "--json", "--socket=/t", ""], "").socket.as_deref(),
             Some(Path::new("/t"))
         );
+        assert_eq!(asked(&["forebay", "get", "--table", "sensors", "dev"], "dev").query(), "?table=sensors");
         assert_eq!(asked(&[], ""), Asked::default());
         assert_eq!(asked(&["forebay", "--config"], "").query(), "");
     }
@@ -166,6 +174,8 @@ mod tests {
         };
         assert_eq!(names("", &[]), ["device=", "sensors"]);
         assert_eq!(names("", &["sensors"]), ["device="]);
+        let with_table = Asked { table: Some("sensors".into()), ..Asked::default() };
+        assert_eq!(term_names("", &with_table, &series).into_iter().collect::<Vec<_>>(), ["device="]);
         assert_eq!(names("", &["device=dev-1"]), ["sensors"]);
         assert_eq!(names("device=", &["sensors"]), ["device=dev-1", "device=dev-2"]);
         assert_eq!(names("site=", &[]), [""; 0]);

@@ -55,18 +55,39 @@ async fn got(form: Form, of: usize, arguments: &[&str]) -> Result<(Vec<String>, 
 }
 
 fn table() -> Form {
-    Form::Table(Columns::new(HEAD, &[3, 4]))
+    Form::Table(Columns::new(HEAD, RIGHT))
 }
 
 #[tokio::test]
-async fn each_field_has_its_own_age() {
+async fn each_field_has_its_own_time_and_age() {
     let (_, written) = got(table(), 2, &["--limit", "1"]).await.unwrap();
     let text = written.concat();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "TABLE    SERIES           FIELD   VALUE     AGE  STATE");
-    assert_eq!(lines[1], "sensors  device=dev-0000  hum        40  60.0 s  durable (stale)");
-    assert_eq!(lines[2], "sensors  device=dev-0000  note   \"a\\nb\"   12 ms  durable (stale)");
+    assert_eq!(lines[0], "TABLE    SERIES           FIELD   VALUE  TIME                     AGE  STATE");
+    assert_eq!(lines[1], "sensors  device=dev-0000  hum        40  2024-01-01T00:00:00Z  60.0 s  durable (stale)");
+    assert_eq!(lines[2], "sensors  device=dev-0000  note   \"a\\nb\"  2024-01-01T00:01:00Z   12 ms  durable (stale)");
     assert!(lines[3].starts_with("… and more"), "{text}");
+}
+
+#[test]
+fn whole_numbers_are_shown_without_a_fraction() {
+    let cells = [r"21.0", "21.5", "-3.0", "0.0", "7", "1e300", "1.0e-7", "9007199254740993", "null", r#""v1.0""#];
+    let cells = cells.map(|json| shown(&serde_json::from_str(json).unwrap()));
+    let wanted = ["21", "21.5", "-3", "0", "7", "1e+300", "1e-7", "9007199254740993", "NaN", r#""v1.0""#];
+    assert_eq!(cells, wanted);
+}
+
+#[tokio::test]
+async fn json_and_csv_keep_numbers_as_they_are_answered() {
+    let answer = || {
+        let mut series = series("dev-1");
+        series.fields.insert("hum".to_owned(), 21.0.into());
+        LatestAnswer { series: vec![series], ..LatestAnswer::default() }
+    };
+    for (form, part) in [(Form::Json, "\"hum\":21.0"), (Form::Csv, ",hum,21.0,")] {
+        let text = Output { form, seq: None }.page(&answer()).unwrap();
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -102,6 +123,20 @@ async fn json_is_one_document_and_csv_one_table() {
     let text = written.concat();
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     assert_eq!(reader.records().map(Result::unwrap).filter(|line| &line[0] == "sensors").count(), 1_002);
+}
+
+#[test]
+fn a_misspelled_option_is_told_of_and_the_right_one_named() {
+    for (line, similar) in [
+        (&["get", "--tabel", "x"][..], "--table"),
+        (&["get", "--feild=x"], "--field"),
+        (&["get", "--lmit", "1"], "--limit"),
+    ] {
+        let error = Cli::try_parse_from(line).err().expect("a usage error");
+        assert_eq!(error.exit_code(), 2);
+        let told = error.to_string();
+        assert!(told.contains(&format!("a similar argument exists: '{similar}'")), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::{
         Failure, Global, block_on,
-        out::{columns, count, emit, human_bytes, tame},
+        out::{columns, count, emit, human_bytes, tame, to_seconds},
     },
     flush::quarantine::{
         Summary,
@@ -172,14 +172,6 @@ fn row(entry: &Map<String, Value>) -> [String; 6] {
         tame(origin),
         tame(text("reason")),
     ]
-}
-
-/// A time without its fraction of a second.
-fn to_seconds(time: &str) -> String {
-    match time.parse::<jiff::Timestamp>() {
-        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Err(_) => tame(time),
-    }
 }
 
 #[cfg(test)]

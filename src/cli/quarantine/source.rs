@@ -1,6 +1,7 @@
 //! Where the quarantine is read: through the daemon, or from its files while no daemon runs.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +13,10 @@ use crate::{
     cli::{Exit, Failure, Global, out::say, query::escape},
     config,
     control::client::{Client, ClientError},
-    files::read::open_regular,
+    files::{
+        access::{self, Wish},
+        read::open_regular,
+    },
     flush::quarantine::{
         Cursor, Discarded, Id, Selection, discard, old_path, snapshot_of, take_out_of,
         view::{self, Form, Order, Page, show},
@@ -194,7 +198,11 @@ fn files(path: &Path, complain: bool) -> Result<crate::flush::quarantine::Snapsh
 }
 
 fn unread(path: &Path, why: &std::io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("cannot read or write the quarantine {}: {why}", path.display()))
+    let mut what = format!("cannot read or write the quarantine {}: {why}", path.display());
+    if why.kind() == ErrorKind::PermissionDenied {
+        what = format!("{what}; {}", access::advice(path, Wish::Read));
+    }
+    Failure::new(Exit::Failed, what)
 }
 
 /// Whether a daemon has a file open.

@@ -32,6 +32,10 @@ use crate::control::page;
         super::write::write_v2,
         super::write::ping,
         super::write::settings,
+        super::write::probes::health,
+        super::write::probes::query,
+        super::write::probes::query_by_post,
+        super::write::probes::buckets,
         super::quarantine::list,
         super::quarantine::entry,
         super::quarantine::put_back,
@@ -43,7 +47,7 @@ use crate::control::page;
         document,
     ),
     // Responses that are derived bring no schemas.
-    components(schemas(super::write::Body)),
+    components(schemas(super::write::Body, super::write::probes::Results)),
     modifiers(&Everywhere),
 )]
 struct Document;

@@ -13,6 +13,7 @@ mod placed;
 mod scan;
 mod select;
 mod snapshot;
+pub mod status;
 pub mod view;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use self::status::QuarantineStatus;
 pub use self::{
     discard::{Discarded, discard},
     format::{CUT_LETTER, DEAD_LETTER, Entry, Key, exception_of},
@@ -36,7 +38,6 @@ use self::{
     file::{Appender, beside, copy_aside, move_aside, refuse_if_locked, sync_directory},
     scan::{FIRST_ENTRY_AT, Found, Item},
 };
-use super::status::QuarantineStatus;
 use crate::{point::Timestamp, settings, sync::lock};
 
 /// Reasons told apart in the status; entries with others are counted together.

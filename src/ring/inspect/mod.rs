@@ -30,12 +30,13 @@ pub use self::{
 };
 use super::headers::FoundHeader;
 use super::layout::{DATA_START, FORMAT_VERSION, Geometry, Header, SlotError};
+use crate::files::access::{self, Wish};
 
 /// Why a file cannot be looked into.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}{}", hint(source))]
+    #[error("cannot read {path}: {source}{}", hint(path, source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -64,11 +65,11 @@ pub enum InspectError {
     },
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(path: &Path, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "; name the ring file with --file, or the configuration with --config",
-        io::ErrorKind::PermissionDenied => "; use sudo, or become a member of the daemon's group",
-        _ => "",
+        io::ErrorKind::NotFound => "; name the ring file with --file, or the configuration with --config".into(),
+        io::ErrorKind::PermissionDenied => format!("; {}", access::advice(path, Wish::Read)),
+        _ => String::new(),
     }
 }
 

@@ -74,7 +74,7 @@ def influx_v2(address, token, table):
     now = int(time.time() * 1000)
     for gzip in [False, True]:
         with InfluxDBClient(url=f"http://{address}", token=token, org="o", enable_gzip=gzip) as client:
-            say(ping=client.ping())
+            say(ping=client.ping(), health=client.health().status, bucket=client.buckets_api().find_bucket_by_name("b").name)
             api = client.write_api(write_options=SYNCHRONOUS)
             points = [
                 Point(table).tag("device", f"d {gzip}").field("n", n).field("x", n / 2).field("text", 'a "b"').time(now + n, WritePrecision.MS)
@@ -95,6 +95,13 @@ def influx_v1(address, token, table):
     host, port = address.split(":")
     client = InfluxDBClient(host=host, port=int(port), username="anybody", password=token, database="d", gzip=True)
     say(ping=client.ping())
+    client.create_database("d")
+    say(databases=client.get_list_database())
+    try:
+        client.query("SELECT * FROM d")
+        say(query=None)
+    except Exception as error:
+        say(query=str(error))
     now = int(time.time())
     points = [
         {"measurement": table, "tags": {"device": "d"}, "time": now - n, "fields": {"x": n / 2, "ok": True, "n": n}} for n in range(500)

@@ -25,7 +25,7 @@ const RETRY_AFTER: &str = "1";
 
 /// Why rows were not taken. None of the request's rows is in the ring then, unless the message says that it is not known.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::control::routes) struct Refusal {
     status: StatusCode,
     kind: Kind,
     body: Body,
@@ -120,6 +120,17 @@ impl Refusal {
     pub fn too_many_rows(why: &str) -> Self {
         let message = format!("{why}; send fewer rows at a time, or give the ring more than {RING_PART} times as much");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request too large", message)
+    }
+
+    /// A statement beyond the limit.
+    pub fn long_statement(most: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request too large", format!("a statement has at most {most} bytes"))
+    }
+
+    /// A query.
+    pub fn no_queries() -> Self {
+        let message = "forebay answers no queries, only CREATE DATABASE and SHOW DATABASES; ask QuestDB, or GET /v1/latest for latest values";
+        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
     }
 
     /// A compression that is not known.

@@ -1,8 +1,9 @@
 //! `POST /write` and `/api/v2/write`: line protocol in, 204 once the ring has it as an acknowledgement demands; and what clients ask
-//! before they write. docs/write.md describes it.
+//! before they write (`probes` what `InfluxDB`'s do). docs/write.md describes it.
 
 mod answer;
 mod body;
+pub(super) mod probes;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,9 @@ const ROOM_LOOK: Duration = Duration::from_millis(50);
 /// How long a request waits until it is durable. QuestDB's clients wait for 10 s and more.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What clients are told of the version.
+const VERSION: &str = concat!("forebay-", env!("CARGO_PKG_VERSION"));
+
 /// What the routes that write need.
 pub struct Writes {
     intake: Arc<dyn LineIntake>,
@@ -99,11 +103,16 @@ pub(super) fn guarded(app: Arc<App>) -> Router<Context> {
 }
 
 fn writing() -> Router<Context> {
-    Router::new().route("/write", post(write)).route("/api/v2/write", post(write_v2))
+    Router::new()
+        .route("/write", post(write))
+        .route("/api/v2/write", post(write_v2))
+        // A client that asks whether its token is good is told.
+        .route("/query", get(probes::query).post(probes::query_by_post))
+        .route("/api/v2/buckets", get(probes::buckets))
 }
 
 fn asking() -> Router<Context> {
-    Router::new().route("/ping", get(ping)).route("/settings", get(settings))
+    Router::new().route("/ping", get(ping)).route("/settings", get(settings)).route("/health", get(probes::health))
 }
 
 /// What `InfluxDB`'s and QuestDB's clients take for a sign of life.
@@ -111,8 +120,7 @@ fn asking() -> Router<Context> {
     (status = 204, description = "It lives", headers(("x-influxdb-version" = String, description = "`forebay-` and its version"))),
 ))]
 pub(super) async fn ping() -> Response {
-    let version = concat!("forebay-", env!("CARGO_PKG_VERSION"));
-    (StatusCode::NO_CONTENT, [("x-influxdb-version", version)]).into_response()
+    (StatusCode::NO_CONTENT, [("x-influxdb-version", VERSION)]).into_response()
 }
 
 /// The answer of `GET /settings`, in QuestDB's words.

@@ -309,3 +309,48 @@ async fn clients_are_told_what_they_ask_before_they_write() {
     stream.read_to_string(&mut answers).await.unwrap();
     has(&answers, 204, &["x-influxdb-version: forebay-", "\"line.proto.support.versions\":[1]"]);
 }
+
+/// What is answered over the listener to GET.
+async fn got(served: &Served, target: &str, headers: &str) -> String {
+    let mut stream = TcpStream::connect(served.tcp).await.unwrap();
+    let head = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn clients_of_influxdb_find_the_database_they_look_for_and_whether_their_token_is_good() {
+    let served = served(true, |writes| writes).await;
+    let good = format!("authorization: Token {TOKEN}\r\n");
+    let made = "{\"results\":[{\"statement_id\":0}]}";
+    let form = b"db=telegraf&q=CREATE+DATABASE+%22telegraf%22";
+    has(&served.ask_tcp("/query", &good, form).await, 200, &[made]);
+    has(&served.ask_tcp("/query?q=CREATE%20DATABASE%20telegraf", &good, b"").await, 200, &[made]);
+    has(&got(&served, "/query?q=SHOW%20DATABASES&db=a%22b", &good).await, 200, &["[[\"a\\\"b\"]]"]);
+    let refused = ["forebay answers no queries", "\"error\":"];
+    has(&got(&served, "/query?q=SELECT%201", &good).await, 400, &refused);
+    has(&served.ask_tcp("/query", &good, b"q=DROP+DATABASE+a").await, 400, &refused);
+    has(&served.ask_tcp("/query", &good, b"").await, 400, &["missing required parameter"]);
+    has(&served.ask_tcp("/query", &good, &vec![b'x'; (64 << 10) + 1]).await, 413, &[]);
+    let chunked = [b"10001\r\n".as_slice(), &vec![b'x'; 0x10001], b"\r\n0\r\n\r\n"].concat();
+    let mut stream = UnixStream::connect(&served.socket).await.unwrap();
+    let head = b"POST /query HTTP/1.1\r\nhost: f\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(&[head, &chunked[..]].concat()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    has(&answer, 413, &["a statement has at most"]);
+
+    let bucket = "\"buckets\":[{\"id\":\"0000000000000001\",\"orgID\":\"0000000000000001\",\"type\":\"user\",\"name\":";
+    has(&got(&served, "/api/v2/buckets?name=home", &good).await, 200, &[bucket, "\"home\",\"retentionRules\":[]"]);
+    has(&got(&served, "/api/v2/buckets?limit=20&offset=0", &good).await, 200, &[bucket, "\"forebay\""]);
+    has(&got(&served, "/api/v2/buckets?limit=1&offset=1", &good).await, 200, &["\"buckets\":[]"]);
+
+    has(&got(&served, "/health", "").await, 200, &["\"status\":\"pass\"", "\"name\":\"forebay\""]);
+    for target in ["/query?q=SHOW%20DATABASES", "/api/v2/buckets"] {
+        has(&got(&served, target, "").await, 401, &["takes a token"]);
+        has(&got(&served, target, "authorization: Token wrong\r\n").await, 401, &["not the token"]);
+    }
+    assert!(lock(&served.fake.bodies).is_empty() && served.fake.counts.status().requests == 0);
+}
