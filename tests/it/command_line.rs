@@ -254,12 +254,8 @@ fn status_is_for_people_and_with_json_for_programs() {
 
 #[test]
 fn check_ends_with_its_verdict_and_tells_of_a_ring_of_another_size() {
-    let text = |size: &str| {
-        let daemon =
-            DaemonBuilder::new().set("source.s.topic", "a/{b}").set("source.s.table", "t").set("ring.size", size);
-        daemon.write()
-    };
-    let mut daemon = text("1MiB");
+    let builder = DaemonBuilder::new().set("source.s.topic", "a/{b}").set("source.s.table", "t");
+    let mut daemon = builder.set("ring.size", "8MiB").write();
     let (code, _, said) = told(&daemon.cli(&["check"]));
     assert!(code == 0 && said.ends_with("valid\n") && !said.contains("ring.size"), "{said}");
     daemon.launch();
@@ -267,9 +263,9 @@ fn check_ends_with_its_verdict_and_tells_of_a_ring_of_another_size() {
     daemon.stop();
     let file = daemon.config();
     let configured = std::fs::read_to_string(&file).expect("reads");
-    std::fs::write(&file, configured.replace("1MiB", "2MiB")).expect("writes");
+    std::fs::write(&file, configured.replace("8MiB", "16MiB")).expect("writes");
     let (code, _, said) = told(&daemon.cli(&["check"]));
-    assert!(code == 0 && said.contains(" has 1MiB and keeps it, not 2MiB; ") && said.ends_with("\nvalid\n"), "{said}");
+    assert!(code == 0 && said.contains(" has 8MiB and keeps it, not 16MiB; ") && said.ends_with("\nvalid\n"), "{said}");
     std::fs::write(&file, "[source.s\n").expect("writes");
     let (code, _, said) = told(&daemon.cli(&["check"]));
     assert!(code == 2 && said.contains("no valid TOML") && said.ends_with("\nnot valid\n"), "{said}");

@@ -106,7 +106,7 @@ fn full() -> Status {
             sentence: "x".into(),
             ..Forecast::default()
         },
-        sources: vec![SourceStatus { name: "a".into(), ..SourceStatus::default() }],
+        sources: vec![SourceStatus { name: "a".into(), silent_after_s: Some(900.0), ..SourceStatus::default() }],
         ..Status::default()
     };
     status.lookup = Some(LookupStatus::default());
