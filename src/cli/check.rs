@@ -34,8 +34,9 @@ pub struct CheckArgs {
 
 /// Loads the configuration and prints what results: TOML, each key with where it was set, or JSON.
 ///
-/// What stands where its files are wanted is looked at, and the token of `control.token_file` is read. Warnings go to standard error. Exit codes: 0 sound, 2 mistakes or refused credentials,
-/// 1 output or a connection failed.
+/// What stands where its files are wanted is looked at, and the token of `control.token_file` is
+/// read. Warnings go to standard error, and at the end the verdict: valid, or not valid. Exit
+/// codes: 0 sound, 2 mistakes or refused credentials, 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
     let checked = check(args, global.config_file(), global.json);
     let done = checked.and_then(|loaded| if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) });
@@ -62,8 +63,10 @@ fn not_valid(failure: Failure) -> Failure {
 
 fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Failure> {
     let mut loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
-    loaded.warnings.extend(old_session(&loaded));
-    loaded.warnings.extend(other_size(&loaded));
+    if let Ok(ring) = RingFile::open(&loaded.settings.ring.path) {
+        loaded.warnings.extend(old_session(&loaded, &ring));
+        loaded.warnings.extend(other_size(&loaded, &ring));
+    }
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
@@ -79,25 +82,27 @@ fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Fa
     Ok(loaded)
 }
 
+/// Where a key was set, for the front of a message; nothing for a default.
+fn origin(loaded: &Loaded, key: &str) -> String {
+    loaded.origins.get(key).map(|origin| format!("{origin}: ")).unwrap_or_default()
+}
+
 /// What is to be said where the ring was last used under another client id. A ring that cannot be read, or takes long, says nothing.
-fn old_session(loaded: &Loaded) -> Option<String> {
+fn old_session(loaded: &Loaded, ring: &RingFile) -> Option<String> {
     let client_id = &loaded.settings.mqtt.client_id;
     let started = Instant::now();
-    let ring = RingFile::open(&loaded.settings.ring.path).ok()?;
     let states = ring.states(&mut || started.elapsed() < RING_WITHIN).ok()??;
     let old = client::others(&states, client_id).pop()?;
-    let origin = loaded.origins.get("mqtt.client_id").map(|origin| format!("{origin}: ")).unwrap_or_default();
-    Some(format!("{origin}{}", client::left_behind(&old, client_id)))
+    Some(format!("{}{}", origin(loaded, "mqtt.client_id"), client::left_behind(&old, client_id)))
 }
 
 /// What is to be said where the ring's file has another size than the configuration.
-fn other_size(loaded: &Loaded) -> Option<String> {
+fn other_size(loaded: &Loaded, file: &RingFile) -> Option<String> {
     let settings = &loaded.settings.ring;
-    let file = RingFile::open(&settings.path).ok()?;
     if file.has_size(settings.size.0) {
         return None;
     }
-    let origin = loaded.origins.get("ring.size").map(|origin| format!("{origin}: ")).unwrap_or_default();
+    let origin = origin(loaded, "ring.size");
     let (path, has, wanted) = (settings.path.display(), Bytes(file.expected_bytes()), settings.size);
     Some(format!(
         "{origin}ring.size: {path} has {has} and keeps it, not {wanted}; to change it, let it drain, stop forebay and remove the file"
@@ -108,7 +113,7 @@ fn other_size(loaded: &Loaded) -> Option<String> {
 fn token(loaded: &Loaded) -> Result<(), Failure> {
     let Some(path) = &loaded.settings.control.token_file else { return Ok(()) };
     let Err(error) = WriteToken::load(path) else { return Ok(()) };
-    let origin = loaded.origins.get("control.token_file").map(|origin| format!("{origin}: ")).unwrap_or_default();
+    let origin = origin(loaded, "control.token_file");
     if matches!(&error, TokenError::Secret(secret) if secret.is_denied()) {
         // A secret is hidden from others than the daemon's user, and this may be one of them.
         report(&format!("warning: {origin}{error}; run this as the daemon's user, or as root, to have it looked at"));

@@ -29,7 +29,8 @@ fn say(what: &str, place: &str, tried: Result<(), (Exit, String)>) {
     }
 }
 
-/// A QoS below the one asked for, or a session kept for a shorter time, is a warning: what is asked for comes.
+/// A QoS below the one asked for, or a session kept for a shorter time, is a warning: what is asked
+/// for comes.
 fn try_broker(settings: &Settings) -> Result<(), (Exit, String)> {
     let wanted = filters::wanted(&settings.source).map_err(|error| (Exit::Usage, error.to_string()))?;
     let subscriptions: Vec<Subscription> =

@@ -1,5 +1,5 @@
-//! Which options of all commands each of them shows: those that mean something to it. The others are taken and have no effect, so that
-//! a wrapper may give them to any command.
+//! Which options of all commands each of them shows: those that mean something to it. The others
+//! are taken and have no effect, so that a wrapper may give them to any command.
 
 use clap::Command;
 

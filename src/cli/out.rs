@@ -57,8 +57,8 @@ pub fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String 
     aligned(head, &[], rows)
 }
 
-/// The same with some columns, by their place, flush right: figures are compared by their last digits. Quoted text in them stays
-/// flush left, as text is read.
+/// The same with some columns, by their place, flush right: figures are compared by their last
+/// digits. Quoted text in them stays flush left, as text is read.
 pub fn aligned<const N: usize>(head: [&str; N], right: &[usize], rows: &[[String; N]]) -> String {
     Columns::new(head, right).rows(rows)
 }

@@ -1,4 +1,5 @@
-//! What is wrong with a value, in words of the configuration: those of serde name types of the program. Pure.
+//! What is wrong with a value, in words of the configuration: those of serde name types of the
+//! program. Pure.
 
 use super::schema;
 

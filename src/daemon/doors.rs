@@ -1,4 +1,5 @@
-//! Where others ask the daemon: the control socket and the loopback address. A socket whose name is gone is made again.
+//! Where others ask the daemon: the control socket and the loopback address. A socket whose name is
+//! gone is made again.
 
 use std::sync::Arc;
 

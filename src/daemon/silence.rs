@@ -22,7 +22,8 @@ impl Patience {
         !self.0.is_empty()
     }
 
-    /// Says of each source whether it is silent; one that has brought nothing is so from the daemon's start on.
+    /// Says of each source whether it is silent; one that has brought nothing is so from the
+    /// daemon's start on.
     pub fn judge(&self, sources: &mut [SourceStatus], uptime: Duration) {
         for source in sources {
             let Some(limit) = self.0.get(&source.name) else { continue };

@@ -224,7 +224,8 @@ impl Decoder {
         self.retained
     }
 
-    /// The members that have to be in its readings, or something is amiss: the timestamp and the symbols.
+    /// The members that have to be in its readings, or something is amiss: the timestamp and the
+    /// symbols.
     #[must_use]
     pub fn named_members(&self) -> Vec<Named> {
         let named = |(member, role): &(Text, Role)| {

@@ -1,5 +1,5 @@
-//! Why a file may not be opened, and what its user can do about it: what the modes of the file and of the directories above it say
-//! (`path_resolution(7)`).
+//! Why a file may not be opened, and what its user can do about it: what the modes of the file and
+//! of the directories above it say (`path_resolution(7)`).
 
 use std::{
     fs,
@@ -81,7 +81,8 @@ fn places(path: &Path, wish: Wish) -> Vec<Place> {
     seen.map(place).collect()
 }
 
-/// The first place on the way that refuses. One class of the mode's bits counts: the owner's, else the group's, else the others'.
+/// The first place on the way that refuses. One class of the mode's bits counts: the owner's, else
+/// the group's, else the others'.
 fn first_refusal<'p>(places: &'p [Place], user: &User) -> Option<(&'p Place, Refusal)> {
     if user.id == ROOT {
         return None;

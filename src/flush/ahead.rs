@@ -1,4 +1,5 @@
-//! What a lane does while QuestDB is away: messages that cannot become rows need none, and are set aside ahead of its cursor.
+//! What a lane does while QuestDB is away: messages that cannot become rows need none, and are set
+//! aside ahead of its cursor.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Lane {
-    /// While QuestDB is away: sets aside what waits behind the cursor and needs no QuestDB. Returns how long to wait for the next look.
+    /// While QuestDB is away: sets aside what waits behind the cursor and needs no QuestDB. Returns
+    /// how long to wait for the next look.
     pub(super) fn set_letters_aside(&mut self, wait: Duration) -> Duration {
         if self.lanes.of(HASH_WITHOUT_TABLE) != self.number {
             return wait;

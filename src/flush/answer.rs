@@ -32,7 +32,7 @@ pub(super) enum Trouble {
     Encode(EncodeError),
     Read(ReadError),
     /// A question failed while nothing was under way.
-    Idle(SqlError),
+    Idle(EncodeError),
     Stopped,
 }
 
@@ -390,15 +390,12 @@ impl Lane {
             // Recovery at the next start tells exactly what is lost.
             Trouble::Read(error) => return self.encoder.ring.poison(&error.to_string()),
             Trouble::Write(error) => (Kind::of_write(&error), error.to_string()),
-            Trouble::Encode(error) => (Kind::of_encode(&error), error.to_string()),
-            Trouble::Idle(error) => {
-                let error = EncodeError::from(error);
-                (Kind::of_encode(&error), error.to_string())
-            }
+            Trouble::Encode(error) | Trouble::Idle(error) => (Kind::of_encode(&error), error.to_string()),
         };
         let Answer { health, is_broken, .. } = kind.answer();
         let now = self.encoder.clock.since_boot();
-        // Nothing was under way that may have died with it; a restart is found out by what the server says once it answers.
+        // Nothing was under way that may have died with it; a restart is found out by what the
+        // server says once it answers.
         if is_broken && (!is_idle || kind == Kind::StrangeAnswer) {
             self.rewind = true;
             self.encoder.schema.forget();

@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::{
     condemned::Condemned,
-    exceptions::{Exceptions, Id},
+    exceptions::Id,
     letters::Letters,
     notices::Notices,
-    quarantine::{Entry, Key, Quarantine},
+    quarantine::{Entry, Key},
     refused::{Fault, Refused},
     refused_rows::RefusedRows,
     seeded::{Bug, is_on},
@@ -155,11 +155,7 @@ pub struct Encoder {
     pub schema: Schema,
     /// Where tables are asked about and changed.
     pub sql: Arc<dyn Ask>,
-    /// Rows that are in quarantine.
-    pub exceptions: Arc<Exceptions>,
-    /// The quarantine.
-    pub quarantine: Arc<Quarantine>,
-    /// Its way in for messages that did not become rows.
+    /// The quarantine, what is in it, and its way in for messages that did not become rows.
     pub letters: Arc<Letters>,
     /// Rows set aside, by source.
     pub refused_rows: Arc<RefusedRows>,
@@ -195,7 +191,7 @@ impl Encoder {
         once_below: Pos,
         buffer: &mut RowBuffer,
     ) -> Result<Encoded, EncodeError> {
-        let untold = self.exceptions.claim(record.into());
+        let untold = self.letters.exceptions.claim(record.into());
         if untold > 0 {
             self.uncounted.push((record.seq, untold));
         }
@@ -260,7 +256,7 @@ impl Encoder {
 
     /// Takes the rows in one go where that is all there is to do: they are of shapes that go to their table as they are.
     fn encode_known(&mut self, record: &Record<'_>, buffer: &mut RowBuffer) -> bool {
-        if self.exceptions.touches(record.into()) {
+        if self.letters.exceptions.touches(record.into()) {
             return false;
         }
         let Ok(rows) = RawRows::decode(record.body) else { return false };
@@ -337,14 +333,14 @@ impl Encoder {
     /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.
     pub fn each_row(&mut self, record: &Record<'_>, once_below: Pos, each: EachRow<'_>) -> Result<(), EncodeError> {
         let id = Id::from(record);
-        let touched = self.exceptions.touches(id);
+        let touched = self.letters.exceptions.touches(id);
         let Ok(rows) = Rows::decode(record.body) else { return self.set_damaged_aside(record, 0) };
         let table = rows.table;
         let name = Text::from(self.schema.name(table));
         for (index, row) in rows.enumerate() {
             let index = index as u16;
             let Ok(row) = row else { return self.set_damaged_aside(record, index) };
-            if touched && self.exceptions.contains(id, index) {
+            if touched && self.letters.exceptions.contains(id, index) {
                 continue;
             }
             let shape = self.schema.shape(row.symbols().map(|(name, _)| name));
@@ -409,17 +405,18 @@ impl Encoder {
     }
 
     fn put(&mut self, record: &Record<'_>, row: u16, aside: &Aside<'_>, rows: u32) -> Result<(), EncodeError> {
-        if self.exceptions.contains(record.into(), row) {
+        if self.letters.exceptions.contains(record.into(), row) {
             return Ok(());
         }
         let key = Key { ring_id: self.ring.id(), seq: record.seq, row };
         let time = self.clock.now().wall;
         let Aside { reason, origin, body } = *aside;
         let received = record.received.wall;
-        self.quarantine.push(&Entry { key, time, received, reason, origin, body, row_time: None })?;
-        self.exceptions.insert(record.into(), row);
+        let kind =
+            self.letters.quarantine.push(&Entry { key, time, received, reason, origin, body, row_time: None })?;
+        self.letters.exceptions.insert(record.into(), row);
         self.refused_rows.count(record.source, rows.into());
-        if let Some(more) = self.notices.note(origin, reason, rows.into(), self.clock.since_boot()) {
+        if let Some(more) = self.notices.note(origin, kind, rows.into(), self.clock.since_boot()) {
             tracing::warn!(table = origin, reason, "a row of {origin} goes to quarantine: {reason}{more}");
         }
         match self.uncounted.last_mut() {
@@ -432,7 +429,7 @@ impl Encoder {
     /// Makes what is set aside durable and has the ring count it; must come before the lane passes those records.
     pub fn count_set_aside(&mut self) -> Result<(), EncodeError> {
         if !self.uncounted.is_empty() {
-            self.quarantine.sync()?;
+            self.letters.quarantine.sync()?;
             for (seq, rows) in self.uncounted.drain(..) {
                 self.ring.except(seq, rows);
             }

@@ -36,7 +36,8 @@ use crate::{
 
 /// Rows of a probe.
 const PROBE_ROWS: usize = 64;
-/// How often the server is asked when it was started while nothing waits for that: so that an outage is noticed although nothing comes.
+/// How often the server is asked when it was started while nothing waits for that: so that an
+/// outage is noticed although nothing comes.
 const IDLE_ASK_STARTED_EVERY: Duration = Duration::from_secs(15);
 /// Longest wait without looking round.
 const IDLE_WAIT: Duration = Duration::from_mins(1);
@@ -237,7 +238,7 @@ impl Lane {
                     Ok(true) => self.shared.vigil().end(),
                     Ok(false) => {}
                     // Where nothing comes, no request meets what ails it.
-                    Err(error) if self.reader.mark().pos >= self.durable() => return Err(Trouble::Idle(error)),
+                    Err(error) if self.reader.mark().pos >= self.durable() => return Err(Trouble::Idle(error.into())),
                     Err(error) => tracing::debug!(lane = self.number, %error, "the next request meets what ails it"),
                 }
             }
@@ -328,7 +329,7 @@ impl Lane {
             self.encoder.schema.forget();
             // A rewind that was asked for a while ago goes back to what was safe then.
             let keep = self.shared.lowest_kept(self.number, self.kept()).min(self.safe_then.seq);
-            self.encoder.exceptions.forget_before(keep);
+            self.encoder.letters.exceptions.forget_before(keep);
             self.reborn.forget_before(self.safe_then.pos);
             self.safe_then = self.encoder.ring.marks().safe;
         }

@@ -1,5 +1,5 @@
-//! Messages that cannot become rows go from the ring to the quarantine: when their lane meets them, ahead of it while QuestDB is away,
-//! and before the ring gives them up for newer ones.
+//! Messages that cannot become rows go from the ring to the quarantine: when their lane meets them,
+//! ahead of it while QuestDB is away, and before the ring gives them up for newer ones.
 
 use std::{
     io,
@@ -33,7 +33,8 @@ impl Letters {
         Self { ring_id, exceptions, quarantine, clock, turn: Mutex::new(()) }
     }
 
-    /// Puts the message of a record into the quarantine, where it is durable after the next sync; false when it is there already.
+    /// Puts the message of a record into the quarantine, where it is durable after the next sync;
+    /// false when it is there already.
     pub fn set_aside(&self, record: &Record<'_>) -> io::Result<bool> {
         let _turn = lock(&self.turn);
         let letter = record.dead_letter();

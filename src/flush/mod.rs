@@ -344,8 +344,6 @@ fn encoder(context: &FlushContext, sql: &Arc<dyn Ask>, letters: &Arc<Letters>) -
         ring: context.ring.clone(),
         schema: Schema::new(new_table(&context.questdb), Arc::clone(&context.clock)),
         sql: Arc::clone(sql),
-        exceptions: Arc::clone(&letters.exceptions),
-        quarantine: Arc::clone(&letters.quarantine),
         letters: Arc::clone(letters),
         refused_rows: Arc::clone(&context.refused_rows),
         notices: Notices::default(),

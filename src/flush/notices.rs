@@ -1,9 +1,7 @@
-//! Which rows set aside are worth a line in the journal: the first of a kind, and one each ten minutes that says how many more there
-//! were. Pure.
+//! Which rows set aside are worth a line in the journal: the first of a kind, and one each ten
+//! minutes that says how many more there were. Pure.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
-
-use super::quarantine::group::kind_of;
 
 /// Least time between two lines of a kind, and that in which at most [`MAX_LINES`] are written.
 const BETWEEN_LINES: Duration = Duration::from_mins(10);
@@ -45,9 +43,10 @@ impl fmt::Display for More {
 }
 
 impl Notices {
-    /// Takes note of rows of a table that are set aside; what a line about one of them has to tell beside it, when one is due.
-    pub fn note(&mut self, table: &str, reason: &str, rows: u64, now: Duration) -> Option<More> {
-        let key = (table.to_owned(), kind_of(reason));
+    /// Takes note of rows of a table that are set aside for a kind of reason; what a line about one
+    /// of them has to tell beside it, when one is due.
+    pub fn note(&mut self, table: &str, kind: String, rows: u64, now: Duration) -> Option<More> {
+        let key = (table.to_owned(), kind);
         let told = self.kinds.get_mut(&key);
         let is_recent = |at: Duration| now.saturating_sub(at) < BETWEEN_LINES;
         if let Some((at, since)) = told
@@ -81,25 +80,20 @@ mod tests {
 
     const START: Duration = Duration::from_hours(1);
 
-    fn reason(value: u64) -> String {
-        format!("column v: {value} is a number, but the column is a STRING")
-    }
-
     #[test]
     fn a_kind_is_told_at_once_and_then_each_ten_minutes_with_how_many_more() {
         let mut notices = Notices::default();
-        assert_eq!(notices.note("t", &reason(0), 1, START), Some(More { same: 0, others: 0 }));
-        for value in 1..1_000 {
-            assert_eq!(notices.note("t", &reason(value), 1, START + Duration::from_millis(value)), None);
+        let mut note =
+            |table: &str, kind: &str, now| notices.note(table, kind.into(), 1, now).map(|more| more.to_string());
+        assert_eq!(note("t", "no number", START).as_deref(), Some(""));
+        for number in 1..1_000 {
+            assert_eq!(note("t", "no number", START + Duration::from_millis(number)), None);
         }
-        assert_eq!(notices.note("u", &reason(7), 1, START), Some(More { same: 0, others: 0 }), "another table");
-        let more = notices.note("t", &reason(5), 1, START + BETWEEN_LINES).expect("is due");
-        assert_eq!(more, More { same: 999, others: 0 });
-        assert_eq!(more.to_string(), "; and 999 more of this kind since the last line");
-        assert_eq!(
-            notices.note("t", &reason(5), 1, START + 2 * BETWEEN_LINES).map(|more| more.to_string()),
-            Some(String::new())
-        );
+        assert_eq!(note("u", "no number", START).as_deref(), Some(""), "another table");
+        assert_eq!(note("t", "too long", START).as_deref(), Some(""), "another kind");
+        let told = note("t", "no number", START + BETWEEN_LINES);
+        assert_eq!(told.as_deref(), Some("; and 999 more of this kind since the last line"));
+        assert_eq!(note("t", "no number", START + 2 * BETWEEN_LINES).as_deref(), Some(""));
     }
 
     #[test]
@@ -109,7 +103,9 @@ mod tests {
         for minute in 0..600 {
             for number in 0..50 {
                 let table = format!("t{}", (minute * 7 + number) % 5_000);
-                if let Some(More { same, others }) = notices.note(&table, "r", 1, START + Duration::from_mins(minute)) {
+                if let Some(More { same, others }) =
+                    notices.note(&table, "r".into(), 1, START + Duration::from_mins(minute))
+                {
                     lines += 1;
                     told += 1 + same + others;
                 }

@@ -84,8 +84,8 @@ impl Bench {
     fn found_in_quarantine(&mut self, held: &[Held]) {
         let exceptions = recovered(&self.ring, held);
         let (quarantine, clock) = (Arc::clone(&self.quarantine), Arc::clone(&self.lane.encoder.clock));
-        let letters = Letters::new(self.ring.id(), Arc::clone(&exceptions), quarantine, clock);
-        (self.lane.encoder.exceptions, self.lane.encoder.letters) = (exceptions, Arc::new(letters));
+        let letters = Letters::new(self.ring.id(), exceptions, quarantine, clock);
+        self.lane.encoder.letters = Arc::new(letters);
     }
 
     fn append(&self, part: Part<'_>) -> Pos {

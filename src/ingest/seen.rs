@@ -1,5 +1,6 @@
-//! Whether the members that a source is configured for have been seen in its readings. A slip in their names shows nowhere else: the time
-//! of receipt takes the place of a timestamp, and rows without a symbol replace each other.
+//! Whether the members that a source is configured for have been seen in its readings. A slip in
+//! their names shows nowhere else: the time of receipt takes the place of a timestamp, and rows
+//! without a symbol replace each other.
 
 use crate::{
     decode::{Decoder, Named},

@@ -24,7 +24,8 @@ pub struct SourceStatus {
     /// Rows set aside on their way to QuestDB: it refused them, or forebay knew that it would.
     #[serde(default)]
     pub refused_rows: u64,
-    /// Members named in the configuration (timestamp, symbols) that were in none of its readings since start, once there were ten.
+    /// Members named in the configuration (timestamp, symbols) that were in none of its readings
+    /// since start, once there were ten.
     #[serde(default)]
     pub never_seen: Vec<String>,
     /// `silent_after`, where it is configured.

@@ -30,9 +30,15 @@ pub struct Probe {
 pub async fn probe(settings: &Mqtt, subscriptions: &[Subscription]) -> Result<Probe, ConnectError> {
     let mut settings = settings.clone();
     settings.client_id.push_str(CLIENT_SUFFIX);
-    // First with a session like the daemon's, to be told how long it is kept. The next connection ends it.
-    let (requests, mut poller, shortened) = connect(&settings, false).await?;
-    disconnect(&requests, &mut poller).await;
+    let shortened = if settings.protocol == 5 {
+        // First with a session like the daemon's, to be told how long it is kept. The next
+        // connection ends it.
+        let (requests, mut poller, shortened) = connect(&settings, false).await?;
+        disconnect(&requests, &mut poller).await;
+        shortened
+    } else {
+        None
+    };
     let (requests, mut poller, _) = connect(&settings, true).await?;
     let plain = |of: &Subscription| Subscription { filter: unshared(&of.filter).to_owned(), id: None, ..of.clone() };
     let subscriptions: Vec<Subscription> = subscriptions.iter().map(plain).collect();

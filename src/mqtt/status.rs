@@ -44,7 +44,8 @@ pub struct BrokerStatus {
     pub copies: u64,
     /// Subscriptions that the broker grants a lower QoS than asked for: their messages may be lost while forebay is away.
     pub lowered: Vec<Lowered>,
-    /// There when the broker keeps the session for a shorter time than asked for: what comes for forebay after that is lost.
+    /// There when the broker keeps the session for a shorter time than asked for: what comes for
+    /// forebay after that is lost.
     pub shortened: Option<Shortened>,
     /// Time from receiving a QoS 1 message to sending its PUBACK, since start, in microseconds.
     pub ack_latency_us: Quantiles,

@@ -1,5 +1,6 @@
-//! Connections that end a request at its time. The library gives a read that begins at the time's end or later a second of its own, so
-//! that an answer whose bytes come one by one would be read to its last.
+//! Connections that end a request at its time. The library gives a read that begins at the time's
+//! end or later a second of its own, so that an answer whose bytes come one by one would be read to
+//! its last.
 
 use ureq::{
     Error,

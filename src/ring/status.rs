@@ -55,7 +55,8 @@ pub struct RingStatus {
     pub dropped_by_table: Vec<(String, u64)>,
     /// Messages turned away since the ring was created, with all that was in them (`drop-newest`).
     pub refused_messages: u64,
-    /// Messages that could not become rows, and were given up with the oldest rows since start: the quarantine did not take them.
+    /// Messages that could not become rows, and were given up with the oldest rows since start: the
+    /// quarantine did not take them.
     pub dropped_letters: u64,
     /// What is counted by source since the ring was created, beside the ledger. What no source took has an empty name.
     pub counted: Vec<SourceCounts>,

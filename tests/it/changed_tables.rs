@@ -6,8 +6,8 @@ use crate::support::{Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, 
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PER_SECOND: u64 = 300;
-/// What may have been stored and not confirmed when a table was dropped: docs/ARCHITECTURE.md's 10 s where QuestDB is behind with
-/// applying, a look's second, and what such a machine takes to look.
+/// What may have been stored and not confirmed when a table was dropped: docs/ARCHITECTURE.md's 10
+/// s where QuestDB is behind with applying, a look's second, and what such a machine takes to look.
 const UNCONFIRMED_S: u64 = 14;
 
 struct Stage {

@@ -157,7 +157,8 @@ fn drop_oldest_keeps_the_newest_and_counts_the_rest() {
     stage.questdb.restart();
     stage.daemon.wait_drained(PUBLISHED, Duration::from_mins(1));
 
-    // Room for what comes next is made after the last reading was taken in, so the count is final only now.
+    // Room for what comes next is made after the last reading was taken in, so the count is final
+    // only now.
     let dropped = stage.daemon.ledger("dropped");
     let kept = (PUBLISHED - dropped) as i64;
     assert_eq!(ledger(&stage), [PUBLISHED, kept as u64, dropped]);

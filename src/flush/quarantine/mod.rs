@@ -7,7 +7,7 @@
 mod discard;
 mod file;
 pub mod format;
-pub mod group;
+mod group;
 mod id;
 mod placed;
 mod scan;
@@ -62,16 +62,18 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, entry: &Entry<'_>, bytes: u64) {
+    /// Counts an entry; the kind of its reason.
+    fn count(&mut self, entry: &Entry<'_>, bytes: u64) -> String {
         self.entries += 1;
         self.bytes += bytes;
         let reason = reason_of(entry);
         if let Some(count) = self.reasons.get_mut(&reason) {
             *count += 1;
         } else {
-            let name = if self.reasons.len() < MAX_REASONS { reason } else { OTHER_REASONS.to_owned() };
-            *self.reasons.entry(name).or_default() += 1;
+            let name = if self.reasons.len() < MAX_REASONS { &*reason } else { OTHER_REASONS };
+            *self.reasons.entry(name.to_owned()).or_default() += 1;
         }
+        reason
     }
 
     /// Undoes [`Self::count`] for an entry that has been taken out; its bytes stay until its file goes.
@@ -220,7 +222,7 @@ impl Quarantine {
     }
 
     /// Appends an entry; it is durable after the next [`Self::sync`]. On an error it is not taken.
-    pub fn push(&self, entry: &Entry<'_>) -> io::Result<()> {
+    pub fn push(&self, entry: &Entry<'_>) -> io::Result<String> {
         let mut inner = self.lock();
         inner.refuse_when_displaced()?;
         let mut scratch = std::mem::take(&mut inner.scratch);
@@ -231,8 +233,7 @@ impl Quarantine {
         scratch.shrink_to(SCRATCH_BYTES);
         inner.scratch = scratch;
         pushed?;
-        inner.now.count(entry, bytes);
-        Ok(())
+        Ok(inner.now.count(entry, bytes))
     }
 
     /// Makes everything pushed durable.
@@ -244,7 +245,7 @@ impl Quarantine {
 
     /// Appends entries; they are durable on return.
     pub fn add(&self, entries: &[Entry<'_>]) -> io::Result<()> {
-        entries.iter().try_for_each(|entry| self.push(entry))?;
+        entries.iter().try_for_each(|entry| self.push(entry).map(drop))?;
         self.sync()
     }
 

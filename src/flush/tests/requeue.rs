@@ -24,7 +24,7 @@ impl Bench {
         let out = Outflow {
             ring: self.ring.clone(),
             quarantine: Arc::clone(&self.quarantine),
-            exceptions: Arc::clone(&self.lane.encoder.exceptions),
+            exceptions: Arc::clone(&self.lane.encoder.letters.exceptions),
             sql: self.sql.clone(),
             clock: Arc::clone(&self.lane.encoder.clock),
             shared: Arc::clone(&self.lane.shared),
@@ -51,7 +51,7 @@ impl Bench {
     }
 
     fn except(&self, seq: u64) {
-        self.lane.encoder.exceptions.insert(Id { seq: Seq(seq), received: Received::default().wall }, 0);
+        self.lane.encoder.letters.exceptions.insert(Id { seq: Seq(seq), received: Received::default().wall }, 0);
     }
 }
 

@@ -98,7 +98,8 @@ pub struct ConnAck {
     pub receive_maximum: u16,
     /// Whether it knows subscription identifiers.
     pub has_ids: bool,
-    /// For how many seconds it keeps the session of an absent client, where that is another time than was asked for.
+    /// For how many seconds it keeps the session of an absent client, where that is another time
+    /// than was asked for.
     pub session_expiry_s: Option<u32>,
 }
 
@@ -185,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_connack_tells_what_the_broker_grants() {
-        // Receive maximum 0, a keep-alive of 0, no subscription identifiers, a session expiry, and a reason string between them.
+        // Receive maximum 0, a keep-alive of 0, no subscription identifiers, a session expiry, and
+        // a reason string between them.
         let body = [1, 0, 19, 17, 0, 0, 1, 2, 33, 0, 0, 31, 0, 2, b'h', b'i', 19, 0, 0, 41, 0, 99];
         let expected = ConnAck {
             session_present: true,

@@ -68,12 +68,6 @@ pub(super) enum Answers {
     /// A line or a parameter is wrong; no row was taken.
     #[response(status = 400)]
     Malformed(Body),
-    /// Over `[control] listen`: no token, or a wrong one.
-    #[response(status = 401)]
-    Unauthorized(Body),
-    /// Over `[control] listen`: there is no `[control] token_file`.
-    #[response(status = 403)]
-    Forbidden(Body),
     /// The body did not come in time.
     #[response(status = 408)]
     Slow(Body),
@@ -86,6 +80,18 @@ pub(super) enum Answers {
     /// The ring is full, the daemon stops, or too much is under way: to be sent again later.
     #[response(status = 503)]
     Unavailable(Body),
+}
+
+/// The answers to who may not write, which the other answers come with.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "it describes what Refusal makes")]
+pub(in crate::control::routes) enum Barred {
+    /// Over `[control] listen`: no token, or a wrong one.
+    #[response(status = 401)]
+    Unauthorized(Body),
+    /// Over `[control] listen`: there is no `[control] token_file`.
+    #[response(status = 403)]
+    Forbidden(Body),
 }
 
 impl Refusal {

@@ -29,7 +29,7 @@ use utoipa::{IntoParams, ToSchema};
 
 pub(super) use self::answer::Body;
 use self::{
-    answer::{Answers, Refusal},
+    answer::{Answers, Barred, Refusal},
     body::{Taken, drain},
 };
 use super::Context;
@@ -190,7 +190,7 @@ pub(super) struct WriteParameters {
     params(WriteParameters),
     request_body(content = Option<String>, content_type = "text/plain", description = "Line protocol, plain or gzip"),
     security((), ("token" = []), ("login" = []), ("parameter" = [])),
-    responses(Answers)
+    responses(Answers, Barred)
 )]
 pub(super) async fn write(context: Shared<Context>, request: Request) -> Response {
     take_in(context, request).await
@@ -205,7 +205,7 @@ pub(super) async fn write(context: Shared<Context>, request: Request) -> Respons
     params(WriteParameters),
     request_body(content = Option<String>, content_type = "text/plain", description = "Line protocol, plain or gzip"),
     security((), ("token" = []), ("login" = []), ("parameter" = [])),
-    responses(Answers)
+    responses(Answers, Barred)
 )]
 pub(super) async fn write_v2(context: Shared<Context>, request: Request) -> Response {
     take_in(context, request).await

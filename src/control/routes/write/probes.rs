@@ -1,6 +1,7 @@
-//! What `InfluxDB`'s clients ask before they write, or to find out whether they may: `/health` and `/api/v2/buckets` (version 2 of its
-//! interface), `/query` (version 1). A database or a bucket of any name is there as far as they can tell, since forebay reads no such
-//! name. docs/write.md describes it.
+//! What `InfluxDB`'s clients ask before they write, or to find out whether they may: `/health` and
+//! `/api/v2/buckets` (version 2 of its interface), `/query` (version 1). A database or a bucket of
+//! any name is there as far as they can tell, since forebay reads no such name. docs/write.md
+//! describes it.
 
 use std::error::Error;
 
@@ -18,7 +19,7 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::{
     BODY_TIMEOUT, VERSION,
-    answer::{Body, Refusal},
+    answer::{Barred, Body, Refusal},
     body::drain,
 };
 use crate::control::routes::Context;
@@ -86,7 +87,8 @@ pub(in crate::control::routes) struct Listing {
     values: [[String; 1]; 1],
 }
 
-/// What a request to `/query` says in its target; `q` may as well be in a form that is sent as the body.
+/// What a request to `/query` says in its target; `q` may as well be in a form that is sent as the
+/// body.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "it describes what is read from the list of parameters")]
@@ -108,12 +110,6 @@ pub(in crate::control::routes) enum QuestionAnswers {
     /// Another statement, or none: forebay answers no queries.
     #[response(status = 400)]
     NoQueries(Body),
-    /// Over `[control] listen`: no token, or a wrong one.
-    #[response(status = 401)]
-    Unauthorized(Body),
-    /// Over `[control] listen`: there is no `[control] token_file`.
-    #[response(status = 403)]
-    Forbidden(Body),
     /// The body did not come in time.
     #[response(status = 408)]
     Slow(Body),
@@ -132,7 +128,7 @@ pub(in crate::control::routes) enum QuestionAnswers {
     tag = "writing",
     params(Question),
     security((), ("token" = []), ("login" = []), ("parameter" = [])),
-    responses(QuestionAnswers)
+    responses(QuestionAnswers, Barred)
 )]
 pub(in crate::control::routes) async fn query(uri: Uri) -> Result<Json<Results>, Refusal> {
     results(&parameters(&uri)?).map(Json)
@@ -146,7 +142,7 @@ pub(in crate::control::routes) async fn query(uri: Uri) -> Result<Json<Results>,
     params(Question),
     request_body(content = Option<String>, content_type = "application/x-www-form-urlencoded", description = "`q` and `db`, unless the target has them"),
     security((), ("token" = []), ("login" = []), ("parameter" = [])),
-    responses(QuestionAnswers)
+    responses(QuestionAnswers, Barred)
 )]
 pub(in crate::control::routes) async fn query_by_post(request: Request) -> Result<Json<Results>, Refusal> {
     let (parts, body) = request.into_parts();
@@ -250,7 +246,8 @@ pub(in crate::control::routes) struct BucketParameters {
     after: Option<String>,
 }
 
-/// The buckets that clients of `InfluxDB` 2 can write to: the one that they name, since any name will do.
+/// The buckets that clients of `InfluxDB` 2 can write to: the one that they name, since any name
+/// will do.
 #[utoipa::path(
     get,
     path = "/api/v2/buckets",
@@ -260,9 +257,8 @@ pub(in crate::control::routes) struct BucketParameters {
     responses(
         (status = 200, description = "As `InfluxDB` 2 lists them", body = Buckets, content_type = "application/json"),
         (status = 400, description = "The parameters cannot be read", body = Body, content_type = "application/json"),
-        (status = 401, description = "Over `[control] listen`: no token, or a wrong one", body = Body, content_type = "application/json"),
-        (status = 403, description = "Over `[control] listen`: there is no `[control] token_file`", body = Body, content_type = "application/json"),
         (status = 503, description = "Nothing is taken in", body = Body, content_type = "application/json"),
+        Barred,
     )
 )]
 pub(in crate::control::routes) async fn buckets(uri: Uri) -> Result<Response, Refusal> {
