@@ -6,7 +6,7 @@ use super::out::{count, span, tame};
 use crate::shown::is_harmful;
 
 /// Longest sentence shown.
-const MAX_SENTENCE_CHARS: usize = 400;
+const MAX_SENTENCE_CHARS: usize = 2_000;
 
 /// The status document, read leniently: the daemon may be of another version.
 pub struct Document<'a>(pub &'a Value);

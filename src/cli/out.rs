@@ -8,10 +8,7 @@ use std::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Exit, Failure};
-use crate::{
-    settings::Bytes,
-    shown::{for_terminal, is_harmful},
-};
+use crate::shown::{for_terminal, is_harmful};
 
 /// Longest value shown to people, in characters.
 const MAX_SHOWN_CHARS: usize = 80;
@@ -149,9 +146,10 @@ pub fn bar(fill: f64) -> String {
 /// A size in the unit a person reads at a glance.
 pub fn human_bytes(bytes: u64) -> String {
     match bytes {
-        b if b < 1 << 10 => Bytes(b).to_string(),
+        b if b < 1 << 10 => format!("{b} B"),
         b if b < 1 << 20 => format!("{:.1} KiB", b as f64 / 1024.0),
-        b => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
+        b if b < 1 << 30 => format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
+        b => format!("{:.1} GiB", b as f64 / f64::from(1 << 30)),
     }
 }
 

@@ -85,6 +85,10 @@ pub struct Status {
     pub boot_id: String,
     /// What is known of the system clock.
     pub clock: ClockStatus,
+    /// What the daemon takes of the machine.
+    pub machine: MachineStatus,
+    /// For how long each trouble has lasted.
+    pub trouble: TroubleStatus,
     /// Which watermark an acknowledgement waits for: `durable` or `appended`.
     pub acks_wait_for: String,
     /// The ring; none while it is being recovered.
@@ -129,6 +133,30 @@ pub struct ClockStatus {
     /// Whether it is right, as far as can be told; until then no reading is refused for its time
     /// (docs/ARCHITECTURE.md, section "Time").
     pub trusted: bool,
+}
+
+/// What the daemon takes of the machine, and what is left; none where the system does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MachineStatus {
+    /// Memory in use, in bytes, pages of the mapped ring included.
+    pub memory_bytes: Option<u64>,
+    /// Time that the processor has spent on the daemon, in seconds.
+    pub cpu_s: Option<f64>,
+    /// Free space on the file system of the ring, in bytes.
+    pub ring_disk_free_bytes: Option<u64>,
+    /// Size of that file system, in bytes.
+    pub ring_disk_bytes: Option<u64>,
+}
+
+/// Seconds for which each trouble has lasted, at most two too few; none where there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TroubleStatus {
+    /// No connection to the broker.
+    pub broker_s: Option<f64>,
+    /// QuestDB is neither `ok` nor `slow`.
+    pub database_s: Option<f64>,
+    /// The ring is full.
+    pub ring_full_s: Option<f64>,
 }
 
 /// Rates over the recent past.

@@ -1,6 +1,7 @@
 //! What the control interface may ask of the running daemon.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -9,12 +10,16 @@ use super::{
     outlook::Outlook,
     ring_look::RingLook,
     silence::{Patience, sentence},
+    spells::{Spells, Wrong},
 };
 use crate::{
-    clock::{Clock, SystemClock, boot_id},
-    control::api::{ClockStatus, Inspect, QuarantineAccess, Rates, RingInfoError, Status},
+    clock::{Clock, SharedClock, SystemClock, boot_id},
+    control::api::{
+        ClockStatus, Inspect, MachineStatus, QuarantineAccess, Rates, RingInfoError, Status, TroubleStatus,
+    },
+    files,
     flush::{
-        Flusher,
+        Flusher, Health,
         refused_rows::RefusedRows,
         replay::{ReplayAnswer, ReplayAsk, ReplayError},
     },
@@ -23,7 +28,7 @@ use crate::{
     lookup::Lookup,
     marks::{Seq, State},
     mqtt::{SharedBroker, status::State as Session},
-    observe::heartbeat::Heartbeats,
+    observe::{heartbeat::Heartbeats, process::Process},
     republish::SharedRepublish,
     requeue::Requeue,
     ring::{
@@ -56,6 +61,8 @@ pub struct Inspector {
     /// Held while the ring file is read for a request.
     reading_ring: RingLook,
     watched: Watched,
+    spells: Mutex<Spells>,
+    clock: SharedClock,
 }
 
 /// What is known of sources beside what they brought.
@@ -84,6 +91,7 @@ impl Inspector {
         ingest: &Arc<Ingest>,
         heartbeats: &Heartbeats,
         outlook: &Arc<Outlook>,
+        clock: &SharedClock,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -101,6 +109,8 @@ impl Inspector {
             started: now,
             reading_ring: RingLook::default(),
             watched: Watched::default(),
+            spells: Mutex::default(),
+            clock: SharedClock::clone(clock),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -134,6 +144,28 @@ impl Inspector {
             *sample = Sample { at: Instant::now(), ledger: *ledger, rates };
         }
         sample.rates
+    }
+
+    /// Takes note of what is wrong now, and says for how long each has been.
+    pub fn note(&self) -> TroubleStatus {
+        let database = self.flusher.health();
+        let wrong = Wrong {
+            broker: !self.broker.is_connected(),
+            database: !matches!(database, Health::Ok | Health::Slow | Health::Connecting),
+            ring_full: self.ring.is_full(),
+        };
+        lock(&self.spells).note(self.clock.since_boot(), wrong)
+    }
+
+    fn machine(ring: &Path) -> MachineStatus {
+        let Process { resident_bytes: memory_bytes, cpu_s, .. } = Process::read();
+        let disk = files::place::disk(ring);
+        MachineStatus {
+            memory_bytes,
+            cpu_s,
+            ring_disk_free_bytes: disk.map(|disk| disk.free_bytes),
+            ring_disk_bytes: disk.map(|disk| disk.size_bytes),
+        }
     }
 
     fn warnings(&self, status: &Status) -> Vec<String> {
@@ -180,6 +212,8 @@ impl Inspect for Inspector {
             uptime_s: self.started.elapsed().as_secs_f64(),
             boot_id: self.boot_id.clone(),
             clock: ClockStatus { trusted: self.ingest.has_trusted_clock() },
+            machine: Self::machine(Path::new(&ring.path)),
+            trouble: self.note(),
             acks_wait_for: ring.acks_wait_for.to_owned(),
             broker: self.broker.status(),
             flush: self.flusher.status(),
@@ -193,7 +227,7 @@ impl Inspect for Inspector {
             replaced: self.ingest.replaced(),
             rates: self.rates(&ledger),
             lag_s: self.outlook.lag().as_secs_f64(),
-            forecast: self.outlook.forecast(),
+            forecast: self.outlook.forecast(self.flusher.health().is_away()),
             ring: Some(ring),
             warnings: Vec::new(),
         };

@@ -13,6 +13,7 @@ mod ring_look;
 mod signals;
 mod silence;
 mod space;
+mod spells;
 mod watchdog;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -173,7 +174,7 @@ impl Daemon {
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
         let lookup = start_lookup(&settings, &latest, &flusher, allowance, &clock)?;
-        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
+        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook, &clock);
         let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
         let inspector = inspector.with(lookup, republish.clone(), watched);
         let inspector = Arc::new(inspector);
@@ -259,6 +260,7 @@ impl Daemon {
                 Ok(None) => {
                     if noted.elapsed() >= outlook::PERIOD {
                         self.outlook.note();
+                        self.inspector.note();
                         self.places.look(&self.ring, self.flusher.quarantine());
                         self.doors.look();
                         if let Some(sources) = self.inspector.sources_if_watched() {

@@ -45,10 +45,11 @@ impl Outlook {
         lock(&self.lag).note(now, levels);
     }
 
-    /// The forecast as of now.
-    pub fn forecast(&self) -> Forecast {
+    /// The forecast as of now; `is_away` says that the database is known to take nothing.
+    pub fn forecast(&self, is_away: bool) -> Forecast {
         let levels = levels(&self.ring);
-        lock(&self.forecaster).look(self.clock.since_boot(), levels)
+        let forecast = lock(&self.forecaster).look(self.clock.since_boot(), levels);
+        if is_away { forecast.while_nothing_is_stored() } else { forecast }
     }
 
     /// Age of the oldest row that waits for the database.

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::fs::{StatVfsMountFlags, fstatvfs, statvfs};
 
 /// How a name and an open file have come apart.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,9 +45,33 @@ pub fn look(file: &File, path: &Path) -> Result<(), Displaced> {
     if is_read_only { Err(Displaced::ReadOnly(path.to_owned())) } else { Ok(()) }
 }
 
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// What a program that is not root may still take.
+    pub free_bytes: u64,
+    /// All of it.
+    pub size_bytes: u64,
+}
+
+/// Room on the file system of `path`; none where the system does not tell (statvfs(3)).
+pub fn disk(path: &Path) -> Option<Disk> {
+    let system = statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    Some(Disk { free_bytes: bytes(system.f_bavail), size_bytes: bytes(system.f_blocks) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_system_tells_its_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = disk(directory.path()).expect("told");
+        assert!(room.free_bytes <= room.size_bytes && room.size_bytes > 0, "{room:?}");
+        assert_eq!(disk(&directory.path().join("none")), None);
+    }
 
     #[test]
     fn a_name_that_leads_elsewhere_is_noticed_until_it_leads_back() {

@@ -416,6 +416,15 @@ impl Lane {
         if self.window_is_open() { self.ask_started_every } else { IDLE_ASK_STARTED_EVERY }
     }
 
+    /// Why nothing is decided about batches, where that is so.
+    fn rests_because(&self) -> Option<&'static str> {
+        match self.breaker.standing() {
+            Standing::Open => Some("nothing is sent until QuestDB answers; one small batch tries it now and then"),
+            Standing::HalfOpen => Some("one small batch tries whether QuestDB takes rows again"),
+            Standing::Closed | Standing::Untold => None,
+        }
+    }
+
     /// Publishes what `status` shows.
     pub(super) fn report(&mut self) {
         let now = self.now();
@@ -431,6 +440,9 @@ impl Lane {
             report.status.last_error = self.model.last_error();
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             report.status.breaker = self.breaker.standing();
+            if let Some(reason) = self.rests_because() {
+                report.status.reason = reason.to_owned();
+            }
             let condemned = self.encoder.condemned.warnings().chain(self.encoder.refused.warnings());
             report.warnings = schema
                 .warnings()

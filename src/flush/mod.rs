@@ -265,12 +265,21 @@ impl Flusher {
         self.shared.reports().iter().any(|report| report.status.breaker == Standing::Open)
     }
 
+    /// How it gets on with the database: as its worst lane does, and as QuestDB does with what it has.
+    pub fn health(&self) -> Health {
+        self.health_of(&self.shared.reports())
+    }
+
+    fn health_of(&self, reports: &[shared::Report]) -> Health {
+        let health = reports.iter().map(|report| report.health).max().unwrap_or_default();
+        if health <= Health::Slow { health.max(self.shared.wal.health()) } else { health }
+    }
+
     /// How it goes.
     pub fn status(&self) -> FlushStatus {
         let reports = self.shared.reports();
         let worst = reports.iter().max_by_key(|report| report.health);
-        let health = worst.map(|report| report.health).unwrap_or_default();
-        let health = if health <= Health::Slow { health.max(self.shared.wal.health()) } else { health };
+        let health = self.health_of(&reports);
         let failures = trouble::Kind::ALL.into_iter().enumerate().map(|(number, kind)| {
             let count = reports.iter().map(|report| report.failures[number]).sum();
             (kind.word(), count)

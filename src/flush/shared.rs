@@ -65,6 +65,12 @@ impl Health {
     pub fn is_up(self) -> bool {
         matches!(self, Self::Ok | Self::Slow | Self::Lagging | Self::Suspended)
     }
+
+    /// Whether QuestDB takes nothing at all, of any table.
+    #[must_use]
+    pub fn is_away(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Refused | Self::Misconfigured)
+    }
 }
 
 /// What a lane tells about itself.

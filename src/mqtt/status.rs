@@ -166,6 +166,12 @@ impl SharedBroker {
         }
     }
 
+    /// Whether a connection is up and every subscription is confirmed.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        lock(&self.phase).0 == State::Connected
+    }
+
     /// Distribution of the time from receiving a QoS 1 message to handing over its PUBACK.
     #[must_use]
     pub fn ack_latency(&self) -> &Histogram {

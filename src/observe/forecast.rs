@@ -61,6 +61,24 @@ pub struct Forecast {
     pub sentence: String,
 }
 
+impl Forecast {
+    /// The same while it is known that the database takes nothing, which the rate of the last seconds
+    /// shows later: what comes in stays, and nothing is drained.
+    #[must_use]
+    pub fn while_nothing_is_stored(mut self) -> Self {
+        if self.backlog_bytes > 0 {
+            self.drained_in_s = None;
+        }
+        self.full_in_s = match self.intake_bytes_per_s {
+            Some(_) if self.free_bytes == 0 => Some(0.0),
+            Some(intake) => quotient(self.free_bytes as f64, intake),
+            None => None,
+        };
+        self.sentence = sentence(&self, true);
+        self
+    }
+}
+
 /// Remembers where the log was, and says where it is going.
 #[derive(Debug)]
 pub struct Forecaster {
@@ -112,7 +130,7 @@ impl Forecaster {
             forecast.drained_in_s = pace.drained_in();
             forecast.outage_covered_s = quotient(free as f64, intake);
         }
-        forecast.sentence = sentence(&forecast);
+        forecast.sentence = sentence(&forecast, false);
         forecast
     }
 
@@ -249,10 +267,20 @@ fn quotient(bytes: f64, per_second: f64) -> Option<f64> {
     (per_second > 0.0).then(|| bytes / per_second).filter(|seconds| seconds.is_finite())
 }
 
-fn sentence(forecast: &Forecast) -> String {
+/// The figures in words; `is_away` says that the database takes nothing.
+fn sentence(forecast: &Forecast, is_away: bool) -> String {
     let Some(intake) = forecast.intake_bytes_per_s else {
         return format!("not known before {} s of history", LEAST_SPAN.as_secs());
     };
+    if is_away {
+        return match forecast.full_in_s {
+            Some(seconds) if seconds <= 0.0 => "full until QuestDB takes rows again".to_owned(),
+            Some(seconds) => {
+                format!("full in {} at {}, unless QuestDB takes rows again", span(seconds), speed(intake))
+            }
+            None => "nothing comes in; what waits goes once QuestDB takes rows again".to_owned(),
+        };
+    }
     let mut text = match forecast.full_in_s {
         Some(seconds) if seconds <= 0.0 => "full".to_owned(),
         Some(seconds) => format!("full in {} at {}", span(seconds), speed(intake)),

@@ -69,6 +69,11 @@ pub struct RingStatus {
 }
 
 impl Ring {
+    /// Whether there is no room for what comes in.
+    pub fn is_full(&self) -> bool {
+        self.shared.log.starved()
+    }
+
     /// The ring's state.
     pub fn status(&self) -> RingStatus {
         let shared = &self.shared;

@@ -94,7 +94,7 @@ fn a_thousand_made_up_names_cost_their_row_what_exceeds_and_nobody_else_anything
         "{metrics}"
     );
     let screen = String::from_utf8_lossy(&daemon.cli(&["status"]).stdout).into_owned();
-    assert!(screen.contains(&format!("columns_per_table of {table}: 967 values and 1 rows left out")), "{screen}");
+    assert!(screen.contains(&format!("columns_per_table of {table}: 967 values and 1 row left out")), "{screen}");
 
     // The book is there again after a crash: from the ring, and from QuestDB.
     daemon.kill9();

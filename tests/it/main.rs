@@ -39,6 +39,7 @@ mod rubbish;
 mod strange_database;
 mod subscriptions;
 mod systemd;
+mod ten_states;
 mod terminal;
 mod throughput;
 mod told_sources;

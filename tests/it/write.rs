@@ -97,7 +97,7 @@ fn what_is_written_is_visible_at_once_durable_and_stored() {
     assert_eq!((ledger("messages"), ledger("rows"), ledger("quarantined")), (1, 4, 0), "{status}");
     assert_eq!((&status["writes"]["requests"], &status["writes"]["rows"]), (&1.into(), &4.into()), "{status}");
     let screen = String::from_utf8(daemon.cli(&["status"]).stdout).expect("text");
-    assert!(screen.contains("1 requests, 4 rows"), "{screen}");
+    assert!(screen.contains("1 request, 4 rows"), "{screen}");
 }
 
 #[test]

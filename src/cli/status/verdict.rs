@@ -2,8 +2,11 @@
 
 use crate::cli::{
     document::Document,
-    out::{count, span},
+    out::{count, human_bytes, span},
 };
+
+/// A disk with a smaller share of free space is full.
+const LEAST_FREE: f64 = 0.005;
 
 /// Something that a person has to know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,7 @@ pub fn findings(status: &Document<'_>) -> Vec<Finding> {
     database(&mut found, status);
     set_aside(&mut found, status);
     clock(&mut found, status);
+    disk(&mut found, status);
     warnings(&mut found, status);
     found.0
 }
@@ -38,9 +42,21 @@ impl Findings {
 pub fn plural(number: u64, one: &str) -> String {
     let many = match one.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
+        None if one.ends_with("sh") => format!("{one}es"),
         None => format!("{one}s"),
     };
     format!("{} {}", count(number), if number == 1 { one } else { &many })
+}
+
+/// `1 row waits`, `2 rows wait`.
+pub fn waits(rows: u64) -> String {
+    format!("{} {}", plural(rows, "row"), if rows == 1 { "waits" } else { "wait" })
+}
+
+/// ` since 5 min ago`, where it is known since when.
+fn since(status: &Document<'_>, path: &str) -> String {
+    let lasted = status.known(path).filter(|lasted_s| *lasted_s >= 1.0);
+    lasted.map_or(String::new(), |lasted_s| format!(" since {} ago", span(lasted_s * 1e3)))
 }
 
 fn ring(found: &mut Findings, status: &Document<'_>) {
@@ -58,11 +74,12 @@ fn ring(found: &mut Findings, status: &Document<'_>) {
         );
     }
     if ring.flag("/full") {
-        let what = match ring.text("/on_full").as_deref() {
-            Some("drop-oldest") => "the ring is full, and the oldest rows are given up",
-            Some("drop-newest") => "the ring is full, and what comes in is not kept",
-            _ => "the ring is full, and nothing more is acknowledged: the broker keeps it",
+        let consequence = match ring.text("/on_full").as_deref() {
+            Some("drop-oldest") => "the oldest rows are given up",
+            Some("drop-newest") => "what comes in is not kept",
+            _ => "nothing more is acknowledged: the broker keeps it",
         };
+        let what = format!("the ring is full{}, and {consequence}", since(status, "/trouble/ring_full_s"));
         found.add(what, "bring the database back, or make the ring larger (forebay ring size)");
     }
     let dropped = status.integer("/ledger/dropped");
@@ -73,6 +90,18 @@ fn ring(found: &mut Findings, status: &Document<'_>) {
             "the ring was too small for an outage (forebay ring size), or its disk is failing",
         );
     }
+    for (path, what) in [
+        ("/ring/refused_messages", "turned away while the ring was full: they are lost"),
+        ("/broker/qos0_dropped", "of QoS 0 lost, since the ring was full or not all could be held"),
+        ("/ring/dropped_letters", "that could not become rows lost, which the quarantine did not take"),
+    ] {
+        if status.integer(path) > 0 {
+            found.add(
+                format!("{} {what}", plural(status.integer(path), "message")),
+                "the ring was too small for an outage (forebay ring size), or the disk of the quarantine is full",
+            );
+        }
+    }
     for gap in ring.each("/gaps") {
         let (first, last) = (count(gap.integer("/0")), count(gap.integer("/1")));
         found.add(format!("damage in the ring: records {first} to {last} are lost"), "replace the disk");
@@ -82,43 +111,109 @@ fn ring(found: &mut Findings, status: &Document<'_>) {
 fn broker(found: &mut Findings, status: &Document<'_>) {
     let broker = status.at("/broker");
     if broker.0.is_object() && !broker.flag("/connected") {
-        let why = broker.sentence("/error").map(|why| format!(": {why}")).unwrap_or_default();
+        let error = broker.sentence("/error").unwrap_or_default();
+        let (why, remedy) = error.split_once("; ").unwrap_or((&error, "check [mqtt] url, the broker and the line"));
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         found.add(
-            format!("not connected to the broker{why}"),
-            "check [mqtt] url, the broker and the line (forebay check --connect)",
+            format!("no connection to the broker{}{why}", since(status, "/trouble/broker_s")),
+            format!("{remedy} (forebay check --connect tries it)"),
         );
     }
+    for notice in super::intake::notices(&broker) {
+        let (what, remedy) = notice.split_once("; ").unwrap_or((&notice, ""));
+        found.add(what, remedy);
+    }
+}
+
+/// What a state of the database means, and what its error begins with; none where nobody has to do
+/// something about it: batches follow a slow one.
+fn state_of_database(state: &str) -> Option<(&'static str, &'static str)> {
+    Some(match state {
+        "" | "ok" | "slow" | "connecting" => return None,
+        "unreachable" => ("QuestDB does not answer", "QuestDB is not reachable: "),
+        "refused" => ("QuestDB refuses the credentials", "QuestDB refuses the credentials"),
+        "overloaded" => ("QuestDB answers that it cannot now", ""),
+        "lagging" => ("QuestDB takes rows faster than it applies them", ""),
+        "blocked" => ("some rows cannot go to QuestDB", ""),
+        "misconfigured" => ("QuestDB cannot be used as it is configured", ""),
+        _ => ("something is wrong with QuestDB", ""),
+    })
 }
 
 fn database(found: &mut Findings, status: &Document<'_>) {
     let flush = status.at("/flush");
+    suspended(found, &flush);
     let state = flush.text("/database").unwrap_or_default();
-    // A slow one is none that anybody has to do something about: batches follow it.
-    if !state.is_empty() && state != "ok" && state != "slow" {
-        let why = flush.sentence("/error").map(|why| format!(": {why}")).unwrap_or_default();
-        let waiting = status.integer("/ledger/pending");
-        let waiting = if waiting == 1 { "1 row waits".to_owned() } else { format!("{} wait", plural(waiting, "row")) };
-        let age = status.known("/lag_s").filter(|lag| *lag > 0.0);
-        let age = age.map(|lag| format!(", the oldest for {}", span(lag * 1e3))).unwrap_or_default();
-        let room = status.known("/forecast/full_in_s").filter(|left| *left >= 1.0);
-        let room = room.map(|left| format!("; there is room for {} more", span(left * 1e3))).unwrap_or_default();
-        let is_whole = status.integer("/ledger/dropped") == 0 && !status.flag("/ring/full");
-        let lost = if is_whole { "nothing is lost: " } else { "" };
+    let Some((what, known)) = state_of_database(&state).filter(|_| state != "suspended") else { return };
+    let error = flush.sentence("/error").unwrap_or_default();
+    let error = error.strip_prefix(known).map_or(error.as_str(), without_remedy);
+    let why = if error.is_empty() { String::new() } else { format!(" ({error})") };
+    let is_whole = status.integer("/ledger/dropped") == 0 && !status.flag("/ring/full");
+    let lost = if is_whole { "; nothing is lost" } else { "" };
+    found.add(
+        format!("{what}{}{why}{lost}{}", since(status, "/trouble/database_s"), waiting(status)),
+        flush.sentence("/advice").unwrap_or_else(|| "check the database and the line to it".into()),
+    );
+}
+
+/// What is left of an error behind its first words: without a remedy in brackets, which the advice has, too.
+fn without_remedy(rest: &str) -> &str {
+    let rest = rest.strip_prefix(" (").and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest);
+    rest.trim_start_matches([':', ' '])
+}
+
+/// How much waits for the database, and for how long there is room.
+fn waiting(status: &Document<'_>) -> String {
+    let rows = status.integer("/ledger/pending");
+    if rows == 0 {
+        return "; no row waits".to_owned();
+    }
+    let age = status.known("/lag_s").filter(|lag| *lag > 0.0);
+    let age = age.map(|lag| format!(", the oldest for {}", span(lag * 1e3))).unwrap_or_default();
+    let room = status.known("/forecast/full_in_s").filter(|left| *left >= 1.0);
+    let room = room.map(|left| format!("; there is room for {} more", span(left * 1e3))).unwrap_or_default();
+    format!("; {} in the ring{age}{room}", waits(rows))
+}
+
+/// Tables that QuestDB takes rows of and shows none.
+fn suspended(found: &mut Findings, flush: &Document<'_>) {
+    for table in flush.each("/wal/tables").filter(|table| table.flag("/suspended")) {
+        let name = table.text("/table").unwrap_or_default();
+        let why = table.sentence("/error").map(|why| format!(" ({why})")).unwrap_or_default();
+        let transactions = plural(table.integer("/pending_transactions"), "transaction");
         found.add(
-            format!("QuestDB is {state}{why}; {lost}{waiting}{age}{room}"),
-            flush.sentence("/advice").unwrap_or_else(|| "check the database and the line to it".into()),
+            format!(
+                "QuestDB has suspended table {name}{why}: it takes its rows and shows none of the new ones; nothing is lost: {transactions} \
+                 in the table's write-ahead log so far"
+            ),
+            format!("remove the cause, then run in QuestDB: {}", resume(&name)),
         );
     }
+}
+
+fn resume(table: &str) -> String {
+    format!("ALTER TABLE \"{table}\" RESUME WAL")
 }
 
 /// What the daemon itself warns of and nothing else here tells.
 fn warnings(found: &mut Findings, status: &Document<'_>) {
     for warning in status.each("/warnings").chain(status.each("/flush/warnings")) {
         let text = warning.sentence("").unwrap_or_default();
-        if !found.0.iter().any(|finding| finding.what == text) {
+        // What stands above in other words, and what the daemon says twice.
+        let is_told = text.starts_with("the ring is full")
+            || text.starts_with("the ring is poisoned")
+            || text.starts_with("nothing is taken in or acknowledged")
+            || text.starts_with("damage: ")
+            || found.0.iter().any(|finding| finding.what == text || has_statement(&finding.remedy, &text));
+        if !is_told {
             found.add(text, "");
         }
     }
+}
+
+/// Whether the remedy's statement stands in the text.
+fn has_statement(remedy: &str, text: &str) -> bool {
+    remedy.split_once("run in QuestDB: ").is_some_and(|(_, statement)| text.contains(statement))
 }
 
 fn set_aside(found: &mut Findings, status: &Document<'_>) {
@@ -170,10 +265,21 @@ fn set_aside(found: &mut Findings, status: &Document<'_>) {
 fn clock(found: &mut Findings, status: &Document<'_>) {
     let held = status.integer("/ring/held_rows");
     if held > 0 {
-        let rows = if held == 1 { "1 row waits".to_owned() } else { format!("{} wait", plural(held, "row")) };
         found.add(
-            format!("{rows} until this machine knows the time"),
+            format!("{} until this machine knows the time", waits(held)),
             "start a time service, such as systemd-timesyncd or chrony",
+        );
+    }
+}
+
+/// A full disk: forebay's files have had all their space from the start, others' have not.
+fn disk(found: &mut Findings, status: &Document<'_>) {
+    let room = |name: &str| status.known(&format!("/machine/ring_disk_{name}"));
+    let Some((free, size)) = room("free_bytes").zip(room("bytes")) else { return };
+    if free < size * LEAST_FREE {
+        found.add(
+            format!("the disk of the ring is full ({} free)", human_bytes(free as u64)),
+            "forebay goes on, since its files have all their space; other programs on that disk, such as QuestDB, may not: free some",
         );
     }
 }
@@ -207,13 +313,14 @@ mod tests {
     fn each_kind_of_trouble_is_told_the_worst_first() {
         let mut status = sound();
         status["clock"] = json!({ "trusted": false });
+        status["trouble"] = json!({ "broker_s": 10_800.0, "database_s": 7_200.0, "ring_full_s": 0.5 });
         status["ring"] = json!({
             "poisoned": "sync failed", "full": true, "on_full": "block", "held_rows": 1,
             "gaps": [[3, 9]], "counted": [{ "source": "", "unmatched": 2 }],
         });
         status["broker"] = json!({ "connected": false, "error": "connection refused" });
         status["flush"] = json!({
-            "database": "unreachable", "error": "no route", "warnings": ["keys are narrow"],
+            "database": "unreachable", "error": "QuestDB is not reachable: no route", "warnings": ["keys are narrow"],
             "quarantine": { "entries": 3, "reasons": [["no JSON", 2]] },
         });
         status["ledger"] = json!({ "pending": 1_000, "dropped": 1 });
@@ -228,8 +335,8 @@ mod tests {
             "nothing more is acknowledged: the broker keeps it",
             "1 row never reached QuestDB",
             "records 3 to 9 are lost",
-            "not connected to the broker: connection refused",
-            "QuestDB is unreachable: no route; 1,000 rows wait, the oldest for 5 min; there is room for 24.0 h more",
+            "no connection to the broker since 3.0 h ago: connection refused",
+            "QuestDB does not answer since 2.0 h ago (no route); 1,000 rows wait in the ring, the oldest for 5 min; there is room for 24.0 h more",
             "3 messages and rows are set aside; the most frequent reason: no JSON",
             "2 messages fit no source's topic",
             "2 rows of table t replaced",
@@ -253,6 +360,52 @@ mod tests {
         assert!(told(&status).iter().all(|what| !what.contains("nothing is lost")));
         status = sound();
         status["flush"]["database"] = "slow".into();
+        assert_eq!(told(&status), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_suspended_table_is_told_once_with_its_statement() {
+        let mut status = sound();
+        let statement = "ALTER TABLE \"s\" RESUME WAL";
+        let warning = format!("QuestDB has suspended table \"s\"; mend the cause, then run: {statement}");
+        status["flush"]["database"] = "suspended".into();
+        status["flush"]["wal"] = json!({ "tables": [{ "table": "s", "suspended": true, "error": "DISK FULL" }] });
+        status["flush"]["warnings"] = json!([warning]);
+        status["warnings"] = json!([warning]);
+        let found = findings(&Document(&status));
+        let [only] = found.as_slice() else { panic!("{found:?}") };
+        assert!(only.what.contains("table s (DISK FULL)") && only.remedy.contains(statement), "{only:?}");
+    }
+
+    #[test]
+    fn refused_credentials_are_told_once() {
+        let mut status = sound();
+        status["flush"]["database"] = "refused".into();
+        let error = "QuestDB refuses the credentials (check questdb.username, password_file, token_file): status 401: Unauthorized";
+        status["flush"]["error"] = error.into();
+        status["flush"]["advice"] = "put right questdb.username".into();
+        let found = findings(&Document(&status));
+        assert_eq!(
+            found[0].what,
+            "QuestDB refuses the credentials (status 401: Unauthorized); nothing is lost; no row waits"
+        );
+    }
+
+    #[test]
+    fn a_broker_that_grants_less_is_a_finding() {
+        let mut status = sound();
+        status["broker"]["lowered"] = json!([{ "filter": "a/+", "asked": 1, "granted": 0 }]);
+        let found = findings(&Document(&status));
+        assert!(found[0].what.contains("grants QoS 0 in place of 1 to a/+"), "{found:?}");
+        assert!(found[0].remedy.starts_with("let the broker allow QoS 1"), "{found:?}");
+    }
+
+    #[test]
+    fn a_full_disk_is_a_finding() {
+        let mut status = sound();
+        status["machine"] = json!({ "ring_disk_free_bytes": 1_u64 << 20, "ring_disk_bytes": 1_u64 << 30 });
+        assert!(told(&status)[0].contains("the disk of the ring is full (1.0 MiB free)"), "{:?}", told(&status));
+        status["machine"]["ring_disk_free_bytes"] = (1_u64 << 29).into();
         assert_eq!(told(&status), Vec::<String>::new());
     }
 

@@ -26,7 +26,8 @@ function warnings(all) {
 
 /** In an outage: that nothing is lost where that is so, how many rows wait, and for how long there is room. */
 function outage({ flush, ring, ledger, forecast, lag_s: lag }) {
-  const isAway = flush.database !== "" && flush.database !== "ok" && flush.database !== "slow";
+  // A suspended table has a warning of its own: its rows wait in QuestDB.
+  const isAway = !["", "ok", "slow", "connecting", "suspended"].includes(flush.database);
   const notice = byId("outage");
   notice.hidden = !isAway;
   if (!isAway) {
@@ -52,7 +53,7 @@ function tiles({ broker, flush, ring, ledger, forecast, rates: over }, rates) {
   const entries = [
     ["In", `${brief(rate)} rows/s`, `${brief(over.messages_per_s)} messages/s`],
     ["Stored", `${brief(stored)} rows/s`, `${brief(ledger.stored)} rows so far`],
-    ["Waiting", `${brief(pendingOf(ledger))} rows`, bytes(forecast.backlog_bytes)],
+    ["Waiting", `${brief(pendingOf(ledger))} ${pendingOf(ledger) === 1 ? "row" : "rows"}`, bytes(forecast.backlog_bytes)],
     ring ? ["Ring", percent(ring.fill), `of ${bytes(ring.size_bytes)}`, ring.poisoned || ring.full ? "bad" : null]
       : ["Ring", "recovering", "", "warn"],
     setAside(flush.quarantine),
@@ -108,6 +109,7 @@ function database(flush) {
   facts(byId("database"), [
     ["State", flush.database, DATABASE[flush.database] ?? "warn"],
     ["Error", flush.error, "bad"],
+    ["What to do", flush.advice],
     ["Delivery", flush.delivery],
     ["Flushes", `${count(sum("flushes"))}, ${count(sum("failures"))} failed`],
     ["Rows sent", `${count(sum("rows_sent"))}, those sent again included`],

@@ -55,6 +55,28 @@ fn assert_near(value: Option<f64>, wanted: f64) {
 }
 
 #[test]
+fn a_database_that_is_known_to_be_away_drains_nothing() {
+    let mut course = Course::new(100 * MIB, at(0));
+    // A second after it went away the rates still say that it keeps up.
+    let kept_up = course.run(60, kept_up(2 * MIB / 100));
+    assert_eq!((kept_up.full_in_s, kept_up.drained_in_s), (None, Some(0.0)));
+    let waiting = course.run(1, outage(2 * MIB / 100));
+    assert!(waiting.drained_in_s.is_some(), "{waiting:?}");
+    let away = waiting.clone().while_nothing_is_stored();
+    assert_eq!(away.drained_in_s, None);
+    assert_near(away.full_in_s, waiting.free_bytes as f64 / waiting.intake_bytes_per_s.expect("measured"));
+    assert!(away.sentence.contains("unless QuestDB takes rows again"), "{}", away.sentence);
+    assert!(!away.sentence.contains("drained") && !away.sentence.contains("does not fill up"), "{}", away.sentence);
+    let early = Forecast::default().while_nothing_is_stored();
+    assert_eq!((early.full_in_s, early.sentence.as_str()), (None, "not known before 5 s of history"));
+    let still = Forecast { intake_bytes_per_s: Some(0.0), free_bytes: 1, backlog_bytes: 1, ..Forecast::default() };
+    assert_eq!(still.clone().while_nothing_is_stored().full_in_s, None);
+    assert!(still.while_nothing_is_stored().sentence.starts_with("nothing comes in"));
+    let full = Forecast { intake_bytes_per_s: Some(5.0), free_bytes: 0, backlog_bytes: 1, ..Forecast::default() };
+    assert!(full.while_nothing_is_stored().sentence.starts_with("full until"));
+}
+
+#[test]
 fn nothing_is_foretold_from_too_little_history() {
     let mut course = Course::new(MIB, at(0));
     let early = course.run(2, outage(100));

@@ -90,7 +90,11 @@ fn lane_table<'a>(lanes: impl Iterator<Item = (&'a Document<'a>, bool)>, width: 
 }
 
 fn why(lane: &Document<'_>) -> Paragraph<'static> {
-    let mut text = format!("lane {}: {}", lane.integer("/lane"), lane.sentence("/reason").unwrap_or_default());
+    let number = lane.integer("/lane");
+    if lane.integer("/flushes") + lane.integer("/failures") == 0 && lane.text("/breaker").as_deref() == Some("closed") {
+        return Paragraph::new(format!("lane {number}: nothing sent yet"));
+    }
+    let mut text = format!("lane {number}: {}", lane.sentence("/reason").unwrap_or_default());
     if let Some(pace) = lane.sentence("/pace") {
         let _ = write!(text, "; slowed down: {pace}");
     }

@@ -57,8 +57,9 @@ fn panels_into(view: &View, area: Rect, buffer: &mut Buffer) {
     let flows = if area.width >= SIDE_BY_SIDE { 1 } else { 2 };
     // Least and wanted lines of each panel, its frame included.
     let lanes = lists::lanes_height(view);
+    let flow = panels::database_height(view, area.width / (3 - flows)).max(7);
     let [flow, ring, lanes, series] =
-        share(area.height, [(3 * flows, 7 * flows), (3, 6), (6.min(lanes), lanes), (4, u16::MAX)]);
+        share(area.height, [(3 * flows, flow * flows), (3, 6), (6.min(lanes), lanes), (4, u16::MAX)]);
     let parts = [flow, ring, lanes, series].map(Constraint::Length);
     let [flow, ring, lanes, series] = Layout::vertical(parts).areas(area);
     let halves = [Constraint::Ratio(1, 2); 2];

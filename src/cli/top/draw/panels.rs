@@ -7,7 +7,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::Style,
     text::{Line, Span},
-    widgets::Widget,
+    widgets::{Paragraph, Widget, Wrap},
 };
 
 use super::{BAD, GOOD, POOR, chart, framed};
@@ -41,10 +41,14 @@ pub fn broker(view: &View, area: Rect, buffer: &mut Buffer) {
 }
 
 pub fn database(view: &View, area: Rect, buffer: &mut Buffer) {
+    let state = view.document().text("/flush/database").unwrap_or_default();
+    let inside = framed(&format!("QuestDB: {state}"), false, area, buffer);
+    fill(database_lines(view), inside, buffer, |rest, buffer| chart(&view.stored, rest, buffer));
+}
+
+fn database_lines(view: &View) -> Vec<Line<'static>> {
     let status = view.document();
     let flush = status.at("/flush");
-    let state = flush.text("/database").unwrap_or_default();
-    let inside = framed(&format!("QuestDB: {state}"), false, area, buffer);
     let lag = status.known("/lag_s").map_or(String::new(), |lag| format!(", the oldest for {}", span(lag * 1e3)));
     let mut lines = vec![
         Line::raw(format!("{} rows/s stored", rate(view.rates.stored))),
@@ -54,7 +58,7 @@ pub fn database(view: &View, area: Rect, buffer: &mut Buffer) {
     lines.extend(flush.sentence("/error").map(|error| Line::styled(error, BAD)));
     lines.extend(flush.sentence("/advice").map(Line::raw));
     lines.extend(applying(&flush).map(|text| Line::styled(text, POOR)));
-    fill(lines, inside, buffer, |rest, buffer| chart(&view.stored, rest, buffer));
+    lines
 }
 
 fn set_aside(status: &Document<'_>) -> String {
@@ -135,8 +139,21 @@ fn halves(sentence: &str, width: u16) -> impl Iterator<Item = String> {
     lines.into_iter().filter(|line| !line.is_empty())
 }
 
-/// Lines from the top, and something else in the room that is left, if any.
+/// Lines of the database's panel, its frame included, in which its advice has room.
+pub fn database_height(view: &View, width: u16) -> u16 {
+    let lines = database_lines(view);
+    let inside = usize::from(width.saturating_sub(2)).max(1);
+    // Words that move to the next line leave room behind: one line more.
+    let broken = |line: &Line<'_>| line.width().div_ceil(inside).max(1) + usize::from(line.width() > inside);
+    lines.iter().map(broken).sum::<usize>() as u16 + 2
+}
+
+/// Lines from the top, and something else in the room that is left, if any. Where a line is too long, it
+/// is broken, and there is nothing else.
 pub fn fill(lines: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer, rest: impl FnOnce(Rect, &mut Buffer)) {
+    if lines.iter().any(|line| line.width() > usize::from(area.width)) {
+        return Paragraph::new(lines).wrap(Wrap { trim: true }).render(area, buffer);
+    }
     let used = (lines.len() as u16).min(area.height);
     for (line, row) in lines.into_iter().zip(area.rows()) {
         line.render(row, buffer);
