@@ -1,5 +1,6 @@
 //! The first line of `forebay status`: OK, or what is wrong and what to do about it. Pure.
 
+pub use crate::cli::out::plural;
 use crate::cli::{
     document::Document,
     out::{count, span},
@@ -32,15 +33,6 @@ impl Findings {
     fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         self.0.push(Finding { what: what.into(), remedy: remedy.into() });
     }
-}
-
-/// `1 row`, `2 rows`.
-pub fn plural(number: u64, one: &str) -> String {
-    let many = match one.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{one}s"),
-    };
-    format!("{} {}", count(number), if number == 1 { one } else { &many })
 }
 
 fn ring(found: &mut Findings, status: &Document<'_>) {
