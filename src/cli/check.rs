@@ -11,7 +11,11 @@ use serde_json::json;
 
 use super::{Exit, Failure, Global, connect, out::say as report};
 use crate::{
-    config::{self, Loaded, places},
+    config::{
+        self, Loaded,
+        permitted::{self, Permitted},
+        places,
+    },
     control::token::{TokenError, WriteToken},
     daemon::client,
     ring::inspect::RingFile,
@@ -27,6 +31,10 @@ pub struct CheckArgs {
     /// Also connect to the broker and the database, and log in to both.
     #[arg(long)]
     pub connect: bool,
+    /// The daemon's user: whether they could use the files is looked at [default: the owner of the ring's directory,
+    /// or forebay].
+    #[arg(long = "as", value_name = "USER")]
+    pub user: Option<String>,
     /// Print nothing but warnings and mistakes.
     #[arg(long, short)]
     pub quiet: bool,
@@ -34,34 +42,40 @@ pub struct CheckArgs {
 
 /// Loads the configuration and prints what results: TOML, each key with where it was set, or JSON.
 ///
-/// What stands where its files are wanted is looked at, and the token of `control.token_file` is
-/// read. Warnings go to standard error, and at the end the verdict: valid, or not valid. Exit
-/// codes: 0 sound, 2 mistakes or refused credentials, 1 output or a connection failed.
+/// What stands where its files are wanted is looked at, also whether the daemon's user could use
+/// it, and the token of `control.token_file` is read. Warnings go to standard error, and at the end
+/// the verdict: valid, or not valid, and with `--connect` whether the connections work. Exit codes:
+/// 0 sound, 2 mistakes or refused credentials, 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
-    let checked = check(args, global.config_file(), global.json);
-    let done = checked.and_then(|loaded| if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) });
-    done.map_err(not_valid)?;
-    if !args.quiet {
-        report("valid");
+    let (loaded, permitted) = check(args, global.config_file()).map_err(not_valid)?;
+    let shown = if args.quiet { Ok(()) } else { show(&loaded, permitted.as_ref(), global.json) };
+    let connected = if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) };
+    if !args.quiet || connected.is_err() {
+        report(verdict(args.connect, &connected));
     }
-    Ok(())
+    connected.and(shown)
 }
 
-/// The same failure, which ends with the verdict where it is one about the configuration.
+/// The last line of a configuration without mistakes of its own.
+fn verdict(connects: bool, connected: &Result<(), Failure>) -> &'static str {
+    match connected {
+        Ok(()) if !connects => "valid",
+        Ok(()) => "valid; both connections work",
+        Err(failure) if failure.exit == Exit::Usage => "not valid; a connection is refused",
+        Err(_) => "valid; a connection does not work",
+    }
+}
+
+/// The same failure, which ends with the verdict.
 fn not_valid(failure: Failure) -> Failure {
     let Failure { exit, error } = failure;
-    if exit != Exit::Usage {
-        return Failure { exit, error };
+    match error {
+        Some(error) => Failure::new(exit, format!("{error}\nnot valid")),
+        None => Failure { exit, error },
     }
-    let Some(error) = error else {
-        // What is wrong has been said.
-        report("not valid");
-        return Failure::silent(exit);
-    };
-    Failure::new(exit, format!("{error}\nnot valid"))
 }
 
-fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Failure> {
+fn check(args: &CheckArgs, file: Option<&Path>) -> Result<(Loaded, Option<Permitted>), Failure> {
     let mut loaded = config::load(file).map_err(|error| Failure::new(Exit::Usage, error))?;
     if let Ok(ring) = RingFile::open(&loaded.settings.ring.path) {
         loaded.warnings.extend(old_session(&loaded, &ring));
@@ -70,16 +84,25 @@ fn check(args: &CheckArgs, file: Option<&Path>, json: bool) -> Result<Loaded, Fa
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
-    let problems = places::look(&loaded);
+    let permitted = permitted::look(&loaded, args.user.as_deref()).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let mut problems = places::look(&loaded);
+    if let Some(Permitted { user, because, problems: refused }) = &permitted {
+        if !args.quiet || !refused.is_empty() {
+            report(&format!("files are judged for user {user} ({because})"));
+        }
+        problems.extend(refused.iter().cloned());
+    }
     if !problems.is_empty() {
         return Err(Failure::new(Exit::Usage, config::ConfigError { problems }));
     }
     token(&loaded)?;
-    if !args.quiet {
-        let text = render(&loaded, json).map_err(|error| Failure::new(Exit::Failed, error))?;
-        super::out::emit(&text)?;
-    }
-    Ok(loaded)
+    Ok((loaded, permitted))
+}
+
+/// Prints what the configuration amounts to.
+fn show(loaded: &Loaded, permitted: Option<&Permitted>, json: bool) -> Result<(), Failure> {
+    let text = render(loaded, permitted, json).map_err(|error| Failure::new(Exit::Failed, error))?;
+    super::out::emit(&text)
 }
 
 /// Where a key was set, for the front of a message; nothing for a default.
@@ -122,13 +145,14 @@ fn token(loaded: &Loaded) -> Result<(), Failure> {
     Err(Failure::new(Exit::Usage, format!("{origin}{error}")))
 }
 
-fn render(loaded: &Loaded, json: bool) -> io::Result<String> {
+fn render(loaded: &Loaded, permitted: Option<&Permitted>, json: bool) -> io::Result<String> {
     if json {
         let all = json!({
             "settings": config::as_shown(&loaded.settings),
             "origins": loaded.origins,
             "files": loaded.files,
             "warnings": loaded.warnings,
+            "judged_for": permitted.map(|permitted| &permitted.user),
         });
         return serde_json::to_string_pretty(&all).map(|text| text + "\n").map_err(io::Error::other);
     }
@@ -145,14 +169,24 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("forebay.toml");
         fs::write(&file, text).expect("written");
-        let args = CheckArgs { connect: false, quiet: true };
-        check(&args, Some(&file), false).map_or_else(|failure| failure.exit, |_| Exit::Ok)
+        let args = CheckArgs { connect: false, user: None, quiet: true };
+        check(&args, Some(&file)).map_or_else(|failure| failure.exit, |_| Exit::Ok)
     }
 
     #[test]
     fn exit_codes_tell_sound_from_mistaken() {
         assert_eq!(exit_of("[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n"), Exit::Ok);
         assert_eq!(exit_of("[mqtt]\nprotocol = 9\n"), Exit::Usage);
+    }
+
+    #[test]
+    fn the_last_word_tells_the_configuration_from_the_connections() {
+        let failed = |exit| Err(Failure::silent(exit));
+        assert_eq!((verdict(false, &Ok(())), verdict(true, &Ok(()))), ("valid", "valid; both connections work"));
+        assert_eq!(verdict(true, &failed(Exit::Usage)), "not valid; a connection is refused");
+        assert_eq!(verdict(true, &failed(Exit::Failed)), "valid; a connection does not work");
+        let Failure { exit, error } = not_valid(Failure::new(Exit::Usage, "a: b"));
+        assert_eq!((exit, error.unwrap().to_string()), (Exit::Usage, "a: b\nnot valid".to_owned()));
     }
 
     #[test]
@@ -164,7 +198,7 @@ mod tests {
         let text = control + "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
         fs::write(&file, text).expect("written");
         let checked = || {
-            let done = check(&CheckArgs { connect: false, quiet: true }, Some(&file), false);
+            let done = check(&CheckArgs { connect: false, user: None, quiet: true }, Some(&file));
             done.map_or_else(
                 |failure| (failure.exit, failure.error.expect("an error").to_string()),
                 |_| (Exit::Ok, String::new()),
@@ -199,9 +233,9 @@ mod tests {
         let file = directory.path().join("forebay.toml");
         fs::write(&file, "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n").expect("written");
         let loaded = config::load_with(Some(&file), std::iter::empty()).expect("loaded");
-        let json: serde_json::Value = serde_json::from_str(&render(&loaded, true).expect("json")).expect("json");
+        let json: serde_json::Value = serde_json::from_str(&render(&loaded, None, true).expect("json")).expect("json");
         assert_eq!(json["settings"]["source"]["a"]["table"], "a");
         assert_eq!(json["settings"]["ring"]["size"], "256MiB");
-        assert!(render(&loaded, false).expect("toml").contains("[source.a]"));
+        assert!(render(&loaded, None, false).expect("toml").contains("[source.a]"));
     }
 }

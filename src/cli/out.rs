@@ -137,6 +137,16 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// `1 row`, `2 rows`.
+pub fn plural(number: u64, one: &str) -> String {
+    let many = match one.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if one.ends_with("sh") => format!("{one}es"),
+        None => format!("{one}s"),
+    };
+    format!("{} {}", count(number), if number == 1 { one } else { &many })
+}
+
 /// A bar that shows a share from 0 to 1.
 pub fn bar(fill: f64) -> String {
     let full = (fill.clamp(0.0, 1.0) * BAR_CHARS as f64).ceil() as usize;
@@ -185,6 +195,8 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([count(7), count(1_000), count(1_234_567)], ["7", "1,000", "1,234,567"]);
+        let counted = [plural(0, "row"), plural(1, "row"), plural(1, "entry"), plural(1_000, "entry")];
+        assert_eq!(counted, ["0 rows", "1 row", "1 entry", "1,000 entries"]);
         let spans = [0.5, 1.26, 12.34, 1_500.0, 600_000.0, 10_800_000.0].map(span);
         assert_eq!(spans, ["500 µs", "1.3 ms", "12 ms", "1.5 s", "10 min", "3.0 h"]);
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{count, emit, human_bytes, tame},
+    out::{emit, human_bytes, plural, tame},
     query::escape,
 };
 use crate::{
@@ -90,16 +90,13 @@ fn render(answer: &ReplayAnswer) -> String {
     if answer.history_begins {
         text.push_str("the ring's history begins later than that; what was received before is not kept any more\n");
     }
-    let (rows, bytes) = (count(total(|lane| lane.rows)), human_bytes(total(|lane| lane.bytes)));
-    let (records, received) = (count(total(|lane| lane.records)), &answer.received);
-    let _ = writeln!(
-        text,
-        "sending again {rows} rows in {records} records ({bytes}) from record {}, received {received}",
-        answer.from
-    );
+    let (rows, bytes) = (plural(total(|lane| lane.rows), "row"), human_bytes(total(|lane| lane.bytes)));
+    let (records, received) = (plural(total(|lane| lane.records), "record"), &answer.received);
+    let _ =
+        writeln!(text, "sending again {rows} in {records} ({bytes}) from record {}, received {received}", answer.from);
     for lane in &answer.lanes {
-        let (rows, records, bytes) = (count(lane.rows), count(lane.records), human_bytes(lane.bytes));
-        let _ = writeln!(text, "  lane {}: {rows} rows in {records} records ({bytes})", lane.lane);
+        let (rows, records) = (plural(lane.rows, "row"), plural(lane.records, "record"));
+        let _ = writeln!(text, "  lane {}: {rows} in {records} ({})", lane.lane, human_bytes(lane.bytes));
     }
     for table in &answer.left_out {
         let _ =

@@ -19,7 +19,7 @@ use self::{
     device::Device,
     publisher::{Plan, Publisher, Totals},
 };
-use super::{Exit, Failure, target::Target};
+use super::{Exit, Failure, out::plural, target::Target};
 use crate::{
     decode::pattern::Pattern,
     mqtt::{ConnectError, v5::publisher_options},
@@ -249,7 +249,7 @@ impl Aim {
     fn announced(&self, args: &SimulateArgs) -> String {
         let rate =
             if args.rate > 0.0 { format!("{} messages/s", args.rate) } else { "as fast as it takes them".into() };
-        let count = if args.count > 0 { format!(", {} messages", args.count) } else { String::new() };
+        let count = if args.count > 0 { format!(", {}", plural(args.count, "message")) } else { String::new() };
         let duration = match self.duration {
             Duration::ZERO if args.count > 0 => String::new(),
             Duration::ZERO => ", until Ctrl-C".into(),
@@ -388,14 +388,14 @@ fn print(summary: &Summary, json: bool) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "published {} ({} rubbish), acknowledged {}, unacknowledged {}, in {:.2} s ({:.0} msg/s), {} connections made",
+        "published {} ({} rubbish), acknowledged {}, unacknowledged {}, in {:.2} s ({:.0} msg/s), {} made",
         summary.published,
         summary.rubbish,
         summary.acknowledged,
         summary.unacknowledged,
         summary.seconds,
         summary.rate,
-        summary.connects
+        plural(summary.connects, "connection")
     )
 }
 

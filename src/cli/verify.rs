@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Exit, Failure, Global, block_on,
-    out::{count, emit, say, tame},
+    out::{count, emit, plural, say, tame},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -136,37 +136,41 @@ fn render(report: &Report, is_running: bool) -> String {
         let _ = writeln!(text, "… and {} more", count(more));
     }
     for Uncompared { table, rows, why } in &report.uncompared {
-        let _ = writeln!(text, "not compared  {}  ({} rows): {}", tame(table), count(*rows), tame_long(why));
+        let _ = writeln!(text, "not compared  {}  ({}): {}", tame(table), plural(*rows, "row"), tame_long(why));
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "note: {}", tame_long(warning));
     }
-    let [agree, missing, differ] = [report.agree, report.missing, report.differ].map(count);
+    let verb = |number: u64, one, many| format!("{} {}", count(number), if number == 1 { one } else { many });
+    let agree = verb(report.agree, "row agrees", "rows agree");
+    let missing = verb(report.missing, "is missing", "are missing");
+    let differ = verb(report.differ, "differs", "differ");
     let (from, upto) = (report.from_seq, report.settled_seq);
     let _ = writeln!(
         text,
-        "records {from} up to {upto}, {} tables: {agree} rows agree, {missing} are missing, {differ} differ",
-        report.tables
+        "records {from} up to {upto}, {}: {agree}, {missing}, {differ}",
+        plural(report.tables as u64, "table")
     );
     let excused = report.excused;
     let excuses = [
-        (excused.pending, "rows still to be stored"),
-        (excused.quarantined, "rows in quarantine"),
-        (excused.superseded, "rows replaced by later ones"),
-        (excused.expired, "rows older than their table's time to live"),
-        (excused.overtaken_records, "records given up while this was read"),
-        (excused.damaged_records, "records lost to damage"),
+        (excused.pending, "row", "still to be stored"),
+        (excused.quarantined, "row", "in quarantine"),
+        (excused.superseded, "row", "replaced by later ones"),
+        (excused.expired, "row", "older than the time to live of its table"),
+        (excused.overtaken_records, "record", "given up while this was read"),
+        (excused.damaged_records, "record", "lost to damage"),
     ];
     let told: Vec<String> = excuses
         .iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{} {what}", count(*number)))
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, what)| format!("{} {what}", plural(*number, one)))
         .collect();
     if !told.is_empty() {
         let _ = writeln!(text, "not looked for: {}", told.join(", "));
     }
     if report.uncompared_fields > 0 {
-        let _ = writeln!(text, "{} values in columns of types that are not compared", count(report.uncompared_fields));
+        let values = plural(report.uncompared_fields, "value");
+        let _ = writeln!(text, "{values} in columns of types that are not compared");
     }
     ledger(&mut text, report, is_running);
     text

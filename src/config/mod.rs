@@ -4,6 +4,7 @@
 //! `republish`, whose patterns and templates it checks.
 
 mod layers;
+pub mod permitted;
 pub mod places;
 mod print;
 mod schema;

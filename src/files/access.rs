@@ -1,6 +1,8 @@
 //! Why a file may not be opened, and what its user can do about it: what the modes of the file and
 //! of the directories above it say (`path_resolution(7)`).
 
+pub mod other;
+
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -14,6 +16,18 @@ pub enum Wish {
     Read = 4,
     /// To connect to it, which takes the right to write (`unix(7)`).
     Connect = 2,
+    /// To read it and write to it.
+    Change = 6,
+    /// To list what is in the directory.
+    List = 5,
+    /// To make, rename and remove files in the directory.
+    Make = 3,
+}
+
+impl Wish {
+    fn is_of_directory(self) -> bool {
+        matches!(self, Self::List | Self::Make)
+    }
 }
 
 /// The right to reach what is in a directory.
@@ -42,6 +56,8 @@ struct Place {
     group: u32,
     /// The right that is needed there, as the lowest three bits of a mode.
     need: u32,
+    /// Whether it has an access list (`acl(5)`), which says more than the mode.
+    has_list: bool,
 }
 
 /// Who runs the command.
@@ -71,14 +87,21 @@ fn places(path: &Path, wish: Wish) -> Vec<Place> {
     let mut ancestors: Vec<&Path> = whole.ancestors().collect();
     ancestors.reverse();
     let seen = ancestors.into_iter().map_while(|path| fs::metadata(path).ok().map(|meta| (path, meta)));
+    let is_end = |path: &Path, meta: &fs::Metadata| !meta.is_dir() || wish.is_of_directory() && path == whole;
     let place = |(path, meta): (&Path, fs::Metadata)| Place {
         path: path.to_owned(),
         mode: meta.mode(),
         user: meta.uid(),
         group: meta.gid(),
-        need: if meta.is_dir() { SEARCH } else { wish as u32 },
+        need: if is_end(path, &meta) { wish as u32 } else { SEARCH },
+        has_list: has_list(path),
     };
     seen.map(place).collect()
+}
+
+fn has_list(path: &Path) -> bool {
+    // With no room for it the kernel tells its size.
+    rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0]).is_ok()
 }
 
 /// The first place on the way that refuses. One class of the mode's bits counts: the owner's, else
@@ -87,7 +110,7 @@ fn first_refusal<'p>(places: &'p [Place], user: &User) -> Option<(&'p Place, Ref
     if user.id == ROOT {
         return None;
     }
-    places.iter().find_map(|place| {
+    places.iter().filter(|place| !place.has_list).find_map(|place| {
         let [others, group, owner] = [0, 3, 6].map(|shift| place.mode >> shift & place.need == place.need);
         let why = match () {
             () if user.id == place.user => (!owner).then_some(Refusal::Closed),
@@ -205,7 +228,7 @@ mod tests {
     }
 
     fn place(path: &str, mode: u32, group: u32, need: u32) -> Place {
-        Place { path: path.into(), mode, user: 990, group, need }
+        Place { path: path.into(), mode, user: 990, group, need, has_list: false }
     }
 
     fn advised(places: &[Place], user: &User) -> String {

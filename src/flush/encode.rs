@@ -327,7 +327,8 @@ impl Encoder {
         let names = row.symbols().map(|(name, _)| name).chain(row.fields().map(|(name, _)| name));
         let Err(excess) = columns.admit_together(names, &rules) else { return Ok(None) };
         let (key, limit) = (Excess::Columns.key(), rules.columns);
-        Ok(Some(format!("[limits] {key} = {limit}: table {table:?} would get {excess} more columns than that")))
+        let columns = if excess == 1 { "column" } else { "columns" };
+        Ok(Some(format!("[limits] {key} = {limit}: table {table:?} would get {excess} more {columns} than that")))
     }
 
     /// Calls `each` with every row that is to be sent; rows that are refused by their verdict go to quarantine.

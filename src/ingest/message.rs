@@ -79,10 +79,29 @@ impl Workbench {
     }
 }
 
+/// Why a message, or a line, of so many bytes is not taken.
+pub(super) fn too_large(bytes: usize, most: usize) -> String {
+    format!("it has {bytes} bytes; [mqtt] max_payload allows {most}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::point::Row;
+    use super::{super::routes::NoRoute, *};
+    use crate::{flush::quarantine::advice::advice_for, point::Row};
+
+    #[test]
+    fn what_is_no_reading_comes_with_advice() {
+        let mut bench = Workbench::default();
+        bench.of.rows = vec![Row { time: Some(Timestamp(201)), ..Row::default() }];
+        bench.judge_times(Timestamp(0), Timestamp(200), Timestamp(0));
+        for (reason, words) in [
+            (bench.faults.reason(), "[latest]"),
+            (NoRoute::Unmatched.to_string(), "Add a [source.NAME]"),
+            (too_large(9, 8), "Raise max_payload"),
+        ] {
+            assert!(advice_for(&reason).is_some_and(|advice| advice.contains(words)), "{reason}");
+        }
+    }
 
     #[test]
     fn the_limits_of_time_are_exact() {

@@ -25,7 +25,7 @@ use self::{
     enter::Aside,
     enter::{Door, LETTER_PAYLOAD_BYTES, Message, Refusal, Shown, TableRows},
     gate::Gate,
-    message::Workbench,
+    message::{Workbench, too_large},
     quota::Quota,
     replaced::Replaced,
     routes::{NoRoute, Route, Routes},
@@ -232,8 +232,7 @@ impl Ingest {
         };
         let bytes = message.payload.len() + message.cut_bytes;
         if bytes > self.max_payload {
-            let reason = format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload);
-            return self.dead_letter(bench, Some(&route), message, &reason, routes);
+            return self.dead_letter(bench, Some(&route), message, &too_large(bytes, self.max_payload), routes);
         }
         if message.payload.is_empty() {
             // An empty payload deletes a retained message (MQTT 5, 3.3.1.3); it says that the series has no value any more.

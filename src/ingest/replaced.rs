@@ -123,26 +123,27 @@ impl Replaced {
 }
 
 fn warn(source: &str, table: &str, topic: impl std::fmt::Display, replaced: u64, collisions: Option<&Collisions>) {
+    let (readings, rows) = if replaced == 1 { ("reading", "row") } else { ("readings", "rows") };
     match collisions {
         Some(Collisions { field: Some(field), .. }) => tracing::warn!(
             source,
             table,
             %topic,
-            "{replaced} readings of one message on {topic} were replaced by others of the same time and symbols: table {table:?} keeps one row of \
+            "{replaced} {readings} of one message on {topic} replaced by others of the same time and symbols: table {table:?} keeps one row of \
              them; source {source:?} may need {field:?} in its symbols"
         ),
         Some(_) => tracing::warn!(
             source,
             table,
             %topic,
-            "{replaced} readings of one message on {topic} were replaced by others of the same time and symbols: table {table:?} keeps one row of \
+            "{replaced} {readings} of one message on {topic} replaced by others of the same time and symbols: table {table:?} keeps one row of \
              them; source {source:?} may need another symbol"
         ),
         None => tracing::warn!(
             source,
             table,
             %topic,
-            "{replaced} rows on {topic} took the place of others of the same time and symbols, with other values: table {table:?} keeps one row \
+            "{replaced} {rows} on {topic} took the place of others of the same time and symbols, with other values: table {table:?} keeps one row \
              of them; does source {source:?} lack a symbol, or does the device repeat its times?"
         ),
     }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     Ingest,
     enter::{Aside, Door, Encoded, Message, Refusal, Shown, TableRows},
+    message::too_large,
 };
 use crate::{
     decode::{
@@ -239,8 +240,7 @@ impl Ingest {
             }
             let start = std::mem::replace(&mut at, lines.position());
             if at - start > self.max_payload {
-                let bytes = at - start;
-                return Err(fault(format!("it has {bytes} bytes; [mqtt] max_payload allows {}", self.max_payload)));
+                return Err(fault(too_large(at - start, self.max_payload)));
             }
             if let Some(time) = row.time.filter(|time| *time > latest) {
                 let reason = format!("its time {time} is further ahead of the clock ({now}) than [latest] max_future");

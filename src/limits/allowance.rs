@@ -103,7 +103,7 @@ impl LeftOut {
         }
         let rows: u64 = self.counts.iter().map(|count| count.rows).sum();
         if rows > 0 {
-            let _ = write!(text, "; {rows} rows as a whole");
+            let _ = write!(text, "; {rows} row{} as a whole", if rows == 1 { "" } else { "s" });
         }
         text
     }
@@ -286,6 +286,10 @@ mod tests {
         Allowance::new(&toml::from_str(limits).unwrap(), sources.iter())
     }
 
+    fn is_advised(reason: &str) -> bool {
+        crate::flush::quarantine::advice::advice_for(reason).is_some_and(|advice| advice.contains("in [limits]"))
+    }
+
     fn rows(names: usize, count: usize) -> Vec<Row> {
         let fields = (0..names).map(|n| (format!("x{n}").into(), Value::Long(1))).collect();
         vec![Row { fields, ..Row::default() }; count]
@@ -303,7 +307,7 @@ mod tests {
             reason.starts_with("[limits] columns_per_table = 61: left out of table \"p_1\": \"x60\", \"x61\""),
             "{reason}"
         );
-        assert!(reason.ends_with(" and 10 more"), "{reason}");
+        assert!(reason.ends_with(" and 10 more") && is_advised(&reason), "{reason}");
         assert!(allowance.letter_is_due(owner, now));
         allowance.count(owner, &left_out, Some(now));
         assert!(!allowance.letter_is_due(owner, now + Duration::from_secs(59)));
@@ -326,6 +330,7 @@ mod tests {
         }
         let reason = left_out.reason(&allowance.rules());
         assert_eq!(reason, "[limits] tables_per_source = 2: rows of table \"p_3\" were left out; 2 rows as a whole");
+        assert!(is_advised(&reason));
         let mut rows = rows(1, 1);
         allowance.keep(allowance.write(), "p_4", &mut rows, now, &mut left_out);
         assert_eq!(rows.len(), 1);

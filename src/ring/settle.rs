@@ -339,7 +339,7 @@ impl Letters {
             tracing::error!(
                 lost,
                 error = why,
-                "the ring is full and gives up its oldest: {lost} messages that could not become rows are lost with it, since they could not go to the quarantine"
+                "the ring is full and gives up its oldest, and with it messages that could not become rows and could not go to the quarantine: {lost} lost"
             );
         }
         lost

@@ -1,6 +1,6 @@
 //! Clear errors and the documented exit codes.
 
-use std::{process::Command, time::Duration};
+use std::{os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use serde_json::Value;
 
@@ -74,6 +74,7 @@ fn a_wrong_broker_password_is_found_by_check_and_told_by_a_running_daemon() {
     let (code, out, error) = told(&daemon.cli(&["check", "--connect"]));
     assert_eq!(code, 2, "{out}{error}");
     assert!(format!("{out}{error}").contains("mqtt."), "names the key: {out}{error}");
+    assert!(error.ends_with("\nnot valid; a connection is refused\n"), "{error}");
     assert!(!format!("{out}{error}").contains("wrong"), "never shows the password: {out}{error}");
 
     daemon.launch();
@@ -84,7 +85,8 @@ fn a_wrong_broker_password_is_found_by_check_and_told_by_a_running_daemon() {
     });
     assert!(daemon.runs());
     std::fs::write(&password, "right\n").expect("password file");
-    assert_eq!(told(&daemon.cli(&["check", "--connect"])).0, 0);
+    let (code, _, error) = told(&daemon.cli(&["check", "--connect"]));
+    assert!(code == 0 && error.ends_with("\nvalid; both connections work\n"), "{error}");
     assert_eq!(daemon.stop().code(), Some(0));
     daemon.restart();
     daemon.wait_subscribed();
@@ -266,8 +268,54 @@ fn check_ends_with_its_verdict_and_tells_of_a_ring_of_another_size() {
     std::fs::write(&file, configured.replace("8MiB", "16MiB")).expect("writes");
     let (code, _, said) = told(&daemon.cli(&["check"]));
     assert!(code == 0 && said.contains(" has 8MiB and keeps it, not 16MiB; ") && said.ends_with("\nvalid\n"), "{said}");
+    let (code, _, said) = told(&daemon.cli(&["check", "--connect"]));
+    assert!(code == 1 && said.ends_with("\nvalid; a connection does not work\n"), "{said}");
     std::fs::write(&file, "[source.s\n").expect("writes");
     let (code, _, said) = told(&daemon.cli(&["check"]));
     assert!(code == 2 && said.contains("no valid TOML") && said.ends_with("\nnot valid\n"), "{said}");
     assert!(!said.contains("there is none"), "{said}");
+}
+
+#[test]
+fn check_says_what_the_daemon_s_user_could_not_read_and_by_whom_it_judged() {
+    let builder = DaemonBuilder::new().set("source.s.topic", "a/{b}").set("source.s.table", "t");
+    let directory = builder.dir().to_owned();
+    let (state, secret) = (directory.join("state"), directory.join("secret"));
+    std::fs::create_dir(&state).expect("a directory");
+    std::fs::write(&secret, "password\n").expect("writes");
+    let daemon = builder
+        .set("mqtt.username", "gate")
+        .set("mqtt.password_file", secret.display().to_string())
+        .set("ring.path", state.join("ring").display().to_string())
+        .set("quarantine.path", state.join("quarantine").display().to_string())
+        .write();
+    // Each directory on the way lets others through.
+    let modes = [(directory.as_path(), 0o777), (&state, 0o755), (&secret, 0o600), (&daemon.config(), 0o644)];
+    for (path, mode) in modes {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+    }
+    let other = "3999999999";
+    let (code, _, said) = told(&daemon.cli(&["check", "--as", other]));
+    assert!(code == 2 && said.ends_with("\nnot valid\n"), "{said}");
+    assert!(said.contains(&format!("files are judged for user {other} (--as)")), "{said}");
+    for part in ["mqtt.password_file", "ring.path", "quarantine.path"] {
+        assert!(said.lines().any(|line| line.contains(part) && line.contains("may not")), "{part} in {said}");
+    }
+    assert!(!said.contains("password\n"), "{said}");
+    let (code, _, said) = told(&daemon.cli(&["check", "--as", "root"]));
+    assert!(code == 0 && said.ends_with("\nvalid\n"), "{said}");
+    let (code, _, said) = told(&daemon.cli(&["check", "--as", "nobody at all"]));
+    assert!(code == 2 && said.contains("there is no such user") && said.ends_with("\nnot valid\n"), "{said}");
+
+    // The owner of the ring's directory is the daemon's user where nobody says who is; only root can
+    // give it away.
+    if std::os::unix::fs::chown(&state, Some(3_999_999_999), None).is_err() {
+        return;
+    }
+    let (code, _, said) = told(&daemon.cli(&["check"]));
+    assert!(code == 2 && said.contains(&format!("(the owner of {})", state.display())), "{said}");
+    assert!(said.contains("mqtt.password_file") && !said.contains("ring.path"), "{said}");
+    std::os::unix::fs::chown(&secret, Some(3_999_999_999), None).expect("given away");
+    let (code, _, said) = told(&daemon.cli(&["check"]));
+    assert!(code == 0 && said.ends_with("\nvalid\n"), "{said}");
 }

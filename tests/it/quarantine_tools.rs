@@ -390,7 +390,7 @@ fn without_the_database_nothing_is_put_back_that_needs_its_answer() {
     questdb.stop();
     let (code, out, error) = told(&daemon.cli(&["quarantine", "requeue", "--all"]));
     assert!(code == 1 && out.contains("stopped: ") && out.contains("not reachable"), "{out}{error}");
-    assert!(out.contains("1 stay: they still cannot become rows") && out.contains("2 not worked on"), "{out}");
+    assert!(out.contains("1 stays: still no rows can be made of it") && out.contains("2 not worked on"), "{out}");
     assert_eq!((daemon.ledger("rows"), entries()), (2, Some(3)));
     questdb.restart();
     mend_table(&questdb, &readings.name);

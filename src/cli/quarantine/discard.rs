@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cli::{
     Exit, Failure, Global, block_on,
-    out::{count, emit},
+    out::{count, emit, plural},
 };
 
 /// Arguments of `quarantine drop`.
@@ -72,15 +72,15 @@ pub fn run(args: &DropArgs, global: &Global) -> Result<(), Failure> {
 }
 
 fn said(dropped: u64) -> String {
-    format!("{} {} dropped\n", count(dropped), if dropped == 1 { "entry" } else { "entries" })
+    format!("{} dropped\n", plural(dropped, "entry"))
 }
 
 /// Asks on the terminal.
 fn confirm(entries: u64) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(usage(&format!("{} entries would be dropped for good; say --yes", count(entries))));
+        return Err(usage(&format!("{} would be dropped for good; say --yes", plural(entries, "entry"))));
     }
-    let _ = write!(io::stderr(), "drop {} entries for good? [y/N] ", count(entries));
+    let _ = write!(io::stderr(), "drop {} for good? [y/N] ", plural(entries, "entry"));
     let mut answer = String::new();
     let _ = io::stdin().lock().read_line(&mut answer);
     if matches!(answer.trim(), "y" | "Y" | "yes") {

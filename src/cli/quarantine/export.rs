@@ -10,7 +10,11 @@ use super::{
     source::{Source, Want},
 };
 use crate::{
-    cli::{Failure, Global, block_on, out::count, target::Target},
+    cli::{
+        Failure, Global, block_on,
+        out::{count, plural},
+        target::Target,
+    },
     flush::quarantine::view::{Form, Order},
 };
 
@@ -64,7 +68,7 @@ pub fn run(args: &ExportArgs, global: &Global) -> Result<(), Failure> {
         0 => String::new(),
         entries => format!("; {} left out, which are no rows or have no field", count(entries)),
     };
-    eprintln!("{} entries exported{left_out}", count(written));
+    eprintln!("{} exported{left_out}", plural(written, "entry"));
     Ok(())
 }
 

@@ -12,10 +12,11 @@ use super::{
 use crate::{
     cli::{
         Failure, Global, block_on,
-        out::{columns, count, emit, human_bytes, tame, to_seconds},
+        out::{columns, count, emit, human_bytes, plural, tame, to_seconds},
     },
     flush::quarantine::{
         Summary,
+        advice::advice_for,
         view::{MAX_PAGE_ENTRIES, Order, Page},
     },
 };
@@ -40,7 +41,7 @@ Exit codes: 0 done, 2 usage, 3 conditions were given and nothing meets them, 4 a
 pub struct LsArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Only the counts: by reason, by table and by topic.
+    /// Only the counts: by reason (with what to do about it), by table and by topic.
     #[arg(long, conflicts_with_all = ["limit", "oldest"])]
     summary: bool,
     /// Most entries to list [most: 10000].
@@ -119,10 +120,10 @@ fn head(summary: &Summary) -> String {
         .map(|entries| format!("; {} pushed out since the daemon's start", count(entries)))
         .unwrap_or_default();
     let mut text = format!(
-        "{} entries: {} rows, {} dead letters; {}{size}{pushed}\n",
-        count(summary.entries),
-        count(summary.rows),
-        count(summary.dead_letters),
+        "{}: {}, {}; {}{size}{pushed}\n",
+        plural(summary.entries, "entry"),
+        plural(summary.rows, "row"),
+        plural(summary.dead_letters, "dead letter"),
         human_bytes(summary.bytes),
     );
     if summary.damaged_bytes > 0 {
@@ -134,11 +135,18 @@ fn head(summary: &Summary) -> String {
 
 fn whole_summary(summary: &Summary) -> String {
     let mut text = head(&Summary { reasons: Vec::new(), ..summary.clone() });
-    for (heading, what, counted) in [
-        ("by reason", "reasons", &summary.reasons),
-        ("rows by table", "tables", &summary.tables),
-        ("dead letters by topic", "topics", &summary.topics),
-    ] {
+    if !summary.reasons.is_empty() {
+        text.push_str("\nby reason\n");
+    }
+    for reason in &summary.reasons {
+        counts(&mut text, std::slice::from_ref(reason), 1, "reasons");
+        if let Some(advice) = advice_for(&reason.0) {
+            let _ = writeln!(text, "      {advice}");
+        }
+    }
+    for (heading, what, counted) in
+        [("rows by table", "tables", &summary.tables), ("dead letters by topic", "topics", &summary.topics)]
+    {
         if !counted.is_empty() {
             let _ = writeln!(text, "\n{heading}");
             counts(&mut text, counted, usize::MAX, what);
@@ -152,7 +160,9 @@ fn counts(text: &mut String, counted: &[(String, u64)], most: usize, what: &str)
         let _ = writeln!(text, "  {} × {}", count(*number), tame(name));
     }
     if counted.len() > most {
-        let _ = writeln!(text, "  and {} more {what}: --summary", counted.len() - most);
+        let more = counted.len() - most;
+        let what = if more == 1 { what.trim_end_matches('s') } else { what };
+        let _ = writeln!(text, "  and {more} more {what}: --summary");
     }
 }
 
@@ -203,6 +213,9 @@ mod tests {
         );
         assert!(text.contains("100 × reason 9\n  and 2 more reasons: --summary"), "{text}");
         let text = whole_summary(&summary);
+        let reason = "at $.battery: … is a number, but the source wants type \"long\"";
+        let advised = whole_summary(&Summary { reasons: vec![(reason.into(), 3)], ..summary.clone() });
+        assert!(advised.contains(&format!("3 × {reason}\n      Change the member's type in")), "{advised}");
         assert!(text.contains("100 × reason 11") && text.contains("rows by table\n  1,000 × t"), "{text}");
     }
 }

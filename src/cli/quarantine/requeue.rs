@@ -8,7 +8,7 @@ use super::{TargetArgs, Terms, nothing_matches, source::query, tell_missing};
 use crate::{
     cli::{
         Exit, Failure, Global, block_on,
-        out::{count, emit, tame},
+        out::{count, emit, plural, tame},
     },
     control::client::{Client, ClientError},
     requeue::Report,
@@ -110,11 +110,14 @@ async fn put_back(client: &mut Client, terms: Terms, drop_superseded: bool) -> R
 }
 
 fn render(report: &Report) -> String {
-    let mut text = format!("{} entries requeued: {} rows\n", count(report.requeued), count(report.rows));
+    let mut text = format!("{} requeued: {}\n", plural(report.requeued, "entry"), plural(report.rows, "row"));
+    let stay = |entries: u64| if entries == 1 { "stays" } else { "stay" };
+    let superseded = format!("{}: newer rows are known (--drop-superseded drops them)", stay(report.superseded));
+    let unfit = format!("{}: still no rows can be made of it", stay(report.unfit));
     for (entries, what) in [
         (report.superseded_dropped, "dropped: newer rows are known"),
-        (report.superseded, "stay: newer rows are known (--drop-superseded drops them)"),
-        (report.unfit, "stay: they still cannot become rows"),
+        (report.superseded, &*superseded),
+        (report.unfit, &*unfit),
         (report.not_reached + report.remaining, "not worked on"),
     ] {
         if entries > 0 {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::source::Source;
 use crate::{
     cli::{Exit, Failure, Global, block_on, out::emit},
-    flush::quarantine::Id,
+    flush::quarantine::{Id, advice::advice_for},
     shown::is_harmful,
 };
 
@@ -34,11 +34,19 @@ pub struct ShowArgs {
 
 pub fn run(args: &ShowArgs, global: &Global) -> Result<(), Failure> {
     let id: Id = args.id.parse().map_err(|why| Failure::new(Exit::Usage, why))?;
-    let entry = block_on(async { Source::open(global, args.file.as_deref()).await?.entry(id).await })?;
+    let mut entry = block_on(async { Source::open(global, args.file.as_deref()).await?.entry(id).await })?;
+    advise(&mut entry);
     if global.json {
         return emit(&format!("{}\n", Value::Object(entry)));
     }
     emit(&render(&entry))
+}
+
+/// Adds what to do about the entry's reason, where that is known.
+fn advise(entry: &mut Map<String, Value>) {
+    if let Some(advice) = entry.get("reason").and_then(Value::as_str).and_then(advice_for) {
+        entry.insert("advice".into(), advice.into());
+    }
 }
 
 fn render(entry: &Map<String, Value>) -> String {
@@ -53,6 +61,7 @@ fn render(entry: &Map<String, Value>) -> String {
         ("table", "table"),
         ("topic", "topic"),
         ("reason", "reason"),
+        ("what to do", "advice"),
         ("set aside", "set_aside"),
         ("received", "received"),
     ] {
@@ -145,6 +154,14 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn an_entry_says_what_to_do() {
+        let mut entry = json!({ "reason": "at topic: the level for {site} is empty" });
+        advise(entry.as_object_mut().unwrap());
+        let text = rendered(&entry);
+        assert!(text.contains("\nwhat to do  Have the device publish"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,10 @@ use super::{
     text::{Format, Lines},
 };
 use crate::{
-    cli::{out::count, target::Target},
+    cli::{
+        out::{count, plural},
+        target::Target,
+    },
     ring::{
         Kind, Record,
         inspect::{RingFile, Salvage, SlotState, slots},
@@ -174,9 +177,11 @@ impl Report {
             (Some(first), Some(last)) => format!(", numbers {first} to {last}"),
             _ => String::new(),
         };
-        let [records, rows, letters, clears] = [self.records, self.rows, self.dead_letters, self.clears].map(count);
+        let held = [(self.rows, "row"), (self.dead_letters, "dead letter"), (self.clears, "clear")];
+        let held = held.map(|(number, one)| plural(number, one)).join(", ");
         say(&format!(
-            "found {records} intact records{numbers}: {rows} rows, {letters} dead letters, {clears} clears; {} of the records lie before the tail",
+            "found {}{numbers}: {held}; records before the tail: {}",
+            plural(self.records, "intact record"),
             count(self.history)
         ));
         for missing in &self.missing {
@@ -184,18 +189,20 @@ impl Report {
         }
         let unlisted = self.missing_stretches - self.missing.len() as u64;
         if unlisted > 0 {
-            say(&format!("missing: {} further stretches", count(unlisted)));
+            let stretches = if unlisted == 1 { "stretch" } else { "stretches" };
+            say(&format!("missing: {} further {stretches}", count(unlisted)));
         }
         match self.missing_records {
             0 => say("nothing is missing between the tail and what is known of the head"),
+            1 => say("1 record is missing in all"),
             missing => say(&format!("{} records are missing in all", count(missing))),
         }
         if self.superseded > 0 {
-            let what = "intact records of an earlier start left out: a later start gave their numbers to others";
-            say(&format!("{} {what}", count(self.superseded)));
+            let what = "of an earlier start left out: a later start gave their numbers to others";
+            say(&format!("{} {what}", plural(self.superseded, "intact record")));
         }
         if self.short_by_bytes > 0 {
-            say(&format!("the file is {} bytes shorter than its header says", count(self.short_by_bytes)));
+            say(&format!("the file is {} shorter than its header says", plural(self.short_by_bytes, "byte")));
         }
         if self.unreadable {
             say("the disk refused to read parts of the file; what lies there is missing");

@@ -8,7 +8,7 @@ use super::{Exit, Failure, FileArgs, Global, now};
 use crate::{
     cli::{
         block_on,
-        out::{bar, columns, count, emit, human_bytes, span, tame},
+        out::{bar, columns, count, emit, human_bytes, plural, span, tame},
     },
     control::client::Client,
     ring::inspect::RingInfo,
@@ -84,14 +84,16 @@ fn render(info: &RingInfo) -> String {
         }
         _ => line("oldest row", "none"),
     }
-    let [records, rows, letters, clears] = [info.records, info.rows, info.dead_letters, info.clears].map(count);
-    line("holds", &format!("{rows} rows, {letters} dead letters, {clears} clears in {records} records"));
+    let held = [(info.rows, "row"), (info.dead_letters, "dead letter"), (info.clears, "clear")];
+    let held = held.map(|(number, one)| plural(number, one)).join(", ");
+    line("holds", &format!("{held} in {}", plural(info.records, "record")));
     if !info.complete {
         line("", "counting took too long: that is the oldest part; forebay ring info --file counts all");
     }
     if info.damaged_stretches > 0 {
-        let stretches = count(info.damaged_stretches);
-        line("", &format!("{stretches} damaged stretches; forebay ring verify tells more"));
+        let stretches = if info.damaged_stretches == 1 { "stretch" } else { "stretches" };
+        let damaged = count(info.damaged_stretches);
+        line("", &format!("{damaged} damaged {stretches}; forebay ring verify tells more"));
     }
     let ledger = &info.ledger;
     let fates = [
@@ -102,7 +104,7 @@ fn render(info: &RingInfo) -> String {
         (ledger.coalesced, "coalesced"),
     ];
     let fates = fates.map(|(rows, fate)| format!("{} {fate}", count(rows))).join(" + ");
-    line("ledger", &format!("{} rows since the ring was created = {fates}", count(ledger.rows)));
+    line("ledger", &format!("{} since the ring was created = {fates}", plural(ledger.rows, "row")));
     for counted in &info.sources {
         let numbers = Counter::ALL.into_iter().zip(counted.counts.to_array()).filter(|(_, number)| *number > 0);
         let numbers: Vec<String> =

@@ -85,15 +85,16 @@ impl Met {
     /// Sums it up. Damage is a failure: not all could be read.
     pub fn conclude(&self) -> Result<(), Failure> {
         if self.overtaken > 0 {
-            let records = out::count(self.overtaken);
-            remark(&format!("{records} records were given up by the running daemon before they could be read"));
+            let records = out::plural(self.overtaken, "record");
+            remark(&format!("the running daemon gave up {records} before they could be read"));
         }
         if self.stretches == 0 {
             return Ok(());
         }
-        let (stretches, records) = (out::count(self.stretches), out::count(self.records));
+        let stretches = if self.stretches == 1 { "stretch" } else { "stretches" };
+        let (damaged, records) = (out::count(self.stretches), out::plural(self.records, "record"));
         let what = format!(
-            "{stretches} damaged stretches, {records} records lost; forebay ring verify tells more, forebay ring export gets out all that is \
+            "{damaged} damaged {stretches}, {records} lost; forebay ring verify tells more, forebay ring export gets out all that is \
              intact"
         );
         Err(Failure::new(Exit::Failed, what))
@@ -107,7 +108,7 @@ fn describe(stretch: &Stretch) -> String {
         1 => format!("record {first} is lost"),
         _ => format!("records {first} to {} are lost", first + records - 1),
     };
-    format!("{what} ({} bytes at position {})", out::count(stretch.bytes()), stretch.from.pos)
+    format!("{what} ({} at position {})", out::plural(stretch.bytes(), "byte"), stretch.from.pos)
 }
 
 #[cfg(test)]

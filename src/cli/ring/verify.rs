@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, FileArgs, Global};
 use crate::{
-    cli::out::{count, emit, tame},
+    cli::out::{count, emit, plural, tame},
     ring::inspect::{SlotState, StretchView, VerifyReport},
 };
 
@@ -56,27 +56,30 @@ fn render(report: &VerifyReport) -> String {
         };
         line(&format!("slot {name}"), &state);
     }
-    let [records, rows, letters, clears] = [report.records, report.rows, report.dead_letters, report.clears].map(count);
-    line("checked", &format!("{records} records: {rows} rows, {letters} dead letters, {clears} clears"));
-    line("", &format!("{} commits; {} bytes check out", count(report.commits), count(report.bytes)));
+    let held = [(report.rows, "row"), (report.dead_letters, "dead letter"), (report.clears, "clear")];
+    let held = held.map(|(number, one)| plural(number, one)).join(", ");
+    line("checked", &format!("{}: {held}", plural(report.records, "record")));
+    line("", &format!("{}; {} bytes check out", plural(report.commits, "commit"), count(report.bytes)));
     line("head", &format!("behind record {}, at position {}", report.head.seq, report.head.pos));
     for stretch in &report.damage {
         line("damage", &describe(stretch));
     }
     let unlisted = report.damaged_stretches - report.damage.len() as u64;
     if unlisted > 0 {
-        line("damage", &format!("{} further stretches", count(unlisted)));
+        let stretches = if unlisted == 1 { "stretch" } else { "stretches" };
+        line("damage", &format!("{} further {stretches}", count(unlisted)));
     }
     if report.malformed > 0 {
         let first = report.first_malformed.unwrap_or_default();
-        let what = "records check out and cannot be read all the same, the first is";
-        line("MALFORMED", &format!("{} {what} {first}", count(report.malformed)));
+        let what = "cannot be read, though the checksums are right; the first is";
+        line("MALFORMED", &format!("{} {what} {first}", plural(report.malformed, "record")));
     }
     if report.overtaken > 0 {
-        line("", &format!("{} records were given up by the running daemon meanwhile", count(report.overtaken)));
+        line("", &format!("the running daemon gave up {} meanwhile", plural(report.overtaken, "record")));
     }
     match report.lost_rows {
         Some(0) => line("rows", "none is lost, by the ledger"),
+        Some(1) => line("rows", "1 is LOST, by the ledger"),
         Some(lost) => line("rows", &format!("{} are LOST, by the ledger", count(lost))),
         None => line("rows", "what is lost cannot be told while a daemon moves the tail"),
     }
@@ -87,11 +90,8 @@ fn render(report: &VerifyReport) -> String {
     if report.intact {
         line("verdict", "intact");
     } else {
-        let (records, bytes) = (count(report.lost_records), count(report.damaged_bytes));
-        line(
-            "verdict",
-            &format!("DAMAGED: {records} records lost, {bytes} bytes bad; forebay ring export gets out the rest"),
-        );
+        let (records, bytes) = (plural(report.lost_records, "record"), plural(report.damaged_bytes, "byte"));
+        line("verdict", &format!("DAMAGED: {records} lost, {bytes} bad; forebay ring export gets out the rest"));
     }
     text
 }
@@ -102,12 +102,12 @@ fn describe(stretch: &StretchView) -> String {
         (Some(first), Some(last)) => format!("records {first} to {last}"),
         _ => "no record".to_owned(),
     };
-    let bytes = count(stretch.bytes);
+    let bytes = plural(stretch.bytes, "byte");
     let (from, to) = (stretch.from_pos, stretch.to_pos);
     let end = if stretch.ends_log { "; nothing intact follows" } else { "" };
     let tables: Vec<String> = stretch.tables.iter().map(|table| tame(table)).collect();
     let tables = if tables.is_empty() { String::new() } else { format!("; of {}", tables.join(", ")) };
-    format!("{records}, {bytes} bytes at positions {from} to {to}{tables}{end}")
+    format!("{records}, {bytes} at positions {from} to {to}{tables}{end}")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Document, Screen, verdict::plural};
 use crate::{
     cli::out::{count, human_bytes},
+    flush::quarantine::advice::advice_for,
     tally::Counter,
 };
 
@@ -30,7 +31,11 @@ fn quarantine(screen: &mut Screen, status: &Document<'_>) {
     }
     screen.line("quarantine", &text);
     for reason in quarantine.each("/reasons") {
-        screen.more(&format!("{} × {}", reason.count("/1"), reason.sentence("/0").unwrap_or_default()));
+        let why = reason.sentence("/0").unwrap_or_default();
+        screen.more(&format!("{} × {why}", reason.count("/1")));
+        if let Some(advice) = advice_for(&why) {
+            screen.more(&format!("    → {advice}"));
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! The first line of `forebay status`: OK, or what is wrong and what to do about it. Pure.
 
-use crate::cli::{
-    document::Document,
-    out::{count, human_bytes, span},
+pub use crate::cli::out::plural;
+use crate::{
+    cli::{
+        document::Document,
+        out::{count, human_bytes, span},
+    },
+    flush::quarantine::advice::advice_for,
 };
 
 /// A disk with a smaller share of free space is full.
@@ -36,16 +40,6 @@ impl Findings {
     fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         self.0.push(Finding { what: what.into(), remedy: remedy.into() });
     }
-}
-
-/// `1 row`, `2 rows`.
-pub fn plural(number: u64, one: &str) -> String {
-    let many = match one.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None if one.ends_with("sh") => format!("{one}es"),
-        None => format!("{one}s"),
-    };
-    format!("{} {}", count(number), if number == 1 { one } else { &many })
 }
 
 /// `1 row waits`, `2 rows wait`.
@@ -221,11 +215,12 @@ fn set_aside(found: &mut Findings, status: &Document<'_>) {
     let entries = quarantine.integer("/entries");
     if entries > 0 {
         let most = quarantine.each("/reasons").next().and_then(|reason| reason.sentence("/0"));
+        let advice = most.as_deref().and_then(advice_for).map(|advice| format!("{advice} ")).unwrap_or_default();
         let most = most.map(|why| format!("; the most frequent reason: {why}")).unwrap_or_default();
         let noun = if entries == 1 { "message or row is" } else { "messages and rows are" };
         found.add(
             format!("{} {noun} set aside{most}", count(entries)),
-            "forebay quarantine ls --summary; once the cause is put right: forebay quarantine requeue --all",
+            format!("{advice}All of it: forebay quarantine ls --summary"),
         );
     }
     for source in status.each("/ring/counted") {

@@ -153,31 +153,36 @@ function lanes(all) {
   });
 }
 
-function quarantine({ entries, bytes: size, pushed_out: pushedOut, reasons }) {
+function quarantine({ entries, bytes: size, pushed_out: pushedOut, reasons, advice = {} }) {
   const lost = pushedOut > 0 ? `; ${plural(pushedOut, "older entry", "older entries")} pushed out` : "";
   const held = entries > 0 ? `${plural(entries, "entry", "entries")}, ${bytes(size)}` : "empty";
   say(byId("quarantine"), held + lost);
   byId("reasons").hidden = reasons.length === 0;
   list(byId("reasons").tBodies[0], reasons, ([reason]) => reason, ([reason]) => {
     const tr = row(["Reason", "Entries"], [1]);
-    tr.cells[0].append(reason);
+    tr.cells[0].append(el("span", {}, reason));
+    if (Object.hasOwn(advice, reason)) {
+      tr.cells[0].append(el("p", { class: "advice soft small" }, advice[reason]));
+    }
     return tr;
   }, (tr, [, n]) => say(tr.cells[1], count(n)));
 }
 
-const SOURCES = ["Source", "Messages", "Rows", "Dead letters", "Last"];
+const SOURCES = ["Source", "Messages", "Rows", "Dead letters", "Refused rows", "Last"];
 
 function sources(all) {
   const now = Date.now();
   list(byId("sources").tBodies[0], all, (source) => source.name, (source) => {
-    const tr = row(SOURCES, [1, 2, 3]);
+    const tr = row(SOURCES, [1, 2, 3, 4]);
     tr.cells[0].append(el("b", {}, source.name), " ", el("span", { class: "soft" }, source.topic));
     return tr;
   }, (tr, source) => {
-    [source.messages, source.rows, source.dead_letters].forEach((n, at) => say(tr.cells[at + 1], count(n)));
-    mark(tr.cells[3], "data-state", source.dead_letters > 0 ? "warn" : null);
+    const { messages, rows, dead_letters: letters, refused_rows: refused } = source;
+    [messages, rows, letters, refused].forEach((n, at) => say(tr.cells[at + 1], count(n)));
+    mark(tr.cells[3], "data-state", letters > 0 ? "warn" : null);
+    mark(tr.cells[4], "data-state", refused > 0 ? "warn" : null);
     const ago = source.last_received ? Math.max(0, now - Date.parse(source.last_received)) / 1000 : null;
-    say(tr.cells[4], `${ago === null ? "never" : `${span(ago)} ago`}${source.silent ? " (silent)" : ""}`);
-    mark(tr.cells[4], "data-state", source.silent ? "warn" : null);
+    say(tr.cells[5], `${ago === null ? "never" : `${span(ago)} ago`}${source.silent ? " (silent)" : ""}`);
+    mark(tr.cells[5], "data-state", source.silent ? "warn" : null);
   });
 }

@@ -167,14 +167,21 @@ async fn ready(Shared(context): Shared<Context>) -> Response {
     }
 }
 
-async fn unknown(uri: Uri) -> Problem {
+async fn unknown(uri: Uri) -> Response {
+    if write::is_influx(uri.path()) {
+        return write::not_found(uri.path());
+    }
     let detail = format!("there is no {}", uri.path());
-    problem(StatusCode::NOT_FOUND, detail, "/v1/openapi.json lists the routes")
+    problem(StatusCode::NOT_FOUND, detail, "/v1/openapi.json lists the routes").into_response()
 }
 
-async fn method_not_allowed(request: Request) -> Problem {
-    let detail = format!("{} does not take {}", request.uri().path(), request.method());
-    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read, POST to change something")
+async fn method_not_allowed(request: Request) -> Response {
+    let (path, method) = (request.uri().path(), request.method());
+    if write::is_influx(path) {
+        return write::method_not_allowed(method, path);
+    }
+    let detail = format!("{path} does not take {method}");
+    problem(StatusCode::METHOD_NOT_ALLOWED, detail, "use GET to read, POST to change something").into_response()
 }
 
 impl App {

@@ -29,7 +29,10 @@ fn without_values(reason: &str) -> String {
         if let Some(at) = reason.find(words) {
             let value = at + words.len();
             let mark = if words.ends_with('`') { '`' } else { '"' };
-            let end = reason[value..].rfind(mark).map_or(reason.len(), |end| value + end);
+            // What is expected behind it may have quotes of its own.
+            let behind = &reason[value..];
+            let end = behind.rfind(&format!("{mark}, expected ")).or_else(|| behind.rfind(mark));
+            let end = end.map_or(reason.len(), |end| value + end);
             return format!("{}{ANY}{}", &reason[..value], &reason[end..]);
         }
     }
@@ -102,6 +105,12 @@ mod tests {
                     "at $: invalid JSON: expected `,` or `}` at line 12 column 70",
                 ],
                 "at $: invalid JSON: expected `,` or `}` at line … column …",
+            ),
+            (
+                &[
+                    "at $: invalid JSON: invalid type: string \"a\", expected an object (or format = \"plain\") at line 1 column 3",
+                ],
+                "at $: invalid JSON: invalid type: string \"…\", expected an object (or format = \"plain\") at line … column …",
             ),
             (
                 &[

@@ -4,6 +4,7 @@
 //! out, so the newest are always kept. Both are locked while a daemon runs on them. Both halves have their space on the disk from the start. Damage never stops a
 //! start, and nothing is thrown away for being damaged: what cannot be read is moved or copied to `path.damaged-N`.
 
+pub mod advice;
 mod discard;
 mod file;
 pub mod format;
@@ -302,6 +303,7 @@ impl Quarantine {
             entries: inner.now.entries + inner.old.entries,
             bytes: inner.now.bytes + inner.old.bytes,
             pushed_out: inner.pushed_out,
+            advice: advice::by_reason(&reasons),
             reasons,
         }
     }

@@ -3,7 +3,7 @@
 //! Handles are held, not names, so nothing here is disturbed when the files change their places meanwhile.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     fs::File,
     io,
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    advice::by_reason,
     format::{Entry, Key},
     id::Id,
     scan::{self, FIRST_ENTRY_AT, Item},
@@ -140,6 +141,9 @@ pub struct Summary {
     pub entry_bytes: u64,
     /// By reason, the most frequent first.
     pub reasons: Vec<(String, u64)>,
+    /// What to do about those of the reasons about which something is known, by reason.
+    #[serde(default)]
+    pub advice: BTreeMap<String, String>,
     /// Rows by table, the most frequent first.
     pub tables: Vec<(String, u64)>,
     /// Dead letters by topic, the most frequent first.
@@ -300,6 +304,7 @@ impl Snapshot {
         summary.rows = tables.values().sum();
         summary.dead_letters = topics.values().sum();
         [summary.reasons, summary.tables, summary.topics] = [reasons, tables, topics].map(sorted);
+        summary.advice = by_reason(&summary.reasons).into_iter().map(|(of, advice)| (of, advice.to_owned())).collect();
         Ok(summary)
     }
 }

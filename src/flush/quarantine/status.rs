@@ -1,5 +1,7 @@
 //! The quarantine as `status` shows it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,4 +16,6 @@ pub struct QuarantineStatus {
     pub pushed_out: u64,
     /// Entries by reason, the most frequent first, at most ten.
     pub reasons: Vec<(String, u64)>,
+    /// What to do about those of the reasons about which something is known, by reason.
+    pub advice: BTreeMap<String, &'static str>,
 }

@@ -1,6 +1,7 @@
 //! The page, in Chromium, before a daemon that works.
 
 mod elsewhere;
+mod set_aside;
 
 use std::{
     collections::BTreeSet,

@@ -13,7 +13,7 @@ use ratatui::{
 use super::{BAD, GOOD, POOR, chart, framed};
 use crate::cli::{
     document::Document,
-    out::{count, human_bytes, span},
+    out::{count, human_bytes, plural, span},
     top::view::View,
 };
 
@@ -52,7 +52,7 @@ fn database_lines(view: &View) -> Vec<Line<'static>> {
     let lag = status.known("/lag_s").map_or(String::new(), |lag| format!(", the oldest for {}", span(lag * 1e3)));
     let mut lines = vec![
         Line::raw(format!("{} rows/s stored", rate(view.rates.stored))),
-        Line::raw(format!("{} rows wait{lag}", status.count("/ledger/pending"))),
+        Line::raw(format!("{}{lag}", waiting(status.integer("/ledger/pending")))),
         Line::raw(set_aside(&status)),
     ];
     lines.extend(flush.sentence("/error").map(|error| Line::styled(error, BAD)));
@@ -64,23 +64,29 @@ fn database_lines(view: &View) -> Vec<Line<'static>> {
 fn set_aside(status: &Document<'_>) -> String {
     let flush = status.at("/flush");
     let mut text = flush.text("/delivery").unwrap_or_default();
-    for (what, path) in [
-        ("in quarantine", "/flush/quarantine/entries"),
-        ("dead letters", "/ledger/dead_letters"),
-        ("rows dropped", "/ledger/dropped"),
+    let of = |path: &str, told: fn(u64) -> String| (status.integer(path), told);
+    for (number, told) in [
+        of("/flush/quarantine/entries", |entries| format!("{} in quarantine", count(entries))),
+        of("/ledger/dead_letters", |letters| plural(letters, "dead letter")),
+        of("/ledger/dropped", |rows| format!("{} dropped", plural(rows, "row"))),
     ] {
-        if status.integer(path) > 0 {
-            let _ = write!(text, "; {} {what}", status.count(path));
+        if number > 0 {
+            let _ = write!(text, "; {}", told(number));
         }
     }
     text
 }
 
+fn waiting(rows: u64) -> String {
+    if rows == 1 { "1 row waits".to_owned() } else { format!("{} wait", plural(rows, "row")) }
+}
+
 /// How far QuestDB is behind in applying what it accepted; none while it keeps up, or when the daemon does not tell.
 fn applying(flush: &Document<'_>) -> Option<String> {
     let mut parts = Vec::new();
-    if flush.integer("/wal/suspended") > 0 {
-        parts.push(format!("{} tables SUSPENDED", flush.count("/wal/suspended")));
+    let suspended = flush.integer("/wal/suspended");
+    if suspended > 0 {
+        parts.push(format!("{} SUSPENDED", plural(suspended, "table")));
     }
     // The table furthest behind comes first.
     let table = flush.at("/wal/tables/0");

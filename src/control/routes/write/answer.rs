@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -137,6 +137,23 @@ impl Refusal {
     pub fn no_queries() -> Self {
         let message = "forebay answers no queries, only CREATE DATABASE and SHOW DATABASES; ask QuestDB, or GET /v1/latest for latest values";
         Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    /// What is to be made is there.
+    pub fn conflict(why: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "conflict", why)
+    }
+
+    /// A path of `InfluxDB` 2's that is not there.
+    pub fn not_found(path: &str) -> Self {
+        let message = format!("{path} is none of forebay's: of InfluxDB's interface it has what docs/write.md names");
+        Self::new(StatusCode::NOT_FOUND, "not found", message)
+    }
+
+    /// A method that a path of `InfluxDB` 2's does not take.
+    pub fn method_not_allowed(method: &Method, path: &str) -> Self {
+        let message = format!("{path} does not take {method}: forebay has nothing to change there");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", message)
     }
 
     /// A compression that is not known.

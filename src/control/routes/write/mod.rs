@@ -1,8 +1,9 @@
 //! `POST /write` and `/api/v2/write`: line protocol in, 204 once the ring has it as an acknowledgement demands; and what clients ask
-//! before they write (`probes` what `InfluxDB`'s do). docs/write.md describes it.
+//! before they write (`probes` and `buckets` what `InfluxDB`'s do). docs/write.md describes it.
 
 mod answer;
 mod body;
+pub(super) mod buckets;
 pub(super) mod probes;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Query, Request, State as Shared},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -108,11 +109,32 @@ fn writing() -> Router<Context> {
         .route("/api/v2/write", post(write_v2))
         // A client that asks whether its token is good is told.
         .route("/query", get(probes::query).post(probes::query_by_post))
-        .route("/api/v2/buckets", get(probes::buckets))
+        .route("/api/v2/buckets", get(buckets::buckets).post(buckets::make_bucket))
+        .route("/api/v2/orgs", get(buckets::organizations).post(buckets::make_organization))
 }
 
 fn asking() -> Router<Context> {
-    Router::new().route("/ping", get(ping)).route("/settings", get(settings)).route("/health", get(probes::health))
+    Router::new()
+        .route("/ping", get(ping))
+        .route("/settings", get(settings))
+        .route("/health", get(probes::health))
+        .route("/ready", get(probes::ready))
+        .route("/api/v2/setup", get(buckets::setup).post(buckets::set_up))
+}
+
+/// Whether a path is one of `InfluxDB` 2's, whose clients read errors of its form alone.
+pub(super) fn is_influx(path: &str) -> bool {
+    path.starts_with("/api/v2/")
+}
+
+/// The answer about such a path that is not there.
+pub(super) fn not_found(path: &str) -> Response {
+    Refusal::not_found(path).into_response()
+}
+
+/// The answer about one that is there and does not take the method.
+pub(super) fn method_not_allowed(method: &Method, path: &str) -> Response {
+    Refusal::method_not_allowed(method, path).into_response()
 }
 
 /// What `InfluxDB`'s and QuestDB's clients take for a sign of life.

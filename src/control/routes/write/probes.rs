@@ -1,7 +1,7 @@
 //! What `InfluxDB`'s clients ask before they write, or to find out whether they may: `/health` and
-//! `/api/v2/buckets` (version 2 of its interface), `/query` (version 1). A database or a bucket of
-//! any name is there as far as they can tell, since forebay reads no such name. docs/write.md
-//! describes it.
+//! `/ready` (version 2 of its interface), `/query` (version 1); `buckets` has the rest of version 2.
+//! A database of any name is there as far as they can tell, since forebay reads no such name.
+//! docs/write.md describes it.
 
 use std::error::Error;
 
@@ -10,7 +10,6 @@ use axum::{
     body::to_bytes,
     extract::{Query, Request, State as Shared},
     http::{HeaderMap, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
 };
 use http_body_util::LengthLimitError;
 use serde::Serialize;
@@ -26,10 +25,8 @@ use crate::control::routes::Context;
 
 /// Longest body with a statement.
 const MAX_STATEMENT_BYTES: usize = 64 << 10;
-/// The database and the bucket that is named where the client names none.
-const NAME: &str = "forebay";
-/// The one bucket's id and its organization's, in the form of `InfluxDB`'s.
-const ID: &str = "0000000000000001";
+/// The database, bucket and organization that is named where the client names none.
+pub(super) const NAME: &str = "forebay";
 
 /// The answer of `GET /health`, in `InfluxDB`'s words.
 #[derive(Serialize, ToSchema)]
@@ -59,6 +56,24 @@ pub(in crate::control::routes) async fn health(Shared(context): Shared<Context>)
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "fail", why),
     };
     (code, Json(Health { name: NAME, message, status, version: VERSION }))
+}
+
+/// The answer of `GET /ready`, in `InfluxDB`'s words.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClientReady)]
+pub(in crate::control::routes) struct Ready {
+    /// `ready`.
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
+/// The same as `/readyz`, for clients of `InfluxDB` 2.
+#[utoipa::path(get, path = "/ready", tag = "writing", responses(
+    (status = 200, description = "The ring is recovered and intake runs", body = Ready, content_type = "application/json"),
+    (status = 503, description = "Not yet", body = Body, content_type = "application/json"),
+))]
+pub(in crate::control::routes) async fn ready(Shared(context): Shared<Context>) -> Result<Json<Ready>, Refusal> {
+    context.app.inspect.ready().map(|()| Json(Ready { status: "ready" })).map_err(Refusal::unavailable)
 }
 
 /// The answer of `/query`: one result a statement.
@@ -164,15 +179,15 @@ fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-type Parameters = Vec<(String, String)>;
+pub(super) type Parameters = Vec<(String, String)>;
 
-fn parameters(uri: &Uri) -> Result<Parameters, Refusal> {
+pub(super) fn parameters(uri: &Uri) -> Result<Parameters, Refusal> {
     Query::<Parameters>::try_from_uri(uri)
         .map(|Query(parameters)| parameters)
         .map_err(|why| Refusal::bad(why.body_text()))
 }
 
-fn named<'p>(parameters: &'p [(String, String)], name: &str) -> Option<&'p str> {
+pub(super) fn named<'p>(parameters: &'p [(String, String)], name: &str) -> Option<&'p str> {
     let mut values = parameters.iter().filter(|(have, _)| have == name).map(|(_, value)| value.as_str());
     values.find(|value| !value.is_empty())
 }
@@ -198,77 +213,6 @@ fn results(parameters: &[(String, String)]) -> Result<Results, Refusal> {
         Ok(StatementResult { statement_id, series })
     };
     Ok(Results { results: statements.iter().enumerate().map(answer).collect::<Result<_, _>>()? })
-}
-
-/// The answer of `GET /api/v2/buckets`.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::control::routes) struct Buckets {
-    links: Links,
-    buckets: Vec<Bucket>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BucketLinks)]
-pub(in crate::control::routes) struct Links {
-    #[serde(rename = "self")]
-    #[schema(value_type = String)]
-    own: &'static str,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::control::routes) struct Bucket {
-    #[schema(value_type = String)]
-    id: &'static str,
-    #[serde(rename = "orgID")]
-    #[schema(value_type = String)]
-    org_id: &'static str,
-    /// `user`.
-    #[serde(rename = "type")]
-    #[schema(value_type = String)]
-    kind: &'static str,
-    /// The one asked for; else `forebay`.
-    name: String,
-    /// None: tables have their own.
-    retention_rules: [String; 0],
-}
-
-/// What a request for buckets may say.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "it describes what is read from the list of parameters")]
-pub(in crate::control::routes) struct BucketParameters {
-    /// The bucket that the client writes to: any.
-    name: Option<String>,
-    /// The list begins behind the one bucket, unless this is 0.
-    offset: Option<String>,
-    /// The list begins behind the one bucket.
-    after: Option<String>,
-}
-
-/// The buckets that clients of `InfluxDB` 2 can write to: the one that they name, since any name
-/// will do.
-#[utoipa::path(
-    get,
-    path = "/api/v2/buckets",
-    tag = "writing",
-    params(BucketParameters),
-    security((), ("token" = []), ("login" = []), ("parameter" = [])),
-    responses(
-        (status = 200, description = "As `InfluxDB` 2 lists them", body = Buckets, content_type = "application/json"),
-        (status = 400, description = "The parameters cannot be read", body = Body, content_type = "application/json"),
-        (status = 503, description = "Nothing is taken in", body = Body, content_type = "application/json"),
-        Barred,
-    )
-)]
-pub(in crate::control::routes) async fn buckets(uri: Uri) -> Result<Response, Refusal> {
-    let parameters = parameters(&uri)?;
-    let is_behind =
-        named(&parameters, "offset").is_some_and(|offset| offset != "0") || named(&parameters, "after").is_some();
-    let name = named(&parameters, "name").unwrap_or(NAME).to_owned();
-    let bucket = Bucket { id: ID, org_id: ID, kind: "user", name, retention_rules: [] };
-    let buckets = if is_behind { Vec::new() } else { vec![bucket] };
-    Ok(Json(Buckets { links: Links { own: "/api/v2/buckets" }, buckets }).into_response())
 }
 
 #[cfg(test)]

@@ -347,6 +347,20 @@ async fn clients_of_influxdb_find_the_database_they_look_for_and_whether_their_t
     has(&got(&served, "/api/v2/buckets?limit=20&offset=0", &good).await, 200, &[bucket, "\"forebay\""]);
     has(&got(&served, "/api/v2/buckets?limit=1&offset=1", &good).await, 200, &["\"buckets\":[]"]);
 
+    let org = "\"orgs\":[{\"id\":\"0000000000000001\",\"name\":";
+    has(&got(&served, "/api/v2/orgs?org=home", &good).await, 200, &[org, "\"home\""]);
+    has(&got(&served, "/api/v2/orgs?offset=1", &good).await, 200, &["\"orgs\":[]"]);
+    has(&got(&served, "/api/v2/setup", "").await, 200, &["{\"allowed\":false}"]);
+    has(&got(&served, "/ready", "").await, 200, &["{\"status\":\"ready\"}"]);
+    let conflict = "\"code\":\"conflict\",\"message\":";
+    for (target, head) in [("/api/v2/buckets", good.as_str()), ("/api/v2/orgs", &good), ("/api/v2/setup", "")] {
+        has(&served.ask_tcp(target, head, b"{\"orgID\":\"1\",\"name\":\"home\"}").await, 422, &[conflict]);
+    }
+    let said = served.ask_tcp("/api/v2/buckets", &good, b"{}").await;
+    assert!(said.contains("forebay makes the tables by itself"), "{said}");
+    has(&served.ask_tcp("/api/v2/buckets", "", b"{}").await, 401, &["takes a token"]);
+    has(&got(&served, "/api/v2/health", &good).await, 404, &["\"code\":\"not found\",\"message\":"]);
+    has(&got(&served, "/api/v2/write", &good).await, 405, &["\"code\":\"method not allowed\"", "allow: POST"]);
     has(&got(&served, "/health", "").await, 200, &["\"status\":\"pass\"", "\"name\":\"forebay\""]);
     for target in ["/query?q=SHOW%20DATABASES", "/api/v2/buckets"] {
         has(&got(&served, target, "").await, 401, &["takes a token"]);
