@@ -100,7 +100,8 @@ impl Latest {
     fn stretch(&self, walk: &mut Walk, most: usize) -> Vec<Series> {
         let start = walk.start();
         let from = match &walk.after {
-            Some(after) if **after > start => Bound::Excluded(&**after),
+            // A series without symbols stands where its table's listing begins.
+            Some(after) if **after >= start => Bound::Excluded(&**after),
             _ => Bound::Included(&start),
         };
         let mut found = Vec::new();
