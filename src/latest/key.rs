@@ -70,10 +70,7 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
     fn feed(&self, hasher: &mut impl Hasher) {
         names::write(self.table, hasher);
         for (name, value) in self.symbols.clone() {
-            names::write(name, hasher);
-            // The length keeps ("ab", "c") and ("a", "bc") apart.
-            hasher.write_usize(value.len());
-            hasher.write(value.as_bytes());
+            write_symbol(name, value, hasher);
         }
     }
 
@@ -99,6 +96,14 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> Equivalent<Arc<Key>> fo
     fn equivalent(&self, key: &Arc<Key>) -> bool {
         self.names(key)
     }
+}
+
+/// Feeds a symbol to a hasher, in the same way whatever the spelling of its name.
+pub(super) fn write_symbol(name: &str, value: &str, hasher: &mut impl Hasher) {
+    names::write(name, hasher);
+    // The length keeps ("ab", "c") and ("a", "bc") apart.
+    hasher.write_usize(value.len());
+    hasher.write(value.as_bytes());
 }
 
 /// Borrows pairs of any kind of string as the iterator [`KeyRef`] wants.

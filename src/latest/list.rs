@@ -38,8 +38,8 @@ impl Walk {
         self.over
     }
 
-    fn start(&self) -> Key {
-        Key { table: self.filter.table().unwrap_or_default().into(), symbols: Box::default() }
+    fn start(&self) -> Arc<Key> {
+        Arc::new(Key { table: self.filter.table().unwrap_or_default().into(), symbols: Box::default() })
     }
 }
 
@@ -100,12 +100,13 @@ impl Latest {
     fn stretch(&self, walk: &mut Walk, most: usize) -> Vec<Series> {
         let start = walk.start();
         let from = match &walk.after {
-            Some(after) if **after > start => Bound::Excluded(&**after),
+            // A series without symbols stands where its table's listing begins.
+            Some(after) if *after >= start => Bound::Excluded(after),
             _ => Bound::Included(&start),
         };
         let mut found = Vec::new();
         let (mut looked_at, mut last, mut over) = (0, None, true);
-        self.board.walk(from, |shown| {
+        self.board.walk(walk.filter.symbols(), from, |shown| {
             if walk.filter.table().is_some_and(|table| !names::same(&shown.key.table, table)) {
                 return false;
             }

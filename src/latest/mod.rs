@@ -5,11 +5,13 @@
 //! any other (`rank`). The map is bounded in series and in bytes; the least recently updated series
 //! makes room.
 //!
-//! The map has two sides. Whoever brings readings (`shard`, `slot`) takes short locks that only others who bring readings take; whoever
-//! reads (`shown`, `list`, `feed`) takes none.
+//! The map has two sides. Whoever brings readings (`shard`, `slot`) takes short locks that only
+//! others who bring readings take; whoever reads (`board`, `list`, `feed`) takes none.
 
 mod apart;
 mod assigned;
+mod board;
+mod by_symbol;
 mod cleared;
 mod displaced;
 mod feed;
@@ -18,6 +20,8 @@ mod filter;
 mod history;
 mod key;
 mod list;
+#[cfg(test)]
+mod parts_of_keys;
 mod past;
 mod rank;
 mod shapes;
@@ -41,12 +45,12 @@ use utoipa::ToSchema;
 
 use self::{
     assigned::MAX_LEAD_US,
+    board::Board,
     displaced::Displaced,
     feed::Feed,
     key::{KeyRef, pairs},
     past::value_ref,
     shard::Shard,
-    shown::Board,
     slot::{Remember, Slot, Stamp},
 };
 pub use self::{
@@ -533,8 +537,8 @@ impl Latest {
 
     /// Takes account of a series that is no longer in its shard, which is still locked.
     fn left(&self, slot: &Slot, bytes: usize) {
-        if slot.shown.is_some() {
-            self.board.remove(&slot.key);
+        if let Some(shown) = &slot.shown {
+            self.board.remove(shown);
         }
         self.series.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::{
     Series,
     assigned::Assigned,
-    displaced,
+    board, displaced,
     history::{History, Look},
     key::Key,
     past::{Past, name_and_value, value_ref},
     rank::Rank,
-    shown::{INDEX_BYTES, Shown},
+    shown::Shown,
 };
 use crate::{
     entry::ValueRef,
@@ -323,7 +323,7 @@ impl Slot {
         let symbols: usize = self.key.symbols.iter().map(|(n, v)| heap(n) + heap(v)).sum();
         let fields: usize = self.fields.iter().map(|f| heap(&f.name) + value_heap(&f.value)).sum();
         self.bytes = size_of::<Self>()
-            + INDEX_BYTES
+            + board::bytes(&self.key)
             + size_of::<Key>()
             + size_of_val::<[_]>(&self.key.symbols)
             + self.fields.capacity() * size_of::<Field>()

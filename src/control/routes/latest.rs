@@ -268,7 +268,8 @@ impl Listing {
     }
 
     fn render(&self, series: &[Series], first: bool, out: &mut Vec<u8>) {
-        render::some(self.form, series.iter().map(|series| self.app.view(series)), first, out);
+        let now = self.app.clock.now().wall;
+        render::some(self.form, series.iter().map(|series| self.app.view_at(series, now)), first, out);
     }
 
     /// What comes after the last series.
