@@ -142,7 +142,7 @@ mod tests {
             "valid, write 3",
             "FORMAT VERSION 7",
             "records 3 to 9, 1,536 bytes at positions 512 to 2048; of t\\n; nothing intact follows",
-            "1 further stretches",
+            "1 further stretch",
             "14 are LOST",
             "DAMAGED",
         ] {

@@ -57,7 +57,7 @@ const KNOWN: &[Known] = &[
     ),
     (&["nested deeper than"], "Have the device send a flatter document."),
     (&["more than", " fields"], "Have the device spread its fields over several messages."),
-    (&["more than", " symbols"], "Take members out of symbols in [source.NAME]."),
+    (&["more than", " symbols"], "Have the device send each symbol once."),
     (&["the timestamp appears twice"], "Have the device send one timestamp a reading."),
     (&["appears twice (after flattening"], "Rename one of the two members at the device."),
     (

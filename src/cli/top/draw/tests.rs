@@ -157,7 +157,7 @@ fn trouble_stands_out() {
             "77 rows dropped",
         ],
     );
-    shows(&screen, &["1 tables SUSPENDED, applying sensors lags by 75.0 s"]);
+    shows(&screen, &["1 table SUSPENDED, applying sensors lags by 75.0 s"]);
 }
 
 #[test]
