@@ -13,7 +13,7 @@ use super::{
     spells::{Spells, Wrong},
 };
 use crate::{
-    clock::{Clock, SharedClock, SystemClock, boot_id},
+    clock::{Clock, SystemClock, boot_id},
     control::api::{
         ClockStatus, Inspect, MachineStatus, QuarantineAccess, Rates, RingInfoError, Status, TroubleStatus,
     },
@@ -62,7 +62,6 @@ pub struct Inspector {
     reading_ring: RingLook,
     watched: Watched,
     spells: Mutex<Spells>,
-    clock: SharedClock,
 }
 
 /// What is known of sources beside what they brought.
@@ -91,7 +90,6 @@ impl Inspector {
         ingest: &Arc<Ingest>,
         heartbeats: &Heartbeats,
         outlook: &Arc<Outlook>,
-        clock: &SharedClock,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -110,7 +108,6 @@ impl Inspector {
             reading_ring: RingLook::default(),
             watched: Watched::default(),
             spells: Mutex::default(),
-            clock: SharedClock::clone(clock),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -154,7 +151,7 @@ impl Inspector {
             database: !matches!(database, Health::Ok | Health::Slow | Health::Connecting),
             ring_full: self.ring.is_full(),
         };
-        lock(&self.spells).note(self.clock.since_boot(), wrong)
+        lock(&self.spells).note(SystemClock.since_boot(), wrong)
     }
 
     fn machine(ring: &Path) -> MachineStatus {

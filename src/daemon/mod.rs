@@ -174,7 +174,7 @@ impl Daemon {
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
         let lookup = start_lookup(&settings, &latest, &flusher, allowance, &clock)?;
-        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook, &clock);
+        let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
         let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
         let inspector = inspector.with(lookup, republish.clone(), watched);
         let inspector = Arc::new(inspector);

@@ -441,7 +441,7 @@ impl Lane {
             report.status.timeout_ms = self.time_limit.current().as_secs_f64() * 1e3;
             report.status.breaker = self.breaker.standing();
             if let Some(reason) = self.rests_because() {
-                report.status.reason = reason.to_owned();
+                reason.clone_into(&mut report.status.reason);
             }
             let condemned = self.encoder.condemned.warnings().chain(self.encoder.refused.warnings());
             report.warnings = schema

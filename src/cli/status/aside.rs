@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Document, Screen, verdict::plural};
+use super::screen::Screen;
 use crate::{
-    cli::out::{count, human_bytes},
+    cli::{
+        document::Document,
+        out::{count, human_bytes, plural},
+    },
     flush::quarantine::advice::advice_for,
     tally::Counter,
 };

@@ -1,10 +1,10 @@
 //! What is safe on the disk: the ring, what waits in it, and the ledger.
 
-use super::{
-    Document, Screen,
-    verdict::{plural, waits},
+use super::{screen::Screen, verdict::waits};
+use crate::cli::{
+    document::Document,
+    out::{bar, count, human_bytes, plural, span},
 };
-use crate::cli::out::{bar, count, human_bytes, span};
 
 pub(super) fn show(screen: &mut Screen, status: &Document<'_>, all: bool) {
     screen.group("Durable");

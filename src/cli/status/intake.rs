@@ -1,10 +1,11 @@
 //! What comes in: broker, writers, sources.
 
-use super::{Document, Screen, verdict::plural};
-use crate::{
-    cli::out::{columns, count, span},
-    mqtt::{Lowered, Shortened},
-    shown::harmless,
+use std::fmt::Write as _;
+
+use super::{screen::Screen, verdict::notices};
+use crate::cli::{
+    document::Document,
+    out::{columns, count, plural, span},
 };
 
 pub(super) fn show(screen: &mut Screen, status: &Document<'_>) {
@@ -21,7 +22,7 @@ fn broker(screen: &mut Screen, status: &Document<'_>) {
     let rate = count(status.number("/rates/messages_per_s").round() as u64);
     let mut text = format!("{state}; {rate} messages/s; {} not acknowledged yet", broker.count("/unacknowledged"));
     if broker.integer("/held") > 0 {
-        text += &format!(", {} of them held back", broker.count("/held"));
+        let _ = write!(text, ", {} of them held back", broker.count("/held"));
     }
     screen.line("broker", &text);
     let acknowledged = broker.integer("/acknowledged");
@@ -37,15 +38,6 @@ fn broker(screen: &mut Screen, status: &Document<'_>) {
     for notice in notices(&broker) {
         screen.more(&notice);
     }
-}
-
-/// What the broker grants less of than it was asked for.
-pub(super) fn notices(broker: &Document<'_>) -> Vec<String> {
-    let lowered = broker.0["lowered"].as_array().cloned().unwrap_or_default();
-    let lowered = lowered.into_iter().filter_map(|of| serde_json::from_value::<Lowered>(of).ok());
-    let shortened = serde_json::from_value::<Option<Shortened>>(broker.0["shortened"].clone()).ok().flatten();
-    let told = lowered.map(|of| of.to_string()).chain(shortened.map(|of| of.to_string()));
-    told.map(|text| harmless(&text).into_owned()).collect()
 }
 
 /// What came as line protocol, if anything did.

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Document, Screen};
-use crate::cli::out::{human_bytes, span};
+use super::screen::Screen;
+use crate::cli::{
+    document::Document,
+    out::{human_bytes, span},
+};
 
 pub(super) fn show(screen: &mut Screen, status: &Document<'_>) {
     screen.group("Machine");

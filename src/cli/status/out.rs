@@ -1,7 +1,12 @@
 //! What goes out: the database, the lanes that write to it, and the latest values.
 
-use super::{Document, Screen, verdict::plural};
-use crate::cli::out::{count, span};
+use std::fmt::Write as _;
+
+use super::screen::Screen;
+use crate::cli::{
+    document::Document,
+    out::{count, plural, span},
+};
 
 /// Write-ahead logs shown.
 const MAX_SHOWN: usize = 5;
@@ -78,7 +83,7 @@ fn latest(screen: &mut Screen, status: &Document<'_>, all: bool) {
         [(evicted, "evicted"), (latest.integer("/late"), "late readings"), (latest.integer("/watchers"), "watching")]
     {
         if number > 0 || all {
-            text += &format!(", {} {what}", count(number));
+            let _ = write!(text, ", {} {what}", count(number));
         }
     }
     screen.line("latest", &text);

@@ -1,12 +1,13 @@
 //! The first line of `forebay status`: OK, or what is wrong and what to do about it. Pure.
 
-pub use crate::cli::out::plural;
 use crate::{
     cli::{
         document::Document,
-        out::{count, human_bytes, span},
+        out::{count, human_bytes, plural, span},
     },
     flush::quarantine::advice::advice_for,
+    mqtt::{Lowered, Shortened},
+    shown::harmless,
 };
 
 /// A disk with a smaller share of free space is full.
@@ -113,10 +114,19 @@ fn broker(found: &mut Findings, status: &Document<'_>) {
             format!("{remedy} (forebay check --connect tries it)"),
         );
     }
-    for notice in super::intake::notices(&broker) {
+    for notice in notices(&broker) {
         let (what, remedy) = notice.split_once("; ").unwrap_or((&notice, ""));
         found.add(what, remedy);
     }
+}
+
+/// What the broker grants less of than it was asked for.
+pub fn notices(broker: &Document<'_>) -> Vec<String> {
+    let lowered = broker.0["lowered"].as_array().cloned().unwrap_or_default();
+    let lowered = lowered.into_iter().filter_map(|of| serde_json::from_value::<Lowered>(of).ok());
+    let shortened = serde_json::from_value::<Option<Shortened>>(broker.0["shortened"].clone()).ok().flatten();
+    let told = lowered.map(|of| of.to_string()).chain(shortened.map(|of| of.to_string()));
+    told.map(|text| harmless(&text).into_owned()).collect()
 }
 
 /// What a state of the database means, and what its error begins with; none where nobody has to do

@@ -51,7 +51,9 @@ async fn every_door_finds_by_a_part_of_a_key_what_a_scan_finds() {
         for subset in 1..8_usize {
             let named: Vec<_> = symbols(142).into_iter().enumerate().filter(|(at, _)| subset >> at & 1 == 1).collect();
             let mut query = table.to_owned();
-            named.iter().for_each(|(_, (name, value))| write!(query, "&{name}={value}").unwrap());
+            for (_, (name, value)) in &named {
+                write!(query, "&{name}={value}").unwrap();
+            }
             let has = |one: &SeriesView| named.iter().all(|(_, (name, value))| one.symbols[*name] == *value);
             let is_of = |one: &SeriesView| table.is_empty() || table.ends_with(&one.table);
             let wanted: Vec<_> = scanned.series.iter().filter(|one| is_of(one) && has(one)).collect();
