@@ -212,9 +212,12 @@ fn whole_key(n: usize) -> String {
     format!("&device=device-{}&sensor=sensor-{n}&site=north", n / A_DEVICE)
 }
 
+/// A kind of question, and the query it asks of the nth series.
+type Kind = (&'static str, fn(usize) -> String);
+
 /// How long one client waits for answers to questions of several kinds, which take turns.
 fn look_ups(path: &Path) -> io::Result<()> {
-    let kinds: [(&str, fn(usize) -> String); 6] = [
+    let kinds: [Kind; 6] = [
         ("the whole key", whole_key),
         ("a symbol that one has", |n| format!("&sensor=sensor-{n}")),
         ("a symbol that ten have", |n| format!("&device=device-{}", n / A_DEVICE)),
@@ -237,7 +240,9 @@ fn look_ups(path: &Path) -> io::Result<()> {
             }
         }
     }
-    took.iter_mut().for_each(|took| took.sort_unstable());
+    for took in &mut took {
+        took.sort_unstable();
+    }
     let at = |took: &[Duration], share: f64| took[((took.len() - 1) as f64 * share) as usize];
     let whole = at(&took[0], 0.5);
     for ((name, _), took) in kinds.iter().zip(&took) {

@@ -208,7 +208,7 @@ mod tests {
         };
         let text = head(&summary);
         assert!(
-            text.starts_with("1,200 entries: 1,000 rows, 200 dead letters; 0B of 16.0 MiB; 3 pushed out"),
+            text.starts_with("1,200 entries: 1,000 rows, 200 dead letters; 0 B of 16.0 MiB; 3 pushed out"),
             "{text}"
         );
         assert!(text.contains("100 × reason 9\n  and 2 more reasons: --summary"), "{text}");
