@@ -27,13 +27,14 @@ fn main() -> ExitCode {
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     fs::create_dir_all(&out).expect("target/bench");
     let simulated = simulated::all(seed);
-    simulated.print();
+    simulated.iter().for_each(simulated::Table::print);
     plot::draw(seed, &out);
     let real = (seconds > 0).then(|| real::compare(seconds, seed));
     if let Some(real) = &real {
         real::print(real);
     }
-    let json = serde_json::json!({ "simulated": simulated.rows, "real": real });
+    let rows: Vec<_> = simulated.iter().flat_map(|table| &table.rows).collect();
+    let json = serde_json::json!({ "simulated": rows, "real": real });
     let file = out.join("batcher.json");
     fs::write(&file, format!("{json:#}\n")).expect("target/bench/batcher.json");
     ExitCode::SUCCESS

@@ -1,6 +1,6 @@
 //! What a fixed size costs in each regime, and where dynamic batches are.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use forebay::flush::simulator::{
     Outcome,
@@ -9,6 +9,8 @@ use forebay::flush::simulator::{
 };
 use plotters::prelude::*;
 
+/// The default budget from arrival to stored.
+const BUDGET: Duration = Duration::from_secs(1);
 const WIDTH: u32 = 1_000;
 const PANEL_HEIGHT: u32 = 220;
 const COLUMNS: usize = 4;
@@ -17,7 +19,7 @@ const OWN: RGBColor = RGBColor(0x0b, 0x6e, 0x99);
 
 /// Draws the plots that docs/batching.md shows.
 pub fn draw(seed: u64, out: &Path) {
-    let regimes = all(seed);
+    let regimes = all(seed, BUDGET);
     let of = |arrivals: &str| -> Vec<&Regime> { regimes.iter().filter(|one| one.arrivals == arrivals).collect() };
     panels(&out.join("batcher-steady.svg"), "steady: p99 from arrival to stored, s", &of("steady"), |one| one.p99_s);
     panels(&out.join("batcher-bursty.svg"), "bursty: p99 from arrival to stored, s", &of("bursty"), |one| one.p99_s);
@@ -32,10 +34,10 @@ fn panels(file: &Path, title: &str, regimes: &[&Regime], figure: fn(&Outcome) ->
     let text = ("sans-serif", 15).into_font();
     let area = area.titled(&format!("{title}, by fixed batch size (grey) and dynamic (blue)"), text).expect("a title");
     for (panel, regime) in area.split_evenly((rows, COLUMNS)).iter().zip(regimes) {
-        let own = figure(&run(&regime.scenario, &dynamic().batch));
+        let own = figure(&run(&regime.scenario, &dynamic(BUDGET).batch));
         let fixed: Vec<(f64, f64)> = SIZES
             .iter()
-            .zip(compare(regime, &sizes()))
+            .zip(compare(regime, &sizes(BUDGET)))
             .map(|(rows, one)| (*rows as f64, figure(&one).max(1e-3)))
             .collect();
         let lowest = fixed.iter().map(|point| point.1).fold(own, f64::min);

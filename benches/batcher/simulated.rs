@@ -1,8 +1,10 @@
-//! The simulator's table.
+//! The simulator's tables: one a budget.
+
+use std::time::Duration;
 
 use forebay::flush::simulator::{
     Outcome,
-    regimes::{Contender, all as regimes, compare, dynamic, peers, score, short_lingers, sizes},
+    regimes::{Contender, FRESHNESS, all as regimes, compare, dynamic, lingers, peers, score, sizes},
     run,
 };
 use serde::Serialize;
@@ -10,102 +12,105 @@ use serde::Serialize;
 /// A regime's outcome.
 #[derive(Debug, Serialize)]
 pub struct Row {
+    freshness_s: f64,
     regime: String,
-    keeps_up: bool,
     rows_per_s: f64,
     p50_s: f64,
     p99_s: f64,
+    flush_p90_s: f64,
     transactions: u64,
-    longest_flush_s: f64,
     prediction_error: f64,
+    /// Whether the budget is held, and whether any fixed setting holds it.
+    holds: bool,
+    can_be_held: bool,
+    /// Transactions over the fewest of a fixed setting that holds it.
+    times_transactions: Option<f64>,
     /// Of the best fixed setting's throughput.
     throughput: f64,
-    /// The best fixed setting's p99 over this.
-    p99: f64,
-    /// The best fixed setting by the objective, its p99 and its transactions.
-    best: (String, f64, u64),
-    /// How each peer's default compares with the best fixed setting, by the objective.
-    peers: Vec<(String, f64)>,
+    is_met: bool,
 }
 
-/// All regimes.
+/// All regimes, with one budget.
 #[derive(Debug)]
 pub struct Table {
+    freshness: Duration,
     /// One a regime.
     pub rows: Vec<Row>,
-    /// For each fixed setting, its worst figure against the best of a regime, and where that is.
-    worst: Vec<(String, f64, String)>,
+    /// For each fixed setting, in how many regimes it meets the objective.
+    met: Vec<(String, usize)>,
 }
 
 /// Runs everything.
-pub fn all(seed: u64) -> Table {
-    let fixed = [sizes(), peers()].concat();
-    let lingering = short_lingers();
-    let mut worst: Vec<_> =
-        fixed.iter().chain(&lingering).map(|fixed| (fixed.name.clone(), f64::INFINITY, String::new())).collect();
-    let mut rows = Vec::new();
-    for regime in regimes(seed) {
-        let name = format!("{} × {}", regime.arrivals, regime.database);
-        let own = run(&regime.scenario, &dynamic().batch);
-        let others = compare(&regime, &fixed);
-        for (worst, other) in worst.iter_mut().zip(others.iter().chain(&compare(&regime, &lingering))) {
-            let value = score(other, &others).value();
-            if value < worst.1 {
-                (worst.1, worst.2) = (value, name.clone());
-            }
-        }
-        rows.push(row(name, &own, &fixed, &others));
-    }
-    Table { rows, worst }
+pub fn all(seed: u64) -> Vec<Table> {
+    FRESHNESS.map(|freshness| table(seed, freshness)).into()
 }
 
-fn row(regime: String, own: &Outcome, fixed: &[Contender], others: &[Outcome]) -> Row {
-    let told = score(own, others);
-    let value = |at: usize| score(&others[at], others).value();
-    let best = (0..others.len()).max_by(|a, b| value(*a).total_cmp(&value(*b))).expect("contenders");
-    let first_peer = fixed.len() - peers().len();
+fn table(seed: u64, freshness: Duration) -> Table {
+    let fixed: Vec<Contender> = [lingers(freshness), sizes(freshness), peers()].concat();
+    let mut met: Vec<_> = fixed.iter().map(|fixed| (fixed.name.clone(), 0)).collect();
+    let mut rows = Vec::new();
+    for regime in regimes(seed, freshness) {
+        let name = format!("{} × {}", regime.arrivals, regime.database);
+        let own = run(&regime.scenario, &dynamic(freshness).batch);
+        let others = compare(&regime, &fixed);
+        for ((_, met), other) in met.iter_mut().zip(&others) {
+            *met += usize::from(score(other, &others, freshness).is_met());
+        }
+        rows.push(row(name, &own, &others, freshness));
+    }
+    Table { freshness, rows, met }
+}
+
+fn row(regime: String, own: &Outcome, others: &[Outcome], freshness: Duration) -> Row {
+    let told = score(own, others, freshness);
     Row {
+        freshness_s: freshness.as_secs_f64(),
         regime,
-        keeps_up: told.keeps_up,
         rows_per_s: own.rows_per_s,
         p50_s: own.p50_s,
         p99_s: own.p99_s,
+        flush_p90_s: own.flush_p90_s,
         transactions: own.transactions,
-        longest_flush_s: own.longest_flush_s,
         prediction_error: own.prediction_error,
+        holds: told.holds,
+        can_be_held: told.can_be_held,
+        times_transactions: told.transactions,
         throughput: told.throughput,
-        p99: told.p99,
-        best: (fixed[best].name.clone(), others[best].p99_s, others[best].transactions),
-        peers: (first_peer..fixed.len()).map(|at| (fixed[at].name.clone(), value(at))).collect(),
+        is_met: told.is_met(),
     }
 }
 
 impl Table {
     /// Prints it as Markdown.
     pub fn print(&self) {
+        println!("freshness = {}\n", seconds(self.freshness.as_secs_f64()));
         println!(
-            "| regime | rows/s | p50 | p99 | transactions | best fixed | its p99 | its transactions | throughput of it | p99 of it |"
+            "| regime | rows/s | p50 | p99 | flush p90 | transactions | of the fewest | throughput of the best | objective |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|");
         for row in &self.rows {
-            let (best, best_p99, best_transactions) = &row.best;
-            let missed = row.throughput < 0.95 || (row.keeps_up && row.p99 < 1.0 / 1.15);
+            let times = row.times_transactions.map_or_else(|| "–".to_owned(), |times| format!("{times:.2}"));
+            let objective = match (row.is_met, row.can_be_held) {
+                (true, true) => "held",
+                (true, false) => "cannot be held; throughput",
+                (false, _) => "**missed**",
+            };
             println!(
-                "| {} | {:.0} | {} | {} | {} | {best} | {} | {best_transactions} | {:.2} | {:.2}{} |",
+                "| {} | {:.0} | {} | {} | {} | {} | {times} | {:.2} | {objective} |",
                 row.regime,
                 row.rows_per_s,
                 seconds(row.p50_s),
                 seconds(row.p99_s),
+                seconds(row.flush_p90_s),
                 row.transactions,
-                seconds(*best_p99),
                 row.throughput,
-                1.0 / row.p99,
-                if missed { " **missed**" } else { "" },
             );
         }
-        println!("\n| fixed setting | worst against the best of a regime | where |\n|---|---|---|");
-        for (name, worst, regime) in &self.worst {
-            println!("| {name} | {:.1} × | {regime} |", 1.0 / worst);
+        println!("\n| fixed setting | regimes in which it fails, of {} |\n|---|---|", self.rows.len());
+        let own = self.rows.iter().filter(|row| !row.is_met).count();
+        println!("| dynamic | {own} |");
+        for (name, met) in &self.met {
+            println!("| {name} | {} |", self.rows.len() - met);
         }
         println!();
     }

@@ -1,5 +1,7 @@
 //! How old rows are when they are stored (pure).
 
+use std::time::Duration;
+
 use crate::{observe::histogram::Histogram, point::Received};
 
 /// Groups of rows that a batch tells apart; for more, groups become coarser.
@@ -49,6 +51,12 @@ impl Ages {
     pub fn clear(&mut self) {
         self.groups.clear();
         self.coarser = 0;
+    }
+
+    /// Age of the oldest rows; none without rows.
+    pub fn oldest(&self, now: Received) -> Option<Duration> {
+        let (at, _) = self.groups.first()?;
+        Some(Duration::from_nanos(now.since_boot_ns.saturating_sub(*at)))
     }
 
     /// The batch is stored: counts each row with its age, in microseconds, and forgets it.

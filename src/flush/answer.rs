@@ -66,7 +66,7 @@ impl Lane {
             return Ok(());
         }
         let Done { buffer, result, took } = self.await_answer()?;
-        let Some(Sent { span, ages, tables, .. }) = self.flight.pop_front() else { return Ok(()) };
+        let Some(Sent { span, ages, tables, waited, .. }) = self.flight.pop_front() else { return Ok(()) };
         let flushed = Flushed { rows: span.rows, bytes: buffer.bytes(), took };
         self.sent_rows = span.rows;
         if !self.flight.is_empty() {
@@ -84,7 +84,8 @@ impl Lane {
                     self.encoder.refused.acquit(hash, fault);
                 }
                 self.unconfirmed.stored(&tables);
-                self.stored(flushed);
+                let age = ages.oldest(self.encoder.clock.now());
+                self.stored(flushed, waited.zip(age).map(|(waited, age)| age.saturating_sub(waited)));
                 self.settle(span, ages)
             }
             Err(NotStored::Unsent) => {
@@ -170,11 +171,11 @@ impl Lane {
         }
     }
 
-    /// Takes note of a stored flush.
-    pub(super) fn stored(&mut self, flush: Flushed) {
+    /// Takes note of a stored flush, and of how long after its wait for company the oldest row was stored.
+    pub(super) fn stored(&mut self, flush: Flushed, beyond: Option<Duration>) {
         let Flushed { rows, took, .. } = flush;
         let grown = self.learn(flush);
-        self.policy.observe(if grown { Kind::GrowingLatency.outcome(rows) } else { Outcome::Stored { rows } });
+        self.policy.observe(if grown { Kind::GrowingLatency.outcome(rows) } else { Outcome::Stored { rows, beyond } });
         self.breaker.succeeded();
         self.note_recovery();
         let now = self.now();

@@ -51,6 +51,8 @@ pub(super) struct Sent {
     pub ages: Ages,
     /// Tables with rows in it.
     pub tables: Tables,
+    /// How long it waited for company, where it did.
+    pub waited: Option<Duration>,
     /// Memory of its buffer.
     capacity: usize,
 }
@@ -290,7 +292,8 @@ impl Lane {
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         let tables = std::mem::take(&mut self.filling);
         self.unconfirmed.leaves(self.now(), span.start, &tables);
-        self.flight.push_back(Sent { span, ages: std::mem::take(&mut self.ages), tables, capacity: buffer.capacity() });
+        let (ages, waited) = (std::mem::take(&mut self.ages), self.waited.take());
+        self.flight.push_back(Sent { span, ages, tables, waited, capacity: buffer.capacity() });
         self.throttle.sent(self.now(), span.rows, self.pace);
         if is_on(Bug::SettleBeforeAnswer) {
             self.encoder.ring.lane_done(self.number, span.end);

@@ -46,7 +46,7 @@ impl Lane {
     /// Changes a decision to what QuestDB's apply lag allows now.
     pub(super) fn keep_pace(&mut self, decision: &mut Decision) {
         self.pace = self.shared.wal.pace(self.number);
-        let longest = if self.batch.max_linger.is_zero() { decision.linger } else { self.batch.max_linger };
+        let longest = self.batch.max_linger.filter(|longest| !longest.is_zero()).unwrap_or(self.batch.freshness);
         decision.linger = self.pace.linger(decision.linger, longest);
         decision.rows = self.pace.rows(decision.rows);
         self.decided_rows = decision.rows;

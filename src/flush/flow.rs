@@ -62,6 +62,17 @@ impl Flow {
         self.rate_bytes_per_s * self.density
     }
 
+    /// The lane's own rows that arrive a second.
+    pub fn own_rows_per_s(&self) -> f64 {
+        self.rows_per_s() * self.share
+    }
+
+    /// How long so many bytes of the ring took to arrive.
+    pub fn time_for(&self, bytes: u64) -> Duration {
+        let seconds = bytes as f64 / self.rate_bytes_per_s.max(1.0);
+        Duration::from_secs_f64(seconds.min(1e9))
+    }
+
     /// The lane's own rows in so many bytes of the ring.
     pub fn own_rows(&self, bytes: u64) -> f64 {
         bytes as f64 * self.density * self.share

@@ -107,12 +107,12 @@ pub(super) struct Lane {
     pub replay: Option<Replay>,
     /// How long QuestDB may lose what it acknowledged.
     pub resend_window: Duration,
-    /// When everything durable had been encoded last, since boot.
-    pub filled_at: Duration,
+    /// When everything durable had been encoded last, since boot; none before: what waits at a start has
+    /// waited long enough.
+    pub filled_at: Option<Duration>,
     pub schema_since: Duration,
     /// What was safe at `schema_since`.
     pub safe_then: Mark,
-    pub flushes_seen: u64,
     pub largest_bytes: usize,
     /// Bytes of a row in recent requests; 0 before the first.
     pub row_bytes: usize,
@@ -142,6 +142,8 @@ pub(super) struct Lane {
     pub letters_upto: Mark,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
+    /// How long the batch being filled has waited for company, where it waited as long as was decided.
+    pub waited: Option<Duration>,
 }
 
 impl Lane {
@@ -187,7 +189,7 @@ impl Lane {
     }
 
     pub(super) fn hurried(&self) -> bool {
-        self.shared.stopping().is_some() || self.shared.flushes_asked() != self.flushes_seen
+        self.shared.stopping().is_some() || self.reader.mark().pos < self.shared.flush_upto()
     }
 
     /// Finds out whether the database is back, with as little as possible.
@@ -245,10 +247,12 @@ impl Lane {
             self.look_while_idle();
         }
         let mut decision = self.decide();
+        self.waited = None;
         if let Some(rows) = rows {
             decision.rows = decision.rows.min(rows);
             decision.linger = Duration::ZERO;
         }
+        let is_probe = rows.is_some();
         if let Some(barrier) = self.barrier.take() {
             if !self.flight.is_empty() {
                 self.barrier = Some(barrier);
@@ -263,6 +267,9 @@ impl Lane {
         } else if self.flight.is_empty() {
             if !self.await_rows(&mut decision) {
                 return Ok(());
+            }
+            if is_probe {
+                self.waited = None;
             }
             self.look_afresh();
             if !self.look_at_refusing()? {
@@ -282,9 +289,10 @@ impl Lane {
                 return Err(trouble);
             }
         };
-        if filled == Filled::NothingMore {
-            self.filled_at = self.now();
-            self.flushes_seen = self.shared.flushes_asked();
+        match filled {
+            Filled::NothingMore => self.filled_at = Some(self.now()),
+            Filled::Full => self.filled_at = self.filled_at.map(|before| before.max(self.rest_came_at())),
+            Filled::Barrier => {}
         }
         let Some(buffer) = self.follow(span, buffer) else { return Ok(()) };
         if let Err(trouble) = self.receive() {
@@ -342,7 +350,7 @@ impl Lane {
         self.borrow_memory(waiting);
         let mut decision = self.policy.decide(&View {
             backlog_rows: self.flow.own_rows(waiting),
-            arrival_rows_per_s: self.flow.rows_per_s(),
+            arrival_rows_per_s: self.flow.own_rows_per_s(),
             fitting_rows: self.fitting_rows(),
             model: &self.model,
             settings: &self.batch,
@@ -378,7 +386,6 @@ impl Lane {
         if self.durable() <= from {
             self.shrink();
             self.heartbeat.waiting("new rows", None);
-            self.flushes_seen = self.shared.flushes_asked();
             self.shared.report(self.number, |report| {
                 // Of the last request; nothing is slow any more.
                 if report.health == Health::Slow {
@@ -393,22 +400,33 @@ impl Lane {
             if !self.wait.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
                 return false;
             }
-            first_at = self.now();
+            first_at = Some(self.now());
             let rows = decision.rows;
             *decision = self.decide();
             decision.rows = decision.rows.min(rows);
         }
-        let until = first_at + decision.linger;
+        let until = first_at.map_or(Duration::ZERO, |first_at| first_at + decision.linger);
         let enough = Pos(from.0 + self.wanted_bytes(decision));
         self.heartbeat.waiting("more rows to send together", Some(decision.linger + SLACK));
         while !self.hurried() {
-            let left = until.saturating_sub(self.now());
-            if left.is_zero() || self.durable() > enough {
+            let now = self.now();
+            let left = until.saturating_sub(now);
+            if self.durable() > enough {
+                break;
+            }
+            if left.is_zero() {
+                self.waited = first_at.map(|first_at| now.saturating_sub(first_at));
                 break;
             }
             self.wait.until_durable(&ring, enough, left);
         }
         true
+    }
+
+    /// When what a full batch left behind began to come, going by how fast it comes.
+    fn rest_came_at(&self) -> Duration {
+        let waiting = self.durable().0.saturating_sub(self.reader.mark().pos.0);
+        self.now().saturating_sub(self.flow.time_for(waiting))
     }
 
     /// How often to ask when the server was started while nothing is sent.

@@ -231,9 +231,9 @@ impl Flusher {
         late.is_empty() && panicked == 0
     }
 
-    /// Has everything durable sent without waiting for company.
+    /// Has everything that has been taken in so far sent without waiting for company, once it is durable.
     pub fn flush_now(&self) {
-        self.shared.ask_for_flush();
+        self.shared.ask_for_flush(self.ring.marks().appended.pos);
         self.ring.wake_all();
     }
 
@@ -433,10 +433,10 @@ fn lane(
         course: Course::default(),
         replay: None,
         resend_window: context.questdb.resend_window,
-        filled_at: now,
+        filled_at: None,
         schema_since: now,
         safe_then: marks.safe,
-        flushes_seen: 0,
+        waited: None,
         largest_bytes: 0,
         row_bytes: 0,
         run_began: marks.appended.pos,

@@ -236,7 +236,7 @@ impl Lane {
         let flushed = Flushed { rows: buffer.rows(), bytes: buffer.bytes(), took };
         let rows = flushed.rows;
         self.shared.report(self.number, |report| report.status.rows_sent += rows as u64);
-        self.stored(flushed);
+        self.stored(flushed, None);
         Ok(())
     }
 

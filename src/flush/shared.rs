@@ -99,7 +99,8 @@ pub struct Shared {
     clock: SharedClock,
     /// Stop deadline in nanoseconds since boot; 0 while running.
     stop_ns: AtomicU64,
-    flushes_asked: AtomicU64,
+    /// What lies before this position of the ring is to be sent without waiting for company.
+    flush_upto: AtomicU64,
     fresh_looks_asked: AtomicU64,
     /// Whether some lane has the memory that one lane at a time may borrow.
     memory_lent: AtomicBool,
@@ -133,7 +134,7 @@ impl Shared {
         Self {
             clock,
             stop_ns: AtomicU64::new(0),
-            flushes_asked: AtomicU64::new(0),
+            flush_upto: AtomicU64::new(0),
             fresh_looks_asked: AtomicU64::new(0),
             memory_lent: AtomicBool::new(false),
             rest: Mutex::new(()),
@@ -171,9 +172,10 @@ impl Shared {
         (deadline != 0).then(|| Duration::from_nanos(deadline).saturating_sub(self.clock.since_boot()))
     }
 
-    /// Asks for everything durable to be sent without waiting for company.
-    pub fn ask_for_flush(&self) {
-        self.flushes_asked.fetch_add(1, Ordering::AcqRel);
+    /// Asks for everything before that position of the ring to be sent without waiting for company, once
+    /// it is durable.
+    pub fn ask_for_flush(&self, upto: Pos) {
+        self.flush_upto.fetch_max(upto.0, Ordering::AcqRel);
         self.wake();
     }
 
@@ -197,9 +199,9 @@ impl Shared {
         self.memory_lent.store(false, Ordering::Release);
     }
 
-    /// How many times that was asked for.
-    pub fn flushes_asked(&self) -> u64 {
-        self.flushes_asked.load(Ordering::Acquire)
+    /// Up to where that was asked for.
+    pub fn flush_upto(&self) -> Pos {
+        Pos(self.flush_upto.load(Ordering::Acquire))
     }
 
     fn wake(&self) {

@@ -466,12 +466,17 @@ pub struct Batch {
     pub max_rows: usize,
     /// Most bytes a batch (as encoded for QuestDB), and no more than [`Batch::request_limit`]; 0 for that.
     pub max_bytes: Bytes,
-    /// Longest a row waits for company.
+    /// How long after its arrival a row is to be stored at the latest, for 99 of 100 rows where the
+    /// database allows it. The dynamic strategy uses it up, to spare the database transactions.
     #[serde(with = "duration")]
-    pub max_linger: Duration,
-    /// Least a row waits for company with the dynamic strategy: spares the database transactions at the price of freshness.
-    #[serde(with = "duration")]
-    pub min_linger: Duration,
+    pub freshness: Duration,
+    /// Longest a row waits for company. With the hybrid strategy `freshness` where it is not given; 0
+    /// for no limit.
+    #[serde(with = "option_duration", skip_serializing_if = "Option::is_none")]
+    pub max_linger: Option<Duration>,
+    /// Least a row waits for company with the dynamic strategy, whatever `freshness` asks for.
+    #[serde(with = "option_duration", skip_serializing_if = "Option::is_none")]
+    pub min_linger: Option<Duration>,
     /// Flush latency the dynamic strategy holds where it can.
     #[serde(with = "duration")]
     pub target_latency: Duration,
@@ -487,8 +492,9 @@ impl Default for Batch {
             strategy: Strategy::Dynamic,
             max_rows: 50_000,
             max_bytes: Bytes(0),
-            max_linger: Duration::from_secs(1),
-            min_linger: Duration::ZERO,
+            freshness: Duration::from_secs(1),
+            max_linger: None,
+            min_linger: None,
             target_latency: Duration::from_millis(100),
             max_lanes: 2,
             max_buffered: Bytes::mib(8),

@@ -111,7 +111,7 @@ fn random_cuts_under_load_lose_and_double_nothing() {
     let readings = Readings::new(unique("cuts"), 50);
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&readings);
     let conf = proxy.conf() + "request_timeout=1000;";
-    let daemon = builder.set("questdb.conf", conf).set("batch.max_linger", "20ms").start();
+    let daemon = builder.set("questdb.conf", conf).set("batch.freshness", "50ms").start();
     daemon.wait_subscribed();
     proxy.usually(cut_some);
     let load = Load::start(&readings, broker.port, 2_000);
@@ -132,7 +132,7 @@ fn messages_of_many_rows_are_whole_after_cuts_and_kills() {
     let readings = Readings::new(unique("many"), 10);
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&readings);
     let conf = proxy.conf() + "request_timeout=1000;";
-    let mut daemon = builder.set("questdb.conf", conf).set("batch.max_linger", "20ms").start();
+    let mut daemon = builder.set("questdb.conf", conf).set("batch.freshness", "50ms").start();
     daemon.wait_subscribed();
     proxy.usually(cut_some);
     let base =

@@ -82,7 +82,7 @@ fn latency_that_grows_is_recognised_against_what_was_foretold() {
     let proxy = Proxy::before(questdb.port);
     let readings = Readings::new(unique("growing"), 50);
     let builder = DaemonBuilder::new().servers(&broker, questdb).source(&readings);
-    let daemon = builder.set("questdb.conf", proxy.conf()).start();
+    let daemon = builder.set("questdb.conf", proxy.conf()).set("batch.freshness", "50ms").start();
     daemon.wait_subscribed();
     let load = Load::start(&readings, broker.port, 1_000);
     let flushes = || lanes(&daemon).iter().filter_map(|lane| lane["flushes"].as_u64()).max();

@@ -110,6 +110,12 @@ fn check_ttl(questdb: &Questdb, findings: &mut Findings) {
     }
 }
 
+/// Longest wait for company.
+const MAX_LINGER: Duration = Duration::from_mins(10);
+/// What is said of keys that `freshness` has taken the place of.
+const OLD_LINGER: &str = "still keeps rows waiting, but batch.freshness says what is wanted: how soon after its arrival a row is stored; \
+                          set that, and leave this out";
+
 pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
     findings.range("batch.max_lanes", batch.max_lanes, 1, 16);
     if batch.max_bytes > batch.request_limit() {
@@ -123,18 +129,27 @@ pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
         findings.range("batch.max_bytes", batch.max_bytes, least, MAX_REQUEST);
     }
     findings.span("batch.target_latency", batch.target_latency, Duration::from_millis(1), Duration::from_mins(1));
+    findings.span("batch.freshness", batch.freshness, Duration::from_millis(10), MAX_LINGER);
     match batch.strategy {
         Strategy::Dynamic => {
             findings.range("batch.max_rows", batch.max_rows, 1, 1_000_000);
-            findings.span("batch.max_linger", batch.max_linger, Duration::from_millis(1), Duration::from_mins(10));
-            findings.span("batch.min_linger", batch.min_linger, Duration::ZERO, batch.max_linger);
+            let longest = batch.max_linger.unwrap_or(MAX_LINGER);
+            if let Some(linger) = batch.max_linger {
+                findings.span("batch.max_linger", linger, Duration::from_millis(1), MAX_LINGER);
+                findings.warn("batch.max_linger", OLD_LINGER);
+            }
+            if let Some(linger) = batch.min_linger {
+                findings.span("batch.min_linger", linger, Duration::ZERO, longest);
+                findings.warn("batch.min_linger", OLD_LINGER);
+            }
         }
         Strategy::Hybrid => {
-            if !batch.min_linger.is_zero() {
+            if batch.min_linger.is_some() {
                 findings.warn("batch.min_linger", "has no effect with strategy \"hybrid\"; max_linger is its linger");
             }
+            let is_endless = batch.max_linger.is_some_and(|linger| linger.is_zero());
             findings.range("batch.max_rows", batch.max_rows, 0, 1_000_000);
-            findings.span("batch.max_linger", batch.max_linger, Duration::ZERO, Duration::from_mins(10));
+            findings.span("batch.max_linger", batch.max_linger.unwrap_or_default(), Duration::ZERO, MAX_LINGER);
             if batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
                 findings.warn(
                     "batch.max_rows",
@@ -144,9 +159,9 @@ pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
                     ),
                 );
             }
-            if batch.max_linger.is_zero() && batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
+            if is_endless && batch.max_rows == 0 && batch.max_bytes == Bytes(0) {
                 findings.problem("batch.max_linger", "every limit is off, so nothing would ever be sent; set one");
-            } else if batch.max_linger.is_zero() {
+            } else if is_endless {
                 findings.warn("batch.max_linger", "off: rows wait for a full batch, however long that takes");
             }
         }

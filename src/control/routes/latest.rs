@@ -310,6 +310,9 @@ async fn listed(mut listing: Listing, first: Vec<Series>, form: Form) -> Respons
 async fn reach(app: &Arc<App>, series: &[Series], least: State, wait: Duration) -> Result<(), Problem> {
     let deadline = Instant::now() + wait;
     let mut pause = FIRST_LOOK;
+    if least == State::Stored && series.iter().any(|series| app.inspect.state_of(series.seq()) < least) {
+        app.inspect.flush_now();
+    }
     loop {
         let behind = series.iter().filter(|series| app.inspect.state_of(series.seq()) < least);
         let behind: Vec<&Series> = behind.collect();

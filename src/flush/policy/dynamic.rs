@@ -1,18 +1,19 @@
 //! The strategy that follows measured latency. Its objectives, in this order:
 //!
 //! 1. keep up with what arrives, and work off a backlog at the speed that the database has;
-//! 2. hold `target_latency` for a flush;
-//! 3. keep readings fresh: little time from arrival to stored;
+//! 2. have rows stored within `freshness` of their arrival;
+//! 3. hold `target_latency` for a flush;
 //! 4. cost the database little: few transactions.
 //!
-//! One request is in flight at a time, so a flow clocks itself: what arrives during a flush is the next batch. Batches grow with
-//! latency without anything being decided, and lingering makes rows older while nothing is gained but transactions. So a row
-//! lingers for a small share of the time that its flush takes anyway ([`LINGER_SHARE`]): next to nothing for a database nearby,
-//! and long enough for a distant one to catch a burst whole. What is decided is where to *end* a batch.
+//! A transaction is dear for the database, whatever the latency of its answer says: some 10 ms of its
+//! processor's time. Readers have the latest values from memory at once. So rows wait for company as
+//! long as `freshness` allows ([`Budget`]). Where it cannot be held, they wait for a small share of the time
+//! that their flush takes anyway ([`LINGER_SHARE`]), so that a burst goes together: one request is in flight at
+//! a time, and what arrives meanwhile is the next batch.
 
 use std::{fmt, time::Duration};
 
-use super::{self as policy, Decision, Outcome, Policy, View, longest_linger, row_limit};
+use super::{self as policy, Decision, Outcome, Policy, View, budget::Budget, row_limit};
 
 /// Share of a batch's time that its fixed cost may take before a larger one stops paying: it could gain no more than this.
 const KNEE_SHARE: f64 = 0.03;
@@ -22,8 +23,6 @@ const HEADROOM: f64 = 1.25;
 const PATIENCE_S: f64 = 2.0;
 /// Share of a flush's time for which a row waits for company.
 const LINGER_SHARE: f64 = 0.1;
-/// Least wait worth the wake-up.
-const LEAST_LINGER: Duration = Duration::from_micros(200);
 /// Rows of a batch are never decided to be fewer.
 const LEAST_ROWS: usize = 64;
 /// What is not measured is found in steps: a batch may be so many times larger than the largest recent one, and more where it
@@ -37,20 +36,21 @@ const DOUBT: f64 = 2.0;
 const LARGEST_FADES: f64 = 0.98;
 /// A fixed cost beyond this share of the target is not held down by sending less: the target then is for the rows.
 const DISTANT: f64 = 0.5;
+/// Share of the budget that the rows of a flush may take where the target cannot be held.
+const FLUSH_SHARE: f64 = 0.25;
 /// More flushes' worth of rows waiting are a backlog.
 const BACKLOG_FLUSHES: f64 = 3.0;
-/// Fewer rows a second are shown as quiet.
-const QUIET_ROWS_PER_S: f64 = 10.0;
 /// Fewer waiting rows are none.
 const LEAST_BACKLOG_ROWS: f64 = 500.0;
 
 /// Follows the measured cost of flushes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Dynamic {
     /// Rows of the largest flush stored recently.
     largest: f64,
     /// Rows that may be tried after flushes that were too much; doubles with each one stored.
     strained: Option<usize>,
+    budget: Budget,
 }
 
 /// What ended up bounding the rows of a batch.
@@ -115,12 +115,13 @@ impl Costs {
         self.fixed * (1.0 / KNEE_SHARE - 1.0) / self.per_row
     }
 
-    /// Most rows that are flushed within the target.
-    fn held(self, target: f64) -> (f64, Bound) {
+    /// Most rows that are flushed within the target; where the fixed cost alone takes most of it, rows
+    /// that take as long, or a share of the budget.
+    fn held(self, target: f64, freshness: f64) -> (f64, Bound) {
         if self.fixed < DISTANT * target {
             ((target - self.fixed) / self.per_row, Bound::Target)
         } else {
-            (target / self.per_row, Bound::Distance)
+            (target.max(FLUSH_SHARE * freshness) / self.per_row, Bound::Distance)
         }
     }
 
@@ -138,10 +139,11 @@ impl Costs {
 
 impl Dynamic {
     /// Where a batch ends.
-    fn size(self, view: &View<'_>, costs: Costs, urgent: bool) -> (usize, Bound) {
+    fn size(&self, view: &View<'_>, costs: Costs, urgent: bool) -> (usize, Bound) {
         let target = view.settings.target_latency.as_secs_f64();
         let knee = (costs.knee(), Bound::Knee);
-        let mut size = if urgent { knee } else { least(knee, costs.held(target)) };
+        let held = costs.held(target, view.settings.freshness.as_secs_f64());
+        let mut size = if urgent && knee.0 > held.0 { knee } else { held };
         // Keeping up comes first.
         match costs.keeping_up(view.arrival_rows_per_s * HEADROOM) {
             Some(rows) if rows > size.0 => size = (rows, Bound::KeepUp),
@@ -159,7 +161,7 @@ impl Dynamic {
     }
 
     /// Rows that may be dared, going by what is known.
-    fn bold(self, view: &View<'_>, costs: Costs, target: f64) -> f64 {
+    fn bold(&self, view: &View<'_>, costs: Costs, target: f64) -> f64 {
         let high = view.model.per_row_high_s();
         if self.largest == 0.0 || high <= DOUBT * costs.per_row {
             return f64::INFINITY;
@@ -169,17 +171,19 @@ impl Dynamic {
         in_targets.max(in_doubt).max(self.largest * STEP)
     }
 
-    /// Wait of a batch's first row: a share of what the flush takes, within the settings.
-    fn linger(self, view: &View<'_>, costs: Costs) -> Duration {
+    /// Wait of a batch's first row, and whether the freshness asked for can be held.
+    fn linger(&self, view: &View<'_>, costs: Costs, rows: usize) -> (Duration, bool) {
         // What a batch takes that is larger than any lately is a supposition, and nothing to wait by (but for a few rows).
-        let most = self.largest.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
+        let most = self.largest.max(LEAST_ROWS as f64).min(rows as f64);
         let arriving = costs.self_clocked(view.arrival_rows_per_s).min(most);
         let share = Duration::from_secs_f64((LINGER_SHARE * costs.flush_s(arriving)).min(1e6));
-        let share = if share < LEAST_LINGER { Duration::ZERO } else { share };
-        // Company that comes more seldom than that is not waited for.
-        let seldom = view.arrival_rows_per_s * share.as_secs_f64() < 1.0;
-        let wait = if seldom { Duration::ZERO } else { share };
-        wait.max(view.settings.min_linger).min(longest_linger(view.settings))
+        let freshness = view.settings.freshness;
+        let collected = (view.arrival_rows_per_s * freshness.as_secs_f64()).min(most);
+        let within = self.budget.linger(freshness, costs.flush_s(collected));
+        let least = view.settings.min_linger.unwrap_or_default();
+        let longest = view.settings.max_linger.filter(|longest| !longest.is_zero()).unwrap_or(Duration::MAX);
+        let wait = within.unwrap_or_default().max(share.min(freshness));
+        (wait.max(least).min(longest), within.is_some())
     }
 }
 
@@ -191,13 +195,17 @@ impl Policy for Dynamic {
     fn decide(&self, view: &View<'_>) -> Decision {
         let costs = Costs::of(view);
         let target = view.settings.target_latency.as_secs_f64();
-        let in_target = costs.held(target).0.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
+        let in_target = costs
+            .held(target, view.settings.freshness.as_secs_f64())
+            .0
+            .max(LEAST_ROWS as f64)
+            .min(view.fitting_rows as f64);
         let spare = (costs.rate(in_target) - view.arrival_rows_per_s).max(1e-3);
         let usual = costs.self_clocked(view.arrival_rows_per_s);
         let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS);
         let urgent = backlog && view.backlog_rows / spare > PATIENCE_S;
         let (rows, bound) = self.size(view, costs, urgent);
-        let linger = self.linger(view, costs);
+        let (linger, is_fresh) = self.linger(view, costs, rows);
         let reason = Reason {
             waiting: backlog.then_some(view.backlog_rows),
             over_target: urgent && costs.flush_s(rows as f64) > target,
@@ -206,13 +214,18 @@ impl Policy for Dynamic {
             rows,
             bound,
             linger,
+            freshness: view.settings.freshness,
+            is_fresh,
         };
         Decision { rows, linger, tentative: bound == Bound::Growth, reason: policy::Reason::Measured(reason) }
     }
 
     fn observe(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Stored { rows } => {
+            Outcome::Stored { rows, beyond } => {
+                if let Some(beyond) = beyond {
+                    self.budget.observe(beyond, rows);
+                }
                 self.largest = (self.largest * LARGEST_FADES).max(rows as f64);
                 self.strained = self.strained.map(|most| most.saturating_mul(2)).filter(|most| *most < 1 << 24);
             }
@@ -237,6 +250,9 @@ pub struct Reason {
     rows: usize,
     bound: Bound,
     linger: Duration,
+    freshness: Duration,
+    /// Whether that can be held.
+    is_fresh: bool,
 }
 
 impl Reason {
@@ -249,7 +265,6 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { arriving_per_s: arriving, costs, rows, bound, .. } = *self;
-        let usual = costs.self_clocked(arriving);
         if let Some(waiting) = self.waiting {
             write!(f, "backlog of {waiting:.0} rows, ")?;
             let left_s = waiting / (costs.rate(rows as f64) - arriving).max(1e-3);
@@ -261,17 +276,30 @@ impl fmt::Display for Reason {
             f.write_str(if self.over_target { ", before target_latency" } else { "" })?;
             write!(f, ": {rows} rows a flush ({bound})")?;
         } else {
-            let wait = self.linger.as_secs_f64() * 1e3;
-            let wait = if self.linger.is_zero() { String::new() } else { format!(" after {wait:.1} ms") };
-            if usual < 2.0 {
-                let pace = if arriving < QUIET_ROWS_PER_S { "quiet" } else { "quicker than rows come" };
-                write!(f, "{pace} ({arriving:.1} rows/s): fresh, at once{wait}")?;
+            let wait_s = self.linger.as_secs_f64();
+            let collected = (arriving * wait_s).max(1.0).min(rows as f64);
+            let [wait, freshness] = [self.linger, self.freshness].map(rounded);
+            if self.is_fresh {
+                write!(
+                    f,
+                    "{arriving:.1} rows/s: a batch each {wait}, so that rows are stored within {freshness} (freshness), "
+                )?;
             } else {
-                let usual = usual.min(rows as f64);
-                write!(f, "{arriving:.0} rows/s: what arrives during a flush goes next{wait}, ")?;
-                write!(f, "about {usual:.0} rows, at most {rows} ({bound})")?;
+                write!(
+                    f,
+                    "{arriving:.1} rows/s: freshness = {freshness} cannot be held, what arrives during a flush goes {wait} later, "
+                )?;
             }
+            write!(f, "about {collected:.0} rows, at most {rows} ({bound})")?;
         }
         write!(f, "; a flush costs {:.1} ms + {:.2} µs a row", costs.fixed * 1e3, costs.per_row * 1e6)
+    }
+}
+
+/// A span to three digits.
+fn rounded(span: Duration) -> String {
+    match span.as_secs_f64() {
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s => format!("{s:.2} s").replace(".00 ", " "),
     }
 }

@@ -3,6 +3,7 @@
 //! A [`Policy`] decides from what a lane sees. There are two: [`dynamic`] follows the measured cost of flushes, [`Hybrid`] keeps
 //! to fixed limits.
 
+pub mod budget;
 pub mod dynamic;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,9 @@ pub enum Outcome {
     Stored {
         /// Rows in it.
         rows: usize,
+        /// How long after its wait for company the oldest row was stored; none where the batch did not
+        /// wait, or had waited for something else.
+        beyond: Option<Duration>,
     },
     /// Not answered in time, or answered that it is too much.
     Strained {
@@ -113,7 +117,7 @@ pub struct Hybrid;
 impl Policy for Hybrid {
     fn decide(&self, view: &View<'_>) -> Decision {
         let rows = row_limit(view.settings);
-        let linger = longest_linger(view.settings);
+        let linger = fixed_linger(view.settings);
         Decision { rows, linger, tentative: false, reason: Reason::Fixed }
     }
 
@@ -124,6 +128,7 @@ fn row_limit(settings: &settings::Batch) -> usize {
     if settings.max_rows == 0 { usize::MAX } else { settings.max_rows }
 }
 
-fn longest_linger(settings: &settings::Batch) -> Duration {
-    if settings.max_linger.is_zero() { ENDLESS_LINGER } else { settings.max_linger }
+fn fixed_linger(settings: &settings::Batch) -> Duration {
+    let linger = settings.max_linger.unwrap_or(settings.freshness);
+    if linger.is_zero() { ENDLESS_LINGER } else { linger }
 }

@@ -33,6 +33,8 @@ struct Flight {
     rows: u64,
     sent_us: u64,
     answer: Answer,
+    /// How long its first row waited for company, where it waited as long as was decided.
+    waited_us: Option<u64>,
 }
 
 impl Flight {
@@ -54,16 +56,20 @@ struct Lane<'a> {
     flight: Option<Flight>,
     /// Rows encoded while a request is in flight, and when that is done.
     next: Option<(u64, u64)>,
-    /// When the lane last found nothing more.
-    filled_us: u64,
+    /// When the lane last found nothing more; none before, when what waits has waited long enough.
+    filled_us: Option<u64>,
     /// Nothing waited when the lane last looked.
     idle: bool,
     decision: Option<Decision>,
+    /// How long the batch being sent has waited for company, where it waited as long as was decided.
+    waited_us: Option<u64>,
     /// The next flush pays for a new connection.
     unusual: bool,
     errors: (f64, u64),
     /// Rows stored when what waited at the start was, and when.
     drained_us: Option<(u64, u64)>,
+    /// Times of the requests, in seconds.
+    flushes: Vec<f64>,
     outcome: Outcome,
 }
 
@@ -128,12 +134,15 @@ impl<'a> Lane<'a> {
             now_us: 0,
             flight: None,
             next: None,
-            filled_us: 0,
-            idle: true,
+            filled_us: None,
+            // A backlog is no company to wait for.
+            idle: scenario.arrivals.waiting() == 0,
             decision: None,
+            waited_us: None,
             unusual: true,
             errors: (0.0, 0),
             drained_us: None,
+            flushes: Vec::new(),
             outcome: Outcome::default(),
         }
     }
@@ -153,7 +162,7 @@ impl<'a> Lane<'a> {
             Gate::Probe => Some(self.now_us),
             Gate::Go => {
                 let linger = self.decision.as_ref().map_or(0, |decision| decision.linger.as_micros() as u64);
-                Some(self.filled_us + linger)
+                Some(self.filled_us.map_or(self.now_us, |filled| filled + linger))
             }
         }
     }
@@ -186,13 +195,16 @@ impl<'a> Lane<'a> {
         }
         if std::mem::take(&mut self.idle) {
             // The first row of an empty queue waits from when it comes.
-            self.filled_us = self.now_us;
+            self.filled_us = Some(self.now_us);
         }
         if self.decision.is_none() {
             self.decision = Some(self.decide());
         }
         let Some(Decision { rows, linger, .. }) = self.decision else { return };
-        if self.queue.waiting() >= rows as u64 || self.now_us >= self.filled_us + linger.as_micros() as u64 {
+        let is_enough = self.queue.waiting() >= rows as u64;
+        let waited_us = self.filled_us.map(|filled| self.now_us - filled);
+        if is_enough || waited_us.is_none_or(|waited| waited >= linger.as_micros() as u64) {
+            self.waited_us = waited_us.filter(|_| !is_enough);
             self.launch(rows as u64, true);
         }
     }
@@ -204,7 +216,7 @@ impl<'a> Lane<'a> {
         let limit = self.batch.request_limit().0.min(asked) as usize;
         let decision = self.policy.decide(&View {
             backlog_rows: self.flow.own_rows(waiting * RING_BYTES),
-            arrival_rows_per_s: self.flow.rows_per_s(),
+            arrival_rows_per_s: self.flow.own_rows_per_s(),
             fitting_rows: limit / ROW_BYTES,
             model: &self.model,
             settings: self.batch,
@@ -218,9 +230,12 @@ impl<'a> Lane<'a> {
         if rows == 0 {
             return;
         }
-        if self.queue.waiting() == 0 {
-            self.filled_us = self.now_us;
-        }
+        let rest_us = self.flow.time_for(self.queue.waiting() * RING_BYTES).as_micros() as u64;
+        let rest_came_us = self.now_us.saturating_sub(rest_us);
+        self.filled_us = match self.queue.waiting() {
+            0 => Some(self.now_us),
+            _ => self.filled_us.map(|before| before.max(rest_came_us)),
+        };
         self.flow.read(rows * RING_BYTES, rows as usize, rows as usize);
         self.decision = None;
         self.send(rows, self.now_us + (ENCODE_US * rows as f64) as u64);
@@ -245,14 +260,17 @@ impl<'a> Lane<'a> {
             // Another round trip for the connection.
             answer.after_s += database.round_trip_s();
         }
-        self.flight = Some(Flight { rows, sent_us, answer });
+        self.flight = Some(Flight { rows, sent_us, answer, waited_us: self.waited_us.take() });
     }
 
     fn answered(&mut self, flight: Flight) {
-        let Flight { rows, answer, .. } = flight;
+        let Flight { rows, answer, waited_us, .. } = flight;
+        let age_us = self.queue.oldest_us().map(|arrived| self.now_us.saturating_sub(arrived));
+        let beyond = waited_us.zip(age_us).map(|(waited, age)| Duration::from_micros(age.saturating_sub(waited)));
+        self.flushes.push(answer.after_s);
         self.outcome.longest_flush_s = self.outcome.longest_flush_s.max(answer.after_s);
         let outcome = match answer.kind {
-            Kind::Stored => policy::Outcome::Stored { rows: rows as usize },
+            Kind::Stored => policy::Outcome::Stored { rows: rows as usize, beyond },
             Kind::TimedOut => policy::Outcome::Strained { rows: rows as usize },
             Kind::Broken => policy::Outcome::Failed,
         };
@@ -286,9 +304,12 @@ impl<'a> Lane<'a> {
     fn outcome(self, end_us: u64) -> Outcome {
         let (arrived, stored) = (self.queue.arrived(), self.queue.stored());
         let (p50_s, p99_s) = self.queue.ages(end_us);
+        let mut flushes = self.flushes;
+        flushes.sort_unstable_by(f64::total_cmp);
+        let flush_p90_s = flushes.get(flushes.len() * 9 / 10).copied().unwrap_or_default();
         let (rows, within_us) = self.drained_us.unwrap_or((stored, end_us));
         let rows_per_s = rows as f64 / (within_us as f64 * 1e-6);
         let prediction_error = self.errors.0 / self.errors.1.max(1) as f64;
-        Outcome { arrived, stored, rows_per_s, p50_s, p99_s, prediction_error, ..self.outcome }
+        Outcome { arrived, stored, rows_per_s, p50_s, p99_s, flush_p90_s, prediction_error, ..self.outcome }
     }
 }

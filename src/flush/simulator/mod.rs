@@ -70,6 +70,8 @@ pub struct Outcome {
     pub transactions: u64,
     /// Requests that failed.
     pub failures: u64,
+    /// Time that nine of ten requests took at most, in seconds.
+    pub flush_p90_s: f64,
     /// Longest time a request took, in seconds.
     pub longest_flush_s: f64,
     /// Mean relative error of the model's predictions.
@@ -88,7 +90,7 @@ pub fn fixed(rows: usize, linger: std::time::Duration) -> settings::Batch {
     settings::Batch {
         strategy: settings::Strategy::Hybrid,
         max_rows: rows,
-        max_linger: linger,
+        max_linger: Some(linger),
         max_bytes: Bytes::mib(3),
         ..settings::Batch::default()
     }

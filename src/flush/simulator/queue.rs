@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::observe::histogram::Histogram;
+/// Steps of an age by a factor of e.
+const STEPS: f64 = 1e3;
 
 /// Rows between arrival and stored, oldest first.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub struct Queue {
     durable: u64,
     taken: u64,
     stored: u64,
-    ages: Histogram,
+    ages: Ages,
 }
 
 impl Queue {
@@ -58,6 +59,11 @@ impl Queue {
         self.taken = self.stored;
     }
 
+    /// When the oldest row that is not stored arrived.
+    pub fn oldest_us(&self) -> Option<u64> {
+        self.groups.front().map(|(arrived, _)| *arrived)
+    }
+
     /// The oldest rows are stored.
     pub fn store(&mut self, at_us: u64, mut rows: u64) {
         self.stored += rows;
@@ -65,7 +71,7 @@ impl Queue {
             && let Some((arrived, group)) = self.groups.front_mut()
         {
             let part = rows.min(*group);
-            self.ages.record_many(at_us - *arrived, part);
+            self.ages.add(at_us - *arrived, part);
             rows -= part;
             *group -= part;
             if *group == 0 {
@@ -78,7 +84,31 @@ impl Queue {
     pub fn ages(mut self, end_us: u64) -> (f64, f64) {
         let left = self.arrived - self.stored;
         self.store(end_us, left);
-        let quantiles = self.ages.quantiles();
-        (quantiles.p50 as f64 * 1e-6, quantiles.p99 as f64 * 1e-6)
+        (self.ages.quantile_s(0.5), self.ages.quantile_s(0.99))
+    }
+}
+
+/// Rows by their age, in steps of a thousandth of it.
+#[derive(Debug, Default)]
+struct Ages(Vec<u64>);
+
+impl Ages {
+    fn add(&mut self, age_us: u64, rows: u64) {
+        let step = ((age_us.max(1) as f64).ln() * STEPS) as usize;
+        if self.0.len() <= step {
+            self.0.resize(step + 1, 0);
+        }
+        self.0[step] += rows;
+    }
+
+    /// The age that a share of the rows has not reached, in seconds.
+    fn quantile_s(&self, share: f64) -> f64 {
+        let rank = (self.0.iter().sum::<u64>() as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        let step = self.0.iter().position(|rows| {
+            seen += rows;
+            seen >= rank.max(1)
+        });
+        step.map_or(0.0, |step| ((step as f64 + 0.5) / STEPS).exp() * 1e-6)
     }
 }

@@ -3,12 +3,20 @@
 use std::time::Duration;
 
 use super::{Arrivals, Database, SYNC_S, Scenario, Spell, Stalls, fixed, run};
-use crate::settings;
+use crate::settings::{self, units::Bytes};
 
 /// Batch sizes of the fixed strategies.
 pub const SIZES: [usize; 11] = [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000];
-/// Linger of the fixed strategies.
-pub const LINGER: Duration = Duration::from_secs(1);
+/// Lingers of the fixed strategies, in hundredths of the budget.
+const SHARES: [u32; 9] = [1, 10, 30, 50, 70, 80, 90, 95, 98];
+/// Bytes of a request that all strategies keep to.
+const REQUEST: Bytes = Bytes::mib(3);
+/// Figures come in steps of a thousandth: so much more is the same.
+const TOLERANCE: f64 = 1.005;
+/// Transactions over the fewest that the objective allows.
+pub const MOST_TRANSACTIONS: f64 = 1.05;
+/// Share of the best throughput that the objective asks for.
+pub const LEAST_THROUGHPUT: f64 = 0.95;
 
 /// One line of the table.
 #[derive(Debug, Clone)]
@@ -30,31 +38,43 @@ pub struct Contender {
     pub batch: settings::Batch,
 }
 
-/// The strategy that follows measured latency, with its defaults.
-pub fn dynamic() -> Contender {
-    Contender { name: "dynamic".into(), batch: settings::Batch::default() }
+/// Budgets from arrival to stored that strategies are held to.
+pub const FRESHNESS: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(10)];
+
+/// The strategy that follows measured latency, with a budget and defaults.
+pub fn dynamic(freshness: Duration) -> Contender {
+    let batch = settings::Batch { freshness, max_bytes: REQUEST, ..settings::Batch::default() };
+    Contender { name: "dynamic".into(), batch }
 }
 
-/// Every fixed size.
-pub fn sizes() -> Vec<Contender> {
-    SIZES.iter().map(|rows| Contender { name: format!("{rows} rows"), batch: fixed(*rows, LINGER) }).collect()
+/// Every fixed size, with a linger.
+pub fn sizes(linger: Duration) -> Vec<Contender> {
+    SIZES.iter().map(|rows| Contender { name: format!("{rows} rows"), batch: fixed(*rows, linger) }).collect()
 }
 
-/// What peers do by default: 1,000 rows or 10 s, 10,000 rows or 1 s.
-pub fn peers() -> Vec<Contender> {
-    [(1_000, 10), (10_000, 1)]
-        .map(|(rows, seconds)| Contender {
-            name: format!("{rows} rows / {seconds} s"),
-            batch: fixed(rows, Duration::from_secs(seconds)),
+/// Large batches that wait for a share of the budget.
+pub fn lingers(freshness: Duration) -> Vec<Contender> {
+    SHARES
+        .map(|percent| {
+            let linger = freshness * percent / 100;
+            Contender { name: format!("linger {} ms", linger.as_micros() as f64 / 1e3), batch: fixed(30_000, linger) }
         })
         .to_vec()
 }
 
-/// Large batches that wait a little only: a flow that clocks itself, with a pause for company that is the same for every database.
-pub fn short_lingers() -> Vec<Contender> {
-    [1, 5, 50]
-        .map(|ms| Contender { name: format!("30000 rows / {ms} ms"), batch: fixed(30_000, Duration::from_millis(ms)) })
-        .to_vec()
+/// What peers do by default, named by who does it.
+pub fn peers() -> Vec<Contender> {
+    [
+        ("Telegraf", 1_000, 10_000),
+        ("Vector", 10_000, 1_000),
+        ("questdb-rs", 75_000, 1_000),
+        ("Kafka Connect", 75_000, 1_000),
+    ]
+    .map(|(name, rows, ms)| Contender {
+        name: format!("{name}: {rows} rows / {} s", ms / 1_000),
+        batch: fixed(rows, Duration::from_millis(ms)),
+    })
+    .to_vec()
 }
 
 const ARRIVALS: [(&str, Arrivals); 4] = [
@@ -84,8 +104,8 @@ fn databases() -> [(&'static str, Database, f64); 8] {
     ]
 }
 
-/// All of them, from one seed.
-pub fn all(seed: u64) -> Vec<Regime> {
+/// All of them, from one seed, for as long as a budget is over some sixty times.
+pub fn all(seed: u64, freshness: Duration) -> Vec<Regime> {
     let mut regimes = Vec::new();
     for (arrivals, arriving) in ARRIVALS {
         for (database, meets, seconds) in databases() {
@@ -95,7 +115,7 @@ pub fn all(seed: u64) -> Vec<Regime> {
                 sync_s: SYNC_S,
                 sync_spread: 0.0,
                 warm_up_rows: 0,
-                seconds,
+                seconds: seconds.max(60.0 * freshness.as_secs_f64()),
                 seed,
             };
             regimes.push(Regime { arrivals, database, scenario });
@@ -104,32 +124,47 @@ pub fn all(seed: u64) -> Vec<Regime> {
     regimes
 }
 
-/// How a strategy compares with the best of others in a regime: by the 99th percentile of the time from arrival to stored where
-/// the database keeps up, else by throughput. 1 is as good; more is better.
+/// How a strategy compares with others in a regime.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
-    /// Throughput over the best one's.
+    /// Whether 99 of 100 rows were stored within the budget.
+    pub holds: bool,
+    /// Whether any of the others did that.
+    pub can_be_held: bool,
+    /// Its transactions over the fewest of those that hold the budget, and the target latency as well as it
+    /// does; none where nobody does.
+    pub transactions: Option<f64>,
+    /// Its throughput over the best of the others.
     pub throughput: f64,
-    /// The best one's 99th percentile over this one's.
-    pub p99: f64,
-    /// Whether the best kept up.
-    pub keeps_up: bool,
 }
 
 impl Score {
-    /// The objective's figure.
-    pub fn value(&self) -> f64 {
-        if self.keeps_up { self.p99 } else { self.throughput }
+    /// Whether it meets the objective: where the budget can be held it is, with at most 5 % more transactions
+    /// than the best; else rows are stored at 95 % of the best rate at least.
+    pub fn is_met(&self) -> bool {
+        if self.can_be_held {
+            self.holds && self.transactions.is_none_or(|times| times <= MOST_TRANSACTIONS)
+        } else {
+            self.throughput >= LEAST_THROUGHPUT
+        }
     }
 }
 
-/// Holds outcomes against the best of some.
-pub fn score(of: &super::Outcome, among: &[super::Outcome]) -> Score {
-    let best = |figure: fn(&super::Outcome) -> f64| among.iter().map(figure).fold(f64::NEG_INFINITY, f64::max);
+/// Holds an outcome against others.
+pub fn score(of: &super::Outcome, among: &[super::Outcome], freshness: Duration) -> Score {
+    let budget_s = freshness.as_secs_f64() * TOLERANCE;
+    // What is not stored by the end counts with its age then, so who does not keep up does not hold it.
+    let holds = |one: &super::Outcome| one.p99_s <= budget_s;
+    let target_s = settings::Batch::default().target_latency.as_secs_f64().max(of.flush_p90_s) * TOLERANCE;
+    let fair = among.iter().filter(|one| holds(one) && one.flush_p90_s <= target_s);
+    let fewest = fair.map(|one| one.transactions).min();
+    let best = among.iter().map(|one| one.rows_per_s).fold(f64::NEG_INFINITY, f64::max);
     Score {
-        throughput: of.rows_per_s / best(|outcome| outcome.rows_per_s),
-        p99: -best(|outcome| -outcome.p99_s) / of.p99_s,
-        keeps_up: among.iter().any(super::Outcome::kept_up),
+        holds: holds(of),
+        can_be_held: among.iter().any(holds),
+        // One more or less is a matter of where the end lies.
+        transactions: fewest.map(|fewest| of.transactions.saturating_sub(1) as f64 / fewest.max(1) as f64),
+        throughput: of.rows_per_s / best,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{
-    regimes::{all, compare, dynamic, peers, score, sizes},
+    regimes::{FRESHNESS, Regime, all, compare, dynamic, lingers, peers, score, sizes},
     *,
 };
 
@@ -32,41 +32,57 @@ fn what_came_before_has_taught_the_model() {
         seconds: 6.0,
         seed: 7,
     };
-    let (cold, warm) =
-        (run(&scenario, &dynamic().batch), run(&Scenario { warm_up_rows: 20, ..scenario }, &dynamic().batch));
+    let (cold, warm) = (
+        run(&scenario, &dynamic(SECOND).batch),
+        run(&Scenario { warm_up_rows: 20, ..scenario }, &dynamic(SECOND).batch),
+    );
     assert!(warm.p99_s < cold.p99_s, "{warm:?} {cold:?}");
     assert!(warm.arrived.abs_diff(cold.arrived) == 20, "{warm:?} {cold:?}");
 }
 
-/// Aims: within 5 % of the best fixed setting's throughput, and within 15 % of its 99th percentile where the database keeps up.
-const THROUGHPUT: f64 = 0.95;
-const P99: f64 = 1.0 / 1.15;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Regimes that are quickly simulated; with a budget of a second some that take longer, too.
+fn chosen(freshness: Duration) -> Vec<Regime> {
+    let mut regimes = all(1, freshness);
+    regimes.retain(|regime| {
+        let long = freshness == SECOND && matches!(regime.arrivals, "steady" | "backlog");
+        regime.scenario.seconds <= 600.0 || long
+    });
+    regimes
+}
 
 #[test]
-fn dynamic_is_near_the_best_fixed_setting_of_every_regime_and_no_fixed_setting_is() {
-    let fixed = [sizes(), peers()].concat();
-    let mut worst = vec![f64::INFINITY; fixed.len()];
+fn dynamic_meets_the_objective_in_every_regime_and_no_fixed_setting_does() {
     let mut missed = Vec::new();
-    for regime in all(1) {
-        let others = compare(&regime, &fixed);
-        let own = run(&regime.scenario, &dynamic().batch);
-        let told = score(&own, &others);
-        if told.throughput < THROUGHPUT || (told.keeps_up && told.p99 < P99) {
-            missed.push(format!("{} × {}: {told:?}, {own:?}", regime.arrivals, regime.database));
+    for freshness in FRESHNESS {
+        let regimes = chosen(freshness);
+        let some: Vec<_> = sizes(freshness).into_iter().step_by(3).collect();
+        let fixed = [lingers(freshness), some, peers()].concat();
+        let mut met = vec![0; fixed.len()];
+        for regime in &regimes {
+            let others = compare(regime, &fixed);
+            let own = run(&regime.scenario, &dynamic(freshness).batch);
+            let told = score(&own, &others, freshness);
+            if !told.is_met() {
+                missed.push(format!("{freshness:?}, {} × {}: {told:?}, {own:?}", regime.arrivals, regime.database));
+            }
+            for (met, other) in met.iter_mut().zip(&others) {
+                *met += usize::from(score(other, &others, freshness).is_met());
+            }
         }
-        for (worst, other) in worst.iter_mut().zip(&others) {
-            *worst = worst.min(score(other, &others).value());
-        }
+        let best = met.iter().max().expect("contenders");
+        assert!(*best < regimes.len(), "with {freshness:?} a fixed setting does as well: {met:?} of {}", regimes.len());
     }
     assert!(missed.is_empty(), "\n{}", missed.join("\n"));
-    // Somewhere each fixed setting is at least ten times worse than the best of them.
-    assert!(worst.iter().all(|worst| *worst < 0.1), "{worst:?}");
 }
 
 #[test]
 fn bursts_are_absorbed_without_overshoot() {
-    for regime in all(1).iter().filter(|regime| regime.arrivals == "bursty" && !regime.database.contains("lossy")) {
-        let own = run(&regime.scenario, &dynamic().batch);
+    for regime in
+        all(1, SECOND).iter().filter(|regime| regime.arrivals == "bursty" && !regime.database.contains("lossy"))
+    {
+        let own = run(&regime.scenario, &dynamic(SECOND).batch);
         let stall_s = regime.scenario.database.stalls.map_or(0.0, |stalls| stalls.for_s);
         // Twice the fixed cost for the connection, and the target for the rows.
         let allowed_s = 2.0 * regime.scenario.database.fixed_s + 0.1 + stall_s + 0.05;
@@ -76,26 +92,36 @@ fn bursts_are_absorbed_without_overshoot() {
 
 #[test]
 fn the_model_foretells_what_the_noise_allows() {
-    for regime in all(1).iter().filter(|regime| regime.arrivals == "diurnal" && regime.database != "down for an hour") {
-        let own = run(&regime.scenario, &dynamic().batch);
+    for regime in
+        all(1, SECOND).iter().filter(|regime| regime.arrivals == "diurnal" && regime.database != "down for an hour")
+    {
+        let own = run(&regime.scenario, &dynamic(SECOND).batch);
         // Noise has a standard deviation of 0.1, so 0.08 is the mean error of one who knows the costs.
         assert!(own.prediction_error < 0.2, "{}: {own:?}", regime.database);
     }
 }
 
 #[test]
-fn sparing_transactions_costs_freshness_and_nothing_else() {
+fn the_budget_is_used_up_and_held() {
     let scenario = Scenario {
         arrivals: Arrivals::Steady { rows_per_s: 2_000.0 },
         database: Database::default(),
         sync_s: SYNC_S,
         sync_spread: 0.0,
         warm_up_rows: 0,
-        seconds: 60.0,
+        seconds: 300.0,
         seed: 3,
     };
-    let fresh = run(&scenario, &dynamic().batch);
-    let spared = run(&scenario, &settings::Batch { min_linger: Duration::from_millis(100), ..dynamic().batch });
-    assert!(spared.transactions * 10 < fresh.transactions, "{spared:?} {fresh:?}");
-    assert!(spared.p99_s < 0.13 && spared.kept_up(), "{spared:?}");
+    for freshness in FRESHNESS {
+        let own = run(&scenario, &dynamic(freshness).batch);
+        let budget_s = freshness.as_secs_f64();
+        assert!(own.p99_s <= budget_s * 1.005, "{freshness:?}: {own:?}");
+        assert!((own.transactions as f64) < 1.15 * scenario.seconds / budget_s, "{freshness:?}: {own:?}");
+    }
+    // The former key, which says how long rows wait at least.
+    let batch = settings::Batch { min_linger: Some(Duration::from_millis(300)), ..dynamic(FRESHNESS[0]).batch };
+    let spared = run(&scenario, &batch);
+    assert!(spared.transactions < 1_050, "{spared:?}");
+    let batch = settings::Batch { max_linger: Some(Duration::from_millis(20)), ..dynamic(SECOND).batch };
+    assert!(run(&scenario, &batch).p99_s < 0.04);
 }
