@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     Plan,
-    contenders::{ALL, Contender, Run},
+    contenders::{ALL, Contender, Paced, Run},
 };
 
 /// Everything that was measured.
@@ -15,7 +15,7 @@ pub struct Results {
     /// Each run.
     pub runs: Vec<Run>,
     /// forebay at a modest rate.
-    pub paced: Option<Run>,
+    pub paced: Vec<Paced>,
 }
 
 /// Median of some figures; 0 of none.
@@ -78,17 +78,21 @@ impl Results {
             forebay(&|run| run.ring_per_message),
             forebay(&Run::written_times)
         );
-        if let Some(paced) = &self.paced {
-            let (p50, p99) = paced.ack_us.unwrap_or_default();
+        if self.paced.is_empty() {
+            return;
+        }
+        println!(
+            "\n| msg/s, QoS 1 | freshness | QuestDB, cores | arrival to stored p99 | PUBACK p50 | p99 | bytes written a message | CPU a message |"
+        );
+        println!("|---|---|---|---|---|---|---|---|");
+        for Paced { rate, freshness, database_cores, stored_p99_ms, run } in &self.paced {
+            let (p50, p99) = run.ack_us.unwrap_or_default();
             println!(
-                "at {} msg/s, QoS 1: receive to PUBACK p50 {:.2} ms, p99 {:.2} ms; {:.0} bytes written a message, \
-                 {:.2} times its own record; {:.1} us CPU a message",
-                plan.pace,
+                "| {rate} | {freshness} | {database_cores:.2} | {stored_p99_ms:.0} ms | {:.2} ms | {:.2} ms | {:.0} | {:.1} us |",
                 p50 as f64 / 1e3,
                 p99 as f64 / 1e3,
-                paced.written_per_message,
-                paced.written_times(),
-                paced.cpu_us
+                run.written_per_message,
+                run.cpu_us
             );
         }
     }

@@ -292,7 +292,7 @@ impl Lane {
         self.largest_bytes = buffer.bytes().max(self.largest_bytes - self.largest_bytes / 16);
         let tables = std::mem::take(&mut self.filling);
         self.unconfirmed.leaves(self.now(), span.start, &tables);
-        let (ages, waited) = (std::mem::take(&mut self.ages), self.waited.take());
+        let (ages, waited) = (std::mem::take(&mut self.ages), self.company.waited.take());
         self.flight.push_back(Sent { span, ages, tables, waited, capacity: buffer.capacity() });
         self.throttle.sent(self.now(), span.rows, self.pace);
         if is_on(Bug::SettleBeforeAnswer) {

@@ -50,6 +50,16 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const SLACK: Duration = Duration::from_secs(30);
 /// What QuestDB says about tables is asked again after this.
 pub(super) const SCHEMA_AGE: Duration = Duration::from_mins(1);
+
+/// A wait for company.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    /// How long it took, where it was as long as was decided.
+    pub waited: Option<Duration>,
+    /// Whether a look became due meanwhile.
+    pub looks: bool,
+}
+
 /// A lane and all it needs. `run` is its thread.
 pub(super) struct Lane {
     pub number: usize,
@@ -142,8 +152,8 @@ pub(super) struct Lane {
     pub letters_upto: Mark,
     /// Whether the next request is no measure of what requests cost.
     pub unusual: bool,
-    /// How long the batch being filled has waited for company, where it waited as long as was decided.
-    pub waited: Option<Duration>,
+    /// The wait for company of the batch that comes next.
+    pub company: Company,
 }
 
 impl Lane {
@@ -247,7 +257,7 @@ impl Lane {
             self.look_while_idle();
         }
         let mut decision = self.decide();
-        self.waited = None;
+        self.company.waited = None;
         if let Some(rows) = rows {
             decision.rows = decision.rows.min(rows);
             decision.linger = Duration::ZERO;
@@ -269,7 +279,7 @@ impl Lane {
                 return Ok(());
             }
             if is_probe {
-                self.waited = None;
+                self.company.waited = None;
             }
             self.look_afresh();
             if !self.look_at_refusing()? {
@@ -415,10 +425,16 @@ impl Lane {
                 break;
             }
             if left.is_zero() {
-                self.waited = first_at.map(|first_at| now.saturating_sub(first_at));
+                self.company.waited = first_at.map(|first_at| now.saturating_sub(first_at));
                 break;
             }
-            self.wait.until_durable(&ring, enough, left);
+            let look = self.look_due_in(now);
+            if look.is_zero() {
+                // Back to the start of the round, which looks; the rows go on waiting from when they came.
+                (self.filled_at, self.company.looks) = (first_at, true);
+                return false;
+            }
+            self.wait.until_durable(&ring, enough, left.min(look));
         }
         true
     }

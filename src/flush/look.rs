@@ -76,10 +76,19 @@ impl Lane {
         Ok(refusing.is_empty() || self.are_tables_same(cursor)?)
     }
 
-    /// Looks after the last batch before a pause, and now and then during one.
+    /// How long until a look is due that rows which wait for company would put off.
+    pub(super) fn look_due_in(&self, now: Duration) -> Duration {
+        if self.unconfirmed.from().is_none() || self.barrier.is_some() || is_on(Bug::NoLook) {
+            return Duration::MAX;
+        }
+        self.unconfirmed.due_in(now)
+    }
+
+    /// Looks after the last batch before a pause or a wait for company, and now and then during one.
     pub(super) fn look_while_idle(&mut self) {
         let cursor = self.reader.mark();
-        if cursor.pos < self.durable() || self.barrier.is_some() || is_on(Bug::NoLook) {
+        let looks_meanwhile = std::mem::take(&mut self.company.looks);
+        if (cursor.pos < self.durable() && !looks_meanwhile) || self.barrier.is_some() || is_on(Bug::NoLook) {
             return;
         }
         let now = self.now();

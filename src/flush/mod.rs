@@ -436,7 +436,7 @@ fn lane(
         filled_at: None,
         schema_since: now,
         safe_then: marks.safe,
-        waited: None,
+        company: lane::Company::default(),
         largest_bytes: 0,
         row_bytes: 0,
         run_began: marks.appended.pos,

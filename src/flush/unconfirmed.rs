@@ -97,6 +97,11 @@ impl Unconfirmed {
         }
     }
 
+    /// How long until a look is due.
+    pub fn due_in(&self, now: Duration) -> Duration {
+        if self.is_due(now) { Duration::ZERO } else { LOOK_EVERY.saturating_sub(self.age(now).unwrap_or_default()) }
+    }
+
     /// Whether it is time for a look.
     pub fn is_due(&self, now: Duration) -> bool {
         self.age(now).is_none_or(|age| age >= LOOK_EVERY) || self.tables.len() >= MAX_TABLES

@@ -100,6 +100,8 @@ fn all_spellings_of_a_name_are_one_from_the_way_in_to_the_database_and_back() {
         stage.publish(&mut publisher, spelling, "d1", 0, reading);
         publisher.drain(LIMIT).expect("the broker acknowledges");
     }
+    // What the broker has acknowledged may come after what is written now.
+    eventually_eq(LIMIT, "they are taken in", 4, || stage.daemon.ledger("messages"));
     let line = format!("{lower},DEVICE=d1 İ=5 {BEGAN_MS}000000\n");
     assert_eq!(stage.daemon.request("POST", "/write", &line).expect("answers").code, 204);
     stage.daemon.wait_drained(5, LIMIT);

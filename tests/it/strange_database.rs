@@ -97,6 +97,7 @@ fn rows_are_stored_when_questdb_says_so_and_safe_when_it_tells_its_start() {
     readings.publish(&mut publisher, 100..200);
     readings.assert_exactly_once(questdb, 200, LIMIT);
     eventually(LIMIT, "that is told", || daemon.database()["warnings"].to_string().contains("when it was started"));
+    daemon.wait_drained(200, LIMIT);
     let settled = daemon.status()["ring"]["settled"].clone();
     // The window is two seconds, and the start is asked for anew meanwhile.
     let until = Instant::now() + Duration::from_secs(8);

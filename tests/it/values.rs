@@ -428,7 +428,8 @@ fn a_value_retained_yesterday_is_none_of_today() {
     settled(&daemon, questdb, &table, 1);
     assert_eq!(questdb.sql(&format!("SELECT id, v FROM '{table}'")), [[json!("b"), json!(2.0)]]);
     assert!(daemon.stop().success(), "{}", daemon.log());
-    daemon.reconfigure(|builder| builder.set("source.s.retained", "latest"));
+    // Another session: what is published meanwhile comes as a retained message alone.
+    daemon.reconfigure(|builder| builder.set("source.s.retained", "latest").set("mqtt.client_id", unique("other")));
     publisher.publish_retained(&format!("{table}/c"), br#"{"v":3}"#).expect("publishes");
     publisher.drain(LIMIT).expect("the broker acknowledges");
     daemon.restart();
@@ -436,6 +437,9 @@ fn a_value_retained_yesterday_is_none_of_today() {
         let answer = daemon.request("GET", &format!("/v1/latest?table={table}&id=c"), "").expect("an answer");
         answer.code == 200 && answer.body.contains("\"v\":3")
     });
+    assert_eq!(daemon.request("POST", "/v1/flush", "").expect("answers").code, 202);
+    eventually_eq(LIMIT, "nothing waits", 0, || daemon.ledger("pending"));
+    questdb.settle(&table);
     assert_eq!(questdb.number(&format!("SELECT count() FROM '{table}' WHERE id = 'c'")), 0, "and is not stored");
 }
 

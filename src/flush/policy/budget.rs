@@ -21,7 +21,7 @@ const SUPPOSED_S: f64 = 0.02;
 const GRAIN_S: f64 = 1e-3;
 /// Of the first few batches one that was late says little of how many are: so many more are taken to go as
 /// the quickest did.
-const UNSEEN: usize = 50;
+const UNSEEN: usize = 20;
 /// Steps of the search: the linger is found to a thousandth of the budget.
 const STEPS: u32 = 10;
 

@@ -20,7 +20,7 @@ fn grown() -> Dynamic {
     policy
 }
 
-fn decide(policy: Dynamic, costs: (f64, f64), backlog: f64, arrival: f64) -> Decision {
+fn decide(policy: &Dynamic, costs: (f64, f64), backlog: f64, arrival: f64) -> Decision {
     let settings = settings::Batch::default();
     let model = model(costs.0, costs.1);
     policy.decide(&View {
@@ -36,15 +36,15 @@ const NEAR: (f64, f64) = (1.0, 0.7);
 
 #[test]
 fn what_is_left_of_the_budget_is_waited() {
-    let quiet = decide(grown(), NEAR, 1.0, 1.0);
+    let quiet = decide(&grown(), NEAR, 1.0, 1.0);
     assert!((Duration::from_millis(950)..Duration::from_secs(1)).contains(&quiet.linger), "{quiet:?}");
     assert!(quiet.reason.to_string().contains("so that rows are stored within 1 s (freshness)"), "{}", quiet.reason);
     // A database that takes 300 ms gets its batch earlier.
-    let far = decide(grown(), (300.0, 0.7), 100.0, 1_000.0);
+    let far = decide(&grown(), (300.0, 0.7), 100.0, 1_000.0);
     assert!(far.linger < Duration::from_millis(700), "{far:?}");
     let mut measured = grown();
     (0..200).for_each(|_| measured.observe(Outcome::Stored { rows: 700, beyond: Some(Duration::from_millis(310)) }));
-    let linger = decide(measured, (300.0, 0.7), 100.0, 1_000.0).linger;
+    let linger = decide(&measured, (300.0, 0.7), 100.0, 1_000.0).linger;
     assert!((Duration::from_millis(660)..Duration::from_millis(700)).contains(&linger), "{linger:?}");
 }
 
@@ -52,41 +52,41 @@ fn what_is_left_of_the_budget_is_waited() {
 fn where_the_budget_cannot_be_held_a_burst_still_goes_together() {
     let mut policy = grown();
     (0..9).for_each(|_| policy.observe(Outcome::Stored { rows: 9, beyond: Some(Duration::from_secs(3)) }));
-    let far = decide(policy, (3_000.0, 0.7), 100.0, 1_000.0);
+    let far = decide(&policy, (3_000.0, 0.7), 100.0, 1_000.0);
     assert!((Duration::from_millis(280)..Duration::from_millis(350)).contains(&far.linger), "{far:?}");
     assert!(far.reason.to_string().contains("freshness = 1 s cannot be held"), "{}", far.reason);
 }
 
 #[test]
 fn a_backlog_is_sent_as_large_as_pays() {
-    let near = decide(grown(), NEAR, 1e6, 0.0);
+    let near = decide(&grown(), NEAR, 1e6, 0.0);
     assert!(
         (40_000..=50_000).contains(&near.rows) && near.reason.to_string().starts_with("backlog of 1000000 rows"),
         "{near:?}"
     );
     assert!(near.reason.to_string().contains("max_rows"), "{near:?}");
-    let far = decide(grown(), (200.0, 0.7), 1e6, 1_000.0);
+    let far = decide(&grown(), (200.0, 0.7), 1e6, 1_000.0);
     assert!(far.rows == 50_000 && far.reason.to_string().contains("max_rows"), "{far:?}");
 }
 
 #[test]
 fn slow_by_row_is_smaller_and_slow_by_distance_larger() {
-    let usual = decide(grown(), (2.0, 10.0), 1e6, 0.0).rows;
-    assert!(decide(grown(), (2.0, 100.0), 1e6, 0.0).rows * 5 < usual);
-    assert!(decide(grown(), (20.0, 10.0), 1e6, 0.0).rows > usual * 5);
+    let usual = decide(&grown(), (2.0, 10.0), 1e6, 0.0).rows;
+    assert!(decide(&grown(), (2.0, 100.0), 1e6, 0.0).rows * 5 < usual);
+    assert!(decide(&grown(), (20.0, 10.0), 1e6, 0.0).rows > usual * 5);
 }
 
 #[test]
 fn target_latency_is_held_unless_that_would_not_keep_up() {
     // 40 ms + 100 µs a row: 600 rows are within 100 ms.
     let slow = (40.0, 100.0);
-    let held = decide(grown(), slow, 1_000.0, 1_000.0);
+    let held = decide(&grown(), slow, 1_000.0, 1_000.0);
     assert!((580..620).contains(&held.rows) && held.reason.to_string().contains("target_latency"), "{held:?}");
     // A flow that such batches cannot take: 6,500 rows/s × 1.25 need larger ones.
-    let pressed = decide(grown(), slow, 1_000.0, 6_500.0);
+    let pressed = decide(&grown(), slow, 1_000.0, 6_500.0);
     assert!(pressed.rows > 1_500 && pressed.reason.to_string().contains("keep up"), "{pressed:?}");
     // A backlog that would take long that way goes before it.
-    let behind = decide(grown(), slow, 1e6, 1_000.0);
+    let behind = decide(&grown(), slow, 1e6, 1_000.0);
     assert!(behind.rows > 10_000 && behind.reason.to_string().contains("before target_latency"), "{behind:?}");
 }
 
@@ -113,7 +113,7 @@ fn what_was_never_measured_is_reached_in_steps() {
 #[test]
 fn failing_halves_what_failed_and_recovers() {
     let mut policy = grown();
-    let rows = |policy: &Dynamic| decide(policy.clone(), NEAR, 1e6, 0.0).rows;
+    let rows = |policy: &Dynamic| decide(policy, NEAR, 1e6, 0.0).rows;
     let full = rows(&policy);
     policy.observe(Outcome::Strained { rows: 1_000 });
     assert_eq!(rows(&policy), 500);

@@ -137,6 +137,12 @@ impl QuestDb {
         }));
     }
 
+    /// Its process; none while it does not run.
+    #[allow(dead_code, reason = "benchmarks ask what it costs")]
+    pub fn id(&self) -> Option<u32> {
+        self.running.as_ref().map(Guarded::id)
+    }
+
     /// Whether it accepts requests.
     pub fn answers(&self) -> bool {
         http::get(self.port, "/ping", None).is_ok_and(|response| response.code == 204)
