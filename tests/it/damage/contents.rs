@@ -138,6 +138,7 @@ fn a_ring_of_an_earlier_version_is_taken_over() {
     let questdb = QuestDb::shared();
     eventually_eq(LIMIT, "its rows are in QuestDB", ROWS as i64, || questdb.count("sensors"));
     assert_eq!((stage.daemon.ledger("rows"), stage.daemon.ledger("stored")), (ROWS + AFTER, ROWS + AFTER));
+    questdb.settle(&stage.readings.name);
     assert_eq!(stage.readings.present(questdb).len() as u64, AFTER);
 }
 
