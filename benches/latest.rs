@@ -66,7 +66,8 @@ fn readings(c: &mut Criterion) {
     group.bench_function("scan of 10,000 series", |b| b.iter(|| black_box(latest.list(&filter, 10))));
 }
 
-/// A row of a series with three symbols: one of its own, one that ten series share, one that all have.
+/// A row of a series with three symbols: one of its own, one that ten series share, one that all
+/// have.
 fn row_of_many(n: usize) -> Row {
     let symbols = [("device", format!("device-{}", n / A_DEVICE)), ("sensor", format!("sensor-{n}"))];
     let symbols = symbols.into_iter().chain([("site", "north".to_owned())]);

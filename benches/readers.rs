@@ -1,5 +1,6 @@
-//! What 50 clients that read and list as fast as they can cost the one who brings readings, with 100,000 series in the map; and
-//! how long one client waits for an answer to the whole key, and to parts of it.
+//! What 50 clients that read and list as fast as they can cost the one who brings readings, with
+//! 100,000 series in the map; and how long one client waits for an answer to the whole key, and to
+//! parts of it.
 //!
 //! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread gave its core up because it waited for
 //! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay next to zero (the memory

@@ -31,8 +31,8 @@ pub struct CheckArgs {
     /// Also connect to the broker and the database, and log in to both.
     #[arg(long)]
     pub connect: bool,
-    /// The daemon's user: whether they could use the files is looked at [default: the owner of the ring's directory,
-    /// or forebay].
+    /// The daemon's user: whether they could use the files is looked at [default: the owner of the
+    /// ring's directory, or forebay].
     #[arg(long = "as", value_name = "USER")]
     pub user: Option<String>,
     /// Print nothing but warnings and mistakes.

@@ -175,7 +175,7 @@ impl Inspector {
                 warnings.push(format!("nothing is taken in or acknowledged: {reason}"));
             }
             if ring.full {
-                warnings.push(format!("the ring is full; on_full = {:?} applies", ring.on_full));
+                warnings.push(format!("the ring is full, and {}", ring.on_full.consequence()));
             }
             for (first, last) in &ring.gaps {
                 warnings.push(format!("damage: records {first} to {last} of the ring are lost"));

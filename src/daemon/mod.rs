@@ -3,6 +3,7 @@
 mod boots;
 pub mod client;
 mod doors;
+mod fullness;
 mod held;
 mod inspect;
 mod outlook;
@@ -23,6 +24,7 @@ use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 use self::{
     boots::Boots,
     doors::Doors,
+    fullness::Fullness,
     held::HeldRows,
     inspect::{Inspector, Watched},
     outlook::Outlook,
@@ -142,6 +144,7 @@ struct Daemon {
     places: Places,
     inspector: Arc<Inspector>,
     silence: Silence,
+    fullness: Fullness,
     heartbeats: Heartbeats,
 }
 
@@ -221,6 +224,7 @@ impl Daemon {
             places: Places::default(),
             inspector,
             silence: Silence::default(),
+            fullness: Fullness::default(),
             heartbeats,
         })
     }
@@ -261,6 +265,7 @@ impl Daemon {
                     if noted.elapsed() >= outlook::PERIOD {
                         self.outlook.note();
                         self.inspector.note();
+                        self.fullness.look(SystemClock.since_boot(), self.ring.is_full(), self.ring.on_full());
                         self.places.look(&self.ring, self.flusher.quarantine());
                         self.doors.look();
                         if let Some(sources) = self.inspector.sources_if_watched() {

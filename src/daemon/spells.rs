@@ -1,4 +1,5 @@
-//! Since when the broker or the database is away, or the ring is full. Pure: times come as arguments.
+//! Since when the broker or the database is away, or the ring is full. Pure: times come as
+//! arguments.
 
 use std::time::Duration;
 

@@ -171,7 +171,8 @@ impl Lane {
         }
     }
 
-    /// Takes note of a stored flush, and of how long after its wait for company the oldest row was stored.
+    /// Takes note of a stored flush, and of how long after its wait for company the oldest row was
+    /// stored.
     pub(super) fn stored(&mut self, flush: Flushed, beyond: Option<Duration>) {
         let Flushed { rows, took, .. } = flush;
         let grown = self.learn(flush);

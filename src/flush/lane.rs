@@ -117,8 +117,8 @@ pub(super) struct Lane {
     pub replay: Option<Replay>,
     /// How long QuestDB may lose what it acknowledged.
     pub resend_window: Duration,
-    /// When everything durable had been encoded last, since boot; none before: what waits at a start has
-    /// waited long enough.
+    /// When everything durable had been encoded last, since boot; none before: what waits at a
+    /// start has waited long enough.
     pub filled_at: Option<Duration>,
     pub schema_since: Duration,
     /// What was safe at `schema_since`.
@@ -430,7 +430,8 @@ impl Lane {
             }
             let look = self.look_due_in(now);
             if look.is_zero() {
-                // Back to the start of the round, which looks; the rows go on waiting from when they came.
+                // Back to the start of the round, which looks; the rows go on waiting from when
+                // they came.
                 (self.filled_at, self.company.looks) = (first_at, true);
                 return false;
             }

@@ -84,7 +84,8 @@ impl Lane {
         self.unconfirmed.due_in(now)
     }
 
-    /// Looks after the last batch before a pause or a wait for company, and now and then during one.
+    /// Looks after the last batch before a pause or a wait for company, and now and then during
+    /// one.
     pub(super) fn look_while_idle(&mut self) {
         let cursor = self.reader.mark();
         let looks_meanwhile = std::mem::take(&mut self.company.looks);

@@ -231,7 +231,8 @@ impl Flusher {
         late.is_empty() && panicked == 0
     }
 
-    /// Has everything that has been taken in so far sent without waiting for company, once it is durable.
+    /// Has everything that has been taken in so far sent without waiting for company, once it is
+    /// durable.
     pub fn flush_now(&self) {
         self.shared.ask_for_flush(self.ring.marks().appended.pos);
         self.ring.wake_all();
@@ -265,13 +266,10 @@ impl Flusher {
         self.shared.reports().iter().any(|report| report.status.breaker == Standing::Open)
     }
 
-    /// How it gets on with the database: as its worst lane does, and as QuestDB does with what it has.
+    /// How it gets on with the database: as its worst lane does, and as QuestDB does with what it
+    /// has.
     pub fn health(&self) -> Health {
-        self.health_of(&self.shared.reports())
-    }
-
-    fn health_of(&self, reports: &[shared::Report]) -> Health {
-        let health = reports.iter().map(|report| report.health).max().unwrap_or_default();
+        let health = self.shared.worst_health();
         if health <= Health::Slow { health.max(self.shared.wal.health()) } else { health }
     }
 
@@ -279,7 +277,7 @@ impl Flusher {
     pub fn status(&self) -> FlushStatus {
         let reports = self.shared.reports();
         let worst = reports.iter().max_by_key(|report| report.health);
-        let health = self.health_of(&reports);
+        let health = self.health();
         let failures = trouble::Kind::ALL.into_iter().enumerate().map(|(number, kind)| {
             let count = reports.iter().map(|report| report.failures[number]).sum();
             (kind.word(), count)

@@ -172,8 +172,8 @@ impl Shared {
         (deadline != 0).then(|| Duration::from_nanos(deadline).saturating_sub(self.clock.since_boot()))
     }
 
-    /// Asks for everything before that position of the ring to be sent without waiting for company, once
-    /// it is durable.
+    /// Asks for everything before that position of the ring to be sent without waiting for company,
+    /// once it is durable.
     pub fn ask_for_flush(&self, upto: Pos) {
         self.flush_upto.fetch_max(upto.0, Ordering::AcqRel);
         self.wake();
@@ -337,6 +337,11 @@ impl Shared {
     /// Changes a lane's report.
     pub fn report(&self, lane: usize, change: impl FnOnce(&mut Report)) {
         change(&mut lock(&self.reports[lane]));
+    }
+
+    /// How the lane that gets on worst does.
+    pub fn worst_health(&self) -> Health {
+        self.reports.iter().map(|report| lock(report).health).max().unwrap_or_default()
     }
 
     /// All reports.

@@ -95,8 +95,8 @@ impl BySymbol {
     }
 
     /// Calls `see` with series from a place on, in order of table and symbols, for as long as it
-    /// returns true: with each that has all of these values, at least one, and with others that have
-    /// one of them.
+    /// returns true: with each that has all of these values, at least one, and with others that
+    /// have one of them.
     pub fn walk(&self, symbols: &[(Text, Text)], from: Bound<&Arc<Key>>, mut see: impl FnMut(&Arc<Shown>) -> bool) {
         let starts: Vec<Bound<Entry>> = symbols.iter().map(|symbol| self.start(symbol, from)).collect();
         let Some(rarest) = self.rarest(&starts) else { return };

@@ -62,8 +62,8 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// The same while it is known that the database takes nothing, which the rate of the last seconds
-    /// shows later: what comes in stays, and nothing is drained.
+    /// The same while it is known that the database takes nothing, which the rate of the last
+    /// seconds shows later: what comes in stays, and nothing is drained.
     #[must_use]
     pub fn while_nothing_is_stored(mut self) -> Self {
         if self.backlog_bytes > 0 {

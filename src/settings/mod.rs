@@ -306,6 +306,17 @@ pub enum OnFull {
     DropNewest,
 }
 
+impl OnFull {
+    /// What comes of a full ring, in words.
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::Block => "nothing more is acknowledged: the broker keeps it",
+            Self::DropOldest => "the oldest rows are given up",
+            Self::DropNewest => "what comes in is not kept",
+        }
+    }
+}
+
 /// `[quarantine]`: the file for rows and messages set aside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -470,8 +481,8 @@ pub struct Batch {
     /// database allows it. The dynamic strategy uses it up, to spare the database transactions.
     #[serde(with = "duration")]
     pub freshness: Duration,
-    /// Longest a row waits for company. With the hybrid strategy `freshness` where it is not given; 0
-    /// for no limit.
+    /// Longest a row waits for company. With the hybrid strategy `freshness` where it is not given;
+    /// 0 for no limit.
     #[serde(with = "option_duration", skip_serializing_if = "Option::is_none")]
     pub max_linger: Option<Duration>,
     /// Least a row waits for company with the dynamic strategy, whatever `freshness` asks for.

@@ -307,8 +307,8 @@ fn check_says_what_the_daemon_s_user_could_not_read_and_by_whom_it_judged() {
     let (code, _, said) = told(&daemon.cli(&["check", "--as", "nobody at all"]));
     assert!(code == 2 && said.contains("there is no such user") && said.ends_with("\nnot valid\n"), "{said}");
 
-    // The owner of the ring's directory is the daemon's user where nobody says who is; only root can
-    // give it away.
+    // The owner of the ring's directory is the daemon's user where nobody says who is; only root
+    // can give it away.
     if std::os::unix::fs::chown(&state, Some(3_999_999_999), None).is_err() {
         return;
     }

@@ -1,5 +1,5 @@
-//! `forebay status`: the daemon's state on one screen. First whether all is well, then what comes in,
-//! what is durable, what goes out, what is set aside, and the machine.
+//! `forebay status`: the daemon's state on one screen. First whether all is well, then what comes
+//! in, what is durable, what goes out, what is set aside, and the machine.
 
 mod aside;
 mod durable;

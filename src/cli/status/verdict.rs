@@ -7,6 +7,7 @@ use crate::{
     },
     flush::quarantine::advice::advice_for,
     mqtt::{Lowered, Shortened},
+    settings::OnFull,
     shown::harmless,
 };
 
@@ -48,10 +49,10 @@ pub fn waits(rows: u64) -> String {
     format!("{} {}", plural(rows, "row"), if rows == 1 { "waits" } else { "wait" })
 }
 
-/// ` since 5 min ago`, where it is known since when.
-fn since(status: &Document<'_>, path: &str) -> String {
+/// `, for 5 min now`, where it is known for how long.
+fn lasting(status: &Document<'_>, path: &str) -> String {
     let lasted = status.known(path).filter(|lasted_s| *lasted_s >= 1.0);
-    lasted.map_or(String::new(), |lasted_s| format!(" since {} ago", span(lasted_s * 1e3)))
+    lasted.map_or(String::new(), |lasted_s| format!(", for {} now", span(lasted_s * 1e3)))
 }
 
 fn ring(found: &mut Findings, status: &Document<'_>) {
@@ -69,12 +70,9 @@ fn ring(found: &mut Findings, status: &Document<'_>) {
         );
     }
     if ring.flag("/full") {
-        let consequence = match ring.text("/on_full").as_deref() {
-            Some("drop-oldest") => "the oldest rows are given up",
-            Some("drop-newest") => "what comes in is not kept",
-            _ => "nothing more is acknowledged: the broker keeps it",
-        };
-        let what = format!("the ring is full{}, and {consequence}", since(status, "/trouble/ring_full_s"));
+        let on_full: OnFull = serde_json::from_value(ring.0["on_full"].clone()).unwrap_or_default();
+        let consequence = on_full.consequence();
+        let what = format!("the ring is full{}: {consequence}", lasting(status, "/trouble/ring_full_s"));
         found.add(what, "bring the database back, or make the ring larger (forebay ring size)");
     }
     let dropped = status.integer("/ledger/dropped");
@@ -110,7 +108,7 @@ fn broker(found: &mut Findings, status: &Document<'_>) {
         let (why, remedy) = error.split_once("; ").unwrap_or((&error, "check [mqtt] url, the broker and the line"));
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         found.add(
-            format!("no connection to the broker{}{why}", since(status, "/trouble/broker_s")),
+            format!("no connection to the broker{}{why}", lasting(status, "/trouble/broker_s")),
             format!("{remedy} (forebay check --connect tries it)"),
         );
     }
@@ -155,12 +153,13 @@ fn database(found: &mut Findings, status: &Document<'_>) {
     let is_whole = status.integer("/ledger/dropped") == 0 && !status.flag("/ring/full");
     let lost = if is_whole { "; nothing is lost" } else { "" };
     found.add(
-        format!("{what}{}{why}{lost}{}", since(status, "/trouble/database_s"), waiting(status)),
+        format!("{what}{}{why}{lost}{}", lasting(status, "/trouble/database_s"), waiting(status)),
         flush.sentence("/advice").unwrap_or_else(|| "check the database and the line to it".into()),
     );
 }
 
-/// What is left of an error behind its first words: without a remedy in brackets, which the advice has, too.
+/// What is left of an error behind its first words: without a remedy in brackets, which the advice
+/// has, too.
 fn without_remedy(rest: &str) -> &str {
     let rest = rest.strip_prefix(" (").and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest);
     rest.trim_start_matches([':', ' '])
@@ -340,8 +339,8 @@ mod tests {
             "nothing more is acknowledged: the broker keeps it",
             "1 row never reached QuestDB",
             "records 3 to 9 are lost",
-            "no connection to the broker since 3.0 h ago: connection refused",
-            "QuestDB does not answer since 2.0 h ago (no route); 1,000 rows wait in the ring, the oldest for 5 min; there is room for 24.0 h more",
+            "no connection to the broker, for 3.0 h now: connection refused",
+            "QuestDB does not answer, for 2.0 h now (no route); 1,000 rows wait in the ring, the oldest for 5 min; there is room for 24.0 h more",
             "3 messages and rows are set aside; the most frequent reason: no JSON",
             "2 messages fit no source's topic",
             "2 rows of table t replaced",

@@ -1,5 +1,5 @@
-//! Tests: `/v1/latest` in one answer, in pages and as a snapshot of `/v1/watch` finds by a part of a
-//! key what a scan of all series finds.
+//! Tests: `/v1/latest` in one answer, in pages and as a snapshot of `/v1/watch` finds by a part of
+//! a key what a scan of all series finds.
 
 use std::fmt::Write as _;
 

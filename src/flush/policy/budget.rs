@@ -1,11 +1,12 @@
-//! How the freshness budget is spent: what rows take beyond their wait for company, and how long that
-//! wait may be so that the budget holds. Pure.
+//! How the freshness budget is spent: what rows take beyond their wait for company, and how long
+//! that wait may be so that the budget holds. Pure.
 //!
-//! A row that waits `linger` at most, in a batch that takes `beyond` from then until it is stored, is late
-//! when both together exceed the budget. Of a batch's rows, which came evenly while it was collected, the
-//! share `(linger + beyond - freshness) / linger` is late. The longest linger is chosen with which, by
-//! the last [`MAX_BATCHES`] batches, at most [`LATE_SHARE`] of the rows would have been late. Stalls, jitter,
-//! distance, the ring's commits and the encoding are all in what batches took, so nothing is assumed of them.
+//! A row that waits `linger` at most, in a batch that takes `beyond` from then until it is stored,
+//! is late when both together exceed the budget. Of a batch's rows, which came evenly while it was
+//! collected, the share `(linger + beyond - freshness) / linger` is late. The longest linger is
+//! chosen with which, by the last [`MAX_BATCHES`] batches, at most [`LATE_SHARE`] of the rows would
+//! have been late. Stalls, jitter, distance, the ring's commits and the encoding are all in what
+//! batches took, so nothing is assumed of them.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,14 +14,16 @@ use std::{collections::VecDeque, time::Duration};
 pub const MAX_BATCHES: usize = 256;
 /// Share of rows that may be late: the 99th percentile, with a little room.
 const LATE_SHARE: f64 = 0.008;
-/// Where more than this is late however soon it goes, the budget cannot be held, and is not what to go by.
+/// Where more than this is late however soon it goes, the budget cannot be held, and is not what to
+/// go by.
 const HOPELESS: f64 = 0.5;
-/// What is taken to come beyond the wait before anything is measured, beside twice the flush: the commit.
+/// What is taken to come beyond the wait before anything is measured, beside twice the flush: the
+/// commit.
 const SUPPOSED_S: f64 = 0.02;
 /// Rows come in groups of a commit, and threads wake up a moment late: so much is kept back.
 const GRAIN_S: f64 = 1e-3;
-/// Of the first few batches one that was late says little of how many are: so many more are taken to go as
-/// the quickest did.
+/// Of the first few batches one that was late says little of how many are: so many more are taken
+/// to go as the quickest did.
 const UNSEEN: usize = 20;
 /// Steps of the search: the linger is found to a thousandth of the budget.
 const STEPS: u32 = 10;
@@ -41,8 +44,8 @@ impl Budget {
         self.batches.push_back((beyond.as_secs_f64(), rows.max(1) as f64));
     }
 
-    /// How long rows may wait for company where a flush is expected to take so long; none where the budget
-    /// cannot be held.
+    /// How long rows may wait for company where a flush is expected to take so long; none where the
+    /// budget cannot be held.
     pub fn linger(&self, freshness: Duration, expected_s: f64) -> Option<Duration> {
         let budget_s = (freshness.as_secs_f64() - GRAIN_S).max(0.0);
         if self.batches.is_empty() {

@@ -5,11 +5,11 @@
 //! 3. hold `target_latency` for a flush;
 //! 4. cost the database little: few transactions.
 //!
-//! A transaction is dear for the database, whatever the latency of its answer says: some 10 ms of its
-//! processor's time. Readers have the latest values from memory at once. So rows wait for company as
-//! long as `freshness` allows ([`Budget`]). Where it cannot be held, they wait for a small share of the time
-//! that their flush takes anyway ([`LINGER_SHARE`]), so that a burst goes together: one request is in flight at
-//! a time, and what arrives meanwhile is the next batch.
+//! A transaction is dear for the database, whatever the latency of its answer says: some 10 ms of
+//! its processor's time. Readers have the latest values from memory at once. So rows wait for
+//! company as long as `freshness` allows ([`Budget`]). Where it cannot be held, they wait for a
+//! small share of the time that their flush takes anyway ([`LINGER_SHARE`]), so that a burst goes
+//! together: one request is in flight at a time, and what arrives meanwhile is the next batch.
 
 use std::{fmt, time::Duration};
 
@@ -115,8 +115,8 @@ impl Costs {
         self.fixed * (1.0 / KNEE_SHARE - 1.0) / self.per_row
     }
 
-    /// Most rows that are flushed within the target; where the fixed cost alone takes most of it, rows
-    /// that take as long, or a share of the budget.
+    /// Most rows that are flushed within the target; where the fixed cost alone takes most of it,
+    /// rows that take as long, or a share of the budget.
     fn held(self, target: f64, freshness: f64) -> (f64, Bound) {
         if self.fixed < DISTANT * target {
             ((target - self.fixed) / self.per_row, Bound::Target)
@@ -138,11 +138,10 @@ impl Costs {
 }
 
 impl Dynamic {
-    /// Where a batch ends.
-    fn size(&self, view: &View<'_>, costs: Costs, urgent: bool) -> (usize, Bound) {
+    /// Where a batch ends; `held` are the rows that hold the target.
+    fn size(&self, view: &View<'_>, costs: Costs, held: (f64, Bound), urgent: bool) -> (usize, Bound) {
         let target = view.settings.target_latency.as_secs_f64();
         let knee = (costs.knee(), Bound::Knee);
-        let held = costs.held(target, view.settings.freshness.as_secs_f64());
         let mut size = if urgent && knee.0 > held.0 { knee } else { held };
         // Keeping up comes first.
         match costs.keeping_up(view.arrival_rows_per_s * HEADROOM) {
@@ -195,16 +194,13 @@ impl Policy for Dynamic {
     fn decide(&self, view: &View<'_>) -> Decision {
         let costs = Costs::of(view);
         let target = view.settings.target_latency.as_secs_f64();
-        let in_target = costs
-            .held(target, view.settings.freshness.as_secs_f64())
-            .0
-            .max(LEAST_ROWS as f64)
-            .min(view.fitting_rows as f64);
+        let held = costs.held(target, view.settings.freshness.as_secs_f64());
+        let in_target = held.0.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
         let spare = (costs.rate(in_target) - view.arrival_rows_per_s).max(1e-3);
         let usual = costs.self_clocked(view.arrival_rows_per_s);
         let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS);
         let urgent = backlog && view.backlog_rows / spare > PATIENCE_S;
-        let (rows, bound) = self.size(view, costs, urgent);
+        let (rows, bound) = self.size(view, costs, held, urgent);
         let (linger, is_fresh) = self.linger(view, costs, rows);
         let reason = Reason {
             waiting: backlog.then_some(view.backlog_rows),
@@ -290,7 +286,8 @@ impl fmt::Display for Reason {
                     "{arriving:.1} rows/s: freshness = {freshness} cannot be held, what arrives during a flush goes {wait} later, "
                 )?;
             }
-            write!(f, "about {collected:.0} rows, at most {rows} ({bound})")?;
+            let noun = if collected < 1.5 { "row" } else { "rows" };
+            write!(f, "about {collected:.0} {noun}, at most {rows} ({bound})")?;
         }
         write!(f, "; a flush costs {:.1} ms + {:.2} µs a row", costs.fixed * 1e3, costs.per_row * 1e6)
     }

@@ -81,8 +81,8 @@ pub enum Outcome {
     Stored {
         /// Rows in it.
         rows: usize,
-        /// How long after its wait for company the oldest row was stored; none where the batch did not
-        /// wait, or had waited for something else.
+        /// How long after its wait for company the oldest row was stored; none where the batch did
+        /// not wait, or had waited for something else.
         beyond: Option<Duration>,
     },
     /// Not answered in time, or answered that it is too much.

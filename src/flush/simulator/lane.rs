@@ -61,7 +61,8 @@ struct Lane<'a> {
     /// Nothing waited when the lane last looked.
     idle: bool,
     decision: Option<Decision>,
-    /// How long the batch being sent has waited for company, where it waited as long as was decided.
+    /// How long the batch being sent has waited for company, where it waited as long as was
+    /// decided.
     waited_us: Option<u64>,
     /// The next flush pays for a new connection.
     unusual: bool,

@@ -131,16 +131,16 @@ pub struct Score {
     pub holds: bool,
     /// Whether any of the others did that.
     pub can_be_held: bool,
-    /// Its transactions over the fewest of those that hold the budget, and the target latency as well as it
-    /// does; none where nobody does.
+    /// Its transactions over the fewest of those that hold the budget, and the target latency as
+    /// well as it does; none where nobody does.
     pub transactions: Option<f64>,
     /// Its throughput over the best of the others.
     pub throughput: f64,
 }
 
 impl Score {
-    /// Whether it meets the objective: where the budget can be held it is, with at most 5 % more transactions
-    /// than the best; else rows are stored at 95 % of the best rate at least.
+    /// Whether it meets the objective: where the budget can be held it is, with at most 5 % more
+    /// transactions than the best; else rows are stored at 95 % of the best rate at least.
     pub fn is_met(&self) -> bool {
         if self.can_be_held {
             self.holds && self.transactions.is_none_or(|times| times <= MOST_TRANSACTIONS)
@@ -153,7 +153,8 @@ impl Score {
 /// Holds an outcome against others.
 pub fn score(of: &super::Outcome, among: &[super::Outcome], freshness: Duration) -> Score {
     let budget_s = freshness.as_secs_f64() * TOLERANCE;
-    // What is not stored by the end counts with its age then, so who does not keep up does not hold it.
+    // What is not stored by the end counts with its age then, so who does not keep up does not hold
+    // it.
     let holds = |one: &super::Outcome| one.p99_s <= budget_s;
     let target_s = settings::Batch::default().target_latency.as_secs_f64().max(of.flush_p90_s) * TOLERANCE;
     let fair = among.iter().filter(|one| holds(one) && one.flush_p90_s <= target_s);

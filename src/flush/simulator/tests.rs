@@ -54,7 +54,8 @@ fn chosen(freshness: Duration) -> Vec<Regime> {
 
 /// Where the objective is missed, and by how much.
 const MISSED: [&str; 2] = [
-    // 99 of 100 rows are stored within 1.008 s: a burst is late as a whole, which an even flow is not.
+    // 99 of 100 rows are stored within 1.008 s: a burst is late as a whole, which an even flow is
+    // not.
     "1s, bursty × 300 ms away",
     // 1.16 times the transactions: the first few batches do not tell how seldom stalls are.
     "1s, diurnal × stalls",

@@ -97,8 +97,8 @@ fn top(daemon: &Daemon) -> String {
     shown
 }
 
-/// What a terminal shows after these bytes: places of the cursor (CUP) are followed, colours and modes
-/// left out (ECMA-48, section 8.3).
+/// What a terminal shows after these bytes: places of the cursor (CUP) are followed, colours and
+/// modes left out (ECMA-48, section 8.3).
 fn drawn(bytes: &str) -> String {
     let mut cells = vec![vec![' '; COLUMNS]; LINES];
     let (mut line, mut column) = (0, 0);

@@ -1,5 +1,5 @@
-//! Ten states of a gateway, and what each says first through every door: `status`, `check`, `top`, the
-//! page, the journal.
+//! Ten states of a gateway, and what each says first through every door: `status`, `check`, `top`,
+//! the page, the journal.
 
 mod look;
 
@@ -65,11 +65,32 @@ fn nobody(builder: DaemonBuilder) -> DaemonBuilder {
     builder.set("questdb.conf", format!("http::addr=127.0.0.1:{};", free_port()))
 }
 
-/// Every door says this. Lines may be broken anywhere on the page and in `top`.
+/// `status` begins with this, `check` says that the configuration is valid, and each of these doors
+/// says these words, wherever its lines are broken.
 #[track_caller]
-fn says(seen: &Seen, first: &str) {
-    let line = seen.status.lines().next().unwrap_or_default();
-    assert!(line.contains(first), "status begins with {line:?}, not {first:?}");
+fn says(seen: &Seen, first: &str, doors: &[(&str, &str)]) {
+    for text in [&seen.status, &seen.all] {
+        let line = text.lines().next().unwrap_or_default();
+        assert!(line.contains(first), "status begins with {line:?}, not {first:?}");
+    }
+    assert!(seen.check.contains("\nvalid\n"), "{}", seen.check);
+    for (door, words) in doors {
+        let text = match *door {
+            "top" => &seen.top,
+            "page" => &seen.page,
+            "journal" => &seen.journal,
+            other => panic!("there is no door {other}"),
+        };
+        assert!(unbroken(text).contains(&unbroken(words)), "{door} does not say {words:?}:\n{text}");
+    }
+}
+
+/// A text without frames, charts and line breaks.
+fn unbroken(text: &str) -> String {
+    text.split(|c: char| c.is_whitespace() || "│█░┌┐└┘─".contains(c))
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -79,7 +100,8 @@ fn idle() {
     stage.daemon.wait_drained(5, LIMIT);
     eventually(LIMIT, "the rates have come to rest", || stage.daemon.status()["rates"]["messages_per_s"] == 0.0);
     let seen = stage.look("idle");
-    says(&seen, "OK ");
+    says(&seen, "OK ", &[("top", "QuestDB: ok"), ("page", "nothing is wrong")]);
+    assert!(!seen.journal.contains("WARN forebay::flush"), "{}", seen.journal);
 }
 
 #[test]
@@ -89,7 +111,7 @@ fn busy() {
     eventually(LIMIT, "the forecast is there", || stage.daemon.status()["forecast"]["intake_bytes_per_s"].is_number());
     let seen = stage.look("busy");
     load.finish();
-    says(&seen, "OK ");
+    says(&seen, "OK ", &[("top", "QuestDB: ok"), ("page", "nothing is wrong")]);
 }
 
 #[test]
@@ -99,7 +121,9 @@ fn no_broker() {
     stage.broker.stop();
     eventually(LIMIT, "it is noticed", || stage.daemon.broker()["connected"] == false);
     let seen = stage.look("no-broker");
-    says(&seen, "NOT OK      no connection to the broker");
+    let error = "the broker can't be reached";
+    let doors = [("top", error), ("page", error), ("journal", "no connection to the broker")];
+    says(&seen, "NOT OK      no connection to the broker", &doors);
 }
 
 #[test]
@@ -112,7 +136,9 @@ fn no_database() {
     });
     let seen = stage.look("no-database");
     load.finish();
-    says(&seen, "NOT OK      QuestDB does not answer");
+    let doors = [("top", "QuestDB: unreachable"), ("page", "Nothing is lost"), ("journal", "QuestDB is not reachable")];
+    says(&seen, "NOT OK      QuestDB does not answer", &doors);
+    assert!(!unbroken(&seen.all).contains("at most"), "lanes say nothing of batches: {}", seen.all);
 }
 
 #[test]
@@ -122,7 +148,10 @@ fn credentials_refused() {
     stage.publish(100);
     eventually(LIMIT, "it is noticed", || stage.daemon.database()["database"] == "refused");
     let seen = stage.look("credentials");
-    says(&seen, "NOT OK ");
+    let doors = [("page", "put right questdb.username"), ("journal", "QuestDB refuses the credentials")];
+    says(&seen, "NOT OK      QuestDB refuses the credentials", &doors);
+    // One column of two: its words are broken among those of the other.
+    assert!(seen.top.contains("QuestDB: refused") && seen.top.contains("the rows wait in the ring"), "{}", seen.top);
 }
 
 #[test]
@@ -140,7 +169,9 @@ fn table_suspended() {
     let seen = stage.look("suspended");
     questdb.sql(&format!("ALTER TABLE '{table}' RESUME WAL"));
     load.finish();
-    says(&seen, "NOT OK      QuestDB has suspended table");
+    let statement = format!("ALTER TABLE \"{}\" RESUME WAL", stage.readings.name);
+    let doors = ["top", "page", "journal"].map(|door| (door, statement.as_str()));
+    says(&seen, "NOT OK      QuestDB has suspended table", &doors);
 }
 
 #[test]
@@ -156,7 +187,9 @@ fn set_aside() {
         stage.daemon.status()["flush"]["quarantine"]["entries"].as_u64() >= Some(3)
     });
     let seen = stage.look("set-aside");
-    says(&seen, "NOT OK ");
+    let wanted = "is a string, but the source wants type \"long\"";
+    let doors = [("top", "3 in quarantine"), ("page", wanted), ("page", "Set aside 3"), ("journal", wanted)];
+    says(&seen, "NOT OK      3 messages and rows are set aside", &doors);
 }
 
 #[test]
@@ -165,8 +198,10 @@ fn ring_full() {
         Stage::with("full", |builder| nobody(builder).set("ring.size", "4MiB").set("mqtt.max_payload", "64KiB"));
     stage.publish(60_000);
     eventually(LIMIT, "it is full", || stage.daemon.status()["ring"]["full"] == true);
+    let words = "the ring is full, and nothing more is acknowledged: the broker keeps it";
+    eventually(LIMIT, "the journal says so", || stage.daemon.log().contains(words));
     let seen = stage.look("ring-full");
-    says(&seen, "NOT OK      the ring is full");
+    says(&seen, "NOT OK      the ring is full", &["top", "page", "journal"].map(|door| (door, words)));
 }
 
 #[test]
@@ -187,7 +222,8 @@ fn after_a_crash() {
         ledger["stored"].as_u64() >= Some(5_000) && ledger["pending"] == 0
     });
     let seen = stage.look("after-a-crash");
-    says(&seen, "OK ");
+    let doors = [("top", "QuestDB: ok"), ("page", "nothing is wrong"), ("journal", "recovered the ring")];
+    says(&seen, "OK ", &doors);
 }
 
 #[test]
@@ -207,6 +243,7 @@ fn disk_full() {
     stage.daemon.wait_drained(51, LIMIT);
     let seen = stage.look("disk-full");
     // Both files have had all their space from the start.
-    says(&seen, "NOT OK      1 message or row is set aside");
+    let doors = [("top", "1 in quarantine"), ("page", "Set aside 1"), ("journal", "goes to quarantine")];
+    says(&seen, "NOT OK      1 message or row is set aside", &doors);
     assert!(seen.status.contains("also        the disk of the ring is full"), "{}", seen.status);
 }

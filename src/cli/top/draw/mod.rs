@@ -10,7 +10,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Sparkline, Widget},
+    widgets::{Block, Paragraph, Sparkline, Widget, Wrap},
 };
 
 use super::view::{Focus, History, Link, View};
@@ -37,13 +37,11 @@ const CHART: Style = Style::new().fg(Color::Cyan);
 pub fn draw(view: &View, area: Rect, buffer: &mut Buffer) {
     let warnings = warnings(view);
     let footer = u16::from(area.height >= 12);
-    let told = if area.height >= 12 { warnings.len() as u16 } else { 0 };
+    let told = if area.height >= 12 { wrapped_height(&warnings, area.width).min(area.height / 2) } else { 0 };
     let parts = [Constraint::Length(1), Constraint::Length(told), Constraint::Min(0), Constraint::Length(footer)];
     let [head, alarm, body, foot] = Layout::vertical(parts).areas(area);
     header(view).render(head, buffer);
-    for (line, row) in warnings.iter().zip(alarm.rows()) {
-        line.render(row, buffer);
-    }
+    Paragraph::new(warnings).wrap(Wrap { trim: false }).render(alarm, buffer);
     if view.status.is_null() {
         nothing_yet(view, body, buffer);
     } else {
@@ -114,14 +112,13 @@ fn header(view: &View) -> Line<'static> {
 fn nothing_yet(view: &View, area: Rect, buffer: &mut Buffer) {
     if let Link::Away(why) = &view.link {
         // The header cuts a long sentence; here it has room.
-        let text = ratatui::widgets::Paragraph::new(format!("{}\n\nIt is asked again every second.\n", harmless(why)));
-        text.wrap(ratatui::widgets::Wrap { trim: true }).render(area, buffer);
+        let text = Paragraph::new(format!("{}\n\nIt is asked again every second.\n", harmless(why)));
+        text.wrap(Wrap { trim: true }).render(area, buffer);
     }
 }
 
 fn warnings(view: &View) -> Vec<Line<'static>> {
-    let warnings: Vec<String> =
-        view.document().each("/warnings").filter_map(|warning| warning.0.as_str().map(tame)).collect();
+    let warnings: Vec<String> = view.document().each("/warnings").filter_map(|warning| warning.sentence("")).collect();
     let more = warnings.len().saturating_sub(MAX_WARNINGS);
     let shown = if more > 0 { MAX_WARNINGS - 1 } else { MAX_WARNINGS };
     let mut lines: Vec<Line<'static>> =
@@ -135,6 +132,14 @@ fn warnings(view: &View) -> Vec<Line<'static>> {
 fn keys(view: &View) -> Line<'static> {
     let list = if view.focus == Focus::Lanes { "lanes" } else { "series" };
     Line::styled(format!(" q quit  p pause  ↑ ↓ move in the {list}  tab the other list"), DIM)
+}
+
+/// Lines that these take where they are broken at the width; where one is, perhaps a line more,
+/// since words that move on leave room behind.
+fn wrapped_height(lines: &[Line<'_>], width: u16) -> u16 {
+    let width = usize::from(width).max(1);
+    let height = |line: &Line<'_>| line.width().div_ceil(width).max(1) + usize::from(line.width() > width);
+    lines.iter().map(height).sum::<usize>() as u16
 }
 
 /// A frame with a title; gives what is inside.

@@ -10,7 +10,7 @@ use ratatui::{
     widgets::{Paragraph, Widget, Wrap},
 };
 
-use super::{BAD, GOOD, POOR, chart, framed};
+use super::{BAD, GOOD, POOR, chart, framed, wrapped_height};
 use crate::cli::{
     document::Document,
     out::{count, human_bytes, plural, span},
@@ -147,15 +147,11 @@ fn halves(sentence: &str, width: u16) -> impl Iterator<Item = String> {
 
 /// Lines of the database's panel, its frame included, in which its advice has room.
 pub fn database_height(view: &View, width: u16) -> u16 {
-    let lines = database_lines(view);
-    let inside = usize::from(width.saturating_sub(2)).max(1);
-    // Words that move to the next line leave room behind: one line more.
-    let broken = |line: &Line<'_>| line.width().div_ceil(inside).max(1) + usize::from(line.width() > inside);
-    lines.iter().map(broken).sum::<usize>() as u16 + 2
+    wrapped_height(&database_lines(view), width.saturating_sub(2)) + 2
 }
 
-/// Lines from the top, and something else in the room that is left, if any. Where a line is too long, it
-/// is broken, and there is nothing else.
+/// Lines from the top, and something else in the room that is left, if any. Where a line is too
+/// long, it is broken, and there is nothing else.
 pub fn fill(lines: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer, rest: impl FnOnce(Rect, &mut Buffer)) {
     if lines.iter().any(|line| line.width() > usize::from(area.width)) {
         return Paragraph::new(lines).wrap(Wrap { trim: true }).render(area, buffer);

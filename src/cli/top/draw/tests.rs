@@ -213,6 +213,20 @@ fn colours_can_be_left_out() {
     assert!(!coloured(&buffer));
 }
 
+#[test]
+fn advice_and_warnings_are_never_cut() {
+    let mut view = at_work();
+    let advice = "put right questdb.username, password_file or token_file, try with `forebay check --connect`, and restart forebay";
+    let warning = "QuestDB has suspended table \"sensors\" (DISK FULL): mend the cause, then run: ALTER TABLE \"sensors\" RESUME WAL";
+    view.status["flush"]["advice"] = advice.into();
+    view.status["warnings"] = json!([warning]);
+    for columns in [80, 100, 120] {
+        let screen = screen(&view, columns, 40);
+        let last = |text: &str| text.rsplit(' ').next().unwrap_or_default().to_owned();
+        shows(&screen, &[&last(advice), &last(warning)]);
+    }
+}
+
 proptest! {
     #[test]
     fn any_size_will_do(columns in 0_u16..260, lines in 0_u16..90, lanes in 0_usize..20, warnings in 0_usize..6) {
