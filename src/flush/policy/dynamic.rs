@@ -198,7 +198,9 @@ impl Policy for Dynamic {
         let in_target = held.0.max(LEAST_ROWS as f64).min(view.fitting_rows as f64);
         let spare = (costs.rate(in_target) - view.arrival_rows_per_s).max(1e-3);
         let usual = costs.self_clocked(view.arrival_rows_per_s);
-        let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS);
+        // What waits for company is none.
+        let collected = HEADROOM * view.arrival_rows_per_s * view.settings.freshness.as_secs_f64();
+        let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS).max(collected);
         let urgent = backlog && view.backlog_rows / spare > PATIENCE_S;
         let (rows, bound) = self.size(view, costs, held, urgent);
         let (linger, is_fresh) = self.linger(view, costs, rows);

@@ -70,6 +70,13 @@ fn a_backlog_is_sent_as_large_as_pays() {
 }
 
 #[test]
+fn rows_that_wait_for_company_are_no_backlog() {
+    let waiting = |rows: f64| decide(&grown(), NEAR, rows, 20_000.0).reason.to_string();
+    assert!(waiting(18_000.0).starts_with("20000.0 rows/s: a batch each"), "{}", waiting(18_000.0));
+    assert!(waiting(30_000.0).starts_with("backlog of 30000 rows"), "{}", waiting(30_000.0));
+}
+
+#[test]
 fn slow_by_row_is_smaller_and_slow_by_distance_larger() {
     let usual = decide(&grown(), (2.0, 10.0), 1e6, 0.0).rows;
     assert!(decide(&grown(), (2.0, 100.0), 1e6, 0.0).rows * 5 < usual);
