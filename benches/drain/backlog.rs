@@ -12,7 +12,7 @@ use forebay::{
     observe::heartbeat::Heartbeats,
     point::{Row, Text, Timestamp, Value},
     ring::{Kind, Part, Ring, table_hash},
-    settings::{Bytes, Durability, OnFull, Ring as Settings},
+    settings::{Bytes, CommitSpacing, Durability, OnFull, Ring as Settings},
 };
 
 /// Devices whose readings the rows are.
@@ -79,7 +79,7 @@ impl Backlog {
             path: path.to_owned(),
             size: self.ring_size(),
             durability: Durability::Commit,
-            commit_spacing: Duration::ZERO,
+            commit_spacing: CommitSpacing::Fixed(Duration::ZERO),
             on_full: OnFull::Block,
             ..Settings::default()
         };

@@ -19,6 +19,7 @@ mod support;
 use std::{process::ExitCode, time::Duration};
 
 use backlog::Backlog;
+use common::budget::Budget;
 use contenders::Stage;
 use support::{Mosquitto, QuestDb};
 
@@ -28,8 +29,11 @@ const WARM_UP_ROWS: u64 = 5_000_000;
 /// What is asked for on the command line.
 #[derive(Debug)]
 struct Plan {
-    backlog: u64,
+    /// Rows, of each size in turn.
+    backlogs: Vec<u64>,
     rounds: usize,
+    /// Time for the rounds of all sizes.
+    minutes: u64,
     /// Rows a batch of the bare loop.
     batches: Vec<usize>,
     /// One-way delays in milliseconds.
@@ -40,7 +44,7 @@ struct Plan {
     set: Vec<(String, toml::Value)>,
 }
 
-const USAGE: &str = "usage: drain [--backlog ROWS] [--rounds N] [--batches ROWS,ROWS…] [--distance MS,MS…] [--pairs N,N…] [--set KEY=VALUE]…";
+const USAGE: &str = "usage: drain [--backlog ROWS,ROWS…] [--rounds N] [--minutes N] [--batches ROWS,ROWS…] [--distance MS,MS…] [--pairs N,N…] [--set KEY=VALUE]…";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -63,33 +67,40 @@ fn main() -> ExitCode {
     let near = Stage { questdb: &questdb, broker: &broker, conf: questdb.conf() };
     let warm_up = contenders::bare(&near, &Backlog::new(WARM_UP_ROWS), 10_000, 1);
     eprintln!("warm-up: {:.0} rows/s", warm_up.answered_per_s);
-    let mut results = report::Results::new(plan.backlog);
     if plan.distances.is_empty() {
-        for round in 0..plan.rounds {
-            turn(&near, &plan, round, &[1], &mut results);
-        }
-        results.print();
+        let results: Vec<_> = plan
+            .backlogs
+            .iter()
+            .map(|rows| {
+                let mut results = report::Results::new(*rows);
+                let mut budget = Budget::of(Duration::from_mins(plan.minutes) / sizes);
+                for round in (0..plan.rounds).take_while(|_| budget.admits_another()) {
+                    turn(&near, &plan, *rows, round, &[1], &mut results);
+                }
+                results.print();
+                results
+            })
+            .collect();
+        report::write_json(&results);
     }
     for ms in &plan.distances {
         let port =
             line::Line { one_way: Duration::from_millis(*ms as u64), ..line::Line::default() }.open(questdb.port).port;
         let far = Stage { conf: format!("http::addr=127.0.0.1:{port};"), ..near };
-        let mut results = report::Results::new(plan.backlog);
+        let rows = plan.backlogs[0];
+        let mut results = report::Results::new(rows);
         for round in 0..plan.rounds {
-            turn(&far, &plan, round, &plan.pairs, &mut results);
+            turn(&far, &plan, rows, round, &plan.pairs, &mut results);
         }
         println!("\n{ms} ms away, one way");
         results.print();
-    }
-    if plan.distances.is_empty() {
-        results.write_json();
     }
     ExitCode::SUCCESS
 }
 
 /// One round: every contender once, with forebay in the middle, the other way round every other time.
-fn turn(stage: &Stage<'_>, plan: &Plan, round: usize, pairs: &[usize], results: &mut report::Results) {
-    let backlog = Backlog::new(plan.backlog);
+fn turn(stage: &Stage<'_>, plan: &Plan, rows: u64, round: usize, pairs: &[usize], results: &mut report::Results) {
+    let backlog = Backlog::new(rows);
     let mut bare: Vec<(usize, usize)> =
         pairs.iter().flat_map(|pairs| plan.batches.iter().map(|batch| (*batch, *pairs))).collect();
     if round % 2 == 1 {
@@ -105,8 +116,9 @@ fn turn(stage: &Stage<'_>, plan: &Plan, round: usize, pairs: &[usize], results: 
 
 fn plan(arguments: &[String]) -> Result<Plan, String> {
     let mut plan = Plan {
-        backlog: 5_000_000,
+        backlogs: vec![300_000, 3_000_000, 5_000_000],
         rounds: 3,
+        minutes: 60,
         batches: vec![5_000, 10_000, 20_000, 50_000, 100_000],
         distances: Vec::new(),
         pairs: vec![1, 2, 4, 8],
@@ -120,7 +132,8 @@ fn plan(arguments: &[String]) -> Result<Plan, String> {
             value.split(',').map(read).collect()
         };
         match name.as_str() {
-            "--backlog" => plan.backlog = numbers()?[0] as u64,
+            "--backlog" => plan.backlogs = numbers()?.into_iter().map(|rows| rows as u64).collect(),
+            "--minutes" => plan.minutes = numbers()?[0] as u64,
             "--rounds" => plan.rounds = numbers()?[0],
             "--batches" => plan.batches = numbers()?,
             "--distance" => plan.distances = numbers()?,

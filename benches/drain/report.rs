@@ -80,27 +80,31 @@ impl Results {
         }
     }
 
-    /// Writes every run to `target/bench/drain.json`.
-    pub fn write_json(&self) {
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/drain.json");
+    fn as_json(&self) -> serde_json::Value {
         let bare: Vec<_> = self
             .bare
             .iter()
             .map(|((rows, pairs), runs)| json!({ "batch_rows": rows, "pairs": pairs, "runs": runs }))
             .collect();
-        let document = json!({
+        json!({
             "rows": self.rows,
             "forebay": self.forebay,
             "bare": bare,
             "ratio_answered": self.ratio(|run| run.answered_per_s),
             "ratio_applied": self.ratio(|run| run.applied_per_s),
-        });
-        let directory = file.parent().expect("a directory");
-        let written = std::fs::create_dir_all(directory)
-            .and_then(|()| std::fs::write(&file, serde_json::to_string_pretty(&document).expect("JSON")));
-        match written {
-            Ok(()) => println!("\nevery run: {}", file.display()),
-            Err(why) => eprintln!("{}: {why}", file.display()),
-        }
+        })
+    }
+}
+
+/// Writes every run to `target/bench/drain.json`.
+pub fn write_json(results: &[Results]) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/drain.json");
+    let document: Vec<_> = results.iter().map(Results::as_json).collect();
+    let directory = file.parent().expect("a directory");
+    let written = std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&file, serde_json::to_string_pretty(&document).expect("JSON")));
+    match written {
+        Ok(()) => println!("\nevery run: {}", file.display()),
+        Err(why) => eprintln!("{}: {why}", file.display()),
     }
 }

@@ -20,11 +20,11 @@ use crate::{
         role::Role,
         sample::{self, Watch},
     },
-    support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, eventually, unique},
+    support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, Readings, unique},
 };
 
 /// Devices that publish.
-const DEVICES: u64 = 200;
+pub const DEVICES: u64 = 200;
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Who is measured.
@@ -121,7 +121,7 @@ pub fn run(contender: Contender, qos: u8, plan: &Plan, broker: &Mosquitto, quest
 }
 
 /// The table as forebay creates it.
-fn create_table(questdb: &QuestDb, table: &str) {
+pub fn create_table(questdb: &QuestDb, table: &str) {
     questdb.sql(&format!(
         "CREATE TABLE '{table}' (timestamp TIMESTAMP, device SYMBOL, site SYMBOL, seq LONG, temperature DOUBLE, \
          humidity DOUBLE, ok BOOLEAN) TIMESTAMP(timestamp) PARTITION BY DAY WAL DEDUP UPSERT KEYS(timestamp, device, site)"
@@ -175,7 +175,7 @@ fn run_role(
 }
 
 /// A daemon with its defaults: durability `commit`, a ring of 256 MiB.
-fn daemon(readings: &Readings, broker: &Mosquitto, questdb: &QuestDb, qos: u8, ring: &str) -> DaemonBuilder {
+pub fn daemon(readings: &Readings, broker: &Mosquitto, questdb: &QuestDb, qos: u8, ring: &str) -> DaemonBuilder {
     DaemonBuilder::new()
         .servers(broker, questdb)
         .source(readings)
@@ -217,7 +217,7 @@ fn run_forebay(
 }
 
 /// Bytes of a reading's record, on average over readings `0..count`.
-fn mean_record(readings: &Readings, count: u64) -> f64 {
+pub fn mean_record(readings: &Readings, count: u64) -> f64 {
     (0..count).map(|n| record(readings, n)).sum::<u64>() as f64 / count as f64
 }
 
@@ -242,7 +242,7 @@ fn record(readings: &Readings, n: u64) -> u64 {
 }
 
 /// Asks for the status often enough to be exact to 1 % and seldom enough to cost nothing worth counting.
-fn wait_stored(daemon: &Daemon, messages: u64, qos: u8) -> (Json, Instant) {
+pub fn wait_stored(daemon: &Daemon, messages: u64, qos: u8) -> (Json, Instant) {
     const INTERVAL: Duration = Duration::from_millis(25);
     const QOS0_IDLE: Duration = Duration::from_secs(3);
     let begin = Instant::now();
@@ -263,61 +263,4 @@ fn wait_stored(daemon: &Daemon, messages: u64, qos: u8) -> (Json, Instant) {
         assert!(begin.elapsed() < LIMIT, "not stored within {LIMIT:?}: {status}");
         std::thread::sleep(INTERVAL);
     }
-}
-
-/// What a steady rate costs forebay and the database.
-#[derive(Debug, Serialize)]
-pub struct Paced {
-    /// Messages a second.
-    pub rate: u64,
-    /// `batch.freshness`.
-    pub freshness: &'static str,
-    /// Share of a processor that the database takes.
-    pub database_cores: f64,
-    /// Time from arrival to stored, 99th percentile, in milliseconds.
-    pub stored_p99_ms: f64,
-    /// What forebay does and takes.
-    pub run: Run,
-}
-
-/// Acknowledgement latency, disk traffic, and what the database pays at a modest, steady rate.
-pub fn run_paced(rate: u64, freshness: &'static str, broker: &Mosquitto, questdb: &QuestDb) -> Paced {
-    const SECONDS: u64 = 10;
-    let readings = Readings::new(unique("paced"), DEVICES);
-    let builder = daemon(&readings, broker, questdb, 1, "256MiB");
-    let mut daemon = builder.set("batch.freshness", freshness).start();
-    daemon.wait_subscribed();
-    // The table is made by the first rows, which is no part of a steady rate.
-    let load = crate::support::Load::start(&readings, broker.port, rate);
-    eventually(Duration::from_mins(1), "the table is there", || {
-        load.acked() >= 2 * rate && daemon.ledger("stored") > 0
-    });
-    let (pid, server) = (daemon.id(), questdb.id().expect("QuestDB runs"));
-    let (cpu, written, watch) = (sample::cpu(pid), sample::written(pid), Watch::start(pid));
-    let (database, before) = (sample::cpu(server), load.acked());
-    let start = Instant::now();
-    eventually(Duration::from_mins(1), "the paced load", || load.acked() >= before + rate * SECONDS);
-    let span = start.elapsed();
-    let messages = load.acked() - before;
-    let database_cores = sample::cpu(server).saturating_sub(database).as_secs_f64() / span.as_secs_f64();
-    let cpu_us = sample::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e6 / messages as f64;
-    let written_per_message = (sample::written(pid) - written) as f64 / messages as f64;
-    let all = load.finish();
-    let (status, _) = wait_stored(&daemon, all, 1);
-    let ack = &status["broker"]["ack_latency_us"];
-    let run = Run {
-        contender: Contender::Forebay,
-        qos: 1,
-        messages,
-        per_second: messages as f64 / span.as_secs_f64(),
-        cpu_us,
-        anonymous_bytes: watch.finish().peak(),
-        written_per_message,
-        record_per_message: mean_record(&readings, all),
-        ring_per_message: status["ring"]["used_bytes"].as_f64().unwrap_or(0.0) / all as f64,
-        ack_us: Some((ack["p50"].as_u64().unwrap_or(0), ack["p99"].as_u64().unwrap_or(0))),
-    };
-    assert_eq!(daemon.stop().code(), Some(0), "forebay stops in order");
-    let stored_p99_ms = status["flush"]["stored_latency_us"]["p99"].as_f64().unwrap_or(f64::NAN) / 1e3;
-    Paced { rate, freshness, database_cores, stored_p99_ms, run }
 }

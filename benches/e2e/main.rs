@@ -4,6 +4,7 @@
 //! and bytes written are the kernel's figures for it alone. Rounds are interleaved; medians are shown.
 
 mod contenders;
+mod paced;
 mod report;
 mod roles;
 
@@ -13,16 +14,21 @@ mod common;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
+use common::budget::Budget;
 use support::{Mosquitto, QuestDb};
 
 /// What is asked for on the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
     rounds: usize,
+    /// Time for the rounds.
+    minutes: u64,
     messages: u64,
-    pace: u64,
+    /// Messages a second of the steady flows, and how long each is measured.
+    paces: Vec<u64>,
+    seconds: u64,
     only: Option<String>,
 }
 
@@ -36,14 +42,15 @@ fn main() -> ExitCode {
         Ok(plan) => plan,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: e2e [--rounds N] [--messages N] [--pace MESSAGES_PER_SECOND] [--only reader|naive|forebay]"
+                "{why}\nusage: e2e [--rounds N] [--minutes N] [--messages N] [--pace MESSAGES_PER_SECOND] [--seconds N] [--only reader|naive|forebay]"
             );
             return ExitCode::from(2);
         }
     };
     let (broker, questdb) = (Mosquitto::start(), QuestDb::as_shipped());
     let mut results = report::Results::default();
-    for round in 1..=plan.rounds {
+    let mut budget = Budget::of(Duration::from_mins(plan.minutes));
+    for round in (1..=plan.rounds).take_while(|_| budget.admits_another()) {
         for qos in [0, 1] {
             for contender in contenders::ALL.into_iter().filter(|contender| plan.takes(contender.name())) {
                 let run = contenders::run(contender, qos, &plan, &broker, &questdb);
@@ -52,13 +59,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    if plan.takes(contenders::Contender::Forebay.name()) {
-        // The default, and nearly as fresh as can be.
-        for rate in [300, plan.pace] {
-            for freshness in ["1s", "35ms"] {
-                results.paced.push(contenders::run_paced(rate, freshness, &broker, &questdb));
-            }
-        }
+    if plan.only.is_none() {
+        results.paced = paced::run(&plan.paces, plan.seconds, &broker, &questdb);
     }
     results.print(&plan);
     results.write_json(&plan);
@@ -73,7 +75,8 @@ impl Plan {
 }
 
 fn plan(arguments: &[String]) -> Result<Plan, String> {
-    let mut plan = Plan { rounds: 5, messages: 200_000, pace: 2_000, only: None };
+    let mut plan =
+        Plan { rounds: 5, minutes: 60, messages: 200_000, paces: vec![300, 2_000, 20_000], seconds: 20, only: None };
     let mut rest = arguments.iter().filter(|argument| *argument != "--bench");
     while let Some(name) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -83,9 +86,12 @@ fn plan(arguments: &[String]) -> Result<Plan, String> {
         }
         let number: u64 = value.parse().map_err(|_| format!("{name}: {value} is no count"))?;
         match name.as_str() {
-            "--rounds" => plan.rounds = number.max(1) as usize,
+            // None: the steady flows alone.
+            "--rounds" => plan.rounds = number as usize,
+            "--minutes" => plan.minutes = number.max(1),
             "--messages" => plan.messages = number.max(1),
-            "--pace" => plan.pace = number.max(1),
+            "--pace" => plan.paces = vec![number.max(1)],
+            "--seconds" => plan.seconds = number.max(1),
             other => return Err(format!("{other} is unknown")),
         }
     }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::{
     Plan,
-    contenders::{ALL, Contender, Paced, Run},
+    contenders::{ALL, Contender, Run},
+    paced::{Keeper, Paced},
 };
 
 /// Everything that was measured.
@@ -16,6 +17,14 @@ pub struct Results {
     pub runs: Vec<Run>,
     /// forebay at a modest rate.
     pub paced: Vec<Paced>,
+}
+
+fn keeper(keeper: Keeper) -> String {
+    match keeper {
+        Keeper::Forebay(freshness) => format!("forebay, {freshness}"),
+        Keeper::BareClient => "bare client".into(),
+        Keeper::Telegraf => "Telegraf".into(),
+    }
 }
 
 /// Median of some figures; 0 of none.
@@ -39,6 +48,13 @@ impl Results {
 
     /// Shows the medians.
     pub fn print(&self, plan: &Plan) {
+        if !self.runs.is_empty() {
+            self.print_full_load(plan);
+        }
+        self.print_paced();
+    }
+
+    fn print_full_load(&self, plan: &Plan) {
         println!("\n{} messages a run, medians of {} interleaved rounds\n", plan.messages, plan.rounds);
         println!(
             "{:<4} {:<14} {:>9} {:>8} {:>12} {:>11} {:>13} {:>12} {:>10}",
@@ -78,21 +94,34 @@ impl Results {
             forebay(&|run| run.ring_per_message),
             forebay(&Run::written_times)
         );
+    }
+
+    /// What steady flows cost.
+    fn print_paced(&self) {
         if self.paced.is_empty() {
             return;
         }
         println!(
-            "\n| msg/s, QoS 1 | freshness | QuestDB, cores | arrival to stored p99 | PUBACK p50 | p99 | bytes written a message | CPU a message |"
+            "\n| msg/s, QoS 1 | | QuestDB, cores | a row | transactions/s | own CPU a message | anonymous memory | PUBACK p50 / p99 | arrival to stored p99 | bytes written a message | over its record |"
         );
-        println!("|---|---|---|---|---|---|---|---|");
-        for Paced { rate, freshness, database_cores, stored_p99_ms, run } in &self.paced {
-            let (p50, p99) = run.ack_us.unwrap_or_default();
+        println!("|---|---|---|---|---|---|---|---|---|---|---|");
+        for paced in &self.paced {
+            let acks = paced
+                .ack_us
+                .map_or("–".into(), |(p50, p99)| format!("{:.1} / {:.1} ms", p50 as f64 / 1e3, p99 as f64 / 1e3));
+            let (written, times) = paced.written.map_or(("–".into(), "–".into()), |(written, record)| {
+                (format!("{written:.0}"), format!("{:.2}", written / record))
+            });
             println!(
-                "| {rate} | {freshness} | {database_cores:.2} | {stored_p99_ms:.0} ms | {:.2} ms | {:.2} ms | {:.0} | {:.1} us |",
-                p50 as f64 / 1e3,
-                p99 as f64 / 1e3,
-                run.written_per_message,
-                run.cpu_us
+                "| {} | {} | {:.2} | {:.0} us | {:.1} | {:.1} us | {:.1} MB | {acks} | {} | {written} | {times} |",
+                paced.rate,
+                keeper(paced.keeper),
+                paced.database_cores,
+                paced.database_us,
+                paced.transactions_per_s,
+                paced.cpu_us,
+                paced.anonymous_bytes as f64 / 1e6,
+                paced.stored_p99_ms.map_or("–".into(), |ms| format!("{ms:.0} ms")),
             );
         }
     }

@@ -13,7 +13,7 @@ use rumqttc::v5::{
     mqttbytes::{QoS, v5::Publish},
 };
 
-/// The naive program flushes after so many rows or so long.
+/// The naive program flushes after so many rows, unless it is told another number, or so long.
 const NAIVE_ROWS: usize = 10_000;
 const NAIVE_LINGER: Duration = Duration::from_secs(1);
 /// Rows between the naive program's two threads: as good as unbounded here.
@@ -29,7 +29,7 @@ pub fn run(arguments: &[String]) {
     let number = |n: usize| text(n).parse::<u64>().unwrap_or(0);
     match text(0) {
         "reader" => reader(number(1) as u16, text(2), number(3) as u8, number(4)),
-        "naive" => naive(number(1) as u16, text(2), number(3) as u8, number(4), text(5)),
+        "naive" => naive(number(1) as u16, text(2), number(3) as u8, number(4), (text(5), number(6) as usize)),
         other => panic!("unknown role {other}"),
     }
     loop {
@@ -108,12 +108,13 @@ struct Row {
     ok: bool,
 }
 
-/// Acknowledges at once, decodes, keeps rows in memory and flushes every 10,000 rows or 1 s from a second thread.
-fn naive(port: u16, topic: &str, qos: u8, messages: u64, conf: &str) {
+/// Acknowledges at once, decodes, keeps rows in memory and flushes every so many rows or 1 s from a second thread.
+fn naive(port: u16, topic: &str, qos: u8, messages: u64, (conf, most): (&str, usize)) {
     let table = topic.split('/').next().unwrap_or_default().to_owned();
     let (rows, incoming) = sync_channel::<Row>(NAIVE_QUEUE);
     let conf = conf.to_owned();
-    let flusher = thread::spawn(move || flush_loop(&conf, &table, &incoming));
+    let most = if most == 0 { NAIVE_ROWS } else { most };
+    let flusher = thread::spawn(move || flush_loop((&conf, most), &table, &incoming));
     let received = receive(port, topic, qos, messages, |publish| rows.send(decode(publish)).expect("the flusher runs"));
     drop(rows);
     flusher.join().expect("the flusher ends in order");
@@ -135,9 +136,9 @@ fn decode(publish: &Publish) -> Row {
     }
 }
 
-fn flush_loop(conf: &str, table: &str, incoming: &Receiver<Row>) {
+fn flush_loop((conf, most): (&str, usize), table: &str, incoming: &Receiver<Row>) {
     let mut sender = Sender::from_conf(conf).expect("QuestDB is there");
-    let mut rows: Vec<Row> = Vec::with_capacity(NAIVE_ROWS);
+    let mut rows: Vec<Row> = Vec::with_capacity(most);
     let mut buffer = sender.new_buffer();
     let mut due = Instant::now() + NAIVE_LINGER;
     loop {
@@ -145,7 +146,7 @@ fn flush_loop(conf: &str, table: &str, incoming: &Receiver<Row>) {
         let ended = matches!(next, Err(RecvTimeoutError::Disconnected));
         if let Ok(row) = next {
             rows.push(row);
-            if rows.len() < NAIVE_ROWS {
+            if rows.len() < most {
                 continue;
             }
         }

@@ -8,7 +8,7 @@ use forebay::{
     observe::heartbeat::Heartbeats,
     point::{Received, Row, Timestamp, Value},
     ring::{AppendError, Kind, Opened, Part, Record, Ring, table_hash},
-    settings::{Bytes, Durability, OnFull, Ring as Settings},
+    settings::{Bytes, CommitSpacing, Durability, OnFull, Ring as Settings},
 };
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ pub fn settings(path: &Path, mib: u64) -> Settings {
         path: path.to_owned(),
         size: Bytes::mib(mib),
         durability: Durability::Commit,
-        commit_spacing: Duration::ZERO,
+        commit_spacing: CommitSpacing::Fixed(Duration::ZERO),
         on_full: OnFull::Block,
         ..Settings::default()
     }
@@ -48,7 +48,7 @@ pub fn open(settings: &Settings, visit: &mut dyn FnMut(&Record<'_>)) -> Opened {
 /// Makes a full ring; how many rows were appended.
 pub fn make(settings: &Settings, contents: Contents) -> u64 {
     // Appended as fast as the disk takes it, so that commits are large.
-    let quick = Settings { commit_spacing: Duration::from_millis(200), ..settings.clone() };
+    let quick = Settings { commit_spacing: CommitSpacing::Fixed(Duration::from_millis(200)), ..settings.clone() };
     let ring = open(&quick, &mut |_| {}).ring;
     let (bodies, received) = (bodies(), SystemClock.now());
     let mut appended = 0;

@@ -29,7 +29,7 @@ pub fn run(place: &Place, case: &Case, duration: Duration, broker: &Mosquitto, q
         .source(&readings)
         .set("ring.path", path("daemon-ring"))
         .set("ring.size", "128MiB")
-        .set("ring.commit_spacing", format!("{}ms", case.spacing.as_millis()))
+        .set("ring.commit_spacing", case.spacing.to_string())
         .set("quarantine.path", path("daemon-quarantine"))
         .start();
     daemon.wait_subscribed();
@@ -44,6 +44,8 @@ pub fn run(place: &Place, case: &Case, duration: Duration, broker: &Mosquitto, q
     eventually(LIMIT, "everything is acknowledged", || acknowledged() >= messages);
     let written = place.device.counters().since(before.1);
     let commits = commits(&daemon) - before.0;
+    let ack_ms =
+        ["p50", "p99"].map(|part| daemon.status()["broker"]["ack_latency_us"][part].as_f64().unwrap_or(0.0) / 1e3);
     assert_eq!(daemon.stop().code(), Some(0), "forebay stops in order");
     let mean = |of: &dyn Fn(u64) -> u64| (0..messages).map(of).sum::<u64>() as f64 / messages as f64;
     Figures {
@@ -52,6 +54,8 @@ pub fn run(place: &Place, case: &Case, duration: Duration, broker: &Mosquitto, q
         commits,
         written,
         baseline_bytes: 0,
+        taken_bytes: None,
+        ack_ms: Some((ack_ms[0], ack_ms[1])),
         message_bytes: Some(mean(&|n| readings.reading(n).1.len() as u64)),
         record_bytes: mean(&|n| record(&readings, n)),
     }

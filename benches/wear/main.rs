@@ -13,16 +13,23 @@ mod support;
 use std::{process::ExitCode, time::Duration};
 
 use device::Counters;
+use forebay::settings::CommitSpacing;
 use place::Place;
 use report::Line;
 use support::{Mosquitto, QuestDb};
 
-const RATES: [u64; 3] = [10, 1_000, 30_000];
-const SPACINGS_MS: [u64; 4] = [0, 5, 20, 100];
+const RATES: [u64; 4] = [10, 500, 1_000, 30_000];
+const AUTO: CommitSpacing = CommitSpacing::Auto;
+const SPACINGS: [CommitSpacing; 5] = [AUTO, fixed(0), fixed(5), fixed(20), fixed(100)];
 /// What the daemon is measured at.
-const DAEMON: [(u64, u64); 5] = [(10, 5), (1_000, 5), (1_000, 20), (30_000, 5), (30_000, 20)];
+const DAEMON: [(u64, CommitSpacing); 7] =
+    [(10, AUTO), (500, AUTO), (1_000, AUTO), (1_000, fixed(5)), (1_000, fixed(20)), (30_000, AUTO), (30_000, fixed(5))];
 /// What a ring is measured at that was opened with a cold cache.
-const REBOOTED: [(u64, u64); 3] = [(10, 5), (1_000, 20), (30_000, 5)];
+const REBOOTED: [(u64, CommitSpacing); 3] = [(10, AUTO), (1_000, AUTO), (30_000, AUTO)];
+
+const fn fixed(millis: u64) -> CommitSpacing {
+    CommitSpacing::Fixed(Duration::from_millis(millis))
+}
 
 /// What is asked of the ring.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +37,7 @@ pub struct Case {
     /// Readings a second.
     rate: u64,
     /// `commit_spacing`.
-    spacing: Duration,
-}
-
-impl Case {
-    fn new(rate: u64, spacing_ms: u64) -> Self {
-        Self { rate, spacing: Duration::from_millis(spacing_ms) }
-    }
+    spacing: CommitSpacing,
 }
 
 /// What one run measured.
@@ -48,6 +49,10 @@ pub struct Figures {
     written: Counters,
     /// Bytes written in the same time while nothing was appended.
     baseline_bytes: u64,
+    /// Bytes of the ring that the readings took, where nothing else went into it.
+    taken_bytes: Option<u64>,
+    /// Receipt to PUBACK in milliseconds, median and 99th percentile, where there are PUBACKs.
+    ack_ms: Option<(f64, f64)>,
     /// Bytes of a message's payload, where there are messages.
     message_bytes: Option<f64>,
     /// Bytes of a reading's record in the ring.
@@ -82,21 +87,21 @@ fn measure(plan: &Plan) -> std::io::Result<()> {
     let mut place = Place::take()?;
     let mut lines = Vec::new();
     let mut idle = Idle { duration, known: None };
-    let cases = RATES.into_iter().flat_map(|rate| SPACINGS_MS.map(|spacing| Case::new(rate, spacing)));
+    let cases = RATES.into_iter().flat_map(|rate| SPACINGS.map(|spacing| Case { rate, spacing }));
     for case in cases.filter(|_| plan.takes("ring")) {
         let baseline = idle.bytes(&place);
         lines.push(line("ring", case, steady::run(&place, &case, duration), baseline));
     }
     let rebooted = if plan.takes("rebooted") && place.own { &REBOOTED[..] } else { &[] };
     for &(rate, spacing) in rebooted {
-        let case = Case::new(rate, spacing);
+        let case = Case { rate, spacing };
         let baseline = idle.bytes(&place);
         lines.push(line("rebooted ring", case, steady::run_after_reboot(&mut place, &case, duration), baseline));
     }
     if plan.takes("daemon") && place.own {
         let (broker, questdb) = (Mosquitto::start(), QuestDb::as_shipped());
         for (rate, spacing) in DAEMON {
-            let case = Case::new(rate, spacing);
+            let case = Case { rate, spacing };
             let baseline = idle.bytes(&place);
             lines.push(line("daemon", case, daemon::run(&place, &case, duration, &broker, &questdb), baseline));
         }
@@ -108,7 +113,7 @@ fn measure(plan: &Plan) -> std::io::Result<()> {
 
 fn line(kind: &'static str, case: Case, figures: Figures, baseline_bytes: u64) -> Line {
     let line = Line { kind, case, figures: Figures { baseline_bytes, ..figures } };
-    eprintln!("{kind} {} readings/s, {} ms: {} bytes", case.rate, case.spacing.as_millis(), figures.written.bytes);
+    eprintln!("{kind} {} readings/s, {}: {} bytes", case.rate, case.spacing, figures.written.bytes);
     line
 }
 

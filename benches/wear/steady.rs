@@ -17,7 +17,7 @@ use forebay::{
     observe::heartbeat::Heartbeats,
     point::{Row, Timestamp, Value},
     ring::{Kind, Part, Ring, layout::record_bytes, table_hash},
-    settings::{Bytes, Durability, OnFull, Ring as Settings},
+    settings::{Bytes, CommitSpacing, Durability, OnFull, Ring as Settings},
 };
 
 use crate::{Case, Figures, place::Place};
@@ -46,7 +46,7 @@ pub fn run(place: &Place, case: &Case, duration: Duration) -> Figures {
 pub fn run_after_reboot(place: &mut Place, case: &Case, duration: Duration) -> Figures {
     let path = place.directory.join("ring");
     let _ = std::fs::remove_file(&path);
-    let ring = open(&path, Duration::ZERO);
+    let ring = open(&path, CommitSpacing::Fixed(Duration::ZERO));
     let lane = Lane::start(&ring);
     let body = body();
     for _ in 0..RING_BYTES / record() {
@@ -69,12 +69,14 @@ fn measure(path: &Path, place: &Place, case: &Case, duration: Duration) -> Figur
     // The first commits of a start are not what a year is made of.
     offer(&ring, &body, case.rate, Duration::from_millis(500));
     file.sync_all().expect("syncs");
-    let (commits, before) = (ring.status().commit_us.count, place.device.counters());
+    let appended = |ring: &Ring| ring.marks().appended.pos.0;
+    let (commits, before, at) = (ring.status().commit_us.count, place.device.counters(), appended(&ring));
     let start = Instant::now();
     let readings = offer(&ring, &body, case.rate, duration);
     ring.wait_durable(forebay::marks::Pos(ring.marks().appended.pos.0 - 1), Duration::from_secs(5));
     let elapsed = start.elapsed();
     let commits = ring.status().commit_us.count - commits;
+    let taken_bytes = Some(appended(&ring) - at);
     // What the file system still owes (its times) is part of the price.
     file.sync_all().expect("syncs");
     let written = place.device.counters().since(before);
@@ -87,6 +89,8 @@ fn measure(path: &Path, place: &Place, case: &Case, duration: Duration) -> Figur
         written,
         baseline_bytes: 0,
         message_bytes: None,
+        ack_ms: None,
+        taken_bytes,
         record_bytes: record() as f64,
     }
 }
@@ -114,7 +118,7 @@ fn append(ring: &Ring, body: &[u8]) -> Result<(), forebay::ring::AppendError> {
     ring.append(&[part], SystemClock.now()).map(drop)
 }
 
-fn open(path: &Path, spacing: Duration) -> Ring {
+fn open(path: &Path, spacing: CommitSpacing) -> Ring {
     let clock: SharedClock = Arc::new(SystemClock);
     let settings = Settings {
         path: path.to_owned(),

@@ -103,6 +103,9 @@ pub trait Intake: Send + Sync {
 
     /// Takes note of a filter that the broker has taken back.
     fn taken_back(&self, filter: &str);
+
+    /// Takes note whether the broker sends nothing more before it has an acknowledgement.
+    fn broker_waits(&self, waits: bool);
 }
 
 /// Under which name refused dead letters and clears are counted, which belong to no table.
@@ -450,7 +453,11 @@ impl Intake for Ingest {
             return Offer::Full;
         }
         let mut work = lock(&self.work);
-        self.take(&mut work, message)
+        let offer = self.take(&mut work, message);
+        if matches!(offer, Offer::Accepted(_) | Offer::Refused(_) | Offer::Noted(_)) {
+            self.ring.senders().broker_brought();
+        }
+        offer
     }
 
     fn room(&self) -> &Notify {
@@ -467,6 +474,10 @@ impl Intake for Ingest {
 
     fn taken_back(&self, filter: &str) {
         filters::forget(&self.ring, filter);
+    }
+
+    fn broker_waits(&self, waits: bool) {
+        self.ring.senders().broker_waits(waits);
     }
 }
 

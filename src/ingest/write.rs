@@ -367,6 +367,7 @@ impl Ingest {
 
 impl LineIntake for Ingest {
     fn write(&self, writing: Writing<'_>) -> Written {
+        let _taking_in = self.ring.senders().taking_in();
         match self.read(&writing) {
             Ok(read) => self.enter_lines(read, &writing),
             Err(error) => Written::Malformed(error),

@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     error::ConnectError,
     packet::{Ack, Message},
     status::SharedBroker,
+    window::Window,
 };
 use crate::{
     ingest::{Incoming, Intake, Offer, ack_queue::AckQueue},
@@ -50,6 +52,9 @@ pub(super) struct Inbox {
     held: VecDeque<Held>,
     held_bytes: usize,
     limit: usize,
+    window: Window,
+    /// When the newest message came that waits for an acknowledgement, as time since boot.
+    last_ns: u64,
     copies: Copies,
     /// What the newest message that was taken waits for.
     newest: Ackable,
@@ -61,7 +66,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// An empty one for at most `limit` unacknowledged messages.
-    pub fn new(intake: Arc<dyn Intake>, status: Arc<SharedBroker>, limit: usize) -> Self {
+    pub fn new(intake: Arc<dyn Intake>, status: Arc<SharedBroker>, limit: usize, window: Window) -> Self {
         let acks = AckQueue::new(limit);
         Self {
             intake,
@@ -70,6 +75,8 @@ impl Inbox {
             held: VecDeque::new(),
             held_bytes: 0,
             limit,
+            window,
+            last_ns: 0,
             copies: Copies::default(),
             newest: Ackable::default(),
             handed: 0,
@@ -163,6 +170,7 @@ impl Inbox {
     /// Hands every acknowledgement due at `ackable` to `send`, in order, until it refuses one. `now_ns` is the time since
     /// boot.
     pub fn release(&mut self, ackable: Ackable, now_ns: u64, mut send: impl FnMut(Ack) -> bool) {
+        self.window.note_commit(self.acks.len(), Duration::from_nanos(now_ns.saturating_sub(self.last_ns)));
         // Messages read together have one time of receipt: they are counted together.
         let (mut micros, mut count) = (0, 0);
         while let Some(token) = self.acks.due(ackable) {
@@ -226,8 +234,11 @@ impl Inbox {
         }
     }
 
-    /// Writes the counters where others read them.
+    /// Writes the counters where others read them, and has the ring know whether the broker waits.
     pub fn publish_counts(&mut self) {
+        let waiting = self.acks.len();
+        self.window.note(waiting);
+        self.intake.broker_waits(self.window.is_full(waiting));
         self.status.unacknowledged.store((self.acks.len() + self.held.len()) as u64, Relaxed);
         self.status.held.store(self.held.len() as u64, Relaxed);
         if self.left > 0 {
@@ -238,6 +249,7 @@ impl Inbox {
 
     fn expect_ack(&mut self, due: Ackable, ack: Ack, received: Received) -> Result<(), ConnectError> {
         let token = Token { ack, received_ns: received.since_boot_ns };
+        self.last_ns = received.since_boot_ns;
         self.acks.push(due, token).map_err(|_| {
             ConnectError::Lost(format!(
                 "it sent more than {} messages without waiting for an acknowledgement",

@@ -17,6 +17,7 @@ pub mod tls;
 mod transport;
 pub mod url;
 pub mod v5;
+mod window;
 mod withdraw;
 
 pub use error::ConnectError;

@@ -21,6 +21,7 @@ use super::{
     status::{SharedBroker, State},
     subscribe::{Answer, Subscriber, packets},
     url::shown,
+    window::Window,
     withdraw::Withdrawal,
 };
 use crate::{
@@ -68,7 +69,8 @@ pub struct Task {
 pub async fn run(task: Task) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED);
+    let window = Window::new(task.settings.protocol, task.settings.receive_maximum);
+    let inbox = Inbox::new(Arc::clone(&task.intake), Arc::clone(&task.status), MAX_UNACKNOWLEDGED, window);
     let mut retry = Retry::new(task.settings.protocol);
     let mut session = Session {
         task,

@@ -1,7 +1,7 @@
 //! The committer: one thread that seals, syncs, publishes and moves the tail.
 
 use std::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -9,15 +9,18 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{
+    bell::Bell,
     log::Log,
     marks::{Ackable, Mark, Pos},
+    pace::{Due, Look, Pace},
+    senders::Senders,
     settle::Settlement,
 };
 use crate::{
     clock::SharedClock,
     observe::{heartbeat::Heartbeat, histogram::Histogram},
-    settings::{Durability, OnFull, Ring as Settings},
-    sync::{lock, wait_while},
+    settings::{CommitSpacing, Durability, OnFull, Ring as Settings},
+    sync::lock,
 };
 
 /// How often a ring short of space is looked at, since what is safe grows with time alone.
@@ -37,55 +40,8 @@ pub(super) struct Shared {
     pub failed: watch::Sender<Option<String>>,
     pub room: Notify,
     pub commit_micros: Histogram,
-    pub bell: Bell,
-}
-
-/// Wakes the committer.
-#[derive(Default)]
-pub(super) struct Bell {
-    state: Mutex<BellState>,
-    rung: Condvar,
-}
-
-#[derive(Default)]
-struct BellState {
-    rung: bool,
-    stop: bool,
-}
-
-impl Bell {
-    /// Wakes the committer, now or at its next wait.
-    pub fn ring(&self) {
-        let mut state = lock(&self.state);
-        if !state.rung {
-            state.rung = true;
-            self.rung.notify_one();
-        }
-    }
-
-    /// Asks the committer to finish.
-    pub fn stop(&self) {
-        let mut state = lock(&self.state);
-        (state.stop, state.rung) = (true, true);
-        self.rung.notify_one();
-    }
-
-    fn wait(&self, timeout: Duration) -> bool {
-        let state = lock(&self.state);
-        let mut state = wait_while(&self.rung, state, timeout, |state| !state.rung);
-        state.rung = false;
-        state.stop
-    }
-
-    /// Lets time pass, but for a stop; rings meanwhile wake nobody and are not lost.
-    fn pause(&self, timeout: Duration) {
-        let state = lock(&self.state);
-        drop(wait_while(&self.rung, state, timeout, |state| !state.stop));
-    }
-
-    fn stopping(&self) -> bool {
-        lock(&self.state).stop
-    }
+    pub bell: Arc<Bell>,
+    pub senders: Senders,
 }
 
 /// Starts the thread.
@@ -98,11 +54,12 @@ pub(super) struct Committer {
     heartbeat: Heartbeat,
     /// When the latest commit, or header in place of one, began.
     last_commit: Option<Instant>,
+    pace: Pace,
 }
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, heartbeat: Heartbeat) -> Self {
-        Self { shared, heartbeat, last_commit: None }
+        Self { shared, heartbeat, last_commit: None, pace: Pace::default() }
     }
 
     fn run(mut self) {
@@ -136,19 +93,47 @@ impl Committer {
                 return true;
             }
         }
-        let spacing = match self.shared.settings.durability {
-            Durability::Commit => self.shared.settings.commit_spacing,
-            Durability::Interval | Durability::Memory => self.shared.settings.interval,
-        };
-        let due = self.last_commit.map(|last| last + spacing);
-        while let Some(left) = due.and_then(|due| due.checked_duration_since(Instant::now())) {
-            if self.shared.bell.stopping() {
+        loop {
+            let now = Instant::now();
+            if self.shared.bell.is_stopping() {
                 return true;
             }
-            self.heartbeat.waiting("the spacing between commits", None);
-            self.shared.bell.pause(left);
+            let due = self.due(now);
+            if due != Due::Now {
+                self.heartbeat.waiting("the spacing between commits", None);
+            }
+            match due {
+                Due::Now => return false,
+                Due::At(then) => self.shared.bell.pause(then - now),
+                Due::By(then) => self.shared.bell.pause_until_hurried(then - now),
+            }
         }
-        self.shared.bell.stopping()
+    }
+
+    /// When what waits is to be committed.
+    fn due(&self, now: Instant) -> Due {
+        let settings = &self.shared.settings;
+        let spacing = match (settings.durability, settings.commit_spacing) {
+            (Durability::Commit, CommitSpacing::Auto) => return self.pace.due(&self.look(), now),
+            (Durability::Commit, CommitSpacing::Fixed(spacing)) => spacing,
+            (Durability::Interval | Durability::Memory, _) => settings.interval,
+        };
+        match self.last_commit.map(|last| last + spacing) {
+            Some(due) if due > now => Due::At(due),
+            _ => Due::Now,
+        }
+    }
+
+    fn look(&self) -> Look {
+        let Shared { log, senders, .. } = &*self.shared;
+        Look { has_page: log.has_page(), broker_waits: senders.does_broker_wait(), writing: senders.writing() }
+    }
+
+    /// Takes note of a commit, or of a header in place of one, that begins.
+    fn begins(&mut self) {
+        let now = Instant::now();
+        self.last_commit = Some(now);
+        self.pace.committed(now, self.shared.senders.came(self.shared.log.taken()));
     }
 
     /// One round: a commit, room where it is short, counts that are due.
@@ -188,11 +173,13 @@ impl Committer {
     fn commit(&mut self) -> std::io::Result<bool> {
         let Shared { log, settings, commit_micros, .. } = &*self.shared;
         let started = Instant::now();
+        let came = self.shared.senders.came(log.taken());
         let sync = settings.durability != Durability::Memory;
         if log.commit(sync)?.is_none() {
             return Ok(false);
         }
         self.last_commit = Some(started);
+        self.pace.committed(started, came);
         if sync {
             commit_micros.record(started.elapsed().as_micros() as u64);
         }
@@ -247,7 +234,7 @@ impl Committer {
     fn note_refused(&mut self) -> std::io::Result<()> {
         if self.shared.log.owes_refusals() {
             self.heartbeat.waiting("the disk (sync of the header)", Some(SYNC_DEADLINE));
-            self.last_commit = Some(Instant::now());
+            self.begins();
             self.shared.log.write_header(|_| {})?;
             self.tell();
         }

@@ -5,6 +5,7 @@
 
 mod append;
 pub mod appetite;
+mod bell;
 mod committer;
 pub mod consumers;
 #[cfg(test)]
@@ -19,10 +20,12 @@ pub mod losses;
 pub mod media;
 mod mmap;
 mod open;
+pub mod pace;
 mod place;
 pub mod reader;
 pub mod recover;
 mod seeded;
+mod senders;
 mod settle;
 pub mod state;
 mod status;
@@ -52,6 +55,7 @@ pub use self::{
     mmap::{FileError, MmapMedia},
     open::{OpenError, Opened, Progress, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
+    senders::{Senders, TakingIn},
     settle::Rescue,
     state::{StateFull, StateKind, States},
     status::RingStatus,
@@ -103,10 +107,16 @@ impl Ring {
     /// Has the committer look at what was appended, or at the want of room.
     fn woken<T>(&self, done: Result<T, AppendError>) -> Result<T, AppendError> {
         match done {
+            Ok(_) if self.shared.log.has_page() => self.shared.bell.hurry(),
             Ok(_) | Err(AppendError::Full) => self.shared.bell.ring(),
             Err(_) => {}
         }
         done
+    }
+
+    /// Who may bring more before the next commit, as far as the ways in have told.
+    pub fn senders(&self) -> &Senders {
+        &self.shared.senders
     }
 
     /// Sets an entry of the state that outlives the tail, or removes it. It is durable once [`Ring::ackable`] has reached the number of

@@ -10,7 +10,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Ring,
-    committer::{self, Bell, Shared},
+    bell::Bell,
+    committer::{self, Shared},
     consumers::{ConsumerId, Consumers},
     headers::{FoundHeader, HeaderSource, find_header},
     held::Held,
@@ -25,6 +26,7 @@ use super::{
     reader::{ReadError, Reader, Record},
     recover::{self, PROGRESS_BYTES, Recovered},
     seeded::{Bug, is_on},
+    senders::Senders,
     settle::Settlement,
 };
 use crate::{
@@ -164,6 +166,7 @@ pub(super) fn share(
     if settings.durability == Durability::Commit {
         log.allow_writing_apart();
     }
+    let bell = Arc::new(Bell::default());
     Arc::new(Shared {
         settlement: Mutex::new(Settlement::new(Arc::clone(&log), outcome, safe, resend_window)),
         clock,
@@ -172,7 +175,8 @@ pub(super) fn share(
         failed: watch::Sender::new(None),
         room: Notify::new(),
         commit_micros: Histogram::new(),
-        bell: Bell::default(),
+        senders: Senders::new(Arc::clone(&bell)),
+        bell,
         log,
     })
 }

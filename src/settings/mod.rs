@@ -1,6 +1,7 @@
 //! The settings as plain data, one struct a section. Unknown keys are refused; every key but the sources' has a default.
 
 pub mod share;
+mod spacing;
 pub mod units;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -8,8 +9,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::units::Bytes;
 use self::units::{duration, option_duration, time};
+pub use self::{spacing::CommitSpacing, units::Bytes};
 use crate::point::Timestamp;
 
 /// Everything forebay can be told.
@@ -260,9 +261,8 @@ pub struct Ring {
     /// Time between syncs in `interval` mode (and between seals in `memory` mode).
     #[serde(with = "duration")]
     pub interval: Duration,
-    /// Least time between commits in `commit` mode.
-    #[serde(with = "duration")]
-    pub commit_spacing: Duration,
+    /// Time between commits in `commit` mode.
+    pub commit_spacing: CommitSpacing,
     /// What to do when the ring is full.
     pub on_full: OnFull,
 }
@@ -274,7 +274,7 @@ impl Default for Ring {
             size: Bytes::mib(256),
             durability: Durability::Commit,
             interval: Duration::from_millis(100),
-            commit_spacing: Duration::from_millis(5),
+            commit_spacing: CommitSpacing::Auto,
             on_full: OnFull::Block,
         }
     }

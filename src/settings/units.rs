@@ -110,7 +110,7 @@ pub mod option_duration {
 }
 
 /// Reads a string or a number as text, so that `size = 4096` and an environment variable's text both work.
-fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Visitor;
     impl serde::de::Visitor<'_> for Visitor {
         type Value = String;

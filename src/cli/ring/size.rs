@@ -13,7 +13,7 @@ use crate::{
         validate::storage::{MAX_FILE, MESSAGES_PER_RING},
     },
     ring::appetite::bytes_per_row,
-    settings::{Durability, Ring, Settings},
+    settings::{CommitSpacing, Durability, Ring, Settings},
 };
 
 /// Rates shown beside the one that was asked about.
@@ -24,7 +24,7 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "\
 A row takes its record and its part of a commit. Commits end sectors of the disk, so that rare rows take more: with the default \
-commit_spacing each row below some 200 a second has a commit of its own.
+commit_spacing each row below some 50 a second has a commit of its own.
 
 Besides an outage's rows the ring holds those of [questdb] resend_window, which are stored and may have to be sent again.
 
@@ -71,10 +71,10 @@ pub fn run(args: &SizeArgs, global: &Global) -> Result<(), Failure> {
     emit(&render(args, &settings, &needed))
 }
 
-fn spacing(ring: &Ring) -> Duration {
+fn spacing(ring: &Ring) -> CommitSpacing {
     match ring.durability {
         Durability::Commit => ring.commit_spacing,
-        Durability::Interval | Durability::Memory => ring.interval,
+        Durability::Interval | Durability::Memory => CommitSpacing::Fixed(ring.interval),
     }
 }
 

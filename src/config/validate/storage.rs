@@ -7,7 +7,7 @@ use crate::{
     decode::Decoder,
     point::Timestamp,
     republish::topic::TopicTemplate,
-    settings::{Bytes, Durability, Latest, Limits, Ring, Settings},
+    settings::{Bytes, CommitSpacing, Durability, Latest, Limits, Ring, Settings},
 };
 
 /// How many of the largest messages a ring must hold at least.
@@ -48,7 +48,9 @@ fn check_ring(ring: &Ring, findings: &mut Findings) {
     findings.absolute("ring.path", &ring.path);
     findings.range("ring.size", ring.size, MIN_FILE, MAX_FILE);
     findings.span("ring.interval", ring.interval, Duration::from_millis(1), Duration::from_mins(1));
-    findings.span("ring.commit_spacing", ring.commit_spacing, Duration::ZERO, Duration::from_secs(1));
+    if let CommitSpacing::Fixed(spacing) = ring.commit_spacing {
+        findings.span("ring.commit_spacing", spacing, Duration::ZERO, Duration::from_secs(1));
+    }
     if ring.durability == Durability::Commit && ring.interval != defaults.interval {
         findings.warn("ring.interval", "it has no effect with durability = \"commit\"; ring.commit_spacing has");
     }

@@ -12,6 +12,7 @@ struct Fake {
     refused: Mutex<u64>,
     taken: Mutex<Vec<Vec<u8>>>,
     broken: Mutex<bool>,
+    waits: Mutex<bool>,
     notify: Notify,
 }
 
@@ -48,13 +49,17 @@ impl Intake for Fake {
     }
 
     fn taken_back(&self, _: &str) {}
+
+    fn broker_waits(&self, waits: bool) {
+        *self.waits.lock().unwrap() = waits;
+    }
 }
 
 fn inbox(room: usize, limit: usize) -> (Arc<Fake>, Arc<SharedBroker>, Inbox) {
     let fake = Arc::new(Fake { room: Mutex::new(room), ..Fake::default() });
     let status = Arc::new(SharedBroker::default());
     let intake: Arc<dyn Intake> = Arc::<Fake>::clone(&fake);
-    (fake, Arc::clone(&status), Inbox::new(intake, status, limit))
+    (fake, Arc::clone(&status), Inbox::new(intake, status, limit, Window::new(5, 3)))
 }
 
 fn message(pkid: u16, payload: &[u8]) -> Message {
@@ -210,4 +215,24 @@ fn a_broken_ring_ends_the_connection_without_an_acknowledgement() {
     }
     assert!(release(&mut inbox, 99).is_empty());
     assert_eq!(status.status().qos0_dropped, 1);
+}
+
+#[test]
+fn the_ring_is_told_when_the_broker_waits_for_acknowledgements() {
+    let (fake, _, mut inbox) = inbox(9, 9);
+    let waits = |inbox: &mut Inbox| {
+        inbox.publish_counts();
+        *fake.waits.lock().unwrap()
+    };
+    for pkid in 1..=2 {
+        inbox.take(&message(pkid, b"x"), Received::default()).unwrap();
+        assert!(!waits(&mut inbox), "two of three");
+    }
+    inbox.take(&message(3, b"x"), Received::default()).unwrap();
+    assert!(waits(&mut inbox), "all that may wait");
+    assert_eq!(release(&mut inbox, 10), [1]);
+    assert!(!waits(&mut inbox), "one may come");
+    inbox.take(&message(4, b"x"), Received::default()).unwrap();
+    inbox.connection_lost();
+    assert!(!waits(&mut inbox), "nobody waits without a connection");
 }

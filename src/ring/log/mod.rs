@@ -108,6 +108,10 @@ pub struct Log {
     /// The head may go up to here.
     limit: AtomicU64,
     starved: AtomicBool,
+    /// A page's worth waits to be sealed.
+    has_page: AtomicBool,
+    /// Messages that were taken in since the start, refused and noted ones included.
+    taken: AtomicU64,
     /// Refused messages whose count a synced commit or header carries.
     refused_counted: AtomicU64,
     /// Notes that a synced commit carries.
@@ -172,6 +176,8 @@ impl Log {
             tail_pos: AtomicU64::new(header.tail.pos.0),
             limit: AtomicU64::new(header.tail.pos.0 + header.capacity),
             starved: AtomicBool::new(false),
+            has_page: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
             refused_counted: AtomicU64::new(recovered.intake.refused_messages),
             noted: AtomicU64::new(0),
             books: Mutex::new(consumers),
@@ -218,7 +224,28 @@ impl Log {
         let first = head.at.seq;
         self.write_parts(&mut head, parts, received)?;
         count(&mut head.intake, parts);
+        self.note_taken(&head, end.0 - start);
         Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
+    }
+
+    /// Counts a message, and looks whether the commit would still end in its page with another one like it.
+    fn note_taken(&self, head: &Head, bytes: u64) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        if !self.has_page.load(Ordering::Relaxed) {
+            let (place, commit) = self.place_commit(head.at.pos.0 + bytes);
+            let is_full = place + commit > layout::worthwhile_end(head.sealed.pos.0);
+            self.has_page.store(is_full, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a page's worth waits to be sealed.
+    pub(super) fn has_page(&self) -> bool {
+        self.has_page.load(Ordering::Relaxed)
+    }
+
+    /// Messages that were taken in since the start, those that left no record included.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Keeps a message's place, and writes it without the lock. Seals wait, so no commit covers what is not written.
@@ -244,6 +271,7 @@ impl Log {
         head.at = Mark { seq: beyond, pos: end };
         count(&mut head.intake, parts);
         head.apart += 1;
+        self.note_taken(&head, WRITTEN_APART_BYTES);
         drop(head);
         // Where that fails the ring is poisoned, and nothing is ever sealed over what is not written.
         self.write_parts(&mut own, parts, received)?;
@@ -396,6 +424,7 @@ impl Log {
         }
         self.write_record(&mut head, &frame, Extension::default(), &commit.encode(), bytes)?;
         head.sealed = head.at;
+        self.has_page.store(false, Ordering::Relaxed);
         lock(&self.index).note(head.at);
         Ok(Some(Sealed { from: durable.pos, to: head.at, intake: head.intake, notes: head.notes }))
     }
@@ -523,6 +552,7 @@ impl Log {
 
     /// Counts a message that the `drop-newest` policy keeps out; says how many it makes since the ring was made.
     pub fn count_refused(&self, rows: u64) -> u64 {
+        self.taken.fetch_add(1, Ordering::Relaxed);
         let mut head = lock(&self.head);
         head.intake.refused_messages += 1;
         head.intake.refused_rows += rows;

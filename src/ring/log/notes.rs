@@ -38,6 +38,7 @@ impl Log {
             return Err(AppendError::Full);
         }
         head.states.tally(tally);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Ok(head.note())
     }
 
