@@ -13,13 +13,14 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 
 use super::{
     error::ConnectError,
     packet::{self, Ack, ConnAck, Filter, Frame, Message, Reader, Version, kind},
     protocol::{CONNECT_TIMEOUT, Event, Options, Subscription},
+    rest::Rest,
     status::Shortened,
     transport::{self, Stream},
 };
@@ -83,6 +84,9 @@ pub(super) struct Poller {
     ping: Pin<Box<Sleep>>,
     /// Whether a ping is unanswered, and nothing else was heard since.
     is_quiet: bool,
+    rest: Rest,
+    /// Over when the socket may be read again; none: at once.
+    resting: Option<Pin<Box<Sleep>>>,
     events: VecDeque<Event>,
     /// Why nothing more can be read.
     broken: Option<ConnectError>,
@@ -110,6 +114,8 @@ fn prepare(options: Options) -> (Requests, Poller) {
         sending_ends: false,
         is_flushed: true,
         is_quiet: false,
+        rest: Rest::new(Instant::now()),
+        resting: None,
         events: VecDeque::new(),
         broken: None,
     };
@@ -262,7 +268,10 @@ impl Poller {
         let version = self.options.version;
         let unreadable = |what: &str| ConnectError::Lost(format!("the broker sent a {what} that cannot be read"));
         Ok(Some(match frame.first >> 4 {
-            kind::PUBLISH => Event::Publish(Message::read(version, frame)),
+            kind::PUBLISH => {
+                self.rest.note_message();
+                Event::Publish(Message::read(version, frame))
+            }
             kind::PUBACK => {
                 let mut waiting = lock(&self.out.waiting);
                 waiting.published = waiting.published.saturating_sub(1);
@@ -301,6 +310,10 @@ impl Poller {
         }
         if self.write(context).map_err(|error| ConnectError::broken(&error))? {
             return Poll::Ready(Ok(()));
+        }
+        if let Some(resting) = &mut self.resting {
+            ready!(resting.as_mut().poll(context));
+            self.resting = None;
         }
         self.read(context)
     }
@@ -347,11 +360,15 @@ impl Poller {
 
     fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         let Some(link) = &mut self.link else { return Poll::Ready(Err(ConnectError::Closed)) };
-        let reading = std::pin::pin!(link.read_buf(self.reader.space()));
+        let space = self.reader.space();
+        let room = space.capacity() - space.len();
+        let reading = std::pin::pin!(link.read_buf(space));
         match ready!(reading.poll(context)) {
             Ok(0) => Poll::Ready(Err(ConnectError::Closed)),
-            Ok(_) => {
+            Ok(bytes) => {
                 self.is_quiet = false;
+                self.resting =
+                    self.rest.next_read(Instant::now(), bytes >= room).map(|until| Box::pin(sleep_until(until)));
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(ConnectError::broken(&error))),

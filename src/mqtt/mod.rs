@@ -9,6 +9,7 @@ mod packet;
 mod probe;
 pub mod protocol;
 pub mod publisher;
+mod rest;
 mod retry;
 pub mod session;
 pub mod status;
