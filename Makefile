@@ -13,6 +13,8 @@ DRAINS     ?= 3
 REAL_SECONDS ?= 20
 # make bench-wear: seconds a measurement.
 WEAR_SECONDS ?= 20
+# make bench-small: seconds the database is away.
+SMALL_SECONDS ?= 30
 
 SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
@@ -22,7 +24,7 @@ ZSHDIR     := $(SHAREDIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,s
 PROGRAM    ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release demo test test-long unit it bench bench-batcher bench-wear fmt fmt-check lint deny deps install install-extras uninstall clean
+.PHONY: help build release demo test test-long unit it bench bench-batcher bench-wear bench-small fmt fmt-check lint deny deps install install-extras uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +77,11 @@ bench-wear:          ## Measures what reaches the disk, by the device's counters
 	@env -u TMPDIR $(TOOLS)/install-deps demo
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench wear -- --seconds $(WEAR_SECONDS)
+
+bench-small:         ## Measures the least machine (as root: a control group of 64 MB, a card of 1 GB); SMALL_SECONDS adjusts it.
+	@env -u TMPDIR $(TOOLS)/install-deps demo test
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench small -- --seconds $(SMALL_SECONDS)
 
 fmt:                 ## Formats the sources.
 	$(CARGO) fmt

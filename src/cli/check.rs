@@ -86,7 +86,9 @@ fn check(args: &CheckArgs, file: Option<&Path>) -> Result<(Loaded, Option<Permit
         report(&format!("warning: {warning}"));
     }
     if !args.quiet {
-        sizes::told(&loaded.chosen).iter().for_each(|line| report(line));
+        for line in sizes::told(&loaded.chosen) {
+            report(&line);
+        }
     }
     let permitted = permitted::look(&loaded, args.user.as_deref()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let mut problems = places::look(&loaded);

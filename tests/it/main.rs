@@ -36,6 +36,7 @@ mod republish;
 mod ring_full;
 mod ring_tools;
 mod rubbish;
+mod small;
 mod strange_database;
 mod subscriptions;
 mod systemd;
