@@ -21,6 +21,7 @@ mod forecast;
 mod harmless;
 mod harness;
 mod hostile_files;
+mod install;
 mod latest_api;
 mod latest_lookup;
 mod latest_values;
