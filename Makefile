@@ -13,16 +13,25 @@ DRAINS     ?= 3
 REAL_SECONDS ?= 20
 # make bench-wear: seconds a measurement.
 WEAR_SECONDS ?= 20
+# make bench-small: seconds the database is away.
+SMALL_SECONDS ?= 30
 
 SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
 SHAREDIR   := $(PREFIX)/share
 ZSHDIR     := $(SHAREDIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+# Most bytes of the installed program.
+MOST_BYTES := 10000000
+# Debug symbols, kept apart from the program where gdb and the program's own backtraces look for them.
+DEBUGDIR   := $(if $(filter /usr,$(PREFIX)),/usr/lib/debug/usr/bin,$(PREFIX)/bin/.debug)
+OBJCOPY    ?= objcopy
 # What make install takes manual pages and completion scripts from; a cross build names a program that runs here.
 PROGRAM    ?= target/release/forebay
+# What make install installs.
+BINARY     ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release demo test test-long unit it bench bench-batcher bench-wear fmt fmt-check lint deny deps install install-extras uninstall clean
+.PHONY: help build release size demo test test-long unit it bench bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-program install-extras uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +85,14 @@ bench-wear:          ## Measures what reaches the disk, by the device's counters
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench wear -- --seconds $(WEAR_SECONDS)
 
+bench-small:         ## Measures the least machine (as root: a control group of 64 MB, a card of 1 GB); SMALL_SECONDS adjusts it.
+	@env -u TMPDIR $(TOOLS)/install-deps demo test
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench small -- --seconds $(SMALL_SECONDS)
+
+openapi:             ## Writes the description of the HTTP interface anew, from the routes.
+	FOREBAY_WRITE_OPENAPI=1 $(CARGO) test --locked --lib -- what_is_served_is_made_of_the_routes
+
 fmt:                 ## Formats the sources.
 	$(CARGO) fmt
 
@@ -90,7 +107,7 @@ deny:                ## Checks licences, sources, bans and advisories of all dep
 	@$(TOOLS)/deny
 
 install: release     ## Installs the program, its unit, user, manual pages, completions and an example configuration under DESTDIR and PREFIX.
-	install -D -m 0755 target/release/forebay "$(DESTDIR)$(PREFIX)/bin/forebay"
+	$(MAKE) --no-print-directory install-program
 	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
 	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
 	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
@@ -101,6 +118,22 @@ install: release     ## Installs the program, its unit, user, manual pages, comp
 ifeq ($(DESTDIR),)
 	systemd-sysusers "$(SYSUSERS)"
 endif
+
+# The program without its debug symbols, and those beside it. A cross build names its own OBJCOPY.
+install-program:
+	@command -v "$(OBJCOPY)" >/dev/null || { echo "make install needs $(OBJCOPY) (Debian: apt-get install binutils) to strip the program" >&2; exit 1; }
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(DEBUGDIR)"
+	"$(OBJCOPY)" --only-keep-debug --compress-debug-sections=zlib "$(BINARY)" "$(DESTDIR)$(DEBUGDIR)/forebay.debug"
+	chmod 0644 "$(DESTDIR)$(DEBUGDIR)/forebay.debug"
+	"$(OBJCOPY)" --strip-all --add-gnu-debuglink="$(DESTDIR)$(DEBUGDIR)/forebay.debug" "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/.forebay.new"
+	chmod 0755 "$(DESTDIR)$(PREFIX)/bin/.forebay.new"
+	mv -f "$(DESTDIR)$(PREFIX)/bin/.forebay.new" "$(DESTDIR)$(PREFIX)/bin/forebay"
+
+size: release        ## Checks that the program as it is installed has less than MOST_BYTES.
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(MAKE) --no-print-directory --silent install-program DESTDIR="$$dir" && \
+	bytes=$$(stat -c %s "$$dir$(PREFIX)/bin/forebay") && echo "the installed program has $$bytes bytes, less than $(MOST_BYTES) are meant" && \
+	[ "$$bytes" -lt $(MOST_BYTES) ]
 
 # Manual pages, completion scripts, alerts and dashboard.
 install-extras:
@@ -116,6 +149,8 @@ uninstall:           ## Removes the program and its unit; configuration, data an
 	rm -f "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay" "$(DESTDIR)$(ZSHDIR)/_forebay"
 	rm -f "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
 	rm -rf "$(DESTDIR)$(SHAREDIR)/forebay"
+	rm -f "$(DESTDIR)$(DEBUGDIR)/forebay.debug"
+	rmdir "$(DESTDIR)$(DEBUGDIR)" 2>/dev/null || true
 	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)"
 
 clean:               ## Removes everything that was built.

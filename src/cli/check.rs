@@ -1,6 +1,7 @@
 //! `forebay check`: is the configuration sound, and what does it amount to?
 
 use std::{
+    collections::BTreeMap,
     io,
     path::Path,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use crate::{
     config::{
         self, Loaded,
         permitted::{self, Permitted},
-        places,
+        places, sizes,
     },
     control::token::{TokenError, WriteToken},
     daemon::client,
@@ -84,6 +85,11 @@ fn check(args: &CheckArgs, file: Option<&Path>) -> Result<(Loaded, Option<Permit
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
+    if !args.quiet {
+        for line in sizes::told(&loaded.chosen) {
+            report(&line);
+        }
+    }
     let permitted = permitted::look(&loaded, args.user.as_deref()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let mut problems = places::look(&loaded);
     if let Some(Permitted { user, because, problems: refused }) = &permitted {
@@ -147,16 +153,22 @@ fn token(loaded: &Loaded) -> Result<(), Failure> {
 
 fn render(loaded: &Loaded, permitted: Option<&Permitted>, json: bool) -> io::Result<String> {
     if json {
+        let chosen: BTreeMap<_, _> = loaded
+            .chosen
+            .iter()
+            .map(|chosen| (chosen.key, json!({"usual": chosen.usual, "why": chosen.because.to_string()})))
+            .collect();
         let all = json!({
             "settings": config::as_shown(&loaded.settings),
             "origins": loaded.origins,
+            "chosen": chosen,
             "files": loaded.files,
             "warnings": loaded.warnings,
             "judged_for": permitted.map(|permitted| &permitted.user),
         });
         return serde_json::to_string_pretty(&all).map(|text| text + "\n").map_err(io::Error::other);
     }
-    config::to_toml(&loaded.settings, &loaded.origins).map_err(io::Error::other)
+    config::to_toml(&loaded.settings, &loaded.origins, &loaded.chosen).map_err(io::Error::other)
 }
 
 #[cfg(test)]

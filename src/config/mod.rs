@@ -4,11 +4,13 @@
 //! `republish`, whose patterns and templates it checks.
 
 mod layers;
+mod machine;
 pub mod permitted;
 pub mod places;
 mod print;
 mod schema;
 pub mod secrets;
+pub mod sizes;
 pub mod validate;
 mod words;
 
@@ -27,6 +29,7 @@ use serde::de::DeserializeOwned;
 pub use layers::Origins;
 pub use print::{as_shown, to_toml};
 
+use self::sizes::{Because, Chosen, Machine};
 use crate::{settings::Settings, shown::harmless};
 
 /// The file read when none is named.
@@ -105,23 +108,50 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Where each key was set; what is not here is a default.
     pub origins: Origins,
+    /// Defaults that this machine makes others than usual.
+    pub chosen: Vec<Chosen>,
 }
 
-/// Loads `file` (default [`DEFAULT_FILE`]), conf.d/*.toml beside it, and the environment. The error has every mistake.
+impl Loaded {
+    /// Has the files keep the sizes of `running` where none is set: a running daemon's files are there, whatever room there is now.
+    pub fn keep_file_sizes(&mut self, running: &Settings) {
+        let settings = &mut self.settings;
+        for (key, size, own) in [
+            ("ring.size", &mut settings.ring.size, running.ring.size),
+            ("quarantine.size", &mut settings.quarantine.size, running.quarantine.size),
+        ] {
+            if !self.origins.contains_key(key) {
+                *size = own;
+            }
+        }
+    }
+}
+
+/// Loads `file` (default [`DEFAULT_FILE`]), conf.d/*.toml beside it, and the environment. Sizes that are not set fit the machine. The
+/// error has every mistake.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-    load_with(file, std::env::vars_os())
+    load_on(file, std::env::vars_os(), &machine::look)
 }
 
-/// The same with an environment of the caller's.
+/// The same with an environment of the caller's, and the usual sizes.
 pub fn load_with(
     file: Option<&Path>,
     environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    load_on(file, environment, &|_| Machine::default())
+}
+
+/// The same on a machine of the caller's.
+fn load_on(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+    look: &dyn Fn(&Settings) -> Machine,
 ) -> Result<Loaded, ConfigError> {
     let mut merged = layers::merge(file.unwrap_or(Path::new(DEFAULT_FILE)), environment);
     if merged.files.is_empty() {
         return Err(ConfigError { problems: merged.problems });
     }
-    let (settings, misread) = read_sections(merged.values);
+    let (mut settings, misread) = read_sections(merged.values);
     // A file that is no TOML may hold all that is missing.
     let readable = misread.is_empty() && merged.problems.iter().all(|problem| !problem.key.is_empty());
     if !readable && misread.is_empty() {
@@ -129,14 +159,19 @@ pub fn load_with(
     }
     merged.problems.extend(misread.into_iter().map(|problem| problem.locate(&merged.origins)));
     // What a misread section was meant to say is unknown: judging its defaults would only confuse.
-    let mut warnings = Vec::new();
+    let (mut warnings, mut chosen) = (Vec::new(), Vec::new());
     if readable {
+        chosen = sizes::choose(&settings, &|key| merged.origins.contains_key(key), &look(&settings));
+        let (kept, fitted): (Vec<_>, Vec<_>) = chosen.iter().partition(|chosen| chosen.because == Because::Existing);
+        sizes::apply(&mut settings, fitted);
         let findings = validate::check(&settings);
+        // A file that is there is used whatever its size, as it is when another size is set.
+        sizes::apply(&mut settings, kept);
         merged.problems.extend(findings.problems.into_iter().map(|problem| problem.locate(&merged.origins)));
         warnings = findings.warnings.into_iter().map(|warning| warning.locate(&merged.origins).to_string()).collect();
     }
     if merged.problems.is_empty() {
-        Ok(Loaded { settings, files: merged.files, warnings, origins: merged.origins })
+        Ok(Loaded { settings, files: merged.files, warnings, origins: merged.origins, chosen })
     } else {
         Err(ConfigError { problems: merged.problems })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::layers::Origins;
+use super::{layers::Origins, sizes::Chosen};
 use crate::{mqtt::url, settings::Settings};
 
 /// The settings as they may be shown: what a query of the broker's URL says is hidden.
@@ -13,10 +13,11 @@ pub fn as_shown(settings: &Settings) -> Settings {
     shown
 }
 
-/// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others are defaults.
+/// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others are defaults, with the reason
+/// where one is not the usual one.
 ///
 /// There is no other secret to hide: secrets are files, and validation refuses them anywhere else.
-pub fn to_toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
+pub fn to_toml(settings: &Settings, origins: &Origins, chosen: &[Chosen]) -> Result<String, toml::ser::Error> {
     let plain = toml::to_string(&as_shown(settings))?;
     let mut out = String::with_capacity(plain.len() * 2);
     let mut table = String::new();
@@ -25,10 +26,17 @@ pub fn to_toml(settings: &Settings, origins: &Origins) -> Result<String, toml::s
             name.clone_into(&mut table);
         }
         let key = line.split_once(" = ").map(|(key, _)| format!("{table}.{key}").replace('"', ""));
+        let (origin, chosen) = match &key {
+            Some(key) => (origins.get(key), chosen.iter().find(|chosen| chosen.key == key)),
+            None => (None, None),
+        };
         // Writing into memory does not fail.
-        let _ = match key.and_then(|key| origins.get(&key)) {
-            Some(origin) => writeln!(out, "{line}  # {origin}"),
-            None => writeln!(out, "{line}"),
+        let _ = match (origin, chosen) {
+            (Some(origin), _) => writeln!(out, "{line}  # {origin}"),
+            (None, Some(Chosen { usual, because, .. })) => {
+                writeln!(out, "{line}  # default, {usual} elsewhere: {because}")
+            }
+            (None, None) => writeln!(out, "{line}"),
         };
     }
     Ok(out)

@@ -113,7 +113,7 @@ fn a_secret_in_the_brokers_url_is_refused_and_what_else_its_query_says_is_hidden
     assert!(text.contains("mqtt.url: its query holds a secret (password)") && !text.contains("hunter2"), "{text}");
     let text = format!("{SOURCE}[mqtt]\nurl = \"wss://broker/mqtt?session=hunter2\"\n");
     let loaded = load_text(&text, &[], &[]).expect("loaded");
-    let shown = to_toml(&loaded.settings, &loaded.origins).expect("TOML");
+    let shown = to_toml(&loaded.settings, &loaded.origins, &loaded.chosen).expect("TOML");
     assert!(shown.contains("wss://broker/mqtt?session=…") && !shown.contains("hunter2"), "{shown}");
 }
 
@@ -259,10 +259,45 @@ fn the_printed_configuration_reads_back_the_same() {
     );
     let loaded = load_text(&main, &[], &[]).expect("loaded");
     assert_eq!(loaded.settings.questdb.ttl, Some(Duration::from_hours(30 * 24)));
-    let printed = to_toml(&loaded.settings, &loaded.origins).expect("printed");
+    let printed = to_toml(&loaded.settings, &loaded.origins, &loaded.chosen).expect("printed");
     assert_eq!(toml::from_str::<Settings>(&printed).expect("read back"), loaded.settings);
     assert!(printed.lines().any(|line| line.starts_with("ttl = ") && line.ends_with("forebay.toml:6")), "{printed}");
     assert!(printed.lines().any(|line| line.starts_with("unit = ") && line.contains("  # ")), "{printed}");
+}
+
+#[test]
+fn sizes_that_are_not_set_fit_the_machine_and_are_shown_with_the_reason() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("forebay.toml");
+    fs::write(&file, format!("{SOURCE}[quarantine]\nsize = \"16MiB\"\n")).expect("written");
+    let room = sizes::Room { directory: "/state".into(), free: Bytes::mib(600) };
+    let site = sizes::Site { file: sizes::Existing::None, room: Some(room) };
+    let machine = Machine { ring: site.clone(), quarantine: site, memory: Some(Bytes::mib(64)) };
+    let env = [("FOREBAY__LATEST__MAX_BYTES", "10MiB")].map(|(name, value)| (name.into(), value.into()));
+    let mut loaded = load_on(Some(&file), env.into_iter(), &|_| machine.clone()).expect("loaded");
+    let sizes = |settings: &Settings| {
+        let (latest, batch) = (&settings.latest, &settings.batch);
+        [settings.ring.size, settings.quarantine.size, latest.max_bytes, latest.history_bytes, batch.max_buffered]
+            .map(|size| size.0 >> 20)
+    };
+    assert_eq!(sizes(&loaded.settings), [75, 16, 10, 2, 4]);
+    let shown = to_toml(&loaded.settings, &loaded.origins, &loaded.chosen).expect("TOML");
+    assert!(shown.contains("size = \"75MiB\"  # default, 256MiB elsewhere: /state has 600 MiB free\n"), "{shown}");
+    assert_eq!(toml::from_str::<Settings>(&shown).expect("read back"), loaded.settings);
+
+    let machine =
+        Machine { ring: sizes::Site { file: sizes::Existing::Sized(Bytes::mib(1)), room: None }, ..Machine::default() };
+    let kept = load_on(Some(&file), std::iter::empty(), &|_| machine.clone()).expect("a small ring is no mistake");
+    assert_eq!(kept.settings.ring.size, Bytes::mib(1));
+
+    let mut running = loaded.settings.clone();
+    (running.ring.size, running.quarantine.size) = (Bytes::mib(70), Bytes::mib(8));
+    loaded.keep_file_sizes(&running);
+    assert_eq!(
+        sizes(&loaded.settings)[..2],
+        [70, 16],
+        "the file that is open has its size; what is set is another matter"
+    );
 }
 
 const EXAMPLE: &str = include_str!("../../conf/forebay.toml");

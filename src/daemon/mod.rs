@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
-    config::Loaded,
+    config::{self, Loaded},
     control::{
         App, Limits, Writes,
         socket::SocketError,
@@ -107,6 +107,9 @@ pub fn run(loaded: Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     abort_on_panic();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+    for line in config::sizes::told(&loaded.chosen) {
+        tracing::info!("{line}");
     }
     let signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
     let daemon = Daemon::start(loaded.settings, file, log)?;

@@ -41,7 +41,8 @@ impl Reload {
         ServiceManager.reloading();
         self.token();
         match config::load(self.file.as_deref()) {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
+                loaded.keep_file_sizes(&self.settings);
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }

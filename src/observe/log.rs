@@ -7,7 +7,7 @@ use std::{
 
 use thiserror::Error;
 use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use super::plain::{Plain, Shows};
 use crate::{
@@ -33,7 +33,7 @@ pub enum LogError {
 }
 
 /// Reads a level or a filter. The error says what is wrong with it.
-pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
+pub fn log_filter(level: &str) -> Result<Targets, String> {
     const REMEDY: &str = "write error, warn, info, debug or trace, or a filter such as \"info,forebay::flush=debug\"";
     for directive in level.split(',').map(str::trim) {
         // A bare word that is no level would be taken for a module's name, and everything else be silenced.
@@ -42,13 +42,13 @@ pub fn log_filter(level: &str) -> Result<EnvFilter, String> {
             return Err(format!("{directive:?} is no level; {REMEDY}"));
         }
     }
-    EnvFilter::try_new(level).map_err(|error| format!("{level:?} is no filter ({error}); {REMEDY}"))
+    level.parse::<Targets>().map_err(|error| format!("{level:?} is no filter ({error}); {REMEDY}"))
 }
 
 /// Changes the level of a running process.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl LogHandle {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_level_can_change_and_a_wrong_one_is_refused() {
-        let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(log_filter("info").expect("filter"));
+        let (filter, handle) = reload::Layer::<Targets, Registry>::new(log_filter("info").expect("filter"));
         let handle = LogHandle { filter: handle };
         handle.set_level("warn,forebay::flush=debug").expect("set");
         assert!(matches!(handle.set_level("loud"), Err(LogError::Filter(_))));

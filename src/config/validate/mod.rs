@@ -3,7 +3,7 @@
 
 mod mqtt;
 mod paths;
-mod questdb;
+pub mod questdb;
 mod sources;
 pub mod storage;
 

@@ -9,6 +9,8 @@ use crate::{
 };
 
 const CONF: &str = "questdb.conf";
+/// Least memory for rows being encoded and sent.
+pub const MIN_BUFFERED: Bytes = Bytes::mib(4);
 /// Parameters of the string that are the user's.
 const ALLOWED: [&str; 10] = [
     "addr",
@@ -123,7 +125,7 @@ pub(super) fn check_batch(batch: &Batch, findings: &mut Findings) {
         let shared = format!("with {lanes} lanes a batch has at most {limit}: they share batch.max_buffered");
         findings.warn("batch.max_bytes", format!("{shared}, which is {}", batch.max_buffered));
     }
-    findings.range("batch.max_buffered", batch.max_buffered, Bytes::mib(4), Bytes::mib(1_024));
+    findings.range("batch.max_buffered", batch.max_buffered, MIN_BUFFERED, Bytes::mib(1_024));
     if batch.max_bytes > Bytes(0) {
         let least = if batch.strategy == Strategy::Dynamic { Bytes::kib(64) } else { Bytes(1) };
         findings.range("batch.max_bytes", batch.max_bytes, least, MAX_REQUEST);

@@ -13,11 +13,11 @@ use crate::{
 /// How many of the largest messages a ring must hold at least.
 pub const MESSAGES_PER_RING: u64 = 16;
 /// How many a quarantine must hold at least.
-const MESSAGES_PER_QUARANTINE: u64 = 4;
+pub const MESSAGES_PER_QUARANTINE: u64 = 4;
 /// Least memory for latest values.
-const MIN_LATEST: Bytes = Bytes::mib(1);
+pub const MIN_LATEST: Bytes = Bytes::mib(1);
 /// Smallest file of either kind.
-const MIN_FILE: Bytes = Bytes::mib(1);
+pub const MIN_FILE: Bytes = Bytes::mib(1);
 /// Latest time at which a clock may be taken not to be set: 2100-01-01T00:00:00Z.
 const MAX_PAST: Timestamp = Timestamp(4_102_444_800_000_000_000);
 /// Largest.

@@ -6,6 +6,7 @@
 
 pub mod advice;
 mod discard;
+mod extent;
 mod file;
 pub mod format;
 mod group;
@@ -30,6 +31,7 @@ use std::{
 use self::status::QuarantineStatus;
 pub use self::{
     discard::{Discarded, discard},
+    extent::{Extent, extent},
     format::{CUT_LETTER, DEAD_LETTER, Entry, Key, exception_of},
     id::{Id, IdError},
     select::{Kind, Selection},

@@ -82,6 +82,16 @@ impl DaemonBuilder {
         self
     }
 
+    /// Leaves a key to its default.
+    #[must_use]
+    pub fn unset(mut self, section: &str, key: &str) -> Self {
+        self.settings
+            .get_mut(section)
+            .and_then(|section| section.as_table_mut())
+            .and_then(|section| section.remove(key));
+        self
+    }
+
     fn put(&mut self, key: &str, value: impl Into<toml::Value>) {
         let mut path: Vec<&str> = key.split('.').collect();
         let last = path.pop().expect("a key");

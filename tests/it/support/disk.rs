@@ -23,6 +23,13 @@ impl Volume {
         Self::on_image(dir.join("image"), dir, mebibytes)
     }
 
+    /// A card of 1 GB, with a journal and blocks reserved for root as `mkfs.ext4` makes it by itself.
+    pub fn card() -> Self {
+        const BYTES: u64 = 1_000_000_000;
+        let dir = scratch("card");
+        Self::made(dir.join("image"), dir, BYTES, &["-q", "-E", "nodiscard"])
+    }
+
     /// A file system in memory.
     fn tmpfs(mebibytes: u64) -> Self {
         let dir = scratch("tmpfs");
@@ -33,11 +40,15 @@ impl Volume {
     }
 
     fn on_image(image: PathBuf, dir: Scratch, mebibytes: u64) -> Self {
-        let at = dir.join("mount");
-        File::create(&image).and_then(|file| file.set_len(mebibytes << 20)).expect("an image");
-        fs::create_dir_all(&at).expect("a place to mount at");
         // Without a journal the ring's own writes are all there is; without reserved blocks full is full, for root too.
         let options = ["-q", "-b", "4096", "-m", "0", "-O", "^has_journal", "-E", "nodiscard"];
+        Self::made(image, dir, mebibytes << 20, &options)
+    }
+
+    fn made(image: PathBuf, dir: Scratch, bytes: u64, options: &[&str]) -> Self {
+        let at = dir.join("mount");
+        File::create(&image).and_then(|file| file.set_len(bytes)).expect("an image");
+        fs::create_dir_all(&at).expect("a place to mount at");
         as_root(Command::new("mkfs.ext4").args(options).arg(&image));
         let volume = Self { at, image: Some(image), _dir: dir };
         volume.mount();
@@ -202,7 +213,8 @@ pub fn remove_as_root(path: &Path) -> bool {
     root_command(Command::new("rm").arg("-rf").arg(path)).output().is_ok_and(|output| output.status.success())
 }
 
-fn root_command(command: &Command) -> Command {
+/// The command as root, or with `sudo`.
+pub fn root_command(command: &Command) -> Command {
     let mut rooted = if rustix::process::geteuid().is_root() {
         Command::new("env")
     } else {
@@ -216,19 +228,24 @@ fn root_command(command: &Command) -> Command {
     rooted
 }
 
+/// Writes a value into a file of the kernel's.
 #[track_caller]
-fn write_as_root(file: &str, value: &str) {
+pub fn write_as_root(file: &str, value: &str) {
     as_root(Command::new("sh").args(["-c", &format!("echo {value} > {file}")]));
 }
 
+/// Runs a command as root.
+///
+/// # Panics
+/// When it fails.
 #[track_caller]
-fn as_root(command: &Command) {
+pub fn as_root(command: &Command) {
     let told = match root_command(command).output() {
         Ok(output) if output.status.success() => return,
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
     panic!(
-        "{command:?}: {told}\nThis test mounts ext4 and tmpfs: it needs root (or sudo without a password) and loop devices"
+        "{command:?}: {told}\nThis test mounts ext4 and tmpfs, or makes control groups: it needs root (or sudo without a password) and loop devices"
     );
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "the benchmark uses a part of this, the tests another")]
 
 pub mod browser;
+pub mod cgroup;
 pub mod clients;
 pub mod daemon;
 pub mod disk;

@@ -24,6 +24,30 @@ fn document() -> Value {
     serde_json::to_value(described()).unwrap()
 }
 
+/// The document as text: short, with a line for each path and schema, so that changes are seen.
+fn text_of(document: &Value) -> String {
+    let mut lines = document.to_string();
+    for section in ["paths", "schemas", "securitySchemes"] {
+        let members = document[section].as_object().or_else(|| document["components"][section].as_object());
+        for (name, member) in members.unwrap_or_else(|| panic!("no {section}")) {
+            let member = format!("{}:{member}", Value::from(name.as_str()));
+            lines = lines.replacen(&member, &format!("\n{member}"), 1);
+        }
+    }
+    lines + "\n"
+}
+
+#[test]
+fn what_is_served_is_made_of_the_routes() {
+    let made = text_of(&document());
+    if std::env::var_os("FOREBAY_WRITE_OPENAPI").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/control/routes/openapi.json");
+        return std::fs::write(path, made).unwrap();
+    }
+    assert!(made == TEXT, "openapi.json is not what the routes say: run `make openapi`, and look at what has changed");
+    assert_eq!(serde_json::from_str::<Value>(TEXT).unwrap(), document());
+}
+
 /// Every operation: path, method and description of it.
 fn operations_of(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
