@@ -68,6 +68,7 @@ fn main() -> ExitCode {
     let warm_up = contenders::bare(&near, &Backlog::new(WARM_UP_ROWS), 10_000, 1);
     eprintln!("warm-up: {:.0} rows/s", warm_up.answered_per_s);
     if plan.distances.is_empty() {
+        let sizes = u32::try_from(plan.backlogs.len()).expect("a few");
         let results: Vec<_> = plan
             .backlogs
             .iter()

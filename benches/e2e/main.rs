@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(plan) => plan,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: e2e [--rounds N] [--minutes N] [--messages N] [--pace MESSAGES_PER_SECOND] [--seconds N] [--only reader|naive|forebay]"
+                "{why}\nusage: e2e [--rounds N] [--minutes N] [--messages N] [--pace MESSAGES_PER_SECOND, 0: none] [--seconds N] [--only reader|naive|forebay]"
             );
             return ExitCode::from(2);
         }
@@ -90,7 +90,8 @@ fn plan(arguments: &[String]) -> Result<Plan, String> {
             "--rounds" => plan.rounds = number as usize,
             "--minutes" => plan.minutes = number.max(1),
             "--messages" => plan.messages = number.max(1),
-            "--pace" => plan.paces = vec![number.max(1)],
+            // None: full load alone.
+            "--pace" => plan.paces = Some(number).filter(|pace| *pace > 0).into_iter().collect(),
             "--seconds" => plan.seconds = number.max(1),
             other => return Err(format!("{other} is unknown")),
         }

@@ -115,7 +115,6 @@ impl fmt::Display for Because {
 pub fn choose(settings: &Settings, is_set: &dyn Fn(&str) -> bool, machine: &Machine) -> Vec<Chosen> {
     let usual = Settings::default();
     let payloads = |number: u64| MIN_FILE.max(Bytes(settings.mqtt.max_payload.0.saturating_mul(number)));
-    let of_file = |site: &Site, part, least, usual| of_file(site, part, least, usual);
     let of_memory = |part, least, usual| {
         let memory = machine.memory?;
         Some((share(memory, part, least, usual), Because::Memory(memory)))

@@ -13,7 +13,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, Sleep, sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 
 use super::{
@@ -85,8 +85,6 @@ pub(super) struct Poller {
     /// Whether a ping is unanswered, and nothing else was heard since.
     is_quiet: bool,
     rest: Rest,
-    /// Over when the socket may be read again; none: at once.
-    resting: Option<Pin<Box<Sleep>>>,
     events: VecDeque<Event>,
     /// Why nothing more can be read.
     broken: Option<ConnectError>,
@@ -115,7 +113,6 @@ fn prepare(options: Options) -> (Requests, Poller) {
         is_flushed: true,
         is_quiet: false,
         rest: Rest::new(Instant::now()),
-        resting: None,
         events: VecDeque::new(),
         broken: None,
     };
@@ -311,10 +308,7 @@ impl Poller {
         if self.write(context).map_err(|error| ConnectError::broken(&error))? {
             return Poll::Ready(Ok(()));
         }
-        if let Some(resting) = &mut self.resting {
-            ready!(resting.as_mut().poll(context));
-            self.resting = None;
-        }
+        self.rest.before_read();
         self.read(context)
     }
 
@@ -367,8 +361,7 @@ impl Poller {
             Ok(0) => Poll::Ready(Err(ConnectError::Closed)),
             Ok(bytes) => {
                 self.is_quiet = false;
-                self.resting =
-                    self.rest.next_read(Instant::now(), bytes >= room).map(|until| Box::pin(sleep_until(until)));
+                self.rest.after_read(Instant::now(), bytes >= room);
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(ConnectError::broken(&error))),

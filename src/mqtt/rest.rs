@@ -1,7 +1,7 @@
 //! How often the socket is read. A broker writes each message by itself, and to be woken for each costs more than to take it in. While
-//! many come, what comes within a millisecond or two is read together; a commit waits longer than that in any case.
+//! many come, what comes within a millisecond is read together; a commit waits longer than that in any case.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const BUSY_PER_S: f64 = 1_200.0;
 /// The rate is that of a span of this length.
 const SPAN: Duration = Duration::from_millis(50);
-/// How long the socket is left alone; a timer may take a millisecond more.
+/// How long the socket is left alone.
 const REST: Duration = Duration::from_millis(1);
 
 /// Says when to read again.
@@ -17,12 +17,13 @@ pub(super) struct Rest {
     since: Instant,
     messages: u32,
     is_busy: bool,
+    is_due: bool,
 }
 
 impl Rest {
     /// Nothing came yet.
     pub fn new(now: Instant) -> Self {
-        Self { since: now, messages: 0, is_busy: false }
+        Self { since: now, messages: 0, is_busy: false, is_due: false }
     }
 
     /// Counts a message.
@@ -30,14 +31,22 @@ impl Rest {
         self.messages += 1;
     }
 
-    /// Takes note of a read, behind which there may be more at hand. When to read again; none: at once.
-    pub fn next_read(&mut self, now: Instant, has_more: bool) -> Option<Instant> {
+    /// Takes note of a read, behind which there may be more at hand.
+    pub fn after_read(&mut self, now: Instant, has_more: bool) {
         let span = now - self.since;
         if span >= SPAN {
             self.is_busy = f64::from(self.messages) > BUSY_PER_S * span.as_secs_f64();
             (self.since, self.messages) = (now, 0);
         }
-        (self.is_busy && !has_more).then_some(now + REST)
+        self.is_due = self.is_busy && !has_more;
+    }
+
+    /// Has the thread rest if that is due; it is the session's alone. A timer would not do: while the thread waits for that, what arrives
+    /// wakes it all the same.
+    pub fn before_read(&mut self) {
+        if std::mem::take(&mut self.is_due) {
+            thread::sleep(REST);
+        }
     }
 }
 
@@ -50,14 +59,14 @@ mod tests {
         let mut now = Instant::now();
         let mut rest = Rest::new(now);
         for (a_read, rests) in [(1, false), (3, true), (1, false)] {
-            let mut next = None;
             for _ in 0..200 {
                 now += Duration::from_millis(1);
                 (0..a_read).for_each(|_| rest.note_message());
-                next = rest.next_read(now, false);
+                rest.after_read(now, false);
             }
-            assert_eq!(next, rests.then_some(now + REST), "{a_read} messages a read, a thousand reads a second");
-            assert_eq!(rest.next_read(now, true), None, "what is at hand is read at once");
+            assert_eq!(rest.is_due, rests, "{a_read} messages a read, a thousand reads a second");
+            rest.after_read(now, true);
+            assert!(!rest.is_due, "what is at hand is read at once");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The log itself: appending under a short lock, sealing commits, publishing what is durable, moving the tail.
 
+mod clump;
 mod halt;
 mod holding;
 mod notes;
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{halt::Halt, notes::Carried};
+use self::{clump::Clump, halt::Halt, notes::Carried};
 use super::{
     append::{AppendError, Appended, Part},
     consumers::{Consumer, ConsumerId, Consumers},
@@ -53,6 +54,7 @@ struct Head {
     apart: usize,
     /// The tail is about to pass some state, which is written again.
     is_carrying: bool,
+    clump: Clump,
 }
 
 impl Head {
@@ -166,6 +168,7 @@ impl Log {
                 notes: 0,
                 apart: 0,
                 is_carrying: false,
+                clump: Clump::default(),
             }),
             durable: Mutex::new(Durable { mark: head, intake: recovered.intake, wanted: Pos(u64::MAX) }),
             durable_advanced: Condvar::new(),
@@ -224,15 +227,16 @@ impl Log {
         let first = head.at.seq;
         self.write_parts(&mut head, parts, received)?;
         count(&mut head.intake, parts);
-        self.note_taken(&head, end.0 - start);
+        self.note_taken(&mut head, received, end.0 - start);
         Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
     }
 
-    /// Counts a message, and looks whether the commit would still end in its page with another one like it.
-    fn note_taken(&self, head: &Head, bytes: u64) {
+    /// Counts a message, and looks whether the commit would still end in its page behind others like those that came lately.
+    fn note_taken(&self, head: &mut Head, received: Received, bytes: u64) {
         self.taken.fetch_add(1, Ordering::Relaxed);
+        head.clump.note(received.since_boot_ns, bytes);
         if !self.has_page.load(Ordering::Relaxed) {
-            let (place, commit) = self.place_commit(head.at.pos.0 + bytes);
+            let (place, commit) = self.place_commit(head.at.pos.0 + head.clump.next_bytes());
             let is_full = place + commit > layout::worthwhile_end(head.sealed.pos.0);
             self.has_page.store(is_full, Ordering::Relaxed);
         }
@@ -267,11 +271,12 @@ impl Log {
             notes: 0,
             apart: 0,
             is_carrying: false,
+            clump: Clump::default(),
         };
         head.at = Mark { seq: beyond, pos: end };
         count(&mut head.intake, parts);
         head.apart += 1;
-        self.note_taken(&head, WRITTEN_APART_BYTES);
+        self.note_taken(&mut head, received, WRITTEN_APART_BYTES);
         drop(head);
         // Where that fails the ring is poisoned, and nothing is ever sealed over what is not written.
         self.write_parts(&mut own, parts, received)?;
