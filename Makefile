@@ -4,11 +4,14 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 CARGO      ?= cargo
 TOOLS      := tests/tools
-# make bench: rounds of each contender, messages a round, rows of the backlog and rounds of its drain.
-ROUNDS     ?= 5
-MESSAGES   ?= 200000
-BACKLOG    ?= 5000000
+# make bench: rounds of each contender and messages a round; rows of the backlogs and rounds of their drains; rounds of reads. Rounds
+# that would not end within so many minutes, for messages and for drains, are left out.
+ROUNDS     ?= 3
+MESSAGES   ?= 100000
+BACKLOG    ?= 300000,3000000
 DRAINS     ?= 3
+READS      ?= 3
+MINUTES    ?= 3
 # make bench-batcher: seconds of each strategy over each line to a real QuestDB.
 REAL_SECONDS ?= 20
 # make bench-wear: seconds a measurement.
@@ -64,16 +67,19 @@ it:                  ## Runs the tests against real servers; TEST=name picks som
 	@env -u TMPDIR $(TOOLS)/install-deps test
 	$(TOOLS)/disk-use $(CARGO) test --locked --test it -- --test-threads=2 $(TEST)
 
-bench:               ## Measures against a bare reader and a naive program; ROUNDS, MESSAGES, BACKLOG and DRAINS adjust it.
+bench:               ## Measures side by side within 30 minutes; ROUNDS, MESSAGES, BACKLOG, DRAINS, READS and MINUTES adjust it.
 	@env -u TMPDIR $(TOOLS)/install-deps demo bench
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ring
-	$(CARGO) bench --locked --bench readers
+	$(CARGO) bench --locked --bench readers -- --seconds 5
 	$(CARGO) bench --locked --bench speed
 	$(CARGO) bench --locked --bench write
-	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES)
-	$(CARGO) bench --locked --bench drain -- --backlog $(BACKLOG) --rounds $(DRAINS)
-	$(CARGO) bench --locked --bench reads
+	$(CARGO) bench --locked --bench e2e -- --rounds $(ROUNDS) --messages $(MESSAGES) --minutes $(MINUTES)
+	$(CARGO) bench --locked --bench drain -- --backlog $(BACKLOG) --rounds $(DRAINS) --minutes $(MINUTES)
+	$(CARGO) bench --locked --bench reads -- --rounds $(READS)
+
+bench-long:          ## The same with more rounds, for medians (some two hours).
+	@$(MAKE) --no-print-directory bench ROUNDS=9 MESSAGES=200000 BACKLOG=300000,3000000,5000000 DRAINS=7 READS=9 MINUTES=60
 
 bench-batcher:       ## Dynamic batches against fixed ones, simulated and on a real QuestDB; REAL_SECONDS (0: none) adjusts it.
 	@env -u TMPDIR $(TOOLS)/install-deps demo

@@ -76,7 +76,7 @@ impl Plan {
 
 fn plan(arguments: &[String]) -> Result<Plan, String> {
     let mut plan =
-        Plan { rounds: 5, minutes: 60, messages: 200_000, paces: vec![300, 2_000, 20_000], seconds: 20, only: None };
+        Plan { rounds: 5, minutes: 60, messages: 200_000, paces: vec![300, 2_000, 20_000], seconds: 10, only: None };
     let mut rest = arguments.iter().filter(|argument| *argument != "--bench");
     while let Some(name) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;

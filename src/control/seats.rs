@@ -4,12 +4,16 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU8, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 use crate::sync::lock;
 
@@ -42,7 +46,21 @@ pub(super) struct Seat {
     head_since: AtomicU64,
     body_since: AtomicU64,
     reader_since: AtomicU64,
-    leave: Notify,
+    /// A [`Told`], or [`NOTHING`].
+    told: AtomicU8,
+    task: AtomicWaker,
+}
+
+const NOTHING: u8 = 0;
+
+/// What a connection is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Told {
+    /// To finish the answer under way: the daemon stops.
+    Stop = 1,
+    /// To end: its seat is another's, or it has been silent for too long.
+    Leave = 2,
 }
 
 impl Seat {
@@ -52,8 +70,8 @@ impl Seat {
         self.head_since.store(DUE, Relaxed);
     }
 
-    /// There was nothing to read.
-    pub fn nothing_read(&self) {
+    /// There was nothing more to do for the connection's task.
+    pub fn is_waiting(&self) {
         if self.head_since.load(Relaxed) == DUE {
             self.head_since.store(self.now(), Relaxed);
         }
@@ -74,9 +92,28 @@ impl Seat {
         self.set(&self.reader_since, awaits);
     }
 
-    /// Completes when the seat is another's.
-    pub async fn lost(&self) {
-        self.leave.notified().await;
+    /// Ready once the connection is told something. To be asked whenever the connection's task runs: that costs next to nothing.
+    pub fn poll_told(&self, cx: &Context<'_>) -> Poll<Told> {
+        self.task.register(cx.waker());
+        match self.told.load(Acquire) {
+            NOTHING => Poll::Pending,
+            told if told == Told::Stop as u8 => Poll::Ready(Told::Stop),
+            _ => Poll::Ready(Told::Leave),
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        self.told.fetch_max(told as u8, Release);
+        self.task.wake();
+    }
+
+    /// Whether a head has been waited for as long as that, and nothing else is waited for.
+    fn is_silent_for(&self, limit: Duration) -> bool {
+        let since = self.head_since.load(Relaxed);
+        since != NEVER
+            && since != DUE
+            && self.reader_since.load(Relaxed) == NEVER
+            && self.now().saturating_sub(since) >= limit.as_nanos() as u64
     }
 
     fn set(&self, since: &AtomicU64, awaits: bool) {
@@ -151,14 +188,24 @@ impl Seats {
             if left > Duration::ZERO {
                 return Offer::Wait(left);
             }
-            taken.swap_remove(at).leave.notify_one();
+            taken.swap_remove(at).tell(Told::Leave);
         }
         let [head_since, body_since, reader_since] = [DUE, NEVER, NEVER].map(AtomicU64::new);
-        let leave = Notify::new();
-        let seat = Arc::new(Seat { admin, epoch: self.epoch, head_since, body_since, reader_since, leave });
+        let (told, task) = (AtomicU8::new(NOTHING), AtomicWaker::new());
+        let seat = Arc::new(Seat { admin, epoch: self.epoch, head_since, body_since, reader_since, told, task });
         taken.push(Arc::clone(&seat));
         drop(taken);
         Offer::Seat(Taken { seats: Arc::clone(self), seat })
+    }
+
+    /// Ends the connections that have not sent a request's head for so long.
+    pub fn end_silent(&self, limit: Duration) {
+        self.lock().iter().filter(|seat| seat.is_silent_for(limit)).for_each(|seat| seat.tell(Told::Leave));
+    }
+
+    /// Has every connection finish what is under way.
+    pub fn stop(&self) {
+        self.lock().iter().for_each(|seat| seat.tell(Told::Stop));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
@@ -222,12 +269,31 @@ mod tests {
         let one = seat(seats.take(false));
         one.seat.head_since.store(DUE, Relaxed);
         assert!(matches!(seats.take(false), Offer::Wait(_)), "nobody has looked what it sent, however long ago");
-        one.seat.nothing_read();
+        one.seat.is_waiting();
         assert!(matches!(seats.take(false), Offer::Wait(left) if left <= GRACE));
         silent(&one, 59);
-        one.seat.nothing_read();
+        one.seat.is_waiting();
         seat(seats.take(false));
         assert!(is_lost(&one));
+    }
+
+    #[test]
+    fn who_sends_no_head_is_ended_and_who_takes_an_answer_is_not() {
+        let seats = seats(4, 0);
+        let all = [(); 4].map(|()| seat(seats.take(false)));
+        let [silent_one, busy, reader, fresh] = &all;
+        silent(silent_one, 1);
+        busy.seat.head_came();
+        silent(reader, 1);
+        reader.seat.awaits_reader(true);
+        fresh.seat.is_waiting();
+        let told = |taken: &Taken| taken.seat.poll_told(&Context::from_waker(std::task::Waker::noop()));
+        seats.end_silent(Duration::from_secs(10));
+        assert_eq!(told(silent_one), Poll::Ready(Told::Leave));
+        assert!([busy, reader, fresh].into_iter().all(|taken| told(taken).is_pending()));
+        seats.stop();
+        assert_eq!(told(busy), Poll::Ready(Told::Stop));
+        assert_eq!(told(silent_one), Poll::Ready(Told::Leave), "it is to go all the same");
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! The server's shell: takes connections, limits them, and ends them at the stop.
 
 use std::{
+    future::poll_fn,
     io,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener},
     sync::watch,
     task::JoinSet,
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{debug, warn};
 
@@ -22,7 +24,7 @@ use super::{
     api::Inspect,
     attend::attend,
     routes::{Routes, write::Writes},
-    seats::{Offer, Seats, Taken},
+    seats::{Offer, Seats, Taken, Told},
     stall::WriteTimeout,
 };
 use crate::{clock::SharedClock, latest::Latest};
@@ -47,6 +49,10 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// How long answers under way may take once the daemon stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+/// Looks for silent connections while one may be so, and their bounds.
+const SWEEPS: u32 = 10;
+const LEAST_SWEEP: Duration = Duration::from_millis(10);
+const MOST_SWEEP: Duration = Duration::from_secs(1);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
 retry-after: 1\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections\",\
 \"hint\":\"close some, or try again in a moment\"}\n";
@@ -174,10 +180,17 @@ async fn run<L: Accept>(
     let seats = Seats::new(limits.connections, reserved);
     let mut connections = JoinSet::new();
     let (mut accepting, began) = (Accepting::default(), Instant::now());
+    // One look at all connections now and then: a timer for each request took a tenth of a look-up's time.
+    let mut sweep = interval((limits.head_timeout / SWEEPS).clamp(LEAST_SWEEP, MOST_SWEEP));
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            _ = sweep.tick(), if !connections.is_empty() => {
+                seats.end_silent(limits.head_timeout);
+                continue;
+            }
             () = stopped(&mut stop) => break,
         };
         let (mut io, peer) = match accepted {
@@ -213,11 +226,12 @@ async fn run<L: Accept>(
             continue;
         };
         let routes = routes.for_peer(peer);
-        let (limits, stop) = (limits.clone(), stop.clone());
-        connections.spawn(async move { connection(io, &taken, &routes, &limits, stop).await });
+        let limits = limits.clone();
+        connections.spawn(async move { connection(io, &taken, &routes, &limits).await });
     }
     // Dropping the listener refuses newcomers while answers under way are finished.
     drop(listener);
+    seats.stop();
     let _ = timeout(2 * STOP_GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
@@ -226,24 +240,33 @@ async fn connection<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     taken: &Taken,
     routes: &Routes,
     limits: &Limits,
-    mut stop: watch::Receiver<bool>,
 ) {
     let seat = taken.seat();
     let service = service_fn(|request| attend(routes, request, Arc::clone(seat), limits.body_timeout));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        // The seats have one for all.
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(WriteTimeout::new(io, limits.write_timeout, Arc::clone(seat))), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = seat.lost() => {
-            debug!("a control connection that kept the server waiting made room for another");
+    let ended = poll_fn(|cx| match seat.poll_told(cx) {
+        Poll::Ready(told) => Poll::Ready(Err(told)),
+        Poll::Pending => {
+            let polled = connection.as_mut().poll(cx).map(Ok);
+            if polled.is_pending() {
+                seat.is_waiting();
+            }
+            polled
+        }
+    });
+    let ended = match ended.await {
+        Ok(ended) => ended,
+        Err(Told::Leave) => {
+            debug!("a control connection that kept the server waiting is ended");
             return;
         }
-        () = stopped(&mut stop) => {
+        Err(Told::Stop) => {
             connection.as_mut().graceful_shutdown();
             timeout(STOP_GRACE, connection).await.unwrap_or(Ok(()))
         }
