@@ -87,9 +87,12 @@ impl Seat {
         self.set(&self.body_since, awaits);
     }
 
-    /// The client is waited for to take what it is sent, or no more.
+    /// The client is waited for to take what it is sent, or no more. A head is due only then.
     pub fn awaits_reader(&self, awaits: bool) {
         self.set(&self.reader_since, awaits);
+        if !awaits && self.head_since.load(Relaxed) != NEVER {
+            self.head_since.store(DUE, Relaxed);
+        }
     }
 
     /// Ready once the connection is told something. To be asked whenever the connection's task runs: that costs next to nothing.
@@ -130,14 +133,18 @@ impl Seat {
 
     /// From when on the client has to make room, in nanoseconds since the epoch; none while it is not waited for.
     fn gives_way_at(&self) -> Option<u64> {
-        let waits = [(&self.head_since, GRACE), (&self.body_since, STALLED_AFTER), (&self.reader_since, STALLED_AFTER)];
-        let waits = waits.map(|(since, patience)| {
+        // Who still takes an answer owes no head.
+        let owes_head = self.reader_since.load(Relaxed) == NEVER;
+        let head = owes_head.then_some((&self.head_since, GRACE));
+        let others = [(&self.body_since, STALLED_AFTER), (&self.reader_since, STALLED_AFTER)];
+        let waits = head.into_iter().chain(others);
+        let waits = waits.filter_map(|(since, patience)| {
             let since = Some(since.load(Relaxed)).filter(|since| *since != NEVER)?;
             // Its moment begins when somebody looks, which is about to happen.
             let since = if since == DUE { self.now() } else { since };
             Some(since + patience.as_nanos() as u64)
         });
-        waits.into_iter().flatten().min()
+        waits.min()
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     api::Inspect,
     attend::attend,
     routes::{Routes, write::Writes},
-    seats::{Offer, Seats, Taken, Told},
+    seats::{Offer, STALLED_AFTER, Seats, Taken, Told},
     stall::WriteTimeout,
 };
 use crate::{clock::SharedClock, latest::Latest};
@@ -208,10 +208,13 @@ async fn run<L: Accept>(
             }
         };
         accepting.succeeded();
+        let waits_since = Instant::now();
         let taken = loop {
             match seats.take(peer.is_admin()) {
                 Offer::Seat(taken) => break Some(taken),
                 Offer::Full => break None,
+                // Whoever asks often enough keeps its seat, and is no reason to let in nobody else.
+                Offer::Wait(_) if waits_since.elapsed() > STALLED_AFTER => break None,
                 // Those behind wait in the listener's queue, in their order.
                 Offer::Wait(moment) => tokio::select! {
                     () = tokio::time::sleep(moment) => {}

@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::watch,
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -262,6 +262,25 @@ async fn while_all_are_being_served_a_newcomer_is_told_to_come_again() {
     let mut late = UnixStream::connect(&served.path).await.unwrap();
     let full = read_all(&mut late).await;
     assert!(full.starts_with("HTTP/1.1 503") && full.contains("too many connections"), "{full}");
+}
+
+#[tokio::test]
+async fn a_newcomer_does_not_wait_for_ever_for_one_who_asks_often() {
+    let served = served(Limits { connections: 1, ..Limits::default() });
+    let mut busy = served.client().await;
+    let (asked, mut newcomer) = (AtomicU64::new(0), UnixStream::connect(&served.path).await.unwrap());
+    let asks = async {
+        loop {
+            busy.get_json::<serde_json::Value>("/healthz").await.unwrap();
+            asked.fetch_add(1, Ordering::Relaxed);
+            sleep(seats::GRACE / 4).await;
+        }
+    };
+    tokio::select! {
+        told = read_all(&mut newcomer) => assert!(told.starts_with("HTTP/1.1 503"), "{told}"),
+        () = asks => {}
+    }
+    assert!(asked.into_inner() > 1);
 }
 
 #[tokio::test]

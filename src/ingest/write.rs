@@ -367,11 +367,16 @@ impl Ingest {
 
 impl LineIntake for Ingest {
     fn write(&self, writing: Writing<'_>) -> Written {
-        let _taking_in = self.ring.senders().taking_in();
-        match self.read(&writing) {
+        let senders = self.ring.senders();
+        let _taking_in = senders.taking_in();
+        let written = match self.read(&writing) {
             Ok(read) => self.enter_lines(read, &writing),
             Err(error) => Written::Malformed(error),
+        };
+        if matches!(written, Written::Accepted { .. } | Written::Dropped { .. }) {
+            senders.writer_brought();
         }
+        written
     }
 
     fn room(&self) -> &Notify {

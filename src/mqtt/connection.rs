@@ -103,6 +103,8 @@ fn prepare(options: Options) -> (Requests, Poller) {
         reader: Reader::new(options.max_payload),
         keep_alive: options.keep_alive,
         ping: Box::pin(sleep(options.keep_alive)),
+        // The session's thread is its own; whoever else connects keeps no session.
+        rest: Rest::new(Instant::now(), !options.clean),
         options,
         link: None,
         out,
@@ -112,7 +114,6 @@ fn prepare(options: Options) -> (Requests, Poller) {
         sending_ends: false,
         is_flushed: true,
         is_quiet: false,
-        rest: Rest::new(Instant::now()),
         events: VecDeque::new(),
         broken: None,
     };
@@ -308,8 +309,11 @@ impl Poller {
         if self.write(context).map_err(|error| ConnectError::broken(&error))? {
             return Poll::Ready(Ok(()));
         }
-        self.rest.before_read();
-        self.read(context)
+        let read = self.read(context);
+        if read.is_pending() {
+            self.rest.before_wait();
+        }
+        read
     }
 
     /// Writes as much as the socket takes; whether anything has left that the session is told of.
@@ -354,14 +358,12 @@ impl Poller {
 
     fn read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         let Some(link) = &mut self.link else { return Poll::Ready(Err(ConnectError::Closed)) };
-        let space = self.reader.space();
-        let room = space.capacity() - space.len();
-        let reading = std::pin::pin!(link.read_buf(space));
+        let reading = std::pin::pin!(link.read_buf(self.reader.space()));
         match ready!(reading.poll(context)) {
             Ok(0) => Poll::Ready(Err(ConnectError::Closed)),
-            Ok(bytes) => {
+            Ok(_) => {
                 self.is_quiet = false;
-                self.rest.after_read(Instant::now(), bytes >= room);
+                self.rest.after_read(Instant::now());
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(ConnectError::broken(&error))),

@@ -16,14 +16,15 @@ const REST: Duration = Duration::from_millis(1);
 pub(super) struct Rest {
     since: Instant,
     messages: u32,
+    may: bool,
     is_busy: bool,
     is_due: bool,
 }
 
 impl Rest {
-    /// Nothing came yet.
-    pub fn new(now: Instant) -> Self {
-        Self { since: now, messages: 0, is_busy: false, is_due: false }
+    /// Nothing came yet. `may` says whether the thread is the connection's alone.
+    pub fn new(now: Instant, may: bool) -> Self {
+        Self { since: now, messages: 0, may, is_busy: false, is_due: false }
     }
 
     /// Counts a message.
@@ -31,19 +32,19 @@ impl Rest {
         self.messages += 1;
     }
 
-    /// Takes note of a read, behind which there may be more at hand.
-    pub fn after_read(&mut self, now: Instant, has_more: bool) {
+    /// Takes note of a read.
+    pub fn after_read(&mut self, now: Instant) {
         let span = now - self.since;
         if span >= SPAN {
             self.is_busy = f64::from(self.messages) > BUSY_PER_S * span.as_secs_f64();
             (self.since, self.messages) = (now, 0);
         }
-        self.is_due = self.is_busy && !has_more;
+        self.is_due = self.is_busy && self.may;
     }
 
-    /// Has the thread rest if that is due; it is the session's alone. A timer would not do: while the thread waits for that, what arrives
+    /// Has the thread rest before it waits for more, once after reads. A timer would not do: while the thread waits for that, what arrives
     /// wakes it all the same.
-    pub fn before_read(&mut self) {
+    pub fn before_wait(&mut self) {
         if std::mem::take(&mut self.is_due) {
             thread::sleep(REST);
         }
@@ -57,16 +58,16 @@ mod tests {
     #[test]
     fn a_busy_connection_rests_between_reads_and_a_quiet_one_never() {
         let mut now = Instant::now();
-        let mut rest = Rest::new(now);
+        let mut rest = Rest::new(now, true);
         for (a_read, rests) in [(1, false), (3, true), (1, false)] {
             for _ in 0..200 {
                 now += Duration::from_millis(1);
                 (0..a_read).for_each(|_| rest.note_message());
-                rest.after_read(now, false);
+                rest.after_read(now);
             }
             assert_eq!(rest.is_due, rests, "{a_read} messages a read, a thousand reads a second");
-            rest.after_read(now, true);
-            assert!(!rest.is_due, "what is at hand is read at once");
+            rest.before_wait();
+            assert!(!rest.is_due, "once after a read");
         }
     }
 }

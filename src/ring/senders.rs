@@ -28,6 +28,11 @@ impl Senders {
         self.from_broker.fetch_add(1, Relaxed);
     }
 
+    /// Counts a request to write that brought something.
+    pub fn writer_brought(&self) {
+        self.from_writers.fetch_add(1, Relaxed);
+    }
+
     /// Takes note whether the broker sends nothing more before it has an acknowledgement.
     pub fn broker_waits(&self, waits: bool) {
         if self.broker_waits.load(Relaxed) != waits {
@@ -41,7 +46,6 @@ impl Senders {
     /// Takes note that a request to write is being taken in, until what is returned is dropped; its writer then waits.
     pub fn taking_in(&self) -> TakingIn<'_> {
         self.writing.fetch_add(1, Relaxed);
-        self.from_writers.fetch_add(1, Relaxed);
         TakingIn { senders: self }
     }
 
