@@ -34,7 +34,7 @@ PROGRAM    ?= target/release/forebay
 BINARY     ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release size demo test test-long unit it bench bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-program install-extras uninstall clean
+.PHONY: help build release size demo test test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-program install-extras uninstall clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,10 +1,10 @@
 //! Medians, the table, and the JSON file.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::contenders::Run;
+use crate::{common::results, contenders::Run};
 
 /// Rows a batch and pairs of threads of a bare loop.
 type Shape = (usize, usize);
@@ -97,14 +97,6 @@ impl Results {
 }
 
 /// Writes every run to `target/bench/drain.json`.
-pub fn write_json(results: &[Results]) {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/drain.json");
-    let document: Vec<_> = results.iter().map(Results::as_json).collect();
-    let directory = file.parent().expect("a directory");
-    let written = std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&file, serde_json::to_string_pretty(&document).expect("JSON")));
-    match written {
-        Ok(()) => println!("\nevery run: {}", file.display()),
-        Err(why) => eprintln!("{}: {why}", file.display()),
-    }
+pub fn write_json(of_all: &[Results]) {
+    results::write("drain", &of_all.iter().map(Results::as_json).collect());
 }

@@ -1,4 +1,5 @@
-//! What a steady flow costs: the database, the disk and the program itself, beside a bare client and Telegraf with the same freshness.
+//! What a steady flow costs: the database, the disk and the program itself, beside a bare client
+//! and Telegraf with the same freshness.
 
 use std::{
     fs,
@@ -23,7 +24,8 @@ use crate::{
 };
 
 const LIMIT: Duration = Duration::from_mins(1);
-/// What QuestDB's clients flush by default over HTTP (`auto_flush_rows`; `auto_flush_interval` is 1 s).
+/// What QuestDB's clients flush by default over HTTP (`auto_flush_rows`; `auto_flush_interval` is 1
+/// s).
 const CLIENT_ROWS: u64 = 75_000;
 /// Telegraf does not reach more.
 const TELEGRAF_MOST: u64 = 2_000;
@@ -169,14 +171,14 @@ fn other(rate: u64, keeper: Keeper, seconds: u64, readings: &Readings, broker: &
 /// A program that is not forebay.
 enum Process {
     Role(Role),
-    Telegraf(Guarded, #[allow(dead_code, reason = "removed when this is dropped")] Scratch),
+    Telegraf { process: Guarded, _dir: Scratch },
 }
 
 impl Process {
     fn id(&self) -> u32 {
         match self {
             Self::Role(role) => role.process.id(),
-            Self::Telegraf(process, _) => process.id(),
+            Self::Telegraf { process, .. } => process.id(),
         }
     }
 
@@ -199,54 +201,45 @@ impl Process {
             assert!(process.ended().is_none(), "Telegraf ended: {}", process.log_tail());
             fs::read_to_string(&log).is_ok_and(|log| log.contains("Connected ["))
         });
-        Self::Telegraf(process, dir)
+        Self::Telegraf { process, _dir: dir }
     }
 }
 
 /// A request each second, the same topics, tags, fields and times.
 fn telegraf_configuration(table: &str, broker: u16, database: u16) -> String {
+    let field =
+        |(name, kind)| format!("[[inputs.mqtt_consumer.json_v2.field]]\npath = \"{name}\"\ntype = \"{kind}\"\n");
+    let fields = [("seq", "int"), ("temperature", "float"), ("humidity", "float"), ("ok", "bool")].map(field).concat();
     format!(
         r#"
 [agent]
-  interval = "1s"
-  flush_interval = "1s"
-  metric_batch_size = 10000
-  metric_buffer_limit = 100000
-  omit_hostname = true
-
-[[inputs.mqtt_consumer]]
-  servers = ["tcp://127.0.0.1:{broker}"]
-  topics = ["{table}/+/+"]
-  qos = 1
-  max_undelivered_messages = 10000
-  topic_tag = ""
-  data_format = "json_v2"
-  [[inputs.mqtt_consumer.topic_parsing]]
-    topic = "{table}/+/+"
-    tags = "_/site/device"
-  [[inputs.mqtt_consumer.json_v2]]
-    measurement_name = "{table}"
-    timestamp_path = "ts"
-    timestamp_format = "unix_ms"
-    [[inputs.mqtt_consumer.json_v2.field]]
-      path = "seq"
-      type = "int"
-    [[inputs.mqtt_consumer.json_v2.field]]
-      path = "temperature"
-      type = "float"
-    [[inputs.mqtt_consumer.json_v2.field]]
-      path = "humidity"
-      type = "float"
-    [[inputs.mqtt_consumer.json_v2.field]]
-      path = "ok"
-      type = "bool"
+interval = "1s"
+flush_interval = "1s"
+metric_batch_size = 10000
+metric_buffer_limit = 100000
+omit_hostname = true
 
 [[outputs.influxdb_v2]]
-  urls = ["http://127.0.0.1:{database}"]
-  token = ""
-  organization = ""
-  bucket = ""
-  content_encoding = "identity"
-"#
+urls = ["http://127.0.0.1:{database}"]
+token = ""
+organization = ""
+bucket = ""
+content_encoding = "identity"
+
+[[inputs.mqtt_consumer]]
+servers = ["tcp://127.0.0.1:{broker}"]
+topics = ["{table}/+/+"]
+qos = 1
+max_undelivered_messages = 10000
+topic_tag = ""
+data_format = "json_v2"
+[[inputs.mqtt_consumer.topic_parsing]]
+topic = "{table}/+/+"
+tags = "_/site/device"
+[[inputs.mqtt_consumer.json_v2]]
+measurement_name = "{table}"
+timestamp_path = "ts"
+timestamp_format = "unix_ms"
+{fields}"#
     )
 }

@@ -1,11 +1,10 @@
 //! Medians, the table, and the JSON file.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use crate::{
     Plan,
+    common::results,
     contenders::{ALL, Contender, Run},
     paced::{Keeper, Paced},
 };
@@ -128,7 +127,6 @@ impl Results {
 
     /// Writes every run to `target/bench/e2e.json`.
     pub fn write_json(&self, plan: &Plan) {
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench/e2e.json");
         let document = json!({
             "messages": plan.messages,
             "rounds": plan.rounds,
@@ -140,12 +138,6 @@ impl Results {
                 "written_times": self.of(Contender::Forebay, 1, Run::written_times),
             },
         });
-        let directory = file.parent().expect("a directory");
-        let written = std::fs::create_dir_all(directory)
-            .and_then(|()| std::fs::write(&file, serde_json::to_string_pretty(&document).expect("JSON")));
-        match written {
-            Ok(()) => println!("\nevery run: {}", file.display()),
-            Err(why) => eprintln!("{}: {why}", file.display()),
-        }
+        results::write("e2e", &document);
     }
 }

@@ -108,7 +108,8 @@ struct Row {
     ok: bool,
 }
 
-/// Acknowledges at once, decodes, keeps rows in memory and flushes every so many rows or 1 s from a second thread.
+/// Acknowledges at once, decodes, keeps rows in memory and flushes every so many rows or 1 s from a
+/// second thread.
 fn naive(port: u16, topic: &str, qos: u8, messages: u64, (conf, most): (&str, usize)) {
     let table = topic.split('/').next().unwrap_or_default().to_owned();
     let (rows, incoming) = sync_channel::<Row>(NAIVE_QUEUE);

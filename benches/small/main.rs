@@ -1,6 +1,7 @@
-//! The least machine: the daemon in a control group with 64 MB of memory and half a processor, its files on an ext4 of 1 GB on a
-//! loop device, with the sizes that it chooses itself. The broker and the database are outside. At several rates the database is away
-//! for a while, and comes back while the readings go on. docs/small.md has the figures.
+//! The least machine: the daemon in a control group with 64 MB of memory and half a processor, its
+//! files on an ext4 of 1 GB on a loop device, with the sizes that it chooses itself. The broker and
+//! the database are outside. At several rates the database is away for a while, and comes back
+//! while the readings go on. docs/small.md has the figures.
 
 #[path = "../../tests/it/support/mod.rs"]
 mod support;

@@ -11,7 +11,8 @@ use crate::{Case, Figures, steady::ROW_BYTES};
 const CARD_BYTES: f64 = 16e9;
 const CARD_WRITES: f64 = 10_000.0;
 const YEAR_S: f64 = 365.25 * 86_400.0;
-/// The aims for the default: bytes for each byte of a record; bytes a reading, and milliseconds to a PUBACK at 1,000 readings/s and when idle.
+/// The aims for the default: bytes for each byte of a record; bytes a reading, and milliseconds to
+/// a PUBACK at 1,000 readings/s and when idle.
 const MOST_TIMES: f64 = 1.6;
 const MOST_BYTES: f64 = 250.0;
 const MOST_ACK_MS: f64 = 15.0;
@@ -98,7 +99,8 @@ pub fn print(lines: &[Line], device: &str, own: bool) {
     aims(lines);
 }
 
-/// What is asked of the default: bytes a reading and PUBACK at 1,000 readings/s, the ring's row at 500, PUBACK when idle.
+/// What is asked of the default: bytes a reading and PUBACK at 1,000 readings/s, the ring's row at
+/// 500, PUBACK when idle.
 fn aims(lines: &[Line]) {
     let of = |kind: &str, rate: u64| {
         let is = |line: &&Line| line.kind == kind && line.case.rate == rate && line.case.spacing == CommitSpacing::Auto;

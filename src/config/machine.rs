@@ -1,5 +1,5 @@
-//! Looks at what of the machine decides about sizes that are not set ([`super::sizes`]): free room, files that are there,
-//! memory. What cannot be looked at is left out.
+//! Looks at what of the machine decides about sizes that are not set ([`super::sizes`]): free room,
+//! files that are there, memory. What cannot be looked at is left out.
 
 use std::{
     fs, io,
@@ -16,8 +16,8 @@ use crate::{
     settings::{Bytes, Settings},
 };
 
-/// Where control groups are found, as systemd mounts them: the file with the limit, and the controller's name where it has a
-/// tree of its own (version 1).
+/// Where control groups are found, as systemd mounts them: the file with the limit, and the
+/// controller's name where it has a tree of its own (version 1).
 const LIMITS: [(&str, &str, Option<&str>); 2] =
     [("/sys/fs/cgroup", "memory.max", None), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", Some("memory"))];
 
@@ -56,7 +56,8 @@ fn is_free(path: &Path, error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err()
 }
 
-/// Room where a file is or will be. Directories that are not there yet will be made on the file system of the nearest one above.
+/// Room where a file is or will be. Directories that are not there yet will be made on the file
+/// system of the nearest one above.
 fn room_at(path: &Path) -> Option<Room> {
     let above = path.ancestors().skip(1).find(|above| above.is_dir())?;
     Some(Room { directory: above.to_owned(), free: Bytes(disk(above)?.free_bytes) })
@@ -83,7 +84,8 @@ fn group_limits() -> Vec<u64> {
     limits
 }
 
-/// The limits of a group and of all above it. ("max", and a group that is not visible from here, are no limits.)
+/// The limits of a group and of all above it. ("max", and a group that is not visible from here,
+/// are no limits.)
 fn limits_up(root: &Path, group: &str, file: &str) -> Vec<u64> {
     let inside = group.trim_start_matches('/');
     let is_plain = Path::new(inside).components().all(|step| matches!(step, Component::Normal(_)));

@@ -113,7 +113,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Has the files keep the sizes of `running` where none is set: a running daemon's files are there, whatever room there is now.
+    /// Has the files keep the sizes of `running` where none is set: a running daemon's files are
+    /// there, whatever room there is now.
     pub fn keep_file_sizes(&mut self, running: &Settings) {
         let settings = &mut self.settings;
         for (key, size, own) in [
@@ -127,8 +128,8 @@ impl Loaded {
     }
 }
 
-/// Loads `file` (default [`DEFAULT_FILE`]), conf.d/*.toml beside it, and the environment. Sizes that are not set fit the machine. The
-/// error has every mistake.
+/// Loads `file` (default [`DEFAULT_FILE`]), conf.d/*.toml beside it, and the environment. Sizes
+/// that are not set fit the machine. The error has every mistake.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     load_on(file, std::env::vars_os(), &machine::look)
 }

@@ -13,8 +13,8 @@ pub fn as_shown(settings: &Settings) -> Settings {
     shown
 }
 
-/// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others are defaults, with the reason
-/// where one is not the usual one.
+/// The settings as TOML; keys that were set somewhere carry their origin as a comment, the others
+/// are defaults, with the reason where one is not the usual one.
 ///
 /// There is no other secret to hide: secrets are files, and validation refuses them anywhere else.
 pub fn to_toml(settings: &Settings, origins: &Origins, chosen: &[Chosen]) -> Result<String, toml::ser::Error> {

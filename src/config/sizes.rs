@@ -1,5 +1,5 @@
-//! Default sizes that depend on the machine (pure): a ring, a quarantine and a memory for latest values that are not set fit
-//! into the room there is. [`super::machine`] looks at it.
+//! Default sizes that depend on the machine (pure): a ring, a quarantine and a memory for latest
+//! values that are not set fit into the room there is. [`super::machine`] looks at it.
 //!
 //! | key | by default at most | and at least |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | `latest.history_bytes` | a 32nd of the memory | 1 MiB |
 //! | `batch.max_buffered` | a 16th of the memory | 4 MiB |
 //!
-//! In whole MiB, and never more than the usual defaults. Files that are there keep the size they have. What is set is taken
-//! as it is, and what the machine does not tell changes nothing.
+//! In whole MiB, and never more than the usual defaults. Files that are there keep the size they
+//! have. What is set is taken as it is, and what the machine does not tell changes nothing.
 
 use std::{fmt, path::PathBuf};
 
@@ -111,7 +111,8 @@ impl fmt::Display for Because {
     }
 }
 
-/// What becomes of the defaults on this machine. `is_set` says of a key whether the operator has set it.
+/// What becomes of the defaults on this machine. `is_set` says of a key whether the operator has
+/// set it.
 pub fn choose(settings: &Settings, is_set: &dyn Fn(&str) -> bool, machine: &Machine) -> Vec<Chosen> {
     let usual = Settings::default();
     let payloads = |number: u64| MIN_FILE.max(Bytes(settings.mqtt.max_payload.0.saturating_mul(number)));
@@ -160,7 +161,8 @@ fn place<'a>(settings: &'a mut Settings, key: &str) -> Option<&'a mut Bytes> {
     })
 }
 
-/// What is to be said of defaults that are smaller than usual: one line for each reason. Files that keep their size are no news.
+/// What is to be said of defaults that are smaller than usual: one line for each reason. Files that
+/// keep their size are no news.
 #[must_use]
 pub fn told(chosen: &[Chosen]) -> Vec<String> {
     let mut lines: Vec<(&Because, Vec<String>)> = Vec::new();
@@ -193,8 +195,9 @@ fn of_file(site: &Site, part: u64, least: Bytes, usual: Bytes) -> Option<(Bytes,
     }
 }
 
-/// A part of what there is, in whole MiB and within the limits. The usual size is the upper one, also where it is less than the least:
-/// that the usual size is too small is for the check of the settings to say.
+/// A part of what there is, in whole MiB and within the limits. The usual size is the upper one,
+/// also where it is less than the least: that the usual size is too small is for the check of the
+/// settings to say.
 fn share(of: Bytes, part: u64, least: Bytes, usual: Bytes) -> Bytes {
     Bytes(of.0 / part / MIB * MIB).clamp(least.min(usual), usual)
 }

@@ -95,7 +95,8 @@ impl Seat {
         }
     }
 
-    /// Ready once the connection is told something. To be asked whenever the connection's task runs: that costs next to nothing.
+    /// Ready once the connection is told something. To be asked whenever the connection's task
+    /// runs: that costs next to nothing.
     pub fn poll_told(&self, cx: &Context<'_>) -> Poll<Told> {
         self.task.register(cx.waker());
         match self.told.load(Acquire) {

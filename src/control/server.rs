@@ -180,7 +180,7 @@ async fn run<L: Accept>(
     let seats = Seats::new(limits.connections, reserved);
     let mut connections = JoinSet::new();
     let (mut accepting, began) = (Accepting::default(), Instant::now());
-    // One look at all connections now and then: a timer for each request took a tenth of a look-up's time.
+    // One look at all connections now and then, in place of a timer for each request.
     let mut sweep = interval((limits.head_timeout / SWEEPS).clamp(LEAST_SWEEP, MOST_SWEEP));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

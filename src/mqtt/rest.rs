@@ -1,11 +1,13 @@
-//! How often the socket is read. A broker writes each message by itself, and to be woken for each costs more than to take it in. While
-//! many come, what comes within a millisecond is read together; a commit waits longer than that in any case.
+//! How often the socket is read. A broker writes each message by itself, and to be woken for each
+//! costs more than to take it in. While many come, what comes within a millisecond is read
+//! together; a commit waits longer than that in any case.
 
 use std::{thread, time::Duration};
 
 use tokio::time::Instant;
 
-/// Messages a second from which on it pays. Below, a reading can be read where it is asked for as soon as it comes.
+/// Messages a second from which on it pays. Below, a reading can be read where it is asked for as
+/// soon as it comes.
 const BUSY_PER_S: f64 = 1_200.0;
 /// The rate is that of a span of this length.
 const SPAN: Duration = Duration::from_millis(50);
@@ -42,8 +44,8 @@ impl Rest {
         self.is_due = self.is_busy && self.may;
     }
 
-    /// Has the thread rest before it waits for more, once after reads. A timer would not do: while the thread waits for that, what arrives
-    /// wakes it all the same.
+    /// Has the thread rest before it waits for more, once after reads. A timer would not do: while
+    /// the thread waits for that, what arrives wakes it all the same.
     pub fn before_wait(&mut self) {
         if std::mem::take(&mut self.is_due) {
             thread::sleep(REST);

@@ -1,7 +1,9 @@
-//! How many messages the broker has under way at most: then it sends nothing more before one is acknowledged.
+//! How many messages the broker has under way at most: then it sends nothing more before one is
+//! acknowledged.
 //!
-//! With MQTT 5 the client says how many there may be (Receive Maximum, section 3.1.2.11.3), and a broker may keep to fewer. With 3.1.1 the broker
-//! decides and tells nobody: mosquitto has 20, others 10 to 65,535. So what it does is looked at.
+//! With MQTT 5 the client says how many there may be (Receive Maximum, section 3.1.2.11.3), and a
+//! broker may keep to fewer. With 3.1.1 the broker decides and tells nobody: mosquitto has 20,
+//! others 10 to 65,535. So what it does is looked at.
 
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use std::time::Duration;
 const USUAL: usize = 20;
 /// So few that wait show nothing.
 const LEAST: usize = 4;
-/// When nothing has come for so long and messages wait for acknowledgements, that is taken for all that may wait.
+/// When nothing has come for so long and messages wait for acknowledgements, that is taken for all
+/// that may wait.
 const QUIET: Duration = Duration::from_millis(10);
 
 /// The number, as far as it is known.

@@ -22,7 +22,8 @@ struct State {
     listens: ListensTo,
 }
 
-/// What the committer is woken by besides a stop; anything else is not lost meanwhile, and wakes nobody.
+/// What the committer is woken by besides a stop; anything else is not lost meanwhile, and wakes
+/// nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum ListensTo {
     #[default]
@@ -41,7 +42,8 @@ impl Bell {
         }
     }
 
-    /// There is something to do, and what the committer waits for before a commit may not be worth it any more.
+    /// There is something to do, and what the committer waits for before a commit may not be worth
+    /// it any more.
     pub fn hurry(&self) {
         let mut state = lock(&self.state);
         if !(state.may_hurry && state.has_work) {

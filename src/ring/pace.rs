@@ -1,7 +1,8 @@
 //! When a commit is due. Pure.
 //!
-//! A commit costs the disk a page, however little it seals, and whoever brought a reading waits for it. So it waits for company: until
-//! a page's worth has come or the longest spacing is over, unless nothing more is to be expected by then.
+//! A commit costs the disk a page, however little it seals, and whoever brought a reading waits for
+//! it. So it waits for company: until a page's worth has come or the longest spacing is over,
+//! unless nothing more is to be expected by then.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 pub const LEAST: Duration = Duration::from_millis(5);
 /// Most time between commits while something waits for one.
 pub const LONGEST: Duration = Duration::from_millis(20);
-/// So many messages have to be expected by the end of the longest spacing for a commit to wait for them: 20 a second.
+/// So many messages have to be expected by the end of the longest spacing for a commit to wait for
+/// them: 20 a second.
 const COMPANY: f64 = 0.4;
 /// Rates are those of about the last second.
 const RATE_OVER_S: f64 = 1.0;
@@ -81,7 +83,8 @@ impl Pace {
         Due::By(longest)
     }
 
-    /// Messages to be expected within so long. A writer who waits for this commit brings nothing, one who is being taken in one.
+    /// Messages to be expected within so long. A writer who waits for this commit brings nothing,
+    /// one who is being taken in one.
     fn expected(&self, look: &Look, within: Duration) -> f64 {
         let waiting = if look.broker_waits { self.broker.per_s } else { 0.0 };
         let freely = (self.all.per_s - self.writers.per_s - waiting).max(0.0);
@@ -110,8 +113,9 @@ mod tests {
 
     use super::*;
 
-    /// Commits of a flow of `rate` messages a second of a 25th of a page, each as soon as it is due; the times between them. `look` is
-    /// told how many wait, and says whether they are from the broker, too.
+    /// Commits of a flow of `rate` messages a second of a 25th of a page, each as soon as it is
+    /// due; the times between them. `look` is told how many wait, and says whether they are from
+    /// the broker, too.
     fn commits(rate: f64, seconds: f64, look: impl Fn(u64) -> (Look, bool)) -> Vec<f64> {
         let start = Instant::now();
         let at = |s: f64| start + Duration::from_secs_f64(s);

@@ -43,7 +43,8 @@ impl Senders {
         }
     }
 
-    /// Takes note that a request to write is being taken in, until what is returned is dropped; its writer then waits.
+    /// Takes note that a request to write is being taken in, until what is returned is dropped; its
+    /// writer then waits.
     pub fn taking_in(&self) -> TakingIn<'_> {
         self.writing.fetch_add(1, Relaxed);
         TakingIn { senders: self }

@@ -4,14 +4,15 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::units::scalar;
+use super::units::{duration, scalar};
 
 const AUTO: &str = "auto";
 
 /// `[ring] commit_spacing`, written "auto" or as a duration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CommitSpacing {
-    /// As what comes in has it: at most 20 ms, and at once where nothing else would share the commit.
+    /// As what comes in has it: at most 20 ms, and at once where nothing else would share the
+    /// commit.
     #[default]
     Auto,
     /// The least time between commits.
@@ -39,8 +40,6 @@ impl<'de> Deserialize<'de> for CommitSpacing {
         if text == AUTO {
             return Ok(Self::Auto);
         }
-        humantime::parse_duration(&text).map(Self::Fixed).map_err(|why| {
-            D::Error::custom(format!("{text:?} is no duration ({why}); write \"auto\", or one like \"20ms\""))
-        })
+        duration::parse(&text).map(Self::Fixed).map_err(|why| D::Error::custom(format!("{why}, or \"{AUTO}\"")))
     }
 }

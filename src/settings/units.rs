@@ -60,9 +60,13 @@ pub mod duration {
 
     /// Reads a duration with its unit.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = scalar(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|why| D::Error::custom(format!("{text:?} is no duration ({why}); write one like \"250ms\"")))
+        parse(&scalar(deserializer)?).map_err(D::Error::custom)
+    }
+
+    /// The same of a text.
+    pub(in crate::settings) fn parse(text: &str) -> Result<Duration, String> {
+        humantime::parse_duration(text)
+            .map_err(|why| format!("{text:?} is no duration ({why}); write one like \"250ms\""))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What `make install` puts in place of the program: stripped, with its debug symbols kept where gdb finds them.
+//! What `make install` puts in place of the program: stripped, with its debug symbols kept where
+//! gdb finds them.
 
 use std::{
     fs,

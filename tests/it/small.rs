@@ -1,4 +1,5 @@
-//! Small machines: a file system without much room, and 64 MB of memory with half a processor. Nothing is set; the defaults fit.
+//! Small machines: a file system without much room, and 64 MB of memory with half a processor.
+//! Nothing is set; the defaults fit.
 
 use std::time::Duration;
 

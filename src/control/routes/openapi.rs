@@ -1,7 +1,8 @@
 //! `GET /v1/openapi.json`: this interface as an `OpenAPI` 3.1 document, generated from the routes' own types and comments.
 //!
-//! What is served is the text in openapi.json. Code that makes it out of the types would be a fifteenth of the program; the tests
-//! have it, and say when the text is another (`make openapi` writes it anew).
+//! What is served is the text in openapi.json. Code that makes it out of the types would be a
+//! fifteenth of the program; the tests have it, and say when the text is another (`make openapi`
+//! writes it anew).
 
 use axum::{
     http::header,

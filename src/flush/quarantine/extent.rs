@@ -1,4 +1,5 @@
-//! How large a quarantine is whose files are there already: their space is set aside in full, so the disk tells.
+//! How large a quarantine is whose files are there already: their space is set aside in full, so
+//! the disk tells.
 
 use std::{io, os::unix::fs::MetadataExt, path::Path};
 
@@ -25,7 +26,8 @@ pub enum Extent {
     AtLeast(u64),
 }
 
-/// Looks at the files of the quarantine at `path`. What is no quarantine file will be moved aside, and does not count.
+/// Looks at the files of the quarantine at `path`. What is no quarantine file will be moved aside,
+/// and does not count.
 pub fn extent(path: &Path) -> io::Result<Extent> {
     let (mut half, mut is_reserved) = (None, false);
     for path in [old_path(path), path.to_owned()] {

@@ -179,7 +179,8 @@ pub fn page_rest(pos: u64, bytes: u64) -> u64 {
     if rest <= bytes / 3 { rest } else { 0 }
 }
 
-/// Where a commit best ends that begins behind `sealed`: with the page it begins in, or with the next one where little of that is left.
+/// Where a commit best ends that begins behind `sealed`: with the page it begins in, or with the
+/// next one where little of that is left.
 pub fn worthwhile_end(sealed: u64) -> u64 {
     (sealed + SLOT_BYTES / 2).next_multiple_of(SLOT_BYTES)
 }

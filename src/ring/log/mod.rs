@@ -231,27 +231,6 @@ impl Log {
         Ok(Appended { first, last: Seq(head.at.seq.0 - 1), end: head.at.pos })
     }
 
-    /// Counts a message, and looks whether the commit would still end in its page behind others like those that came lately.
-    fn note_taken(&self, head: &mut Head, received: Received, bytes: u64) {
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        head.clump.note(received.since_boot_ns, bytes);
-        if !self.has_page.load(Ordering::Relaxed) {
-            let (place, commit) = self.place_commit(head.at.pos.0 + head.clump.next_bytes());
-            let is_full = place + commit > layout::worthwhile_end(head.sealed.pos.0);
-            self.has_page.store(is_full, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a page's worth waits to be sealed.
-    pub(super) fn has_page(&self) -> bool {
-        self.has_page.load(Ordering::Relaxed)
-    }
-
-    /// Messages that were taken in since the start, those that left no record included.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
     /// Keeps a message's place, and writes it without the lock. Seals wait, so no commit covers what is not written.
     fn append_apart(
         &self,

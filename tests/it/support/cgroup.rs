@@ -1,5 +1,5 @@
-//! A control group with little memory and a part of a processor for the daemon, in whichever version the kernel has the
-//! memory controller.
+//! A control group with little memory and a part of a processor for the daemon, in whichever
+//! version the kernel has the memory controller.
 
 use std::{fs, path::PathBuf};
 
@@ -18,7 +18,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// A group whose processes may have so many bytes of memory, none of it swapped, and so many thousandths of a processor.
+    /// A group whose processes may have so many bytes of memory, none of it swapped, and so many
+    /// thousandths of a processor.
     #[track_caller]
     pub fn new(memory_bytes: u64, millicores: u64) -> Self {
         let name = unique("forebay");
@@ -50,7 +51,8 @@ impl Cgroup {
         }
         let group = Self { directories, is_unified };
         for (file, value) in limits {
-            // Where the kernel does not count swap there is no such file; then there is none to forbid.
+            // Where the kernel does not count swap there is no such file; then there is none to
+            // forbid.
             if file.exists() || !file.ends_with("memory.memsw.limit_in_bytes") {
                 write(&file, &value);
             }
@@ -68,7 +70,8 @@ impl Cgroup {
         ["sh", "-c", &format!("{}; exec \"$@\"", enter.join("; ")), "sh"].map(str::to_owned).to_vec()
     }
 
-    /// Most bytes that were charged to it: its processes', and the kernel's on their behalf, the cache of their files included.
+    /// Most bytes that were charged to it: its processes', and the kernel's on their behalf, the
+    /// cache of their files included.
     pub fn peak_bytes(&self) -> u64 {
         self.number(if self.is_unified { "memory.peak" } else { "memory.max_usage_in_bytes" })
     }
@@ -102,7 +105,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for directory in &self.directories {
-            // Only what is empty can be removed; a failed test's processes may still be on their way out.
+            // Only what is empty can be removed; a failed test's processes may still be on their
+            // way out.
             if !std::thread::panicking() {
                 let procs = directory.join("cgroup.procs");
                 eventually(EMPTY_LIMIT, "the group is empty", || {

@@ -23,7 +23,8 @@ impl Volume {
         Self::on_image(dir.join("image"), dir, mebibytes)
     }
 
-    /// A card of 1 GB, with a journal and blocks reserved for root as `mkfs.ext4` makes it by itself.
+    /// A card of 1 GB, with a journal and blocks reserved for root as `mkfs.ext4` makes it by
+    /// itself.
     pub fn card() -> Self {
         const BYTES: u64 = 1_000_000_000;
         let dir = scratch("card");
