@@ -65,7 +65,7 @@ pub fn folded(name: &str) -> Cow<'_, str> {
 /// Whether the name is spelled as it is folded.
 #[must_use]
 pub fn is_folded(name: &str) -> bool {
-    is_plain(name) || name.chars().all(|c| fold(c) == c)
+    is_plain(name.as_bytes()) || name.chars().all(|c| fold(c) == c)
 }
 
 /// Feeds a name to a hasher, the same for all its spellings, and so that it is told from what
@@ -82,7 +82,7 @@ pub fn write(name: &str, hasher: &mut impl Hasher) {
 /// Shows the bytes of the folded name.
 #[inline]
 pub fn with_folded<T>(name: &str, see: impl FnOnce(&[u8]) -> T) -> T {
-    if is_plain(name) { see(name.as_bytes()) } else { with_other(name, see) }
+    if is_plain(name.as_bytes()) { see(name.as_bytes()) } else { with_other(name, see) }
 }
 
 fn with_other<T>(name: &str, see: impl FnOnce(&[u8]) -> T) -> T {
@@ -104,8 +104,7 @@ fn with_other<T>(name: &str, see: impl FnOnce(&[u8]) -> T) -> T {
 /// Whether the name is ASCII in lower case, and so its own folded form. Looks at eight bytes in one
 /// step.
 #[inline]
-fn is_plain(name: &str) -> bool {
-    let bytes = name.as_bytes();
+pub fn is_plain(bytes: &[u8]) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
     let mut others = words.iter().fold(0, |others, word| others | others_in(u64::from_le_bytes(*word)));
     if let Some(last) = bytes.last_chunk::<8>() {
@@ -259,18 +258,15 @@ mod tests {
         for length in 0..40 {
             let name: Vec<u8> =
                 (0..length).map(|at| [b'a', b'z', b'0', b'_', b'{', b'@', b'[', b'`', 0x7f][at % 9]).collect();
-            assert!(is_plain(str::from_utf8(&name).unwrap()));
+            assert!(is_plain(&name));
             for at in 0..length {
                 for other in [b'A', b'M', b'Z'] {
                     let mut name = name.clone();
                     name[at] = other;
-                    assert!(!is_plain(str::from_utf8(&name).unwrap()), "{other} at {at} of {length}");
+                    assert!(!is_plain(&name), "{other} at {at} of {length}");
                 }
                 let with = |text: &str| [&name[..at], text.as_bytes(), &name[at..]].concat();
-                assert!(
-                    !is_plain(str::from_utf8(&with("ä")).unwrap())
-                        && !is_plain(str::from_utf8(&with("\u{80}")).unwrap())
-                );
+                assert!(!is_plain(&with("ä")) && !is_plain(&with("\u{80}")));
             }
         }
     }

@@ -18,6 +18,10 @@ use crate::{
 const LIMIT: Duration = Duration::from_mins(10);
 /// Seldom enough to cost nothing worth counting, often enough to be exact to 1 %.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// The same for the first answer and the last rows, whose times count.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(2);
+/// See [`LOOK_CLOSELY_EVERY`].
+const LAST_ROWS: u64 = 60_000;
 /// Parts of the time whose peak memory is told apart.
 const PARTS: usize = 10;
 
@@ -127,7 +131,8 @@ pub fn forebay(stage: &Stage<'_>, backlog: &Backlog, set: &[(String, toml::Value
     while seen.stored < backlog.rows {
         seen.look(&daemon);
         assert!(seen.started.elapsed() < LIMIT, "{} of {} rows: {}", seen.stored, backlog.rows, daemon.status());
-        std::thread::sleep(LOOK_EVERY);
+        let is_near_end = seen.stored + LAST_ROWS > backlog.rows;
+        std::thread::sleep(if seen.stored == 0 || is_near_end { LOOK_CLOSELY_EVERY } else { LOOK_EVERY });
     }
     let (last_us, course) = (now_us(), watch.finish());
     let applied = applied_us(questdb, &readings.name);

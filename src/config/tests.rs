@@ -234,8 +234,8 @@ fn what_is_probably_not_meant_is_warned_of() {
         ("[questdb]\nconf = \"https::addr=h:9000;tls_verify=unsafe_off;\"", "questdb.conf: tls_verify"),
         ("[control]\ntoken_file = \"/t\"", "control.token_file: it has no effect without control.listen"),
         (
-            "[batch]\nmax_lanes = 8\nmax_bytes = \"4MiB\"",
-            "batch.max_bytes: with 8 lanes a batch has at most 2272KiB: they share batch.max_buffered, which is 8MiB",
+            "[batch]\nmax_lanes = 8\nmax_bytes = \"8MiB\"",
+            "batch.max_bytes: with 8 lanes a batch has at most 4576KiB: they share batch.max_buffered, which is 16MiB",
         ),
         ("[source.b]\ntopic = \"a/{y}\"\ntable = \"b\"", "source.a takes the same topics"),
         (

@@ -17,7 +17,7 @@ use super::{
     late::Late,
     model::Model,
     outside::{Link, Wait},
-    policy::{Decision, Policy, Reason, View},
+    policy::{Decision, Follows, Policy, Reason, View},
     reborn::Reborn,
     replay::Replay,
     shared::{Health, Shared},
@@ -285,7 +285,7 @@ impl Lane {
             if !self.look_at_refusing()? {
                 return Ok(());
             }
-        } else if decision.tentative || !self.is_enough(&decision) {
+        } else if !self.may_follow(&decision) {
             return self.receive();
         }
         let mut buffer = self.take_buffer();
@@ -362,6 +362,7 @@ impl Lane {
             backlog_rows: self.flow.own_rows(waiting),
             arrival_rows_per_s: self.flow.own_rows_per_s(),
             fitting_rows: self.fitting_rows(),
+            rows_before: self.flight.is_empty().then_some(self.sent_rows),
             model: &self.model,
             settings: &self.batch,
         });
@@ -378,9 +379,14 @@ impl Lane {
         decision
     }
 
-    pub(super) fn is_enough(&self, decision: &Decision) -> bool {
+    /// Whether what waits may follow a request in flight.
+    fn may_follow(&self, decision: &Decision) -> bool {
         let waiting = self.durable().0.saturating_sub(self.reader.mark().pos.0);
-        waiting > self.wanted_bytes(decision)
+        match decision.follows {
+            Follows::Nothing => false,
+            Follows::FullBatch => waiting > self.wanted_bytes(decision),
+            Follows::Whatever => waiting > 0,
+        }
     }
 
     /// Bytes of the ring beyond which a batch is taken to be full: with its last row, however small that is.

@@ -381,23 +381,26 @@ fn lane(
     wait: Box<dyn Wait>,
 ) -> Lane {
     let marks = context.ring.marks();
-    shared.report(number, |report| report.sent_upto = marks.settled.pos);
-    // Every start sends again from safe.
-    context.ring.lane_holds(number, Some(marks.safe));
+    // Every start sends again from safe, as far as there is anything of the lane's.
+    let first = context.ring.first_of_lane(shared.lanes(), number).max(marks.safe);
+    let high = marks.settled.max(first);
+    shared.report(number, |report| report.sent_upto = high.pos);
+    context.ring.lane_holds(number, Some(first));
+    context.ring.lane_done(number, high);
     let heartbeat = context.heartbeats.register(format!("lane-{number}"));
     let now = context.clock.since_boot();
     let mut late = Late::default();
     // By records: behind the last one there may be state, which is sent nowhere.
-    if marks.safe.seq < marks.durable.seq && !is_on(Bug::NoLateAtStart) {
+    if first.seq < marks.durable.seq && !is_on(Bug::NoLateAtStart) {
         // A request of an earlier life may still be executed, too.
-        late.miss(marks.safe, marks.durable, Course::all(marks.safe.pos));
+        late.miss(first, marks.durable, Course::all(first.pos));
     }
     Lane {
         number,
         lanes: shared.lanes(),
         shared: Arc::clone(shared),
         heartbeat,
-        reader: context.ring.reader(marks.safe),
+        reader: context.ring.reader(first),
         encoder,
         policy: policy::from_settings(&context.batch),
         batch: context.batch.clone(),
@@ -419,11 +422,11 @@ fn lane(
         tables_noted: 0,
         model: Model::default(),
         flow: Flow::default(),
-        high: marks.settled,
+        high,
         rewind: false,
         // A request of an earlier life may still be executed, too.
-        again: (marks.safe < marks.settled).then_some(marks.safe),
-        held: Some(marks.safe),
+        again: (first < marks.settled).then_some(first),
+        held: Some(first),
         unsent: batching::Unsent::default(),
         late,
         // Of the longest time that a request is ever given.
@@ -449,6 +452,6 @@ fn lane(
         reborn: reborn::Reborn::default(),
         unusual: true,
         borrows: false,
-        letters_upto: marks.settled,
+        letters_upto: high,
     }
 }

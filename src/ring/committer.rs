@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     bell::Bell,
+    first_records::FirstRecords,
     log::Log,
     marks::{Ackable, Mark, Pos},
     pace::{Due, Look, Pace},
@@ -33,6 +34,8 @@ const SYNC_DEADLINE: Duration = Duration::from_mins(2);
 /// What the committer shares with the rest of the ring.
 pub(super) struct Shared {
     pub log: Arc<Log>,
+    /// As the start found them.
+    pub first_records: FirstRecords,
     pub settlement: Mutex<Settlement>,
     pub clock: SharedClock,
     pub settings: Settings,

@@ -10,6 +10,7 @@ mod committer;
 pub mod consumers;
 #[cfg(test)]
 mod crash;
+mod first_records;
 pub mod headers;
 pub mod held;
 pub mod inspect;
@@ -63,6 +64,7 @@ pub use self::{
 };
 use crate::{
     files::place::Displaced,
+    lanes::Lanes,
     marks::{self, Ackable, Mark, Marks, Pos, Seq, State},
     point::Received,
     settings::{Durability, OnFull},
@@ -240,6 +242,11 @@ impl Ring {
     /// A reader of durable records.
     pub fn reader(&self, from: Mark) -> Reader {
         Reader::new(Arc::clone(&self.shared.log), from)
+    }
+
+    /// Where the first record lies that a start found of a lane's and that may still have to be sent, or where those it found end.
+    pub fn first_of_lane(&self, lanes: Lanes, number: usize) -> Mark {
+        self.shared.first_records.of_lane(lanes, number)
     }
 
     /// Waits until the durable watermark is beyond a position; false after the time-out or [`Ring::wake_all`].

@@ -13,6 +13,7 @@ use super::{
     bell::Bell,
     committer::{self, Shared},
     consumers::{ConsumerId, Consumers},
+    first_records::FirstRecords,
     headers::{FoundHeader, HeaderSource, find_header},
     held::Held,
     layout::{FORMAT_VERSION, Geometry, Header, Kind, SECTOR_BYTES, SlotError},
@@ -156,9 +157,19 @@ impl Ring {
     }
 }
 
+/// A log that goes on where an earlier life ended.
+pub(super) struct Resumed {
+    pub log: Arc<Log>,
+    pub outcome: Outcome,
+    /// Where resending begins.
+    pub safe: Mark,
+    /// From there on.
+    pub first_records: FirstRecords,
+}
+
 /// What a ring's handles and its committer share.
 pub(super) fn share(
-    (log, outcome, safe): (Arc<Log>, Outcome, Mark),
+    Resumed { log, outcome, safe, first_records }: Resumed,
     settings: &Settings,
     resend_window: Duration,
     clock: SharedClock,
@@ -177,6 +188,7 @@ pub(super) fn share(
         commit_micros: Histogram::new(),
         senders: Senders::new(Arc::clone(&bell)),
         bell,
+        first_records,
         log,
     })
 }
@@ -188,7 +200,7 @@ pub(super) fn recover_log(
     report: &mut RecoveryReport,
     visit: &mut dyn FnMut(&Record<'_>),
     progress: &mut dyn FnMut(Progress),
-) -> std::io::Result<(Arc<Log>, Outcome, Mark)> {
+) -> std::io::Result<Resumed> {
     let found = find_header(&*media)?.map_err(|error| std::io::Error::other(format!("no usable header: {error:?}")))?;
     (report.clean, report.header) = (found.header.clean, found.source);
     let mut recovered = recover::scan(&*media, found, visit, &mut |bytes| progress(Progress::Checked(bytes)))?;
@@ -205,7 +217,8 @@ pub(super) fn recover_log(
     report.gaps = losses::describe(&log)?;
     let missing: u64 = report.gaps.iter().map(|gap| (gap.last.0 + 1).saturating_sub(gap.first.0)).sum();
     report.records = (log.appended().seq.0 - log.tail().seq.0).saturating_sub(missing);
-    let waiting = count_rows(&log, outcome.settled, &mut |bytes| progress(Progress::Counted(bytes)))?;
+    let (waiting, first_records) =
+        walk_pending(&log, safe, outcome.settled, &mut |bytes| progress(Progress::Counted(bytes)))?;
     let pending = waiting + held.rows();
     log.set_held(held);
     log.count_at_least(outcome.rows() + pending);
@@ -215,7 +228,7 @@ pub(super) fn recover_log(
     outcome.dropped += report.lost_rows;
     log.set_books(ConsumerId::QUESTDB, outcome, safe);
     log.write_header(|_| {})?;
-    Ok((log, outcome, safe))
+    Ok(Resumed { log, outcome, safe, first_records })
 }
 
 /// Writes the headers of an empty ring into a zeroed medium.
@@ -377,19 +390,29 @@ fn find_held(log: &Arc<Log>, first: Mark, released_upto: Seq) -> std::io::Result
     }
 }
 
-fn count_rows(log: &Arc<Log>, from: Mark, progress: &mut dyn FnMut(u64)) -> std::io::Result<u64> {
-    let mut reader = Reader::new(Arc::clone(log), from);
-    let (mut rows, mut told) = (0, from.pos.0);
+/// Counts the rows from `settled` on, and finds where each table's records begin from `safe` on. Only headers are read: the scan has
+/// just checked the rest.
+fn walk_pending(
+    log: &Arc<Log>,
+    safe: Mark,
+    settled: Mark,
+    progress: &mut dyn FnMut(u64),
+) -> std::io::Result<(u64, FirstRecords)> {
+    let mut reader = Reader::new(Arc::clone(log), safe);
+    let (mut rows, mut told, mut first_records) = (0, safe.pos.0, FirstRecords::from(safe));
     loop {
-        match reader.next() {
+        match reader.next_with(Pos(u64::MAX), |_, _| false) {
             Ok(Some(record)) => {
-                rows += if record.kind == Kind::Rows { u64::from(record.rows) } else { 0 };
+                first_records.note(record.table_hash, record.mark, record.end);
+                if record.kind == Kind::Rows && record.mark >= settled {
+                    rows += u64::from(record.rows);
+                }
                 if record.end.pos.0 - told > PROGRESS_BYTES {
                     told = record.end.pos.0;
-                    progress(told - from.pos.0);
+                    progress(told - safe.pos.0);
                 }
             }
-            Ok(None) => return Ok(rows),
+            Ok(None) => return Ok((rows, first_records)),
             Err(ReadError::Io(error)) => return Err(error),
             Err(error) => return Err(std::io::Error::other(error)),
         }

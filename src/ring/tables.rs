@@ -28,6 +28,10 @@ pub fn hash_as_written(table: &str) -> u32 {
 /// The hash of the table that a record belongs to, from its header and what stands behind it; the
 /// first [`NAME_BYTES`] of that are enough.
 pub fn hash_of(header: &RecordHeader, behind_header: &[u8]) -> u32 {
+    // Most names are plain, and their numbers have always been the same.
+    if name_bytes(header, behind_header).is_none_or(names::is_plain) {
+        return header.table_hash;
+    }
     match name_in(header, behind_header) {
         Some(name) if !names::is_folded(name) && header.table_hash == hash_as_written(name) => table_hash(name),
         // It is the folded name's already, or there is no such name: then the header is all there
@@ -44,12 +48,16 @@ pub fn name_of<'a>(header: &RecordHeader, behind_header: &'a [u8]) -> Option<&'a
 
 /// The name that seems to stand in a record.
 fn name_in<'a>(header: &RecordHeader, behind_header: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(name_bytes(header, behind_header)?).ok()
+}
+
+/// The same as bytes, which may be no text.
+fn name_bytes<'a>(header: &RecordHeader, behind_header: &'a [u8]) -> Option<&'a [u8]> {
     if !matches!(header.kind, Kind::Rows | Kind::Clear) {
         return None;
     }
-    let (_, body) = header.split(behind_header);
-    let (length, rest) = body.split_first()?;
-    std::str::from_utf8(rest.get(..usize::from(*length))?).ok()
+    let (length, rest) = header.body(behind_header).split_first()?;
+    rest.get(..usize::from(*length))
 }
 
 #[cfg(test)]

@@ -508,7 +508,7 @@ impl Default for Batch {
             min_linger: None,
             target_latency: Duration::from_millis(100),
             max_lanes: 2,
-            max_buffered: Bytes::mib(8),
+            max_buffered: Bytes::mib(16),
         }
     }
 }

@@ -13,7 +13,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{self as policy, Decision, Outcome, Policy, View, budget::Budget, row_limit};
+use super::{self as policy, Decision, Follows, Outcome, Policy, View, budget::Budget, row_limit};
 
 /// Share of a batch's time that its fixed cost may take before a larger one stops paying: it could gain no more than this.
 const KNEE_SHARE: f64 = 0.03;
@@ -32,6 +32,11 @@ const STEP: f64 = 32.0;
 const BOLD: f64 = 10.0;
 /// See [`STEP`].
 const DOUBT: f64 = 2.0;
+/// In a backlog a batch with nothing in flight before it has at most so many times the rows of the one before, or rows that take as
+/// long as the fixed cost: the database waits while it is encoded.
+const FIRST_STEP: f64 = 8.0;
+/// So many rows are encoded in no time.
+const FEW_ROWS: f64 = 1_024.0;
 /// What is left of the largest recent batch after a smaller one.
 const LARGEST_FADES: f64 = 0.98;
 /// A fixed cost beyond this share of the target is not held down by sending less: the target then is for the rows.
@@ -66,6 +71,8 @@ pub enum Bound {
     KeepUp,
     /// What larger ones cost is not known yet.
     Growth,
+    /// The database waits for the batch to be encoded.
+    First,
     /// Requests were too much lately.
     Strained,
     /// `max_rows`.
@@ -82,11 +89,23 @@ impl fmt::Display for Bound {
             Self::Distance => "each flush costs much: large and few",
             Self::KeepUp => "fewer would not keep up",
             Self::Growth => "growing in steps",
+            Self::First => "the first ones are small",
             Self::Strained => "shrunk after failures",
             Self::Rows => "max_rows",
             Self::Bytes => "max_bytes",
         })
     }
+}
+
+/// What the rows that wait are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// Few: they wait for company.
+    Company,
+    /// More than can be company.
+    Backlog,
+    /// One that would take longer than [`PATIENCE_S`] to work off within the target.
+    LongBacklog,
 }
 
 /// The costs a decision rests on, in seconds.
@@ -139,10 +158,10 @@ impl Costs {
 
 impl Dynamic {
     /// Where a batch ends; `held` are the rows that hold the target.
-    fn size(&self, view: &View<'_>, costs: Costs, held: (f64, Bound), urgent: bool) -> (usize, Bound) {
+    fn size(&self, view: &View<'_>, costs: Costs, held: (f64, Bound), waiting: Waiting) -> (usize, Bound) {
         let target = view.settings.target_latency.as_secs_f64();
         let knee = (costs.knee(), Bound::Knee);
-        let mut size = if urgent && knee.0 > held.0 { knee } else { held };
+        let mut size = if waiting == Waiting::LongBacklog && knee.0 > held.0 { knee } else { held };
         // Keeping up comes first.
         match costs.keeping_up(view.arrival_rows_per_s * HEADROOM) {
             Some(rows) if rows > size.0 => size = (rows, Bound::KeepUp),
@@ -150,6 +169,10 @@ impl Dynamic {
             _ => {}
         }
         size = least(size, (self.bold(view, costs, target), Bound::Growth));
+        if let Some(before) = view.rows_before.filter(|_| waiting != Waiting::Company) {
+            let most = (FIRST_STEP * (before as f64).max(FEW_ROWS)).max(costs.fixed / costs.per_row);
+            size = least(size, (most, Bound::First));
+        }
         if let Some(rows) = self.strained {
             size = least(size, (rows as f64, Bound::Strained));
         }
@@ -201,12 +224,16 @@ impl Policy for Dynamic {
         // What waits for company is none.
         let collected = HEADROOM * view.arrival_rows_per_s * view.settings.freshness.as_secs_f64();
         let backlog = view.backlog_rows > (BACKLOG_FLUSHES * usual).max(LEAST_BACKLOG_ROWS).max(collected);
-        let urgent = backlog && view.backlog_rows / spare > PATIENCE_S;
-        let (rows, bound) = self.size(view, costs, held, urgent);
+        let waiting = match backlog {
+            true if view.backlog_rows / spare > PATIENCE_S => Waiting::LongBacklog,
+            true => Waiting::Backlog,
+            false => Waiting::Company,
+        };
+        let (rows, bound) = self.size(view, costs, held, waiting);
         let (linger, is_fresh) = self.linger(view, costs, rows);
         let reason = Reason {
             waiting: backlog.then_some(view.backlog_rows),
-            over_target: urgent && costs.flush_s(rows as f64) > target,
+            over_target: waiting == Waiting::LongBacklog && costs.flush_s(rows as f64) > target,
             arriving_per_s: view.arrival_rows_per_s,
             costs,
             rows,
@@ -215,7 +242,12 @@ impl Policy for Dynamic {
             freshness: view.settings.freshness,
             is_fresh,
         };
-        Decision { rows, linger, tentative: bound == Bound::Growth, reason: policy::Reason::Measured(reason) }
+        let follows = match (bound, backlog) {
+            (Bound::Growth, _) => Follows::Nothing,
+            (_, true) => Follows::Whatever,
+            (_, false) => Follows::FullBatch,
+        };
+        Decision { rows, linger, follows, reason: policy::Reason::Measured(reason) }
     }
 
     fn observe(&mut self, outcome: Outcome) {

@@ -26,6 +26,8 @@ pub struct View<'a> {
     pub arrival_rows_per_s: f64,
     /// Most rows that fit into a request, from the size of recent ones.
     pub fitting_rows: usize,
+    /// Rows of the request before, where nothing is in flight any more.
+    pub rows_before: Option<usize>,
     /// What a flush costs.
     pub model: &'a Model,
     /// Limits and aims.
@@ -39,10 +41,21 @@ pub struct Decision {
     pub rows: usize,
     /// Longest wait of its first row.
     pub linger: Duration,
-    /// Whether the answer to a request in flight may well change it: not to be acted on before.
-    pub tentative: bool,
+    /// What may be encoded while a request is in flight, to follow it.
+    pub follows: Follows,
     /// Why.
     pub reason: Reason,
+}
+
+/// What may be encoded while a request is in flight, to follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing: its answer may well change the decision.
+    Nothing,
+    /// A full batch; less waits for company until the answer.
+    FullBatch,
+    /// What there is: a backlog, or what is left of it.
+    Whatever,
 }
 
 /// Why a batch is what it is; shown in one line.
@@ -118,7 +131,7 @@ impl Policy for Hybrid {
     fn decide(&self, view: &View<'_>) -> Decision {
         let rows = row_limit(view.settings);
         let linger = fixed_linger(view.settings);
-        Decision { rows, linger, tentative: false, reason: Reason::Fixed }
+        Decision { rows, linger, follows: Follows::FullBatch, reason: Reason::Fixed }
     }
 
     fn observe(&mut self, _: Outcome) {}

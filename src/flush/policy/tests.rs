@@ -27,6 +27,7 @@ fn decide(policy: &Dynamic, costs: (f64, f64), backlog: f64, arrival: f64) -> De
         backlog_rows: backlog,
         arrival_rows_per_s: arrival,
         fitting_rows: usize::MAX,
+        rows_before: None,
         model: &model,
         settings: &settings,
     })
@@ -110,7 +111,14 @@ fn what_was_never_measured_is_reached_in_steps() {
         policy.observe(Outcome::Stored { rows, beyond: None });
         model.observe(Flushed { rows, bytes: 100 * rows, took: cost(rows) });
         let (backlog_rows, arrival_rows_per_s, fitting_rows) = (1e6, 0.0, 31_000);
-        let view = View { backlog_rows, arrival_rows_per_s, fitting_rows, model: &model, settings: &settings };
+        let view = View {
+            backlog_rows,
+            arrival_rows_per_s,
+            fitting_rows,
+            rows_before: None,
+            model: &model,
+            settings: &settings,
+        };
         rows = policy.decide(&view).rows;
     }
     assert!(longest < settings.target_latency * 12, "{longest:?}");
@@ -137,7 +145,8 @@ fn the_former_keys_still_bound_the_wait() {
     let linger = |batch: settings::Batch| {
         let model = model(1.0, 0.7);
         let (backlog_rows, arrival_rows_per_s, fitting_rows) = (1.0, 1_000.0, usize::MAX);
-        let view = View { backlog_rows, arrival_rows_per_s, fitting_rows, model: &model, settings: &batch };
+        let view =
+            View { backlog_rows, arrival_rows_per_s, fitting_rows, rows_before: None, model: &model, settings: &batch };
         grown().decide(&view).linger
     };
     let (short, long) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -149,7 +158,14 @@ fn the_former_keys_still_bound_the_wait() {
 fn hybrid_limits_can_be_turned_off() {
     let settings = settings::Batch { max_rows: 0, max_linger: Some(Duration::ZERO), ..settings::Batch::default() };
     let model = Model::default();
-    let view = View { backlog_rows: 1.0, arrival_rows_per_s: 1.0, fitting_rows: 1, model: &model, settings: &settings };
+    let view = View {
+        backlog_rows: 1.0,
+        arrival_rows_per_s: 1.0,
+        fitting_rows: 1,
+        rows_before: None,
+        model: &model,
+        settings: &settings,
+    };
     let decision = Hybrid.decide(&view);
     assert_eq!((decision.rows, decision.linger), (usize::MAX, ENDLESS_LINGER));
 }
@@ -170,6 +186,7 @@ proptest! {
             backlog_rows: backlog,
             arrival_rows_per_s: arrival,
             fitting_rows: max_rows / 2,
+            rows_before: None,
             model: &model,
             settings: &settings,
         });

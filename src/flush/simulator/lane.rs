@@ -12,7 +12,7 @@ use crate::{
         breaker::{Breaker, Gate},
         flow::Flow,
         model::{Flushed, Model},
-        policy::{self, Decision, Policy, View},
+        policy::{self, Decision, Follows, Policy, View},
     },
     marks::Pos,
     settings,
@@ -54,6 +54,8 @@ struct Lane<'a> {
     random: fastrand::Rng,
     now_us: u64,
     flight: Option<Flight>,
+    /// Rows of the last request.
+    sent_rows: usize,
     /// Rows encoded while a request is in flight, and when that is done.
     next: Option<(u64, u64)>,
     /// When the lane last found nothing more; none before, when what waits has waited long enough.
@@ -134,6 +136,7 @@ impl<'a> Lane<'a> {
             random: fastrand::Rng::with_seed(!scenario.seed),
             now_us: 0,
             flight: None,
+            sent_rows: 0,
             next: None,
             filled_us: None,
             // A backlog is no company to wait for.
@@ -219,6 +222,7 @@ impl<'a> Lane<'a> {
             backlog_rows: self.flow.own_rows(waiting * RING_BYTES),
             arrival_rows_per_s: self.flow.own_rows_per_s(),
             fitting_rows: limit / ROW_BYTES,
+            rows_before: self.flight.is_none().then_some(self.sent_rows),
             model: &self.model,
             settings: self.batch,
         });
@@ -247,7 +251,12 @@ impl<'a> Lane<'a> {
 
     fn encode_next(&mut self) {
         let decision = self.decide();
-        if !decision.tentative && self.queue.waiting() >= decision.rows as u64 {
+        let may_follow = match decision.follows {
+            Follows::Nothing => false,
+            Follows::FullBatch => self.queue.waiting() >= decision.rows as u64,
+            Follows::Whatever => self.queue.waiting() > 0,
+        };
+        if may_follow {
             let rows = self.queue.take(decision.rows as u64);
             self.flow.read(rows * RING_BYTES, rows as usize, rows as usize);
             self.next = Some((rows, self.now_us + (ENCODE_US * rows as f64) as u64));
@@ -261,6 +270,7 @@ impl<'a> Lane<'a> {
             // Another round trip for the connection.
             answer.after_s += database.round_trip_s();
         }
+        self.sent_rows = rows as usize;
         self.flight = Some(Flight { rows, sent_us, answer, waited_us: self.waited_us.take() });
     }
 

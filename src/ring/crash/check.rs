@@ -16,7 +16,7 @@ use super::{
         layout::{DATA_START, Header, SECTOR_BYTES},
         log::Log,
         marks::{Mark, Seq},
-        open::{RecoveryReport, recover_log},
+        open::{RecoveryReport, Resumed, recover_log},
     },
     media::{CrashMedia, Leaves},
     model::{Entry, Kept, Model},
@@ -93,7 +93,7 @@ pub fn open(media: Arc<CrashMedia>, crash_at: Option<(usize, u64)>) -> Verdict<(
     let mut report = RecoveryReport::default();
     let recovered = recover_log(Box::new(Arc::clone(&media)), &clock(), &mut report, &mut visit, &mut |_| {});
     media.watch(None);
-    let (log, outcome, safe) = recovered.map_err(|error| format!("recovery failed: {error}"))?;
+    let Resumed { log, outcome, safe, .. } = recovered.map_err(|error| format!("recovery failed: {error}"))?;
     if let Some(seq) = twice {
         return Err(format!("record {seq} was read twice"));
     }

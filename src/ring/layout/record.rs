@@ -120,6 +120,12 @@ impl RecordHeader {
         }
     }
 
+    /// The body alone.
+    pub fn body<'a>(&self, behind_header: &'a [u8]) -> &'a [u8] {
+        let begins = if self.extended { self.in_front() + EXTENSION_BYTES } else { 0 };
+        behind_header.get(begins..).unwrap_or_default()
+    }
+
     /// Bytes that stand between extension and body.
     fn in_front(&self) -> usize {
         match self.kind {

@@ -72,7 +72,7 @@ fn stuck() -> Stuck {
     let (go_on, may_go_on) = channel();
     let media = Slow { memory: Arc::clone(&memory), at_store: Mutex::new(Some((reached, may_go_on))) };
     let mut report = RecoveryReport::default();
-    let (log, ..) = recover_log(Box::new(media), &clock(), &mut report, &mut |_| {}, &mut |_| {}).unwrap();
+    let Resumed { log, .. } = recover_log(Box::new(media), &clock(), &mut report, &mut |_| {}, &mut |_| {}).unwrap();
     log.allow_writing_apart();
     Stuck { memory, log, is_reached, go_on }
 }

@@ -13,7 +13,7 @@ use super::{
     log::Log,
     marks::{Mark, Seq},
     media::{Media, MemoryMedia},
-    open::{Opened, RecoveryReport, format, recover_log},
+    open::{Opened, RecoveryReport, Resumed, format, recover_log},
     reader::{ReadError, Reader},
     settle::Settlement,
 };
@@ -62,7 +62,7 @@ impl Life {
         let mut found = Vec::new();
         let mut report = RecoveryReport::default();
         let mut visit = |record: &super::Record<'_>| found.push((record.seq, record.body.to_vec()));
-        let (log, outcome, safe) =
+        let Resumed { log, outcome, safe, .. } =
             recover_log(Box::new(Arc::clone(&media)), &clock(), &mut report, &mut visit, &mut |_| {}).unwrap();
         let settlement = Settlement::new(Arc::clone(&log), outcome, safe, Duration::ZERO);
         Self { media, log, settlement, bodies, acked, found, report }

@@ -63,7 +63,7 @@ fn a_file_of_format_version_2_is_taken_over_with_what_waits_in_it() {
     };
     let media = Arc::new(MemoryMedia::with(file(include_bytes!("../../../tests/data/ring-format-2.bin"))));
     let mut report = RecoveryReport::default();
-    let (log, outcome, _) =
+    let Resumed { log, outcome, .. } =
         recover_log(Box::new(Arc::clone(&media)), &clock(), &mut report, &mut visit, &mut |_| {}).unwrap();
     assert_eq!((report.records, report.pending_rows, report.gaps.len(), rows), (22, 20, 0, 20));
     assert_eq!(letters, [(false, 8), (true, 1024)]);

@@ -22,7 +22,7 @@ use crate::{
         log::Log,
         marks::{Mark, Seq},
         media::{Media, MemoryMedia},
-        open::{RecoveryReport, format, recover_log},
+        open::{RecoveryReport, Resumed, format, recover_log},
         recover,
         settle::Settlement,
     },
@@ -125,7 +125,7 @@ impl Story {
             begun: Mutex::new(false),
         });
         let clock: SharedClock = Arc::new(SimulatedClock::default());
-        let (log, outcome, safe) =
+        let Resumed { log, outcome, safe, .. } =
             recover_log(Box::new(Arc::clone(&media)), &clock, &mut RecoveryReport::default(), &mut |_| {}, &mut |_| {})
                 .unwrap();
         media.written.lock().unwrap().0 = log.appended().pos.0;
