@@ -17,6 +17,13 @@ use super::backlog::{Backlog, Reading, devices};
 /// An answer: when, and to how many rows.
 type Answer = (Instant, u64);
 
+/// What one pair of threads did.
+struct Share {
+    /// When its first request began to be sent.
+    began: Instant,
+    answers: Vec<Answer>,
+}
+
 /// `role bare CONF TABLE ROWS BASE_US BATCH PAIRS`: prints `ready`, then writes the rows, then says in one line of JSON when.
 pub fn run(arguments: &[String]) {
     let text = |n: usize| arguments.get(n).map_or("", String::as_str);
@@ -36,19 +43,22 @@ pub fn run(arguments: &[String]) {
         thread::spawn(move || write(&share, sender, &table, batch))
     };
     let threads: Vec<_> = shares.into_iter().zip(senders).map(work).collect();
-    let mut answers: Vec<Answer> = threads.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect();
+    let shares: Vec<Share> = threads.into_iter().map(|thread| thread.join().expect("it ends")).collect();
+    print(shares);
+}
+
+fn print(shares: Vec<Share>) {
+    let began = shares.iter().map(|share| share.began).min().expect("a share");
+    let mut answers: Vec<Answer> = shares.into_iter().flat_map(|share| share.answers).collect();
     answers.sort_unstable();
-    print(&answers);
-}
-
-fn print(answers: &[Answer]) {
     let (now, unix) = (Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970"));
-    let at = |(time, _): &Answer| unix.saturating_sub(now - *time).as_micros();
+    let at = |time: Instant| unix.saturating_sub(now - time).as_micros();
     let (first, last) = (answers.first().expect("an answer"), answers.last().expect("an answer"));
-    println!(r#"{{"first_us":{},"first_rows":{},"last_us":{}}}"#, at(first), first.1, at(last));
+    let (began, first_us, last_us) = (at(began), at(first.0), at(last.0));
+    println!(r#"{{"began_us":{began},"first_us":{first_us},"first_rows":{},"last_us":{last_us}}}"#, first.1);
 }
 
-fn write(rows: &[Reading], sender: Sender, table: &str, batch: usize) -> Vec<Answer> {
+fn write(rows: &[Reading], sender: Sender, table: &str, batch: usize) -> Share {
     let devices = devices();
     let (full, to_send) = sync_channel::<(Buffer, u64)>(0);
     let (empty, to_fill) = sync_channel::<Buffer>(2);
@@ -63,14 +73,15 @@ fn write(rows: &[Reading], sender: Sender, table: &str, batch: usize) -> Vec<Ans
     sending.join().expect("the sender ends")
 }
 
-fn send(mut sender: Sender, full: &Receiver<(Buffer, u64)>, empty: &SyncSender<Buffer>) -> Vec<Answer> {
-    let mut answers = Vec::new();
+fn send(mut sender: Sender, full: &Receiver<(Buffer, u64)>, empty: &SyncSender<Buffer>) -> Share {
+    let (mut began, mut answers) = (None, Vec::new());
     while let Ok((mut buffer, rows)) = full.recv() {
+        began.get_or_insert_with(Instant::now);
         sender.flush(&mut buffer).expect("QuestDB takes it");
         answers.push((Instant::now(), rows));
         let _ = empty.send(buffer);
     }
-    answers
+    Share { began: began.expect("a request"), answers }
 }
 
 fn put(buffer: &mut Buffer, table: &str, row: &Reading, devices: &[(String, String)]) -> questdb::Result<()> {

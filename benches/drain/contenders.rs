@@ -33,13 +33,16 @@ pub struct Stage<'a> {
     pub conf: String,
 }
 
-/// What one drain measured. The clock starts with the first answer, whose rows do not count.
+/// What one drain measured. The clock starts with the first answer, whose rows do not count, but for [`Self::in_all_per_s`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
     /// Rows a second until the last request is answered.
     pub answered_per_s: f64,
     /// Rows a second until all rows are visible in the table.
     pub applied_per_s: f64,
+    /// All rows a second from the first request's start until the last is answered: with the first ones, which are small in forebay
+    /// and large in a bare loop.
+    pub in_all_per_s: f64,
     /// CPU time a row in microseconds, start and end of the process included for forebay.
     pub cpu_us: f64,
     /// What only forebay tells.
@@ -106,6 +109,7 @@ pub fn bare(stage: &Stage<'_>, backlog: &Backlog, batch: usize, pairs: usize) ->
     Run {
         answered_per_s: per_s(counted, told("first_us"), told("last_us")),
         applied_per_s: per_s(counted, told("first_us"), applied),
+        in_all_per_s: per_s(backlog.rows, told("began_us"), told("last_us")),
         cpu_us: cpu.as_secs_f64() * 1e6 / backlog.rows as f64,
         memory: None,
     }
@@ -145,6 +149,7 @@ pub fn forebay(stage: &Stage<'_>, backlog: &Backlog, set: &[(String, toml::Value
     Run {
         answered_per_s: per_s(counted, seen.first_us, last_us),
         applied_per_s: per_s(counted, seen.first_us, applied),
+        in_all_per_s: per_s(backlog.rows, seen.began_us, last_us),
         cpu_us: cpu.as_secs_f64() * 1e6 / backlog.rows as f64,
         memory: Some(Memory {
             anonymous: course.peak(),
@@ -158,6 +163,8 @@ pub fn forebay(stage: &Stage<'_>, backlog: &Backlog, set: &[(String, toml::Value
 /// What the daemon's status has shown so far.
 struct Seen {
     started: Instant,
+    /// When a request was under way first.
+    began_us: u64,
     stored: u64,
     first: u64,
     first_us: u64,
@@ -167,7 +174,7 @@ struct Seen {
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { started: Instant::now(), stored: 0, first: 0, first_us: 0, buffers: 0, batch_rows: 0 }
+        Self { started: Instant::now(), began_us: 0, stored: 0, first: 0, first_us: 0, buffers: 0, batch_rows: 0 }
     }
 }
 
@@ -179,6 +186,10 @@ impl Seen {
             (self.first, self.first_us) = (self.stored, now_us());
         }
         let lanes = status["flush"]["lanes"].as_array().cloned().unwrap_or_default();
+        let sent = |lane: &Json| lane["rows_sent"].as_u64().is_some_and(|rows| rows > 0);
+        if self.began_us == 0 && lanes.iter().any(sent) {
+            self.began_us = now_us();
+        }
         let most = |name: &str| lanes.iter().filter_map(|lane: &Json| lane[name].as_u64()).max().unwrap_or(0);
         self.buffers = self.buffers.max(status["flush"]["buffer_peak_bytes"].as_u64().unwrap_or(0));
         self.batch_rows = self.batch_rows.max(most("last_rows"));

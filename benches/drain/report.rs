@@ -57,18 +57,25 @@ impl Results {
     /// Shows the medians.
     pub fn print(&self) {
         println!("\n{} rows in one table, medians of {} rounds\n", self.rows, self.forebay.len());
-        println!("{:<34} {:>15} {:>15} {:>11}", "", "rows/s answered", "rows/s applied", "CPU us/row");
+        println!(
+            "{:<34} {:>15} {:>15} {:>15} {:>11}",
+            "", "rows/s answered", "rows/s applied", "rows/s in all", "CPU us/row"
+        );
         let line = |name: &str, runs: &[Run]| {
             let figure = |f: fn(&Run) -> f64| median(runs, f);
             let (answered, applied) = (figure(|run| run.answered_per_s), figure(|run| run.applied_per_s));
-            println!("{name:<34} {answered:>15.0} {applied:>15.0} {:>11.2}", figure(|run| run.cpu_us));
+            let (in_all, cpu_us) = (figure(|run| run.in_all_per_s), figure(|run| run.cpu_us));
+            println!("{name:<34} {answered:>15.0} {applied:>15.0} {in_all:>15.0} {cpu_us:>11.2}");
         };
         for ((batch, pairs), runs) in &self.bare {
             line(&format!("bare loop, {batch} a batch, {pairs} at once"), runs);
         }
         line("forebay", &self.forebay);
         let (answered, applied) = (self.ratio(|run| run.answered_per_s), self.ratio(|run| run.applied_per_s));
-        println!("forebay / best bare loop: {answered:.2} until answered, {applied:.2} until applied");
+        let in_all = self.ratio(|run| run.in_all_per_s);
+        println!(
+            "forebay / best bare loop: {answered:.2} until answered, {applied:.2} until applied; {in_all:.2} with the first request"
+        );
         for memory in self.forebay.iter().filter_map(|run| run.memory.as_ref()) {
             print!("anonymous memory at most {:.1} MiB, by tenths of the time", mib(memory.anonymous));
             memory.course.iter().for_each(|bytes| print!(" {:.1}", mib(*bytes)));
@@ -92,6 +99,7 @@ impl Results {
             "bare": bare,
             "ratio_answered": self.ratio(|run| run.answered_per_s),
             "ratio_applied": self.ratio(|run| run.applied_per_s),
+            "ratio_in_all": self.ratio(|run| run.in_all_per_s),
         })
     }
 }
