@@ -32,11 +32,13 @@ const STEP: f64 = 32.0;
 const BOLD: f64 = 10.0;
 /// See [`STEP`].
 const DOUBT: f64 = 2.0;
-/// In a backlog a batch with nothing in flight before it has at most so many times the rows of the one before, or rows that take as
-/// long as the fixed cost: the database waits while it is encoded.
+/// In a backlog a batch with nothing in flight before it has at most so many times the rows of the one before, or rows that are encoded
+/// within the fixed cost: the database waits meanwhile.
 const FIRST_STEP: f64 = 8.0;
 /// So many rows are encoded in no time.
 const FEW_ROWS: f64 = 1_024.0;
+/// What encoding a row is taken to need, in seconds.
+const ENCODE_S: f64 = 1e-6;
 /// What is left of the largest recent batch after a smaller one.
 const LARGEST_FADES: f64 = 0.98;
 /// A fixed cost beyond this share of the target is not held down by sending less: the target then is for the rows.
@@ -170,7 +172,7 @@ impl Dynamic {
         }
         size = least(size, (self.bold(view, costs, target), Bound::Growth));
         if let Some(before) = view.rows_before.filter(|_| waiting != Waiting::Company) {
-            let most = (FIRST_STEP * (before as f64).max(FEW_ROWS)).max(costs.fixed / costs.per_row);
+            let most = (FIRST_STEP * (before as f64).max(FEW_ROWS)).max(costs.fixed / ENCODE_S);
             size = least(size, (most, Bound::First));
         }
         if let Some(rows) = self.strained {
