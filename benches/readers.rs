@@ -4,13 +4,15 @@
 //!
 //! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread gave its core up because it waited for
 //! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay next to zero (the memory
-//! allocator's locks and page faults are left): readers cost it processor time, never a wait for them.
+//! allocator's locks and page faults are left): readers cost it processor time, never a wait for them. The clients are a process of their
+//! own, as they are where the daemon runs: in this one they would share the allocator's locks with the bringer.
 
 use std::{
     fs,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -35,6 +37,7 @@ const SERIES: usize = 100_000;
 /// Series that share a device.
 const A_DEVICE: usize = 10;
 const CLIENTS: usize = 50;
+const CLIENTS_ROLE: &str = "clients";
 /// How long a kind of question is asked at a time, and how often it has its turn.
 const TURN: Duration = Duration::from_millis(500);
 const TURNS: u32 = 5;
@@ -67,6 +70,12 @@ impl Inspect for Quiet {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, role, path] = &arguments[..]
+        && role == CLIENTS_ROLE
+    {
+        return clients(Path::new(path));
+    }
     let seconds = std::env::args().skip_while(|argument| argument != "--seconds").nth(1);
     let span = Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(10));
     let latest = Arc::new(Latest::new(&settings::Latest::default()));
@@ -81,16 +90,10 @@ fn main() {
     let path = dir.path().join("s");
     let stop = serve(&path, Arc::clone(&latest));
     look_ups(&path).expect("answers");
-    let over = Arc::new(AtomicBool::new(false));
-    let answers: Arc<[AtomicU64; 2]> = Arc::default();
-    let clients: Vec<_> = (0..CLIENTS).map(|n| client(n, path.clone(), &over, &answers)).collect();
+    let clients = start_clients(&path);
     let read = bring(&latest, &rows, span, &mut moment, 0);
-    over.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.join().expect("no panic").expect("answers");
-    }
+    let [one, listed] = clients.stop().map(|answers| answers as f64 / span.as_secs_f64());
     stop.send_replace(true);
-    let [one, listed] = [0, 1].map(|kind| answers[kind].load(Ordering::Relaxed) as f64 / span.as_secs_f64());
     println!("with 50 clients:  {read}");
     println!("they were told:   {one:.0} single series and {listed:.0} listings of 2,000 a second");
     let slower = alone.per_cpu_second() / read.per_cpu_second() - 1.0;
@@ -252,6 +255,49 @@ fn look_ups(path: &Path) -> io::Result<()> {
         println!("{name}: p50 {p50:.1?} ({ratio:.2} of the whole key), p99 {p99:.1?}");
     }
     Ok(())
+}
+
+/// Clients that ask until they are told to stop.
+struct Clients {
+    process: Child,
+    told: BufReader<ChildStdout>,
+}
+
+impl Clients {
+    /// How many series and how many listings they were told.
+    fn stop(mut self) -> [u64; 2] {
+        drop(self.process.stdin.take());
+        let mut told = String::new();
+        self.told.read_line(&mut told).expect("it says how many");
+        assert!(self.process.wait().expect("it ends").success(), "the clients were answered");
+        let mut counts = told.split_whitespace().map(|count| count.parse().expect("a number"));
+        [(); 2].map(|()| counts.next().expect("two counts"))
+    }
+}
+
+/// Starts them, and waits until they have begun.
+fn start_clients(path: &Path) -> Clients {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    let command = command.arg(CLIENTS_ROLE).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn().expect("starts");
+    let mut told = BufReader::new(process.stdout.take().expect("a pipe"));
+    told.read_line(&mut String::new()).expect("it begins");
+    Clients { process, told }
+}
+
+/// The role of the process that holds all clients: they ask until its standard input ends.
+fn clients(path: &Path) {
+    let over = Arc::new(AtomicBool::new(false));
+    let answers: Arc<[AtomicU64; 2]> = Arc::default();
+    let clients: Vec<_> = (0..CLIENTS).map(|n| client(n, path.to_owned(), &over, &answers)).collect();
+    println!("begun");
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("no panic").expect("answers");
+    }
+    let [one, listed] = [0, 1].map(|kind| answers[kind].load(Ordering::Relaxed));
+    println!("{one} {listed}");
 }
 
 /// A client that asks for one series, and each fifth of them lists instead.
