@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use forebay::flush::simulator::{Arrivals, Database, Scenario, Stalls, run};
+use forebay::{
+    flush::simulator::{Arrivals, Database, Scenario, Stalls, fixed, run},
+    settings::Batch,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -37,15 +40,28 @@ fn ways() -> [Way; 5] {
     ]
 }
 
-/// A strategy: rows and linger in milliseconds; dynamic where none.
-const STRATEGIES: [(&str, Option<(i64, u64)>); 6] = [
-    ("dynamic", None),
-    ("10 rows", Some((10, 1_000))),
-    ("100 rows", Some((100, 1_000))),
-    ("1,000 rows", Some((1_000, 1_000))),
-    ("1,000 rows / 10 s", Some((1_000, 10_000))),
-    ("10,000 rows / 1 s", Some((10_000, 1_000))),
+/// How batches are cut.
+#[derive(Debug, Clone, Copy)]
+enum Strategy {
+    /// Dynamic, with this freshness in milliseconds.
+    Dynamic(u64),
+    /// So many rows, or a linger in milliseconds.
+    Fixed(i64, u64),
+}
+
+const STRATEGIES: [(&str, Strategy); 7] = [
+    ("dynamic, 100 ms", Strategy::Dynamic(100)),
+    ("dynamic, 1 s (default)", Strategy::Dynamic(1_000)),
+    ("10 rows / 1 s", Strategy::Fixed(10, 1_000)),
+    ("100 rows / 1 s", Strategy::Fixed(100, 1_000)),
+    ("1,000 rows / 1 s", Strategy::Fixed(1_000, 1_000)),
+    ("1,000 rows / 10 s", Strategy::Fixed(1_000, 10_000)),
+    ("10,000 rows / 1 s", Strategy::Fixed(10_000, 1_000)),
 ];
+/// Makes small requests of many sizes.
+const VARIED: Strategy = Strategy::Dynamic(10);
+/// Makes large ones.
+const LARGE: Strategy = Strategy::Fixed(1_000, 1_000);
 
 /// What was measured, and what was foretold.
 #[derive(Debug, Serialize)]
@@ -77,27 +93,27 @@ struct Base {
 pub fn compare(seconds: u64, seed: u64) -> Vec<Measured> {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::as_shipped());
     // The server's code is compiled while it runs, and the costs are told by the strategy that varies its sizes most.
-    let varied = measure(&Line::default(), None, seconds, &broker, &questdb);
-    let large = measure(&Line::default(), Some((1_000, 1_000)), seconds, &broker, &questdb);
+    let varied = measure(&Line::default(), VARIED, seconds, &broker, &questdb);
+    let large = measure(&Line::default(), LARGE, seconds, &broker, &questdb);
     let base = Base::of(&varied, &large);
     eprintln!("{base:?}");
     let mut measured = Vec::new();
     for way in ways() {
-        for (strategy, fixed) in STRATEGIES {
-            let run = measure(&way.line, fixed, seconds, &broker, &questdb);
-            let foretold = foretell(&way.line, run.line_age_s, fixed, &base, seconds, seed);
+        for (name, strategy) in STRATEGIES {
+            let run = measure(&way.line, strategy, seconds, &broker, &questdb);
+            let foretold = foretell(&way.line, run.line_age_s, strategy, &base, seconds, seed);
             let figure =
                 |name: &str| run.status["flush"]["stored_latency_us"][name].as_f64().unwrap_or(f64::NAN) * 1e-6;
             measured.push(Measured {
                 way: way.name.to_owned(),
-                strategy: strategy.to_owned(),
+                strategy: name.to_owned(),
                 p99_s: figure("p99"),
                 p50_s: figure("p50"),
                 flushes: run.flushes(),
                 foretold_p99_s: foretold.p99_s,
                 foretold_p50_s: foretold.p50_s,
             });
-            eprintln!("{}, {strategy}: {:?}", way.name, measured.last());
+            eprintln!("{}, {name}: {:?}", way.name, measured.last());
         }
     }
     measured
@@ -145,7 +161,7 @@ impl Base {
     }
 }
 
-fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosquitto, questdb: &QuestDb) -> Run {
+fn measure(line: &Line, strategy: Strategy, seconds: u64, broker: &Mosquitto, questdb: &QuestDb) -> Run {
     let readings = Readings::new(unique("line"), DEVICES);
     let (opened, open) = (Instant::now(), line.open(questdb.port));
     let mut builder = DaemonBuilder::new()
@@ -154,12 +170,13 @@ fn measure(line: &Line, fixed: Option<(i64, u64)>, seconds: u64, broker: &Mosqui
         .set("questdb.conf", format!("http::addr=127.0.0.1:{};", open.port))
         // As by default. Without one the server is asked four times a second when it was started, which takes a round trip each.
         .set("questdb.resend_window", "1m");
-    if let Some((rows, linger_ms)) = fixed {
-        builder = builder
+    builder = match strategy {
+        Strategy::Dynamic(freshness_ms) => builder.set("batch.freshness", format!("{freshness_ms}ms")),
+        Strategy::Fixed(rows, linger_ms) => builder
             .set("batch.strategy", "hybrid")
             .set("batch.max_rows", rows)
-            .set("batch.max_linger", format!("{linger_ms}ms"));
-    }
+            .set("batch.max_linger", format!("{linger_ms}ms")),
+    };
     memory::bring_to_hand();
     let mut daemon = builder.start();
     daemon.wait_subscribed();
@@ -191,7 +208,7 @@ fn warm_up(readings: &Readings, broker: &Mosquitto, daemon: &Daemon) {
 fn foretell(
     line: &Line,
     line_age_s: f64,
-    fixed: Option<(i64, u64)>,
+    strategy: Strategy,
     base: &Base,
     seconds: u64,
     seed: u64,
@@ -217,9 +234,9 @@ fn foretell(
         seconds: seconds as f64,
         seed,
     };
-    let batch = match fixed {
-        None => forebay::settings::Batch::default(),
-        Some((rows, linger_ms)) => forebay::flush::simulator::fixed(rows as usize, Duration::from_millis(linger_ms)),
+    let batch = match strategy {
+        Strategy::Dynamic(freshness_ms) => Batch { freshness: Duration::from_millis(freshness_ms), ..Batch::default() },
+        Strategy::Fixed(rows, linger_ms) => fixed(rows as usize, Duration::from_millis(linger_ms)),
     };
     run(&scenario, &batch)
 }

@@ -337,7 +337,7 @@ impl Lane {
         self.encoder.schema.forget_after_restart();
         // What a crash took is not told from what an operator dropped.
         self.reborn.lift(|_| true);
-        self.rewind_to(mark.max(self.encoder.ring.marks().tail));
+        self.rewind_to(mark.max(self.encoder.ring.marks().tail).max(self.began));
         self.begin_replay_anew();
         // Until now the ring has held what every lane might have to send again.
         self.held = Some(mark);

@@ -97,6 +97,8 @@ pub(super) struct Lane {
     pub tables_noted: u64,
     pub model: Model,
     pub flow: Flow,
+    /// Where this lane's first record lay at the start: of what lies before it has nothing.
+    pub began: Mark,
     /// How far this lane has come, rewinds aside.
     pub high: Mark,
     /// Whether to rewind to safe once the database is back.
@@ -210,7 +212,7 @@ impl Lane {
         self.unusual = true;
         if std::mem::take(&mut self.rewind) {
             let marks = self.encoder.ring.marks();
-            self.rewind_to(marks.safe.max(marks.tail));
+            self.rewind_to(marks.safe.max(marks.tail).max(self.began));
         }
         if self.reader.mark().pos < self.durable() {
             self.cycle(Some(PROBE_ROWS))?;

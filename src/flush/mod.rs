@@ -189,7 +189,7 @@ impl Flusher {
         let quarantine = Arc::new(quarantine);
         let exceptions = recovered(&context.ring, &held);
         let letters = letters(&context, &exceptions, &quarantine);
-        context.ring.set_lanes(lanes);
+        begin_lanes(&context.ring, lanes);
         let run_began = context.ring.marks().appended;
         let vigil = Box::new(vigil::Connected::to(connection.address().to_owned()));
         let shared = Arc::new(Shared::new(lanes, context.batch.clone(), Arc::clone(&context.clock), vigil));
@@ -371,6 +371,14 @@ fn new_table(questdb: &settings::Questdb) -> Option<NewTable> {
     questdb.create_tables.then_some(NewTable { partition_by: questdb.partition_by, ttl: questdb.ttl })
 }
 
+/// Tells the ring how many lanes there are. Each holds what every start sends again until it is there and knows where its own begins:
+/// else what the first one lets go of would be gone for the others.
+fn begin_lanes(ring: &Ring, lanes: usize) {
+    let safe = ring.marks().safe;
+    ring.set_lanes(lanes);
+    (0..lanes).for_each(|number| ring.lane_holds(number, Some(safe)));
+}
+
 fn lane(
     context: &FlushContext,
     number: usize,
@@ -381,7 +389,7 @@ fn lane(
     wait: Box<dyn Wait>,
 ) -> Lane {
     let marks = context.ring.marks();
-    // Every start sends again from safe, as far as there is anything of the lane's.
+    // Every start sends again from safe, as far as there is anything of the lane's; all lanes hold that until now.
     let first = context.ring.first_of_lane(shared.lanes(), number).max(marks.safe);
     let high = marks.settled.max(first);
     shared.report(number, |report| report.sent_upto = high.pos);
@@ -422,6 +430,7 @@ fn lane(
         tables_noted: 0,
         model: Model::default(),
         flow: Flow::default(),
+        began: first,
         high,
         rewind: false,
         // A request of an earlier life may still be executed, too.

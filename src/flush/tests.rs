@@ -170,6 +170,10 @@ impl Bench {
 fn ring(clock: &SharedClock, heartbeats: &Heartbeats) -> Ring {
     let media = MemoryMedia::with(vec![0; 8 << 20]);
     crate::ring::format(&media, 1).unwrap();
+    opened(Arc::new(media), Duration::from_mins(1), clock, heartbeats)
+}
+
+fn opened(media: Arc<MemoryMedia>, resend_window: Duration, clock: &SharedClock, heartbeats: &Heartbeats) -> Ring {
     let settings =
         RingSettings { durability: Durability::Memory, interval: Duration::from_millis(1), ..RingSettings::default() };
     let heartbeat = heartbeats.register("committer");
@@ -177,7 +181,7 @@ fn ring(clock: &SharedClock, heartbeats: &Heartbeats) -> Ring {
     let opened = Ring::from_media(
         Box::new(media),
         &settings,
-        Duration::from_mins(1),
+        resend_window,
         Arc::clone(clock),
         heartbeat,
         report,
@@ -185,6 +189,43 @@ fn ring(clock: &SharedClock, heartbeats: &Heartbeats) -> Ring {
         &mut |_| {},
     );
     opened.unwrap().ring
+}
+
+#[test]
+fn at_a_start_each_lane_finds_its_first_record_and_none_lets_go_of_the_others() {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let heartbeats = Heartbeats::new(Arc::clone(&clock));
+    let media = Arc::new(MemoryMedia::with(vec![0; 8 << 20]));
+    crate::ring::format(&*media, 1).unwrap();
+    let lanes = crate::lanes::Lanes::new(2);
+    let table = |lane| ["a", "b", "c", "d", "e"].into_iter().find(|t| lanes.of(table_hash(t)) == lane).unwrap();
+    let ring = opened(Arc::clone(&media), Duration::ZERO, &clock, &heartbeats);
+    begin_lanes(&ring, 2);
+    let begin = ring.marks().safe;
+    // The second lane has something from the beginning on that may have to be sent again, the first one has not.
+    for lane in [1, 0, 1] {
+        let (table, mut body) = (table(lane), Vec::new());
+        let row = Row { time: Some(Timestamp(1)), fields: vec![("v".into(), Value::Long(1))], ..Row::default() };
+        encode_rows(table, &[row], &mut body).unwrap();
+        let part = Part { kind: Kind::Rows, table_hash: table_hash(table), rows: 1, body: &body, ..Part::default() };
+        ring.append(&[part], clock.now()).unwrap();
+    }
+    let end = ring.marks().appended;
+    assert!(ring.wait_durable(Pos(end.pos.0 - 1), DEADLINE));
+    (0..2).for_each(|lane| ring.lane_done(lane, end));
+    ring.lane_holds(0, None);
+    ring.close().unwrap();
+
+    let ring = opened(media, Duration::ZERO, &clock, &heartbeats);
+    let marks = ring.marks();
+    assert_eq!((marks.safe, marks.settled.seq), (begin, end.seq));
+    begin_lanes(&ring, 2);
+    let first = [0, 1].map(|lane| ring.first_of_lane(lanes, lane));
+    assert_eq!(first.map(|mark| mark.seq.0 - begin.seq.0), [1, 0]);
+    ring.lane_holds(0, Some(first[0]));
+    assert_eq!(ring.marks().safe, begin, "the second lane is not there yet");
+    ring.lane_holds(1, None);
+    assert_eq!(ring.marks().safe, first[0], "with a window of nothing");
 }
 
 #[test]

@@ -19,8 +19,9 @@ use crate::{
     clock::{Clock, SharedClock},
     entry::encode_rows,
     flush::{
-        AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, breaker::Standing, encoder,
-        lane, lane::Lane, late::GRACE_TIMEOUTS, letters, quarantine::Quarantine, recovered, replay::ReplayAsk, shared,
+        AllowNarrow, Ask, Connection, FlushContext, Flusher, Heartbeats, Secrets, Sql, begin_lanes, breaker::Standing,
+        encoder, lane, lane::Lane, late::GRACE_TIMEOUTS, letters, quarantine::Quarantine, recovered, replay::ReplayAsk,
+        shared,
     },
     marks::Seq,
     point::{Row, Timestamp, Value},
@@ -176,7 +177,7 @@ impl Run {
         let quarantine = Arc::new(quarantine);
         let exceptions = recovered(&ring, &held);
         let letters = letters(&context, &exceptions, &quarantine);
-        ring.set_lanes(count);
+        begin_lanes(&ring, count);
         let marks = ring.marks();
         self.said.retain(|seq, _| *seq < marks.appended.seq);
         self.checked = marks.settled.seq;

@@ -15,11 +15,14 @@ use crate::{
         policy::{self, Decision, Follows, Policy, View},
     },
     marks::Pos,
+    ring::pace,
     settings,
 };
 
-/// Least time between two commits of the ring, in microseconds.
-const COMMIT_SPACING_US: u64 = 5_000;
+/// Bytes that are a page's worth, for which a commit is due.
+const PAGE_BYTES: u64 = 4_096;
+/// Fewer rows a second are committed at once.
+const RARE_ROWS_PER_S: f64 = 20.0;
 /// Arrivals are drawn for spans of this.
 const TICK_US: u64 = 1_000;
 /// Encoding a row.
@@ -110,9 +113,8 @@ pub fn run(scenario: &Scenario, batch: &settings::Batch) -> Outcome {
             // They came within the tick that is over, half of it ago on average.
             lane.queue.arrive(now_us.saturating_sub(TICK_US / 2), rows);
             tick_us += TICK_US;
-            if rows > 0 && commit_due.is_none() {
-                commit_due = Some(now_us.max(committed_us + COMMIT_SPACING_US));
-            }
+            let upto = syncing.map_or(0, |(_, upto)| upto);
+            commit_due = lane.commit_spacing(upto).map(|spacing| now_us.max(committed_us + spacing.as_micros() as u64));
         }
         if syncing.is_none() && commit_due.take_if(|at| *at <= now_us).is_some() {
             committed_us = now_us;
@@ -149,6 +151,14 @@ impl<'a> Lane<'a> {
             flushes: Vec::new(),
             outcome: Outcome::default(),
         }
+    }
+
+    /// How far apart commits are, as `commit_spacing = "auto"` has it; none where nothing waits for one but what is being synced.
+    fn commit_spacing(&self, syncing_upto: u64) -> Option<Duration> {
+        let waiting = self.queue.arrived() - self.queue.durable().max(syncing_upto);
+        let is_rare = self.flow.rows_per_s() < RARE_ROWS_PER_S;
+        let spacing = if is_rare || waiting * RING_BYTES >= PAGE_BYTES { pace::LEAST } else { pace::LONGEST };
+        (waiting > 0).then_some(spacing)
     }
 
     fn now(&self) -> Duration {

@@ -56,9 +56,9 @@ fn chosen(freshness: Duration) -> Vec<Regime> {
 const MISSED: [&str; 2] = [
     // 99 of 100 rows are stored within 1.008 s: a burst is late as a whole, which an even flow is
     // not.
-    "1s, bursty × 300 ms away",
-    // 1.16 times the transactions: the first few batches do not tell how seldom stalls are.
-    "1s, diurnal × stalls",
+    "1s, bursty × 50 ms away",
+    // 1.27 times the transactions: the first few batches do not tell how seldom stalls are.
+    "1s, steady × stalls",
 ];
 
 #[test]
@@ -127,12 +127,14 @@ fn the_budget_is_used_up_and_held() {
         let own = run(&scenario, &dynamic(freshness).batch);
         let budget_s = freshness.as_secs_f64();
         assert!(own.p99_s <= budget_s * 1.005, "{freshness:?}: {own:?}");
-        assert!((own.transactions as f64) < 1.15 * scenario.seconds / budget_s, "{freshness:?}: {own:?}");
+        // Rows that wait for a commit of the ring wait that much less for company.
+        let company_s = budget_s - crate::ring::pace::LONGEST.as_secs_f64();
+        assert!((own.transactions as f64) < 1.1 * scenario.seconds / company_s, "{freshness:?}: {own:?}");
     }
     // The former key, which says how long rows wait at least.
     let batch = settings::Batch { min_linger: Some(Duration::from_millis(300)), ..dynamic(FRESHNESS[0]).batch };
     let spared = run(&scenario, &batch);
     assert!(spared.transactions < 1_050, "{spared:?}");
     let batch = settings::Batch { max_linger: Some(Duration::from_millis(20)), ..dynamic(SECOND).batch };
-    assert!(run(&scenario, &batch).p99_s < 0.04);
+    assert!(run(&scenario, &batch).p99_s < 0.05);
 }
