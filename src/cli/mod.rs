@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod connect;
+mod decode;
 mod document;
 mod exit;
 mod get;
@@ -80,6 +81,12 @@ enum Action {
     /// Check the configuration and print what is in effect, secrets hidden.
     #[command(after_help = EXIT_CODES)]
     Check(check::CheckArgs),
+    /// Show what a message would become, without broker, ring and database.
+    ///
+    /// The clock is taken to be right, and the message not to be a retained one; [limits] and what is held of its moment are not
+    /// looked at. Exit code 1 says that something would be set aside, 3 that no source takes the topic.
+    #[command(after_help = EXIT_CODES)]
+    Decode(decode::DecodeArgs),
     /// Print latest values.
     #[command(after_help = EXIT_CODES)]
     Get(get::GetArgs),
@@ -133,6 +140,7 @@ pub fn main() -> ExitCode {
     let done = match &action {
         Action::Run(args) => run::run(args, &global),
         Action::Check(args) => check::run(args, &global),
+        Action::Decode(args) => decode::run(args, &global),
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),

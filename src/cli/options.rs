@@ -7,6 +7,7 @@ use clap::Command;
 const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["run"], &["socket", "json"]),
     (&["check"], &["socket"]),
+    (&["decode"], &["socket"]),
     // It refuses --json.
     (&["top"], &["json"]),
     (&["ring", "verify"], &["socket"]),

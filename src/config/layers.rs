@@ -224,12 +224,12 @@ fn variable_layer(name: &OsString, value: OsString, layers: &[Layer], merged: &m
         }
     }
     let steps: Vec<&str> = path.iter().map(String::as_str).collect();
-    if node(&steps) != Node::Leaf {
+    if node(&steps) != Node::Leaf && !matches!(steps[..], ["source", _, "scale", _]) {
         let what = "this is a table; name one of its keys, as in FOREBAY__RING__SIZE".to_owned();
         merged.problems.push(Problem::new(dotted, what).at(origin));
         return None;
     }
-    let leaf = if let ["source", _, "symbols"] = steps[..] {
+    let leaf = if let ["source", _, "symbols" | "only" | "ignore" | "null_values"] = steps[..] {
         let list = value.split(',').map(str::trim).filter(|item| !item.is_empty());
         Value::new(Some(&origin), list.map(|item| Value::new(Some(&origin), item)).collect::<Vec<_>>())
     } else {

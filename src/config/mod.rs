@@ -30,7 +30,9 @@ pub use layers::Origins;
 pub use print::{as_shown, to_toml};
 
 use self::sizes::{Because, Chosen, Machine};
-use crate::{settings::Settings, shown::harmless};
+use crate::{decode, settings::Settings, shown::harmless};
+
+use self::validate::tag_fault;
 
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/forebay/forebay.toml";
@@ -153,6 +155,7 @@ fn load_on(
         return Err(ConfigError { problems: merged.problems });
     }
     let (mut settings, misread) = read_sections(merged.values);
+    share_tags(&mut settings);
     // A file that is no TOML may hold all that is missing.
     let readable = misread.is_empty() && merged.problems.iter().all(|problem| !problem.key.is_empty());
     if !readable && misread.is_empty() {
@@ -199,8 +202,18 @@ fn read_sections(mut values: Map<String, Value>) -> (Settings, Vec<Problem>) {
             })*
         };
     }
-    sections!(mqtt, ring, quarantine, latest, limits, questdb, batch, control, daemon, log);
+    sections!(mqtt, tags, ring, quarantine, latest, limits, questdb, batch, control, daemon, log);
     (settings, problems)
+}
+
+/// Gives `[tags]` to every source whose configuration names no column so.
+fn share_tags(settings: &mut Settings) {
+    let sound = settings.tags.iter().filter(|(name, value)| tag_fault(name, value).is_none());
+    for (name, value) in sound {
+        for source in settings.source.values_mut().filter(|source| !decode::names_column(source, name)) {
+            source.tags.insert(name.clone(), value.clone());
+        }
+    }
 }
 
 fn read_section<T: DeserializeOwned>(path: &str, value: Value, problems: &mut Vec<Problem>) -> Option<T> {

@@ -6,8 +6,9 @@ use serde::{
 };
 
 use crate::settings::{
-    Batch, ClockTrust, Control, Daemon, Durability, FieldType, Format, Latest, Limits, Log, LogTarget, Mqtt, MqttTls,
-    OnFull, PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeUnit, TimestampField,
+    Batch, ClockTrust, Control, Daemon, Durability, FieldType, Format, Latest, Limits, LinearScale, Log, LogTarget,
+    Mqtt, MqttTls, OnFull, PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeUnit,
+    TimestampField,
 };
 
 /// What may stand at a place of the configuration.
@@ -28,7 +29,8 @@ pub fn node(path: &[&str]) -> Node {
         [] => names::<Settings>(),
         ["mqtt"] => names::<Mqtt>(),
         ["mqtt", "tls"] => names::<MqttTls>(),
-        ["source"] | ["source", _, "fields"] => return Node::AnyKeys,
+        ["source"] | ["tags"] | ["source", _, "fields" | "rename" | "scale" | "tags"] => return Node::AnyKeys,
+        ["source", _, "scale", _] => names::<LinearScale>(),
         ["source", _] => names::<Source>(),
         ["source", _, "timestamp"] => names::<TimestampField>(),
         ["ring"] => names::<Ring>(),

@@ -354,3 +354,58 @@ proptest! {
         let _ = load_text(&text, &[], &[(&name, &value)]);
     }
 }
+
+#[test]
+fn what_shapes_a_source_is_read_from_files_and_variables() {
+    let main = r#"
+        [source.a]
+        topic = "a/{x}"
+        table = "a"
+        scale = { power = 0.1, temp = { factor = 0.5, offset = -40 }, whole = 10 }
+        rename = { "m.v" = "volt" }
+        only = ["power", "temp"]
+        [source.b]
+        topic = "b/{gateway}"
+        table = "b"
+        [source.c]
+        topic = "c"
+        table = "c"
+        rename = { g = "gateway" }
+        tags = { site = "own" }
+        [tags]
+        gateway = "g1"
+        site = "s1"
+    "#;
+    let env = [
+        ("FOREBAY__SOURCE__C__SCALE__power", "0.25"),
+        ("FOREBAY__SOURCE__C__NULL_VALUES", "unknown, -9999"),
+        ("FOREBAY__SOURCE__C__IGNORE", "a.*,b"),
+        ("FOREBAY__TAGS__LINE", "7"),
+    ];
+    let loaded = load_text(main, &[], &env).expect("loaded");
+    let source = |name: &str| &loaded.settings.source[name];
+    let scale = |name: &str, path: &str| source(name).scale[path].parts();
+    assert_eq!(["power", "temp", "whole"].map(|path| scale("a", path)), [(0.1, 0.0), (0.5, -40.0), (10.0, 0.0)]);
+    assert_eq!(scale("c", "power"), (0.25, 0.0));
+    assert_eq!(
+        (&source("c").null_values[..], &source("c").ignore[..]),
+        (&["unknown", "-9999"].map(String::from)[..], &["a.*", "b"].map(String::from)[..])
+    );
+    let tags = |name: &str| source(name).tags.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ");
+    assert_eq!(["a", "b", "c"].map(tags), ["LINE=7 gateway=g1 site=s1", "LINE=7 site=s1", "LINE=7 site=own"]);
+    let printed = to_toml(&loaded.settings, &loaded.origins, &loaded.chosen).expect("printed");
+    assert!(load_text(&printed, &[], &[]).is_ok_and(|again| again.settings == loaded.settings), "{printed}");
+    for (main, part) in [
+        ("scale = { p = \"x\" }", "no number such as 0.1"),
+        ("scale = { p = { factr = 2 } }", "there is no such key"),
+        ("rename = { p = \"x\" }\nfields = { x = \"long\" }", "is used twice"),
+        ("rename = { p = \"q\", r = \"Q\" }", "is used twice"),
+        ("format = \"plain\"\nonly = [\"a\"]", "a plain payload has no members"),
+        ("[tags]\n\"a b\" = \"{x}\"", "placeholders are a source's"),
+        ("[tags]\n\"a/b\" = \"x\"", "tags.a/b"),
+    ] {
+        let told = faults(main);
+        assert!(told.contains(part), "{main}\n{part}\nis not in\n{told}");
+    }
+    assert!(warnings("ignore = [\"p\"]\nscale = { p = 2 }").contains("is left out by ignore"));
+}

@@ -1,7 +1,7 @@
 //! JSON payloads: an object is a reading, an array of objects several.
 //!
 //! Members of nested objects and arrays are flattened: `{"a":{"b":1},"c":[2,3]}` has the fields
-//! `a_b`, `c_0` and `c_1`. null means absent. The parser's events fill rows directly; no tree of
+//! `a_b`, `c_0` and `c_1`, of the paths `a.b`, `c.0` and `c.1`. null means absent. The parser's events fill rows directly; no tree of
 //! values is built. A member that cannot become part of its row becomes a fault, and the rest goes
 //! on.
 
@@ -10,38 +10,37 @@ use std::fmt::{self, Write};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    DecodeError, FaultKind, Faults, Role, Roles, check_symbol, drop_seconds,
+    DecodeError, FaultKind, Faults, drop_seconds,
     faults::Fault,
-    names::{column_name, duplicate, short},
+    fill::{Unfit, put},
+    members::{Branch, Members},
+    names::{duplicate, short},
     repair::{BROKEN, repair, trim},
-    time::{self, TimeFault},
-    value::{Scalar, clean_text},
+    value::Scalar,
 };
-use crate::point::{MAX_FIELDS, MAX_ROWS_PER_MESSAGE, MAX_SYMBOLS, Row, Text};
+use crate::point::{MAX_ROWS_PER_MESSAGE, Row, Text};
 
 /// Deepest nesting of objects and arrays in one payload.
 const MAX_DEPTH: usize = 32;
 /// Why a string, a name or a number is no good that the parser refuses.
 const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a number beyond what a double holds";
-/// Fields a row has room for before it grows.
-const USUAL_FIELDS: usize = 8;
 
 /// Appends the payload's readings to `rows`, and what of them is no good to `faults`; on an error
 /// some may have been appended already.
 pub(super) fn decode(
     payload: &[u8],
-    roles: &Roles,
+    members: &mut Members,
     rows: &mut Vec<Row>,
     faults: &mut Faults,
 ) -> Result<(), DecodeError> {
     let (payload, before) = (trim(payload), rows.len());
-    let Err(error) = read(payload, roles, rows, faults, false) else { return Ok(()) };
+    let Err(error) = read(payload, members, rows, faults, false) else { return Ok(()) };
     match repair(payload) {
         Some(repaired) => {
             rows.truncate(before);
             faults.clear();
             // Where it cannot be repaired, the first error tells what the device wrote.
-            read(&repaired, roles, rows, faults, true).map_err(|_| error)
+            read(&repaired, members, rows, faults, true).map_err(|_| error)
         }
         None => Err(error),
     }
@@ -49,20 +48,20 @@ pub(super) fn decode(
 
 fn read(
     payload: &[u8],
-    roles: &Roles,
+    members: &mut Members,
     rows: &mut Vec<Row>,
     faults: &mut Faults,
     repaired: bool,
 ) -> Result<(), DecodeError> {
     let before = rows.len();
     let mut filler = Filler {
-        roles,
+        members,
         rows,
         faults,
         repaired,
         before,
         row: Row::default(),
-        name: Text::default(),
+        path: Text::default(),
         joints: Vec::new(),
         element: None,
         reason: None,
@@ -75,7 +74,7 @@ fn read(
 
 /// What the visitors work on.
 struct Filler<'a> {
-    roles: &'a Roles,
+    members: &'a mut Members,
     rows: &'a mut Vec<Row>,
     faults: &'a mut Faults,
     /// Whether broken strings are marked.
@@ -83,9 +82,9 @@ struct Filler<'a> {
     /// Rows there were before this message.
     before: usize,
     row: Row,
-    /// The flattened name of the member being read.
-    name: Text,
-    /// Where in the name an object or array was entered, and whether it is an array.
+    /// The path of the member being read.
+    path: Text,
+    /// Where in the path an object or array was entered, and whether it is an array.
     joints: Vec<(usize, bool)>,
     /// The number of the element being read, where the document is an array.
     element: Option<usize>,
@@ -117,8 +116,8 @@ impl Filler<'_> {
         let mut place = self.element_place();
         let mut start = 0;
         let mut in_array = false;
-        for (at, is_array) in self.joints.iter().copied().chain([(self.name.len(), false)]) {
-            let part = &self.name[start.min(at)..at];
+        for (at, is_array) in self.joints.iter().copied().chain([(self.path.len(), false)]) {
+            let part = &self.path[start.min(at)..at];
             let _ = if in_array { write!(place, "[{part}]") } else { write!(place, ".{}", short(part)) };
             (start, in_array) = (at + 1, is_array);
         }
@@ -132,7 +131,7 @@ impl Filler<'_> {
     /// Takes note that the member being read is left out.
     fn leave_out(&mut self, kind: FaultKind, reason: String) {
         let error = DecodeError { place: self.place(), reason };
-        self.faults.member(self.rows.len() - self.before, &self.name, kind, error);
+        self.faults.member(self.rows.len() - self.before, &self.path, kind, error);
     }
 
     /// Whether an object or array that is a member is to be looked into.
@@ -141,22 +140,18 @@ impl Filler<'_> {
             self.leave_out(FaultKind::Count, format!("nested deeper than {MAX_DEPTH} levels"));
             return false;
         }
-        let what = match self.roles.of(&self.name) {
-            None => return true,
-            Some(Role::Time(_)) => {
-                // It is no time, so that the time of receipt has to do.
-                return false;
-            }
-            Some(Role::Symbol) => "symbol",
-            Some(Role::Field(_)) => "typed field",
+        let what = match self.members.branch(&self.path) {
+            Branch::Enter => return true,
+            Branch::Leave => return false,
+            Branch::Unfit(what) => what,
         };
         self.leave_out(FaultKind::Shape, format!("the source's {what} must be a single value, not an object or array"));
         false
     }
 
     fn enter(&mut self, is_array: bool) {
-        self.joints.push((self.name.len(), is_array));
-        self.name.push('_');
+        self.joints.push((self.path.len(), is_array));
+        self.path.push('.');
     }
 
     /// A member with a single value.
@@ -166,70 +161,17 @@ impl Filler<'_> {
         }
     }
 
-    fn try_put(&mut self, value: Scalar<'_>) -> Result<(), (FaultKind, String)> {
+    fn try_put(&mut self, value: Scalar<'_>) -> Result<(), Unfit> {
         if let Scalar::Text(text) = value
             && self.repaired
             && text.contains(BROKEN)
         {
             return Err((FaultKind::Text, BROKEN_TEXT.into()));
         }
-        let wanted = match self.roles.of_column(&self.name) {
-            Some(Role::Time(unit)) => return self.put_time(value, unit),
-            Some(Role::Symbol) => return self.put_symbol(value),
-            Some(Role::Field(wanted)) => Some(wanted),
-            None => None,
-        };
-        let Some(value) = value.to_value(wanted).map_err(|reason| (FaultKind::Type, reason))? else { return Ok(()) };
-        let name = self.column()?;
-        if self.row.fields.len() == MAX_FIELDS {
-            return Err((FaultKind::Count, format!("the reading has more than {MAX_FIELDS} fields")));
-        }
-        if self.row.fields.is_empty() {
-            self.row.fields.reserve(USUAL_FIELDS);
-        }
-        self.row.fields.push((name, value));
-        Ok(())
-    }
-
-    /// The member's name as that of a column.
-    fn column(&self) -> Result<Text, (FaultKind, String)> {
-        if self.repaired && self.name.contains(BROKEN) {
+        if self.repaired && self.path.contains(BROKEN) && !value.is_nothing() {
             return Err((FaultKind::Text, BROKEN_TEXT.into()));
         }
-        match column_name(&self.name) {
-            Ok(std::borrow::Cow::Borrowed(_)) => Ok(self.name.clone()),
-            Ok(std::borrow::Cow::Owned(name)) => Ok(name.into()),
-            Err(reason) => Err((FaultKind::Name, reason)),
-        }
-    }
-
-    fn put_time(&mut self, value: Scalar<'_>, unit: crate::settings::TimeUnit) -> Result<(), (FaultKind, String)> {
-        if self.row.time.is_some() {
-            return Err((FaultKind::Twice, "the timestamp appears twice".into()));
-        }
-        match time::parse(value, unit) {
-            Ok(time) => (self.row.time, self.row.device_time) = (Some(time), true),
-            Err(TimeFault::Unusable(_)) => {}
-            // Further in the future than anything; the limit of the future sets its row aside.
-            Err(TimeFault::TooLate(_)) => {
-                (self.row.time, self.row.device_time) = (Some(crate::point::Timestamp(i64::MAX)), true);
-            }
-        }
-        Ok(())
-    }
-
-    /// An empty symbol is an absent one, as in QuestDB.
-    fn put_symbol(&mut self, value: Scalar<'_>) -> Result<(), (FaultKind, String)> {
-        let text = clean_text(&value.to_text());
-        let name = self.column()?;
-        check_symbol(&name, &text).map_err(|reason| (FaultKind::Length, reason))?;
-        if self.row.symbols.len() == MAX_SYMBOLS {
-            return Err((FaultKind::Count, format!("the reading has more than {MAX_SYMBOLS} symbols")));
-        }
-        if !text.is_empty() {
-            self.row.symbols.push((name, text));
-        }
-        Ok(())
+        put(&mut self.row, self.members, &self.path, value)
     }
 
     /// Takes the finished reading over; one without any value is none.
@@ -250,34 +192,34 @@ impl Filler<'_> {
         if self.rows.len() - self.before == MAX_ROWS_PER_MESSAGE {
             return Err(format!("more than {MAX_ROWS_PER_MESSAGE} readings in one message"));
         }
-        row.notes.untimed = row.time.is_none() && self.roles.tell_time();
+        row.notes.untimed = row.time.is_none() && self.members.roles().tell_time();
         self.rows.push(row);
         Ok(())
     }
 
     fn members<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        let base = self.name.len();
+        let base = self.path.len();
         while map.next_key_seed(Key(self))?.is_some() {
-            let end = self.name.len();
+            let end = self.path.len();
             if end == base {
-                self.name.push('_');
+                self.path.push('_');
             }
             if let Err(error) = map.next_value_seed(Member(self)) {
-                self.trail.push(format!(".{}", short(&self.name[base..end])));
+                self.trail.push(format!(".{}", short(&self.path[base..end])));
                 return Err(error);
             }
-            self.name.truncate(base);
+            self.path.truncate(base);
         }
         Ok(())
     }
 
     fn elements<'de, A: SeqAccess<'de>>(&mut self, mut seq: A) -> Result<(), A::Error> {
-        let base = self.name.len();
+        let base = self.path.len();
         for index in 0.. {
             // Writing into memory does not fail.
-            let _ = write!(self.name, "{index}");
+            let _ = write!(self.path, "{index}");
             match seq.next_element_seed(Member(self)) {
-                Ok(Some(())) => self.name.truncate(base),
+                Ok(Some(())) => self.path.truncate(base),
                 Ok(None) => break,
                 Err(error) => {
                     self.trail.push(format!("[{index}]"));
@@ -427,7 +369,7 @@ impl Visitor<'_> for Key<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
-        self.0.name.push_str(name);
+        self.0.path.push_str(name);
         Ok(())
     }
 }

@@ -18,9 +18,12 @@ pub mod topics;
 
 mod apart;
 mod faults;
+mod fill;
 mod json;
+mod members;
 mod plain;
 mod repair;
+mod template;
 mod time;
 mod value;
 
@@ -29,7 +32,7 @@ use thiserror::Error;
 use crate::{
     names::same,
     point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
-    settings::{FieldType, Format, OnBadMember, Retained, SameTime, Source, TimeUnit},
+    settings::{FieldType, Format, OnBadMember, Retained, SameTime, Scale, Source, TimeUnit},
 };
 
 pub use self::{
@@ -37,9 +40,11 @@ pub use self::{
     repair::repair as repaired_json,
 };
 use self::{
-    names::{column_name, duplicate, short},
+    members::Members,
+    names::{column_fault, column_name, duplicate, short},
     pattern::{Captures, Pattern, PatternError},
     table::{TableError, TableTemplate},
+    template::Template,
 };
 
 /// A source's settings that cannot work.
@@ -106,22 +111,6 @@ enum Role {
 struct Roles(Vec<(Text, Role)>);
 
 impl Roles {
-    /// The role of the member of this very name.
-    fn of(&self, name: &str) -> Option<Role> {
-        self.find(name).filter(|(known, _)| known == name).map(|(_, role)| *role)
-    }
-
-    /// The role of a member with a value: a symbol or a typed field is a column, whatever the
-    /// spelling.
-    fn of_column(&self, name: &str) -> Option<Role> {
-        let is_its = |(known, role): &&(Text, Role)| !matches!(role, Role::Time(_)) || known == name;
-        self.find(name).filter(is_its).map(|(_, role)| *role)
-    }
-
-    fn find(&self, name: &str) -> Option<&(Text, Role)> {
-        self.0.binary_search_by(|(known, _)| crate::names::cmp(known, name)).ok().map(|at| &self.0[at])
-    }
-
     /// Whether readings are expected to tell their time.
     fn tell_time(&self) -> bool {
         self.0.iter().any(|(_, role)| matches!(role, Role::Time(_)))
@@ -151,9 +140,11 @@ pub struct Decoder {
     pattern: Pattern,
     table: TableTemplate,
     format: Format,
-    roles: Roles,
-    /// The field of a plain payload, and its type.
-    field: (Text, Option<FieldType>),
+    members: Members,
+    /// Symbols of every row, made of the topic.
+    tags: Vec<(Text, Template)>,
+    /// The field of a plain payload.
+    field: Text,
     on_bad_member: OnBadMember,
     retained: Retained,
     /// Set where rows of one time are kept apart; the unit of their times, where they have one.
@@ -176,6 +167,7 @@ impl Decoder {
             faults.extend(unknown.map(|used| ("table", TableError::Unknown(used.to_owned()).into())));
         }
         let named = pattern.as_ref().map(|p| p.names().collect::<Vec<_>>()).unwrap_or_default();
+        let tags = tags(source, &named, &mut faults);
         faults.extend(name_faults(source, &named).into_iter().map(|(key, what)| (key, Problem::Name(what))));
         match (pattern, table) {
             (Some(pattern), Some(table)) if faults.is_empty() => Ok(Self {
@@ -183,11 +175,9 @@ impl Decoder {
                 pattern,
                 table,
                 format: source.format,
-                roles: roles(source),
-                field: (
-                    column_name(&source.field).unwrap_or_default().into(),
-                    source.fields.get(&source.field).copied(),
-                ),
+                members: Members::of(source),
+                tags,
+                field: source.field.as_str().into(),
                 on_bad_member: source.on_bad_member,
                 retained: source.retained,
                 apart: (source.same_time == SameTime::Keep)
@@ -231,22 +221,22 @@ impl Decoder {
         let named = |(member, role): &(Text, Role)| {
             let symbol = match role {
                 Role::Time(_) => None,
-                Role::Symbol => Some(column_name(member).ok()?.into()),
+                Role::Symbol => Some(self.members.column(member)?),
                 Role::Field(_) => return None,
             };
             Some(Named { member: member.clone(), symbol })
         };
-        self.roles.0.iter().filter_map(named).collect()
+        self.members.roles().0.iter().filter_map(named).collect()
     }
 
     /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a
     /// time where the payload has none; and to `faults` what was left out. A payload that says
     /// nothing gives neither. On an error both are as they were before.
-    pub fn decode(&self, payload: &[u8], rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
+    pub fn decode(&mut self, payload: &[u8], rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
         let before = rows.len();
         let result = match self.format {
-            Format::Json => json::decode(payload, &self.roles, rows, faults),
-            Format::Plain => plain::decode(payload, &self.field.0, self.field.1).map(|row| rows.extend(row)),
+            Format::Json => json::decode(payload, &mut self.members, rows, faults),
+            Format::Plain => plain::decode(payload, &mut self.members, &self.field).map(|row| rows.extend(row)),
         };
         if result.is_err() {
             rows.truncate(before);
@@ -270,6 +260,13 @@ impl Decoder {
             }
             check_symbol(name, value)?;
             symbols.push((name.into(), value::clean_text(value)));
+        }
+        for (name, template) in &self.tags {
+            let value = template.fill(|name| captures.get(name)).unwrap_or_default();
+            check_symbol(name, &value)?;
+            if !value.is_empty() {
+                symbols.push((name.clone(), value::clean_text(&value)));
+            }
         }
         symbols.sort_unstable_by(|a: &(Text, Text), b: &(Text, Text)| crate::names::cmp(&a.0, &b.0));
         let table = self.table.render(captures).map_err(|error| error.to_string())?;
@@ -307,8 +304,10 @@ impl Decoder {
 fn give_way(row: &mut Row, number: usize, resolved: &Resolved, faults: &mut Faults) {
     let of_topic = |name: &str| resolved.symbols.iter().find(|(topic, _)| same(topic, name)).map(|(_, value)| value);
     let mut left_out = |name: &str| {
-        let reason =
-            format!("the topic says otherwise of {:?}; rename the pattern's placeholder to keep both", short(name));
+        let reason = format!(
+            "the topic says otherwise of {:?}; rename the placeholder or the tag of that name to keep both",
+            short(name)
+        );
         faults.member(number, name, FaultKind::Twice, DecodeError::new(format!("reading {number}"), reason));
     };
     row.symbols.retain(|(name, value)| match of_topic(name) {
@@ -385,12 +384,54 @@ fn roles(source: &Source) -> Roles {
     Roles(roles)
 }
 
+/// The first of these members that the source's `ignore` leaves out.
+pub fn ignored<'a>(source: &Source, mut paths: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let members = Members::of(source);
+    paths.find(|path| members.ignores(path))
+}
+
+/// The templates of a source's tags; what is wrong with them goes to `faults`.
+fn tags(source: &Source, placeholders: &[&str], faults: &mut Vec<(&'static str, Problem)>) -> Vec<(Text, Template)> {
+    let mut tags = Vec::new();
+    for (name, template) in &source.tags {
+        let mut fault = |what: String| faults.push(("tags", Problem::Name(format!("{name}: {what}"))));
+        let parsed = match (column_fault(name), Template::parse(template)) {
+            (Some(what), _) => {
+                fault(what);
+                continue;
+            }
+            (None, Err(error)) => {
+                fault(error.to_string());
+                continue;
+            }
+            (None, Ok(parsed)) => parsed,
+        };
+        if let Some(unknown) = parsed.names().find(|used| !placeholders.contains(used)) {
+            fault(format!(
+                "it uses {{{unknown}}}, which the topic pattern does not have; add it there or remove it here"
+            ));
+        }
+        tags.push((name.into(), parsed));
+    }
+    tags
+}
+
 /// Every mistake in the names a source configures: the key, and what is wrong.
 fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
     let too_long = |name: &String| column_name(name).err();
     faults.extend(source.symbols.iter().filter_map(too_long).map(|fault| ("symbols", fault)));
     faults.extend(source.fields.keys().filter_map(too_long).map(|fault| ("fields", fault)));
+    faults.extend(source.rename.values().filter_map(|name| column_fault(name)).map(|fault| ("rename", fault)));
+    let is_finite = |(_, scale): &(&String, &Scale)| {
+        let (factor, offset) = scale.parts();
+        factor.is_finite() && factor != 0.0 && offset.is_finite()
+    };
+    let no_scale = source.scale.iter().filter(|scale| !is_finite(scale));
+    faults
+        .extend(no_scale.map(|(path, _)| {
+            ("scale", format!("{path:?}: factor must be a number other than 0, and offset a number"))
+        }));
     if source.format == Format::Plain {
         faults.extend(column_name(&source.field).err().map(|fault| ("field", fault)));
         if placeholders.iter().any(|name| same(name, &source.field)) {
@@ -401,18 +442,39 @@ fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, Str
     if source.timestamp.as_ref().is_some_and(|time| time.field.is_empty()) {
         faults.push(("timestamp.field", "it is empty; name the payload's member that holds the time".into()));
     }
-    let column = |name: &String| column_name(name).unwrap_or_default().into_owned();
-    let columns: Vec<String> = source.symbols.iter().chain(source.fields.keys()).map(column).collect();
-    let names = placeholders.iter().copied().chain(columns.iter().map(String::as_str));
+    let columns = columns_of(source);
+    let names = placeholders.iter().copied().chain(columns.iter().map(Text::as_str));
     let time = source.timestamp.iter().map(|time| time.field.as_str());
     if let Some(name) = duplicate(names.clone().chain(time)) {
-        faults.push(("symbols", format!("{name:?} is used twice among placeholders, symbols, fields and timestamp")));
+        let what = format!("{name:?} is used twice among placeholders, tags, symbols, fields, rename and timestamp");
+        faults.push(("symbols", what));
     }
-    if placeholders.len() + source.symbols.len() > MAX_SYMBOLS {
-        let count = placeholders.len() + source.symbols.len();
-        faults.push(("symbols", format!("there are {count}, placeholders included; {MAX_SYMBOLS} are allowed")));
+    let count = placeholders.len() + source.tags.len() + source.symbols.len();
+    if count > MAX_SYMBOLS {
+        faults
+            .push(("symbols", format!("there are {count}, placeholders and tags included; {MAX_SYMBOLS} are allowed")));
     }
     faults
+}
+
+/// The columns that a source names, placeholders of its topic apart.
+fn columns_of(source: &Source) -> Vec<Text> {
+    let members = Members::of(source);
+    let plain = (source.format == Format::Plain && !source.fields.contains_key(&source.field)).then_some(&source.field);
+    let named = source.symbols.iter().chain(source.fields.keys()).chain(plain);
+    let columns = named.clone().map(|name| members.column(name).unwrap_or_default());
+    let is_named = |path: &String| named.clone().any(|name| name == path || *name == path.replace('.', "_"));
+    let renamed = source.rename.iter().filter(|(path, _)| !is_named(path)).map(|(_, column)| column.into());
+    columns.chain(renamed).chain(source.tags.keys().map(Text::from)).collect()
+}
+
+/// Whether a source has a column of that name that its configuration tells: a tag of all sources then is none of its own.
+#[must_use]
+pub fn names_column(source: &Source, name: &str) -> bool {
+    let pattern = Pattern::parse(&source.topic).ok();
+    let is_placeholder = pattern.is_some_and(|pattern| pattern.names().any(|placeholder| same(placeholder, name)));
+    let is_time = source.timestamp.as_ref().is_some_and(|time| same(&time.field, name));
+    is_placeholder || is_time || columns_of(source).iter().any(|column| same(column, name))
 }
 
 /// Keys that mean nothing for a payload without members.
@@ -421,7 +483,12 @@ fn plain_faults(source: &Source) -> impl Iterator<Item = (&'static str, String)>
     let stray = source.fields.keys().filter(|name| **name != source.field);
     let stray =
         stray.map(|name| ("fields", format!("{name:?} is not the source's field {:?}; remove it", source.field)));
-    let others = [("symbols", !source.symbols.is_empty()), ("timestamp", source.timestamp.is_some())];
+    let others = [
+        ("symbols", !source.symbols.is_empty()),
+        ("timestamp", source.timestamp.is_some()),
+        ("only", !source.only.is_empty()),
+        ("ignore", !source.ignore.is_empty()),
+    ];
     let others = others.into_iter().filter(|(_, set)| *set).map(move |(key, _)| (key, remedy.to_owned()));
     stray.chain(others).collect::<Vec<_>>().into_iter()
 }

@@ -1,15 +1,18 @@
 //! Payloads that are one value: `21.5`, `true`, `open`.
 
-use super::{DecodeError, repair::trim, value::Scalar};
-use crate::{
-    point::{Row, Text},
-    settings::FieldType,
+use super::{
+    DecodeError,
+    fill::put,
+    members::{Members, Treatment},
+    repair::trim,
+    value::Scalar,
 };
+use crate::{point::Row, settings::FieldType};
 
 /// The payload as a row with the one field `name`; none where it says nothing.
 ///
 /// Without a wanted type a number is a double, `true` and `false` are booleans, and anything else is a string.
-pub(super) fn decode(payload: &[u8], name: &Text, wanted: Option<FieldType>) -> Result<Option<Row>, DecodeError> {
+pub(super) fn decode(payload: &[u8], members: &mut Members, name: &str) -> Result<Option<Row>, DecodeError> {
     let fault = |reason: String| DecodeError::new("payload", reason);
     let core = trim(payload);
     let text = std::str::from_utf8(core).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
@@ -18,12 +21,13 @@ pub(super) fn decode(payload: &[u8], name: &Text, wanted: Option<FieldType>) -> 
     }
     // The space around a string is part of it; around a number or boolean it is not.
     let whole = std::str::from_utf8(payload).map_or(text, |whole| whole.trim_matches(['\0', '\u{feff}']));
-    let value = match wanted {
-        Some(FieldType::String) => Scalar::Text(whole),
+    let value = match members.treatment(name) {
+        Treatment::Field { wanted: Some(FieldType::String), factor: None, .. } => Scalar::Text(whole),
         _ => classify(text).unwrap_or(Scalar::Text(whole)),
     };
-    let value = value.to_value(wanted).map_err(fault)?;
-    Ok(value.map(|value| Row { fields: vec![(name.clone(), value)], ..Row::default() }))
+    let mut row = Row::default();
+    put(&mut row, members, name, value).map_err(|(_, reason)| fault(reason))?;
+    Ok((!row.fields.is_empty()).then_some(row))
 }
 
 /// A boolean or number; `None` for other text.
@@ -50,10 +54,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::point::Value;
+    use crate::{point::Value, settings::Source};
+
+    fn members(wanted: Option<FieldType>) -> Members {
+        let mut source: Source = toml::from_str("topic = \"t\"\ntable = \"t\"").expect("a source");
+        source.fields.extend(wanted.map(|wanted| ("value".to_owned(), wanted)));
+        Members::of(&source)
+    }
 
     fn value(payload: &str, wanted: Option<FieldType>) -> Result<Value, DecodeError> {
-        decode(payload.as_bytes(), &"value".into(), wanted).map(|row| row.expect("a value").fields.remove(0).1)
+        decode(payload.as_bytes(), &mut members(wanted), "value").map(|row| row.expect("a value").fields.remove(0).1)
     }
 
     #[test]
@@ -72,9 +82,9 @@ mod tests {
     #[test]
     fn a_payload_may_say_nothing() {
         for payload in ["", " \n", "\0", "nan", "-inf", "NaN", "null", "Infinity"] {
-            assert_eq!(decode(payload.as_bytes(), &"value".into(), None), Ok(None), "{payload:?}");
+            assert_eq!(decode(payload.as_bytes(), &mut members(None), "value"), Ok(None), "{payload:?}");
         }
-        assert_eq!(decode(b" \n", &"value".into(), Some(FieldType::String)), Ok(None));
+        assert_eq!(decode(b" \n", &mut members(Some(FieldType::String)), "value"), Ok(None));
     }
 
     #[test]
@@ -88,7 +98,7 @@ mod tests {
         ] {
             assert!(value(payload, wanted).is_err(), "{payload:?} as {wanted:?}");
         }
-        assert!(decode(b"\xff\xfe", &"value".into(), None).is_err());
+        assert!(decode(b"\xff\xfe", &mut members(None), "value").is_err());
     }
 
     proptest! {
@@ -100,7 +110,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             for wanted in [None, Some(FieldType::Double), Some(FieldType::Long), Some(FieldType::String)] {
-                let _ = decode(&bytes, &"value".into(), wanted);
+                let _ = decode(&bytes, &mut members(wanted), "value");
             }
         }
     }

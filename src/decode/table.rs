@@ -3,27 +3,18 @@
 use thiserror::Error;
 
 use super::{
-    names::{short, table_fault, table_name},
+    names::{table_fault, table_name},
     pattern::Captures,
+    template::{Part, Template, TemplateError},
 };
-use crate::{
-    names,
-    point::{MAX_NAME_BYTES, Text},
-};
+use crate::{names, point::Text};
 
 /// A mistake in a table name or its placeholders.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum TableError {
     /// A brace without its partner, or an empty placeholder.
-    #[error("table {template:?}, position {position}: {what}; write placeholders as {{name}}")]
-    Syntax {
-        /// The template.
-        template: String,
-        /// Byte position, from 0.
-        position: usize,
-        /// What is wrong.
-        what: &'static str,
-    },
+    #[error("table {0}")]
+    Syntax(#[from] TemplateError),
     /// The name, or a rendered one, is not a table name.
     #[error("{0}")]
     Name(String),
@@ -32,61 +23,28 @@ pub enum TableError {
     Unknown(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Literal(Text),
-    Name(Text),
-}
-
 /// A table name, perhaps with placeholders of the topic pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableTemplate {
-    parts: Vec<Part>,
-}
+pub struct TableTemplate(Template);
 
 impl TableTemplate {
     /// Reads a template. What can be known without a topic is checked: syntax, and the characters between placeholders.
     pub fn parse(template: &str) -> Result<Self, TableError> {
-        let fault = |position, what| TableError::Syntax { template: short(template), position, what };
-        let mut parts = Vec::new();
-        let mut rest = template;
-        while !rest.is_empty() {
-            let position = template.len() - rest.len();
-            if let Some(inner) = rest.strip_prefix('{') {
-                let end = inner.find('}').ok_or_else(|| fault(position, "\"{\" is not closed"))?;
-                let name = &inner[..end];
-                if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                    return Err(fault(position, "this is no placeholder name"));
-                }
-                parts.push(Part::Name(name.into()));
-                rest = &inner[end + 1..];
-            } else {
-                let end = rest.find(['{', '}']).unwrap_or(rest.len());
-                if rest[end..].starts_with('}') {
-                    return Err(fault(position + end, "\"}\" has no \"{\""));
-                }
-                parts.push(Part::Literal(rest[..end].into()));
-                rest = &rest[end..];
-            }
-        }
-        let parsed = Self { parts };
+        let parsed = Template::parse(template)?;
         match table_fault(&parsed.fill(|_| Some("x")).unwrap_or_default()) {
             Some(fault) => Err(TableError::Name(fault)),
-            None => Ok(parsed),
+            None => Ok(Self(parsed)),
         }
     }
 
     /// The placeholders used.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Name(name) => Some(name.as_str()),
-            Part::Literal(_) => None,
-        })
+        self.0.names()
     }
 
     /// The table a topic's rows go to. What QuestDB would refuse in its name is changed.
     pub fn render(&self, captures: &Captures<'_, '_>) -> Result<Text, TableError> {
-        let name = self.fill(|name| captures.get(name)).map_err(|name| TableError::Unknown(name.to_owned()))?;
+        let name = self.0.fill(|name| captures.get(name)).map_err(|name| TableError::Unknown(name.to_owned()))?;
         table_name(&name).map(Text::from).map_err(TableError::Name)
     }
 
@@ -96,7 +54,7 @@ impl TableTemplate {
         let table = &*names::folded(table);
         let mut rest = table;
         let mut anywhere = false;
-        for part in &self.parts {
+        for part in self.0.parts() {
             match part {
                 Part::Name(_) => anywhere = true,
                 Part::Literal(text) => {
@@ -111,21 +69,7 @@ impl TableTemplate {
         // The last literal may stand again at the end, behind its first place.
         rest.is_empty()
             || anywhere
-            || matches!(self.parts.last(), Some(Part::Literal(text)) if self.parts.len() > 1 && table.ends_with(&*names::folded(text)))
-    }
-
-    fn fill<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Text, &'a str> {
-        let mut name = Text::default();
-        for part in &self.parts {
-            name.push_str(match part {
-                Part::Literal(text) => text,
-                Part::Name(placeholder) => value(placeholder).ok_or(placeholder.as_str())?,
-            });
-            if name.len() > MAX_NAME_BYTES {
-                break; // Too long already; the check of the name says so.
-            }
-        }
-        Ok(name)
+            || matches!(self.0.parts(), [_, .., Part::Literal(text)] if table.ends_with(&*names::folded(text)))
     }
 }
 

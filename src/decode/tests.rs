@@ -223,7 +223,7 @@ fn a_failed_message_leaves_no_rows_behind() {
 
 #[test]
 fn topics_give_table_and_symbols() {
-    let decoder = decoder("symbols = [\"aa\"]");
+    let mut decoder = decoder("symbols = [\"aa\"]");
     assert_eq!(decoder.resolve("other/a/b"), None);
     let resolved = decoder.resolve("sensors/north/d1").expect("match").expect("valid");
     assert_eq!(resolved.table, "sensors");
@@ -238,7 +238,7 @@ fn topics_give_table_and_symbols() {
 
 #[test]
 fn a_payload_that_repeats_the_topics_symbols_gives_way_to_them() {
-    let decoder = decoder("");
+    let mut decoder = decoder("");
     let resolved = decoder.resolve("sensors/north/7").expect("match").expect("valid");
     for (payload, faults, rows) in [
         (r#"{"Device":7,"t":1}"#, 0, 1),
@@ -400,5 +400,55 @@ proptest! {
     fn doubles_and_longs_round_trip(double in any::<f64>().prop_filter("finite", |n| n.is_finite()), long in any::<i64>()) {
         let row = row("fields = { n = \"long\" }", &json!({ "d": double, "n": long }).to_string());
         prop_assert_eq!(fields(&row), [("d", Value::Double(double)), ("n", Value::Long(long))]);
+    }
+}
+
+#[test]
+fn members_are_renamed_left_out_and_scaled_by_their_paths() {
+    let extra = r#"
+        rename = { "AM2301.Temperature" = "temperature" }
+        ignore = ["Wifi", "linkquality"]
+        scale = { power = 0.1, "raw.temp" = { factor = 0.1, offset = -40 }, text = 0.001 }
+        null_values = ["unavailable", "-9999"]
+        fields = { "AM2301.Humidity" = "long" }
+    "#;
+    let payload = r#"{"AM2301":{"Temperature":21.5,"Humidity":"40"},"Wifi":{"RSSI":70},"linkquality":9,"power":3,
+        "raw":{"temp":615},"text":"1500 mW","state":"unavailable","other":-9999}"#;
+    let expected = vec![
+        ("temperature", Value::Double(21.5)),
+        ("AM2301_Humidity", Value::Long(40)),
+        ("power", Value::Double(0.3)),
+        ("raw_temp", Value::Double(21.5)),
+        ("text", Value::Double(1.5)),
+    ];
+    assert_eq!(fields(&row(extra, payload)), expected);
+    assert!(fault(extra, r#"{"power":true}"#).reason.contains("scale"));
+    assert!(rows(extra, r#"{"state":"unavailable"}"#).is_empty());
+}
+
+#[test]
+fn a_plain_value_is_scaled_and_may_say_nothing() {
+    let extra = "format = \"plain\"\nfield = \"p\"\nscale = { p = 0.01 }\nnull_values = [\"unknown\"]";
+    assert_eq!(fields(&row(extra, "1234 hPa")), vec![("p", Value::Double(12.34))]);
+    assert!(rows(extra, "unknown").is_empty());
+    assert!(decoded(extra, "open").is_err());
+}
+
+#[test]
+fn tags_are_symbols_of_every_row() {
+    let extra = "tags = { unit = \"bar\", place = \"hall-{site}\" }";
+    let resolved = decoder(extra).resolve("sensors/north/d1").expect("it matches").expect("usable");
+    let symbols: Vec<_> = resolved.symbols.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(symbols, [("device", "d1"), ("place", "hall-north"), ("site", "north"), ("unit", "bar")]);
+    for (extra, part) in [
+        ("tags = { site = \"x\" }", "twice"),
+        ("tags = { a = \"{nope}\" }", "does not have"),
+        ("tags = { a = \"{site\" }", "not closed"),
+        ("tags = { \"a.b\" = \"x\" }", "takes no"),
+        ("scale = { p = 0 }", "other than 0"),
+        ("rename = { p = \"a/b\" }", "takes no"),
+    ] {
+        let errors = Decoder::check("s", &source(extra)).expect_err(extra);
+        assert!(errors.iter().any(|error| error.to_string().contains(part)), "{extra}: {errors:?}");
     }
 }

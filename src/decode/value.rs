@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::names::short;
 use crate::{
     point::{Text, Value},
-    settings::FieldType,
+    settings::{FieldType, Scale},
 };
 
 /// A value as the payload writes it.
@@ -28,7 +28,41 @@ const MAX_UNIT_CHARS: usize = 16;
 /// Whole doubles up to here are exact.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
+/// What a number is multiplied by, and what is added to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Factor {
+    factor: f64,
+    /// The whole number that it is the inverse of, if it is: 3 / 10 is 0.3, and 3 × 0.1 is not.
+    inverse: Option<f64>,
+    offset: f64,
+}
+
+impl Factor {
+    /// As configured.
+    #[must_use]
+    pub fn of(scale: Scale) -> Self {
+        let (factor, offset) = scale.parts();
+        let inverse = factor.recip().round();
+        let is_inverse = inverse.is_finite() && inverse.recip() == factor;
+        Self { factor, inverse: is_inverse.then_some(inverse), offset }
+    }
+
+    fn apply(self, number: f64) -> f64 {
+        let scaled = self.inverse.map_or_else(|| number * self.factor, |inverse| number / inverse);
+        scaled + self.offset
+    }
+}
+
 impl Scalar<'_> {
+    /// The number scaled; text that begins with a number is one. None where it is no number. What says nothing stays so.
+    #[must_use]
+    pub fn scaled(self, factor: Factor) -> Option<Self> {
+        if self.is_nothing() {
+            return Some(self);
+        }
+        self.to_double().map(|number| Scalar::Float(factor.apply(number)))
+    }
+
     /// What it is, with its article, for errors.
     #[must_use]
     pub fn kind(self) -> &'static str {
@@ -82,7 +116,7 @@ impl Scalar<'_> {
 
     /// Whether it says nothing: empty text, or a number that is none, also where it is written as
     /// text.
-    fn is_nothing(self) -> bool {
+    pub fn is_nothing(self) -> bool {
         match self {
             Self::Text(text) => {
                 let word = text.strip_prefix(['-', '+']).unwrap_or(text);

@@ -85,7 +85,7 @@ impl Ingest {
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
         let route = routes.find(topic).map_err(|why| why.to_string())?;
-        bench.decode(routes.decoder(&route), &route.resolved, payload)?;
+        bench.decode(routes.decoder_mut(&route), &route.resolved, payload)?;
         bench.judge_times(self.max_past, self.latest_time(now), now.wall);
         if !bench.faults.is_empty() {
             // What is good of it is stored already, or will be with the rest.

@@ -36,7 +36,7 @@ impl Workbench {
     }
 
     /// Decodes a payload into rows with all their symbols, and takes note of what is left out.
-    pub fn decode(&mut self, decoder: &Decoder, resolved: &Resolved, payload: &[u8]) -> Result<(), String> {
+    pub fn decode(&mut self, decoder: &mut Decoder, resolved: &Resolved, payload: &[u8]) -> Result<(), String> {
         decoder.decode(payload, &mut self.of.rows, &mut self.faults).map_err(|error| error.to_string())?;
         decoder.finish(&mut self.of.rows, resolved, &mut self.faults);
         Ok(())

@@ -8,6 +8,7 @@ mod gate;
 mod held;
 mod intake;
 mod message;
+pub mod preview;
 mod quota;
 mod replaced;
 mod routes;
@@ -187,7 +188,7 @@ impl Ingest {
             // An empty payload deletes a retained message (MQTT 5, 3.3.1.3); it says that the series has no value any more.
             return self.clear(bench, &route, message, routes);
         }
-        if let Err(error) = bench.decode(routes.decoder(&route), &route.resolved, message.payload) {
+        if let Err(error) = bench.decode(routes.decoder_mut(&route), &route.resolved, message.payload) {
             return self.dead_letter(bench, Some(&route), message, &error, routes);
         }
         bench.judge_times(self.max_past, self.latest_time(message.received), message.received.wall);

@@ -115,6 +115,11 @@ impl Routes {
         &self.decoders[route.source]
     }
 
+    /// The same, to decode with.
+    pub fn decoder_mut(&mut self, route: &Route) -> &mut Decoder {
+        &mut self.decoders[route.source]
+    }
+
     /// Looks at the rows of a message without faults.
     pub fn look(&mut self, route: &Route, rows: &[Row]) {
         self.seen[route.source].look(rows);

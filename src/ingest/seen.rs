@@ -56,7 +56,7 @@ mod tests {
         let settings =
             "topic = \"a/{id}\"\ntable = \"t\"\nsymbols = [\"line\", \"cell\"]\ntimestamp = { field = \"ts\" }";
         let source: Source = toml::from_str(settings).expect("a source");
-        let decoder = Decoder::new("s", &source).expect("a decoder");
+        let mut decoder = Decoder::new("s", &source).expect("a decoder");
         let mut seen = Seen::new(&decoder);
         let mut say = |payload: &str| {
             let mut rows = Vec::new();

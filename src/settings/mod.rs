@@ -1,5 +1,6 @@
 //! The settings as plain data, one struct a section. Unknown keys are refused; every key but the sources' has a default.
 
+mod scale;
 pub mod share;
 mod spacing;
 pub mod units;
@@ -10,7 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::units::{duration, option_duration, time};
-pub use self::{spacing::CommitSpacing, units::Bytes};
+pub use self::{
+    scale::{LinearScale, Scale},
+    spacing::CommitSpacing,
+    units::Bytes,
+};
 use crate::point::Timestamp;
 
 /// Everything forebay can be told.
@@ -19,6 +24,8 @@ use crate::point::Timestamp;
 pub struct Settings {
     /// The broker.
     pub mqtt: Mqtt,
+    /// Symbols that the rows of every source get.
+    pub tags: BTreeMap<String, String>,
     /// What to subscribe to and how to read it, by name.
     pub source: BTreeMap<String, Source>,
     /// The ring file.
@@ -129,6 +136,24 @@ pub struct Source {
     /// Payload members that become symbols.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub symbols: Vec<String>,
+    /// Columns' names, by the paths of the members that become them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
+    /// Patterns of paths: where there are any, only members that match one become fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// Patterns of paths whose members are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+    /// What numbers are multiplied by, by the paths of their members.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scale: BTreeMap<String, Scale>,
+    /// Texts that say nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub null_values: Vec<String>,
+    /// Symbols that every row gets: constant, or made of the topic's placeholders.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// Name of the field that a `plain` payload becomes.
     #[serde(default = "value_name")]
     pub field: String,

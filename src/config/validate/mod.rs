@@ -9,6 +9,7 @@ pub mod storage;
 
 use std::{fmt::Display, path::Path, time::Duration};
 
+pub use self::sources::tag_fault;
 use super::Problem;
 use crate::{
     decode::table::TableTemplate,
@@ -64,6 +65,7 @@ impl Findings {
 pub fn check(settings: &Settings) -> Findings {
     let mut findings = Findings::default();
     mqtt::check(&settings.mqtt, &mut findings);
+    sources::check_tags(&settings.tags, &mut findings);
     sources::check(&settings.source, settings.mqtt.protocol, &mut findings);
     storage::check(settings, &mut findings);
     questdb::check(&settings.questdb, &mut findings);

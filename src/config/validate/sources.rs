@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Findings;
 use crate::{
-    decode::{Decoder, topics::overlap},
+    decode::{self, Decoder, topics::overlap},
     ingest::filters,
     names,
+    point::MAX_SYMBOL_BYTES,
     settings::{Format, SameTime, Source},
 };
 
@@ -58,6 +59,27 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
     }
 }
 
+/// `[tags]`.
+pub(super) fn check_tags(tags: &BTreeMap<String, String>, findings: &mut Findings) {
+    for (name, value) in tags {
+        if let Some(fault) = tag_fault(name, value) {
+            findings.problem(format!("tags.{name}"), fault);
+        }
+    }
+}
+
+/// Why a tag of every source is none.
+pub fn tag_fault(name: &str, value: &str) -> Option<String> {
+    if let Some(fault) = decode::names::column_fault(name) {
+        return Some(fault);
+    }
+    if value.is_empty() || value.len() > MAX_SYMBOL_BYTES {
+        return Some(format!("a tag has 1 to {MAX_SYMBOL_BYTES} bytes"));
+    }
+    let what = "placeholders are a source's: write it as constant text here, or set tags in the source";
+    value.contains(['{', '}']).then(|| what.to_owned())
+}
+
 /// Filters by which a message may come twice and nobody can tell.
 fn check_overlaps(sources: &BTreeMap<String, Source>, protocol: u8, findings: &mut Findings) {
     let filter =
@@ -91,6 +113,46 @@ fn check_overlaps(sources: &BTreeMap<String, Source>, protocol: u8, findings: &m
     }
 }
 
+/// Most patterns, names and texts of a kind that a source has.
+const MAX_ENTRIES: usize = 1_000;
+/// Longest path, pattern or text in bytes.
+const MAX_ENTRY_BYTES: usize = 1_024;
+
+/// What is said of members.
+fn check_shape(name: &str, source: &Source, findings: &mut Findings) {
+    let lists: [(&str, Vec<&String>); 6] = [
+        ("rename", source.rename.keys().collect()),
+        ("only", source.only.iter().collect()),
+        ("ignore", source.ignore.iter().collect()),
+        ("scale", source.scale.keys().collect()),
+        ("null_values", source.null_values.iter().collect()),
+        ("tags", source.tags.values().collect()),
+    ];
+    for (key, entries) in &lists {
+        let key = format!("source.{name}.{key}");
+        if entries.len() > MAX_ENTRIES {
+            findings.problem(&key, format!("there are {}; {MAX_ENTRIES} are allowed", entries.len()));
+        }
+        if entries.iter().any(|entry| entry.len() > MAX_ENTRY_BYTES) {
+            findings.problem(&key, format!("an entry has more than {MAX_ENTRY_BYTES} bytes; shorten it"));
+        }
+    }
+    if lists.iter().any(|(_, entries)| entries.len() > MAX_ENTRIES) {
+        return;
+    }
+    let members: [(&str, Vec<&String>); 3] = [
+        ("rename", source.rename.keys().collect()),
+        ("scale", source.scale.keys().collect()),
+        ("fields", source.fields.keys().collect()),
+    ];
+    for (key, paths) in members {
+        if let Some(path) = decode::ignored(source, paths.into_iter()) {
+            let what = format!("{path:?} is left out by ignore; remove it here or there");
+            findings.warn(format!("source.{name}.{key}"), what);
+        }
+    }
+}
+
 fn check_same_time(name: &str, source: &Source, findings: &mut Findings) {
     let what = if source.timestamp.is_none() {
         "without a timestamp it does nothing: times of receipt of a series never meet; set source timestamp or remove it"
@@ -114,6 +176,7 @@ fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings)
         let key = format!("source.{name}.silent_after");
         findings.span(&key, silent_after, Duration::from_secs(10), Duration::from_hours(366 * 24));
     }
+    check_shape(name, source, findings);
     if source.qos > 1 {
         let what = "forebay subscribes at QoS 0 or 1; write qos = 1: deduplication makes it exactly once";
         findings.problem(format!("source.{name}.qos"), what);

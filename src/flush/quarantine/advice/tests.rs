@@ -39,7 +39,7 @@ fn decoder(settings: &str) -> Decoder {
 
 /// Why a message on a topic is not taken as it is.
 fn refused(settings: &str, topic: &str, payload: &str) -> String {
-    let (decoder, mut rows, mut faults) = (decoder(settings), Vec::new(), Faults::default());
+    let (mut decoder, mut rows, mut faults) = (decoder(settings), Vec::new(), Faults::default());
     let resolved = match decoder.resolve(topic).expect("a topic of the source") {
         Ok(resolved) => resolved,
         Err(error) => return error.to_string(),
