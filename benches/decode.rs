@@ -25,15 +25,18 @@ fn decoder(extra: &str) -> Decoder {
 fn payloads(c: &mut Criterion) {
     let typed = "timestamp = { field = \"ts\", unit = \"ms\" }\nfields = { battery = \"long\" }\nsymbols = [\"unit\"]";
     let rfc3339 = "timestamp = { field = \"time\", unit = \"rfc3339\" }";
+    let shaped = "rename = { temperature = \"temp\" }\nignore = [\"linkquality\", \"update.*\"]\nscale = { humidity = 0.1 }\nnull_values = [\"unknown\"]\n\
+        fields = { battery = \"double\" }\ntags = { unit = \"C\", place = \"hall-{site}\" }";
     let batch = [b"[".as_slice(), &[FIVE; 100].join(&b","[..]), b"]"].concat();
     for (name, extra, payload, readings) in [
         ("five members", "", FIVE, 1),
+        ("five members, shaped", shaped, FIVE, 1),
         ("time, symbol, long", typed, TIMED, 1),
         ("nested, RFC 3339", rfc3339, NESTED, 1),
         ("plain number", "format = \"plain\"", b"21.53".as_slice(), 1),
         ("100 readings", "", &batch, 100),
     ] {
-        let decoder = decoder(extra);
+        let mut decoder = decoder(extra);
         let resolved = decoder.resolve("sensors/north/device-17").expect("match").expect("valid");
         let (mut rows, mut faults) = (Vec::<Row>::new(), Faults::default());
         let mut group = c.benchmark_group("decode");

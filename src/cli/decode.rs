@@ -1,6 +1,6 @@
 //! `forebay decode`: what would a message become?
 
-use std::io::Read;
+use std::{fmt::Write, io::Read};
 
 use clap::Args;
 
@@ -70,12 +70,13 @@ fn standard_input(most: u64) -> Result<Vec<u8>, Failure> {
 }
 
 fn in_words(told: &Preview) -> String {
+    // Writing into memory does not fail.
     let mut text = format!("source: {}\n", told.source);
     for row in &told.rows {
         text.push_str(&row_in_words(&told.table, row));
     }
     for reason in &told.set_aside {
-        text.push_str(&format!("set aside: {}\n", tame(reason)));
+        let _ = writeln!(text, "set aside: {}", tame(reason));
     }
     if told.clears {
         text.push_str("clears: the series has no latest value any more\n");
@@ -87,11 +88,12 @@ fn in_words(told: &Preview) -> String {
 }
 
 fn row_in_words(table: &str, row: &Row) -> String {
+    // Writing into memory does not fail.
     let mut text = format!("row: table {}\n", tame(table));
     let time = row.time.map_or_else(|| "that of receipt".to_owned(), |time| time.to_string());
-    text.push_str(&format!("  time     {time}\n"));
+    let _ = writeln!(text, "  time     {time}");
     for (name, value) in &row.symbols {
-        text.push_str(&format!("  symbol   {} = {}\n", tame(name), tame(value)));
+        let _ = writeln!(text, "  symbol   {} = {}", tame(name), tame(value));
     }
     for (name, value) in &row.fields {
         let (kind, value) = match value {
@@ -101,7 +103,7 @@ fn row_in_words(table: &str, row: &Row) -> String {
             Value::Double(value) => ("double", value.to_string()),
             Value::Text(value) => ("string", format!("{value:?}")),
         };
-        text.push_str(&format!("  {kind:<8} {} = {}\n", tame(name), tame(&value)));
+        let _ = writeln!(text, "  {kind:<8} {} = {}", tame(name), tame(&value));
     }
     text
 }

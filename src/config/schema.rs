@@ -29,7 +29,7 @@ pub fn node(path: &[&str]) -> Node {
         [] => names::<Settings>(),
         ["mqtt"] => names::<Mqtt>(),
         ["mqtt", "tls"] => names::<MqttTls>(),
-        ["source"] | ["tags"] | ["source", _, "fields" | "rename" | "scale" | "tags"] => return Node::AnyKeys,
+        ["source" | "tags"] | ["source", _, "fields" | "rename" | "scale" | "tags"] => return Node::AnyKeys,
         ["source", _, "scale", _] => names::<LinearScale>(),
         ["source", _] => names::<Source>(),
         ["source", _, "timestamp"] => names::<TimestampField>(),

@@ -43,6 +43,7 @@ use self::{
     members::Members,
     names::{column_fault, column_name, duplicate, short},
     pattern::{Captures, Pattern, PatternError},
+    plain::PlainField,
     table::{TableError, TableTemplate},
     template::Template,
 };
@@ -144,7 +145,7 @@ pub struct Decoder {
     /// Symbols of every row, made of the topic.
     tags: Vec<(Text, Template)>,
     /// The field of a plain payload.
-    field: Text,
+    field: PlainField,
     on_bad_member: OnBadMember,
     retained: Retained,
     /// Set where rows of one time are kept apart; the unit of their times, where they have one.
@@ -177,7 +178,7 @@ impl Decoder {
                 format: source.format,
                 members: Members::of(source),
                 tags,
-                field: source.field.as_str().into(),
+                field: PlainField::of(source),
                 on_bad_member: source.on_bad_member,
                 retained: source.retained,
                 apart: (source.same_time == SameTime::Keep)

@@ -1,18 +1,31 @@
 //! Payloads that are one value: `21.5`, `true`, `open`.
 
-use super::{
-    DecodeError,
-    fill::put,
-    members::{Members, Treatment},
-    repair::trim,
-    value::Scalar,
+use super::{DecodeError, fill::put, members::Members, repair::trim, value::Scalar};
+use crate::{
+    point::{Row, Text},
+    settings::{FieldType, Source},
 };
-use crate::{point::Row, settings::FieldType};
 
-/// The payload as a row with the one field `name`; none where it says nothing.
+/// The field that a plain payload is.
+#[derive(Debug, Clone)]
+pub(super) struct PlainField {
+    name: Text,
+    /// Whether it is text, whatever it looks like.
+    is_text: bool,
+}
+
+impl PlainField {
+    /// By a source's settings.
+    pub fn of(source: &Source) -> Self {
+        let is_text = source.fields.get(&source.field) == Some(&FieldType::String);
+        Self { name: source.field.as_str().into(), is_text: is_text && source.scale.is_empty() }
+    }
+}
+
+/// The payload as a row with the one field; none where it says nothing.
 ///
 /// Without a wanted type a number is a double, `true` and `false` are booleans, and anything else is a string.
-pub(super) fn decode(payload: &[u8], members: &mut Members, name: &str) -> Result<Option<Row>, DecodeError> {
+pub(super) fn decode(payload: &[u8], members: &mut Members, field: &PlainField) -> Result<Option<Row>, DecodeError> {
     let fault = |reason: String| DecodeError::new("payload", reason);
     let core = trim(payload);
     let text = std::str::from_utf8(core).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
@@ -21,12 +34,9 @@ pub(super) fn decode(payload: &[u8], members: &mut Members, name: &str) -> Resul
     }
     // The space around a string is part of it; around a number or boolean it is not.
     let whole = std::str::from_utf8(payload).map_or(text, |whole| whole.trim_matches(['\0', '\u{feff}']));
-    let value = match members.treatment(name) {
-        Treatment::Field { wanted: Some(FieldType::String), factor: None, .. } => Scalar::Text(whole),
-        _ => classify(text).unwrap_or(Scalar::Text(whole)),
-    };
+    let value = if field.is_text { None } else { classify(text) }.unwrap_or(Scalar::Text(whole));
     let mut row = Row::default();
-    put(&mut row, members, name, value).map_err(|(_, reason)| fault(reason))?;
+    put(&mut row, members, &field.name, value).map_err(|(_, reason)| fault(reason))?;
     Ok((!row.fields.is_empty()).then_some(row))
 }
 
@@ -54,16 +64,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{point::Value, settings::Source};
+    use crate::point::Value;
 
-    fn members(wanted: Option<FieldType>) -> Members {
+    fn decoded(payload: &[u8], wanted: Option<FieldType>) -> Result<Option<Row>, DecodeError> {
         let mut source: Source = toml::from_str("topic = \"t\"\ntable = \"t\"").expect("a source");
         source.fields.extend(wanted.map(|wanted| ("value".to_owned(), wanted)));
-        Members::of(&source)
+        decode(payload, &mut Members::of(&source), &PlainField::of(&source))
     }
 
     fn value(payload: &str, wanted: Option<FieldType>) -> Result<Value, DecodeError> {
-        decode(payload.as_bytes(), &mut members(wanted), "value").map(|row| row.expect("a value").fields.remove(0).1)
+        decoded(payload.as_bytes(), wanted).map(|row| row.expect("a value").fields.remove(0).1)
     }
 
     #[test]
@@ -82,9 +92,9 @@ mod tests {
     #[test]
     fn a_payload_may_say_nothing() {
         for payload in ["", " \n", "\0", "nan", "-inf", "NaN", "null", "Infinity"] {
-            assert_eq!(decode(payload.as_bytes(), &mut members(None), "value"), Ok(None), "{payload:?}");
+            assert_eq!(decoded(payload.as_bytes(), None), Ok(None), "{payload:?}");
         }
-        assert_eq!(decode(b" \n", &mut members(Some(FieldType::String)), "value"), Ok(None));
+        assert_eq!(decoded(b" \n", Some(FieldType::String)), Ok(None));
     }
 
     #[test]
@@ -98,7 +108,7 @@ mod tests {
         ] {
             assert!(value(payload, wanted).is_err(), "{payload:?} as {wanted:?}");
         }
-        assert!(decode(b"\xff\xfe", &mut members(None), "value").is_err());
+        assert!(decoded(b"\xff\xfe", None).is_err());
     }
 
     proptest! {
@@ -110,7 +120,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             for wanted in [None, Some(FieldType::Double), Some(FieldType::Long), Some(FieldType::String)] {
-                let _ = decode(&bytes, &mut members(wanted), "value");
+                let _ = decoded(&bytes, wanted);
             }
         }
     }

@@ -31,7 +31,7 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 /// What a number is multiplied by, and what is added to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Factor {
-    factor: f64,
+    times: f64,
     /// The whole number that it is the inverse of, if it is: 3 / 10 is 0.3, and 3 × 0.1 is not.
     inverse: Option<f64>,
     offset: f64,
@@ -43,12 +43,12 @@ impl Factor {
     pub fn of(scale: Scale) -> Self {
         let (factor, offset) = scale.parts();
         let inverse = factor.recip().round();
-        let is_inverse = inverse.is_finite() && inverse.recip() == factor;
-        Self { factor, inverse: is_inverse.then_some(inverse), offset }
+        let is_inverse = inverse.is_finite() && inverse.recip().to_bits() == factor.to_bits();
+        Self { times: factor, inverse: is_inverse.then_some(inverse), offset }
     }
 
     fn apply(self, number: f64) -> f64 {
-        let scaled = self.inverse.map_or_else(|| number * self.factor, |inverse| number / inverse);
+        let scaled = self.inverse.map_or_else(|| number * self.times, |inverse| number / inverse);
         scaled + self.offset
     }
 }

@@ -88,7 +88,7 @@ pub fn preview(
         Ok(resolved) => resolved,
         Err(error) => return Ok(Some(Preview { set_aside: vec![error.to_string()], ..preview })),
     };
-    preview.table = resolved.table.clone();
+    preview.table.clone_from(&resolved.table);
     let most = usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX);
     let mut bench = Workbench::default();
     if payload.len() > most {

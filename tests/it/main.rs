@@ -37,6 +37,7 @@ mod republish;
 mod ring_full;
 mod ring_tools;
 mod rubbish;
+mod shaped;
 mod small;
 mod strange_database;
 mod subscriptions;
