@@ -29,11 +29,11 @@ pub struct DecodeArgs {
     pub payload: String,
 }
 
-/// Prints what a message would become by the configuration, without broker, ring and database. The clock is taken to be right, the
-/// message not to be a retained one; `[limits]` are not asked.
+/// Prints what a message would become by the configuration, without broker, ring and database. The
+/// clock is taken to be right, the message not to be a retained one; `[limits]` are not asked.
 ///
-/// Exit codes: 0 rows, or a message that says nothing; 1 something would be set aside; 2 wrong usage or configuration; 3 no source
-/// takes the topic.
+/// Exit codes: 0 rows, or a message that says nothing; 1 something would be set aside; 2 wrong
+/// usage or configuration; 3 no source takes the topic.
 pub fn run(args: &DecodeArgs, global: &Global) -> Result<(), Failure> {
     let settings = config::load(global.config_file()).map_err(|error| Failure::new(Exit::Usage, error))?.settings;
     if let Some(name) = args.source.as_ref().filter(|name| !settings.source.contains_key(*name)) {

@@ -1,7 +1,9 @@
-//! What becomes of the members of a source's documents. It is decided once for each path, and remembered. Pure.
+//! What becomes of the members of a source's documents. It is decided once for each path, and
+//! remembered. Pure.
 //!
-//! A path is the names of a member and of what it is in, joined with dots: `AM2301.Temperature`, `values.0`. A configured path names
-//! the member that has it. Where no configured path is that member's, one that is the same with `_` for each dot names it.
+//! A path is the names of a member and of what it is in, joined with dots: `AM2301.Temperature`,
+//! `values.0`. A configured path names the member that has it. Where no configured path is that
+//! member's, one that is the same with `_` for each dot names it.
 
 use hashbrown::HashMap;
 use wildmatch::WildMatch;
@@ -17,7 +19,8 @@ use crate::{
     settings::{FieldType, Source, TimeUnit},
 };
 
-/// Paths of a source remembered, and as many of objects and arrays; when there are more, remembering starts over.
+/// Paths of a source remembered, and as many of objects and arrays; when there are more,
+/// remembering starts over.
 const MAX_KNOWN: usize = 1_024;
 /// Longer paths are worked out each time.
 const MAX_KNOWN_BYTES: usize = 256;
@@ -72,7 +75,8 @@ impl<T> ByPath<T> {
         Self(entries.map(|(path, what)| (flattened(&path), path, what)).collect())
     }
 
-    /// What is configured for a path: by itself, or by what it is with `_` for dots, in any spelling where `is_any` says so.
+    /// What is configured for a path: by itself, or by what it is with `_` for dots, in any
+    /// spelling where `is_any` says so.
     fn find(&self, path: &str, is_any: impl Fn(&T) -> bool) -> Option<&T> {
         if self.0.is_empty() {
             return None;
@@ -219,7 +223,8 @@ impl Members {
         }
     }
 
-    /// The role of a member with a value: a symbol or a typed field is a column, whatever the spelling; a time is spelled exactly.
+    /// The role of a member with a value: a symbol or a typed field is a column, whatever the
+    /// spelling; a time is spelled exactly.
     fn role(&self, path: &str) -> Option<Role> {
         self.by_path.find(path, |role| !matches!(role, Role::Time(_))).copied()
     }

@@ -71,8 +71,8 @@ impl Template {
         })
     }
 
-    /// The text with its placeholders' values; the error is a placeholder that has none. What is longer than any name or symbol may
-    /// end early.
+    /// The text with its placeholders' values; the error is a placeholder that has none. What is
+    /// longer than any name or symbol may end early.
     pub fn fill<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Text, &'a str> {
         let mut text = Text::default();
         for part in &self.0 {

@@ -1,5 +1,6 @@
-//! What a message would become: the steps of a message from the broker that is not a retained one, without broker, ring and database, up
-//! to where it would enter (`[limits]` and what is held of its moment come then).
+//! What a message would become: the steps of a message from the broker that is not a retained one,
+//! without broker, ring and database, up to where it would enter (`[limits]` and what is held of
+//! its moment come then).
 
 use serde_json::{Map, Value as Json, json};
 
@@ -21,7 +22,8 @@ pub struct Preview {
     pub rows: Vec<Row>,
     /// What would be set aside, and why.
     pub set_aside: Vec<String>,
-    /// Whether it only says that its series has no value any more, as a message without a payload does.
+    /// Whether it only says that its series has no value any more, as a message without a payload
+    /// does.
     pub clears: bool,
 }
 
@@ -32,7 +34,8 @@ impl Preview {
         self.rows.is_empty() && self.set_aside.is_empty() && !self.clears
     }
 
-    /// As an object: `source`, `rows` with `table`, `symbols`, `fields` and `time`, `set_aside` with `reason`, `empty`, `clears`.
+    /// As an object: `source`, `rows` with `table`, `symbols`, `fields` and `time`, `set_aside`
+    /// with `reason`, `empty`, `clears`.
     #[must_use]
     pub fn as_json(&self) -> Json {
         json!({
@@ -63,7 +66,8 @@ fn value_as_json(value: &Value) -> Json {
     }
 }
 
-/// What a message received now would become by the sources, or by the one that is named; none where none takes its topic.
+/// What a message received now would become by the sources, or by the one that is named; none where
+/// none takes its topic.
 pub fn preview(
     settings: &Settings,
     only: Option<&str>,
@@ -73,7 +77,8 @@ pub fn preview(
 ) -> Result<Option<Preview>, DecoderError> {
     let sources = settings.source.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
     let mut decoders = sources.map(|(name, source)| Decoder::new(name, source)).collect::<Result<Vec<_>, _>>()?;
-    // As messages are routed: the most specific pattern first, and the names' order where they are alike.
+    // As messages are routed: the most specific pattern first, and the names' order where they are
+    // alike.
     decoders.sort_by_cached_key(|decoder| decoder.pattern().breadth());
     let found = decoders.iter_mut().find_map(|decoder| Some((decoder.resolve(topic)?, decoder)));
     let Some((resolved, decoder)) = found else { return Ok(None) };

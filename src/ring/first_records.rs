@@ -1,5 +1,5 @@
-//! Where the first record of each table lies that may still have to be sent, as a start found it: a lane begins with the first of
-//! its own, instead of walking over what is all other lanes'. Pure.
+//! Where the first record of each table lies that may still have to be sent, as a start found it: a
+//! lane begins with the first of its own, instead of walking over what is all other lanes'. Pure.
 
 use std::collections::BTreeMap;
 

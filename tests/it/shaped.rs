@@ -1,4 +1,5 @@
-//! Sources that rename, leave out, scale and tag what devices send: in QuestDB, in the latest values, and as `forebay decode` foretells.
+//! Sources that rename, leave out, scale and tag what devices send: in QuestDB, in the latest
+//! values, and as `forebay decode` foretells.
 
 use std::{
     io::Write,
