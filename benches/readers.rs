@@ -2,10 +2,12 @@
 //! 100,000 series in the map; and how long one client waits for an answer to the whole key, and to
 //! parts of it.
 //!
-//! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread gave its core up because it waited for
-//! something (voluntary context switches, proc(5)) and how long it waited for a core. The first must stay next to zero (the memory
-//! allocator's locks and page faults are left): readers cost it processor time, never a wait for them. The clients are a process of their
-//! own, as they are where the daemon runs: in this one they would share the allocator's locks with the bringer.
+//! `cargo bench --bench readers -- --seconds 10`. The kernel tells how often the bringing thread
+//! gave its core up because it waited for something (voluntary context switches, proc(5)) and how
+//! long it waited for a core. The first must stay next to zero (the memory allocator's locks and
+//! page faults are left): readers cost it processor time, never a wait for them. The clients are a
+//! process of their own, as they are where the daemon runs: in this one they would share the
+//! allocator's locks with the bringer.
 
 use std::{
     fs,

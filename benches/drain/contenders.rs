@@ -33,15 +33,16 @@ pub struct Stage<'a> {
     pub conf: String,
 }
 
-/// What one drain measured. The clock starts with the first answer, whose rows do not count, but for [`Self::in_all_per_s`].
+/// What one drain measured. The clock starts with the first answer, whose rows do not count, but
+/// for [`Self::in_all_per_s`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
     /// Rows a second until the last request is answered.
     pub answered_per_s: f64,
     /// Rows a second until all rows are visible in the table.
     pub applied_per_s: f64,
-    /// All rows a second from the first request's start until the last is answered: with the first ones, which are small in forebay
-    /// and large in a bare loop.
+    /// All rows a second from the first request's start until the last is answered: with the first
+    /// ones, which are small in forebay and large in a bare loop.
     pub in_all_per_s: f64,
     /// CPU time a row in microseconds, start and end of the process included for forebay.
     pub cpu_us: f64,

@@ -83,8 +83,9 @@ enum Action {
     Check(check::CheckArgs),
     /// Show what a message would become, without broker, ring and database.
     ///
-    /// The clock is taken to be right, and the message not to be a retained one; [limits] and what is held of its moment are not
-    /// looked at. Exit code 1 says that something would be set aside, 3 that no source takes the topic.
+    /// The clock is taken to be right, and the message not to be a retained one; [limits] and what
+    /// is held of its moment are not looked at. Exit code 1 says that something would be set aside,
+    /// 3 that no source takes the topic.
     #[command(after_help = EXIT_CODES)]
     Decode(decode::DecodeArgs),
     /// Print latest values.

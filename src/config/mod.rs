@@ -29,10 +29,11 @@ use serde::de::DeserializeOwned;
 pub use layers::Origins;
 pub use print::{as_shown, to_toml};
 
-use self::sizes::{Because, Chosen, Machine};
+use self::{
+    sizes::{Because, Chosen, Machine},
+    validate::tag_fault,
+};
 use crate::{decode, settings::Settings, shown::harmless};
-
-use self::validate::tag_fault;
 
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/forebay/forebay.toml";

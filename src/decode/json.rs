@@ -1,9 +1,9 @@
 //! JSON payloads: an object is a reading, an array of objects several.
 //!
 //! Members of nested objects and arrays are flattened: `{"a":{"b":1},"c":[2,3]}` has the fields
-//! `a_b`, `c_0` and `c_1`, of the paths `a.b`, `c.0` and `c.1`. null means absent. The parser's events fill rows directly; no tree of
-//! values is built. A member that cannot become part of its row becomes a fault, and the rest goes
-//! on.
+//! `a_b`, `c_0` and `c_1`, of the paths `a.b`, `c.0` and `c.1`. null means absent. The parser's
+//! events fill rows directly; no tree of values is built. A member that cannot become part of its
+//! row becomes a fault, and the rest goes on.
 
 use std::fmt::{self, Write};
 

@@ -106,7 +106,9 @@ pub(super) struct Members {
     ignore: Vec<WildMatch>,
     null_texts: Vec<Text>,
     null_numbers: Vec<f64>,
-    known: HashMap<Text, Treatment, foldhash::fast::RandomState>,
+    /// Places in `treatments`.
+    known: HashMap<Text, usize, foldhash::fast::RandomState>,
+    treatments: Vec<Treatment>,
     branches: HashMap<Text, Branch, foldhash::fast::RandomState>,
     /// The last one worked out that is not remembered.
     other: Option<Treatment>,
@@ -155,18 +157,21 @@ impl Members {
 
     /// What becomes of the member at a path.
     pub fn treatment(&mut self, path: &str) -> &Treatment {
-        if !self.known.contains_key(path) {
-            let decided = self.decide(path);
-            if path.len() > MAX_KNOWN_BYTES {
-                return self.other.insert(decided);
-            }
-            if self.known.len() >= MAX_KNOWN {
-                self.known.clear();
-            }
-            self.known.insert(path.into(), decided);
+        if let Some(at) = self.known.get(path) {
+            return &self.treatments[*at];
         }
-        // It is there; the other arm is never taken.
-        self.known.get(path).unwrap_or(&Treatment::Leave)
+        let decided = self.decide(path);
+        if path.len() > MAX_KNOWN_BYTES {
+            return self.other.insert(decided);
+        }
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+            self.treatments.clear();
+        }
+        let at = self.treatments.len();
+        self.known.insert(path.into(), at);
+        self.treatments.push(decided);
+        &self.treatments[at]
     }
 
     /// What becomes of the object or array at a path.

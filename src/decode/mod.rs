@@ -469,7 +469,8 @@ fn columns_of(source: &Source) -> Vec<Text> {
     columns.chain(renamed).chain(source.tags.keys().map(Text::from)).collect()
 }
 
-/// Whether a source has a column of that name that its configuration tells: a tag of all sources then is none of its own.
+/// Whether a source has a column of that name that its configuration tells: a tag of all sources
+/// then is none of its own.
 #[must_use]
 pub fn names_column(source: &Source, name: &str) -> bool {
     let pattern = Pattern::parse(&source.topic).ok();

@@ -54,7 +54,8 @@ impl Factor {
 }
 
 impl Scalar<'_> {
-    /// The number scaled; text that begins with a number is one. None where it is no number. What says nothing stays so.
+    /// The number scaled; text that begins with a number is one. None where it is no number. What
+    /// says nothing stays so.
     #[must_use]
     pub fn scaled(self, factor: Factor) -> Option<Self> {
         if self.is_nothing() {

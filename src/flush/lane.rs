@@ -97,9 +97,8 @@ pub(super) struct Lane {
     pub tables_noted: u64,
     pub model: Model,
     pub flow: Flow,
-    /// Where this lane's first record lay at the start: of what lies before it has nothing.
+    /// Where its first record lay at the start, and how far it has come, rewinds aside.
     pub began: Mark,
-    /// How far this lane has come, rewinds aside.
     pub high: Mark,
     /// Whether to rewind to safe once the database is back.
     pub rewind: bool,

@@ -371,8 +371,9 @@ fn new_table(questdb: &settings::Questdb) -> Option<NewTable> {
     questdb.create_tables.then_some(NewTable { partition_by: questdb.partition_by, ttl: questdb.ttl })
 }
 
-/// Tells the ring how many lanes there are. Each holds what every start sends again until it is there and knows where its own begins:
-/// else what the first one lets go of would be gone for the others.
+/// Tells the ring how many lanes there are. Each holds what every start sends again until it is
+/// there and knows where its own begins: else what the first one lets go of would be gone for the
+/// others.
 fn begin_lanes(ring: &Ring, lanes: usize) {
     let safe = ring.marks().safe;
     ring.set_lanes(lanes);
@@ -389,7 +390,8 @@ fn lane(
     wait: Box<dyn Wait>,
 ) -> Lane {
     let marks = context.ring.marks();
-    // Every start sends again from safe, as far as there is anything of the lane's; all lanes hold that until now.
+    // Every start sends again from safe, as far as there is anything of the lane's; all lanes hold
+    // that until now.
     let first = context.ring.first_of_lane(shared.lanes(), number).max(marks.safe);
     let high = marks.settled.max(first);
     shared.report(number, |report| report.sent_upto = high.pos);

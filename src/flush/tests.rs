@@ -202,7 +202,8 @@ fn at_a_start_each_lane_finds_its_first_record_and_none_lets_go_of_the_others() 
     let ring = opened(Arc::clone(&media), Duration::ZERO, &clock, &heartbeats);
     begin_lanes(&ring, 2);
     let begin = ring.marks().safe;
-    // The second lane has something from the beginning on that may have to be sent again, the first one has not.
+    // The second lane has something from the beginning on that may have to be sent again, the first
+    // one has not.
     for lane in [1, 0, 1] {
         let (table, mut body) = (table(lane), Vec::new());
         let row = Row { time: Some(Timestamp(1)), fields: vec![("v".into(), Value::Long(1))], ..Row::default() };

@@ -26,13 +26,14 @@ pub struct Incoming<'a> {
 pub enum Offer {
     /// Taken, whatever it was; acknowledge it once the ring's `ackable` has reached this position.
     Accepted(Pos),
-    /// Turned away and counted, since the ring is full under `drop-newest`; acknowledge it once the ring's `ackable` has reached this number of
-    /// refused messages.
+    /// Turned away and counted, since the ring is full under `drop-newest`; acknowledge it once the
+    /// ring's `ackable` has reached this number of refused messages.
     Refused(u64),
     /// Taken and counted, without a record; acknowledge it once the ring's `ackable` has reached
     /// this number of notes.
     Noted(u64),
-    /// The ring is full under `block`, or takes nothing in for the time being: hold the message, keep the order, offer it again when [`Intake::room`] is notified.
+    /// The ring is full under `block`, or takes nothing in for the time being: hold the message,
+    /// keep the order, offer it again when [`Intake::room`] is notified.
     Full,
     /// The ring is poisoned or stopping: never acknowledge it.
     Failed(String),
@@ -46,8 +47,8 @@ pub trait Intake: Send + Sync {
     /// Notified (`notify_one` or `notify_waiters`) whenever the ring has freed space.
     fn room(&self) -> &Notify;
 
-    /// Takes note of a filter that is about to be subscribed: the broker goes on with it until it is taken back. It is remembered on
-    /// the disk once so many notes are ackable.
+    /// Takes note of a filter that is about to be subscribed: the broker goes on with it until it
+    /// is taken back. It is remembered on the disk once so many notes are ackable.
     fn subscribing(&self, filter: &str, qos: u8) -> u64;
 
     /// The filters that were subscribed, in this run or an earlier one, and not taken back.

@@ -244,7 +244,8 @@ impl Ring {
         Reader::new(Arc::clone(&self.shared.log), from)
     }
 
-    /// Where the first record lies that a start found of a lane's and that may still have to be sent, or where those it found end.
+    /// Where the first record lies that a start found of a lane's and that may still have to be
+    /// sent, or where those it found end.
     pub fn first_of_lane(&self, lanes: Lanes, number: usize) -> Mark {
         self.shared.first_records.of_lane(lanes, number)
     }

@@ -390,8 +390,8 @@ fn find_held(log: &Arc<Log>, first: Mark, released_upto: Seq) -> std::io::Result
     }
 }
 
-/// Counts the rows from `settled` on, and finds where each table's records begin from `safe` on. Only headers are read: the scan has
-/// just checked the rest.
+/// Counts the rows from `settled` on, and finds where each table's records begin from `safe` on.
+/// Only headers are read: the scan has just checked the rest.
 fn walk_pending(
     log: &Arc<Log>,
     safe: Mark,

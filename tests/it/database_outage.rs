@@ -54,7 +54,8 @@ fn half_a_minute_without_the_database_is_caught_up_with() {
     eventually(Duration::from_secs(10), "status says so", || stage.daemon.database()["database"] == "unreachable");
     let why = stage.daemon.database()["error"].clone();
     assert!(why.is_string(), "status tells why: {why}");
-    // What was stored before is counted once the other lane has passed it, too, which waits a second for rows of its own.
+    // What was stored before is counted once the other lane has passed it, too, which waits a
+    // second for rows of its own.
     let later = load.acked() + 3 * PER_SECOND;
     eventually(Duration::from_secs(10), "all that was stored is counted", || load.acked() >= later);
     let stored = stage.daemon.ledger("stored");

@@ -32,8 +32,8 @@ const STEP: f64 = 32.0;
 const BOLD: f64 = 10.0;
 /// See [`STEP`].
 const DOUBT: f64 = 2.0;
-/// In a backlog a batch with nothing in flight before it has at most so many times the rows of the one before, or rows that are encoded
-/// within the fixed cost: the database waits meanwhile.
+/// In a backlog a batch with nothing in flight before it has at most so many times the rows of the
+/// one before, or rows that are encoded within the fixed cost: the database waits meanwhile.
 const FIRST_STEP: f64 = 8.0;
 /// So many rows are encoded in no time.
 const FEW_ROWS: f64 = 1_024.0;

@@ -40,7 +40,10 @@ const KNOWN: &[Known] = &[
         &["at topic: the level for"],
         "Have the device publish to a topic without an empty level, or change topic in [source.NAME].",
     ),
-    (&["the topic says otherwise of"], "Rename the placeholder in the topic of [source.NAME] to keep both values."),
+    (
+        &["the topic says otherwise of"],
+        "Rename the placeholder in the topic of [source.NAME], or its tag, to keep both values.",
+    ),
     // Of a member.
     (
         &["but the source wants type"],

@@ -153,7 +153,8 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// How far apart commits are, as `commit_spacing = "auto"` has it; none where nothing waits for one but what is being synced.
+    /// How far apart commits are, as `commit_spacing = "auto"` has it; none where nothing waits for
+    /// one but what is being synced.
     fn commit_spacing(&self, syncing_upto: u64) -> Option<Duration> {
         let waiting = self.queue.arrived() - self.queue.durable().max(syncing_upto);
         let is_rare = self.flow.rows_per_s() < RARE_ROWS_PER_S;

@@ -128,13 +128,15 @@ fn the_budget_is_used_up_and_held() {
         let budget_s = freshness.as_secs_f64();
         assert!(own.p99_s <= budget_s * 1.005, "{freshness:?}: {own:?}");
         // Rows that wait for a commit of the ring wait that much less for company.
-        let company_s = budget_s - crate::ring::pace::LONGEST.as_secs_f64();
-        assert!((own.transactions as f64) < 1.1 * scenario.seconds / company_s, "{freshness:?}: {own:?}");
+        let company_s = budget_s - crate::ring::pace::LONGEST.as_secs_f64() / 2.0;
+        assert!((own.transactions as f64) < 1.06 * scenario.seconds / company_s, "{freshness:?}: {own:?}");
     }
     // The former key, which says how long rows wait at least.
     let batch = settings::Batch { min_linger: Some(Duration::from_millis(300)), ..dynamic(FRESHNESS[0]).batch };
     let spared = run(&scenario, &batch);
     assert!(spared.transactions < 1_050, "{spared:?}");
     let batch = settings::Batch { max_linger: Some(Duration::from_millis(20)), ..dynamic(SECOND).batch };
-    assert!(run(&scenario, &batch).p99_s < 0.05);
+    let longest_s = 0.02 + crate::ring::pace::LONGEST.as_secs_f64();
+    let own = run(&scenario, &batch);
+    assert!(own.p99_s < 1.05 * longest_s, "{own:?}");
 }
