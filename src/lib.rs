@@ -12,6 +12,7 @@ pub mod entry;
 pub mod files;
 pub mod flush;
 pub mod ingest;
+pub mod jq;
 pub mod lanes;
 pub mod latest;
 pub mod limits;

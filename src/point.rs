@@ -98,6 +98,8 @@ pub struct Row {
     /// Whether it stays a row of its own beside others of its series and microsecond that say something else. Not stored: its
     /// time tells them apart once it has entered.
     pub apart: bool,
+    /// Which of its message's tables it belongs to, where these are several. Not stored.
+    pub table: u16,
     /// What is to be said of it.
     pub notes: RowNotes,
 }

@@ -23,7 +23,7 @@ pub enum Counter {
     Untimed,
     /// Messages without any value.
     Empty,
-    /// Messages that no source takes.
+    /// Messages that no source takes, or that a source leaves out which its filters bring.
     Unmatched,
     /// Retained messages without a time of their own, which are not stored.
     Retained,
@@ -61,7 +61,9 @@ impl Counter {
                 "Rows of a source timed by receipt for want of a usable time of the device, since the ring was created"
             }
             Self::Empty => "Messages of a source without any value, since the ring was created",
-            Self::Unmatched => "Messages that no source takes, since the ring was created",
+            Self::Unmatched => {
+                "Messages that no source takes, or that a source leaves out which its filters bring, since the ring was created"
+            }
             Self::Retained => {
                 "Retained messages of a source without a time of their own, not stored, since the ring was created"
             }
@@ -90,7 +92,7 @@ pub struct Counts {
     pub untimed: u64,
     /// Messages without any value.
     pub empty: u64,
-    /// Messages that no source takes.
+    /// Messages that no source takes, or that a source leaves out which its filters bring.
     pub unmatched: u64,
     /// Retained messages without a time of their own, which are not stored.
     pub retained: u64,

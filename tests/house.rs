@@ -23,7 +23,7 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 33] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
     "files",
@@ -39,6 +39,7 @@ const ORDER: [&str; 32] = [
     "lines",
     "clock",
     "since",
+    "jq",
     "settings",
     // Measuring, which everything above does.
     "observe",

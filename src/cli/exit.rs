@@ -15,7 +15,7 @@ pub enum Exit {
     Usage = 2,
     /// Nothing was found.
     NotFound = 3,
-    /// The daemon is not reachable.
+    /// The daemon is not reachable; of `decode --follow`, the broker.
     Unreachable = 4,
     /// The ring is poisoned, or its file fails.
     Ring = 5,

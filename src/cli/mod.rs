@@ -30,7 +30,7 @@ use std::{
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::exit::{Exit, Failure};
-use crate::{config, settings};
+use crate::{config, jq, settings};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -81,11 +81,12 @@ enum Action {
     /// Check the configuration and print what is in effect, secrets hidden.
     #[command(after_help = EXIT_CODES)]
     Check(check::CheckArgs),
-    /// Show what a message would become, without broker, ring and database.
+    /// Show what a message would become, or live what becomes of those at the broker.
     ///
-    /// The clock is taken to be right, and the message not to be a retained one; [limits] and what
-    /// is held of its moment are not looked at. Exit code 1 says that something would be set aside,
-    /// 3 that no source takes the topic.
+    /// A message that is given is shown without broker, ring and database. With --follow forebay
+    /// listens at the configured broker beside the running daemon, and shows what each message
+    /// becomes; it stores nothing and takes nothing from the daemon. The clock is taken to be
+    /// right; [limits] and what is held of a row's moment are not looked at.
     #[command(after_help = EXIT_CODES)]
     Decode(decode::DecodeArgs),
     /// Print latest values.
@@ -121,6 +122,9 @@ enum Action {
     Version,
     /// Print a shell's completion script.
     Completions(completions::CompletionsArgs),
+    /// Run a source's jq program: what the daemon starts for itself.
+    #[command(hide = true)]
+    JqWorker,
     /// Write the manual pages.
     #[command(hide = true)]
     Man(man::ManArgs),
@@ -151,6 +155,7 @@ pub fn main() -> ExitCode {
         Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Verify(args) => verify::run(args, &global),
+        Action::JqWorker => return jq::serve(),
         Action::Version => out::emit(concat!("forebay ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Completions(args) => completions::run(args),
         Action::Man(args) => man::run(args),
@@ -195,7 +200,11 @@ fn simulate(args: &simulate::SimulateArgs, global: &Global) -> Result<(), Failur
 /// Runs a command that talks to the daemon.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|why| Failure::new(Exit::Failed, why))?.block_on(work)
+    let runtime = runtime.map_err(|why| Failure::new(Exit::Failed, why))?;
+    let done = runtime.block_on(work);
+    // A name that is being resolved is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

@@ -233,7 +233,8 @@ impl Aim {
             let example = topic.replace("{site}", "site-0").replace("{device}", "dev-0");
             let sources = settings.iter().flat_map(|settings| &settings.source);
             let mut takes = sources.filter(|(_, source)| {
-                Pattern::parse(&source.topic).is_ok_and(|pattern| pattern.captures(&example).is_some())
+                let takes = |topic| Pattern::parse(topic).is_ok_and(|pattern| pattern.captures(&example).is_some());
+                source.topic.iter().any(takes)
             });
             if let Some((name, _)) = takes.next() {
                 return Err(SimulateError::Usage(format!(

@@ -229,7 +229,12 @@ fn variable_layer(name: &OsString, value: OsString, layers: &[Layer], merged: &m
         merged.problems.push(Problem::new(dotted, what).at(origin));
         return None;
     }
-    let leaf = if let ["source", _, "symbols" | "only" | "ignore" | "null_values"] = steps[..] {
+    let leaf = if let [
+        "source",
+        _,
+        "symbols" | "only" | "ignore" | "null_values" | "exclude" | "zip" | "columns" | "user_properties",
+    ] = steps[..]
+    {
         let list = value.split(',').map(str::trim).filter(|item| !item.is_empty());
         Value::new(Some(&origin), list.map(|item| Value::new(Some(&origin), item)).collect::<Vec<_>>())
     } else {

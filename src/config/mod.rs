@@ -33,7 +33,11 @@ use self::{
     sizes::{Because, Chosen, Machine},
     validate::tag_fault,
 };
-use crate::{decode, settings::Settings, shown::harmless};
+use crate::{
+    decode,
+    settings::{Settings, Source},
+    shown::harmless,
+};
 
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/forebay/forebay.toml";
@@ -182,6 +186,9 @@ fn load_on(
     }
 }
 
+/// What is wrong with a key that is not there.
+const REQUIRED: &str = "this key is required and has no default; set it";
+
 /// Reads section by section, so that a mistake in one does not hide those in the others.
 fn read_sections(mut values: Map<String, Value>) -> (Settings, Vec<Problem>) {
     let mut problems = Vec::new();
@@ -189,7 +196,10 @@ fn read_sections(mut values: Map<String, Value>) -> (Settings, Vec<Problem>) {
     let mut take = |name: &str| values.remove(name).unwrap_or_else(|| Value::new(None, Map::<String, Value>::new()));
     if let ValueKind::Table(sources) = take("source").kind {
         for (name, value) in sources {
-            if let Some(source) = read_section(&format!("source.{name}"), value, &mut problems) {
+            let source: Option<Source> = read_section(&format!("source.{name}"), value, &mut problems);
+            if source.as_ref().is_some_and(|source| source.table_template().is_empty() && source.table.is_none()) {
+                problems.push(Problem::new(format!("source.{name}.table"), REQUIRED));
+            } else if let Some(source) = source {
                 settings.source.insert(name, source);
             }
         }
@@ -238,7 +248,7 @@ fn explain(path: &str, error: LayerError) -> Problem {
             Problem::new(under(key), words::misplaced(&unexpected.to_string(), expected))
         }
         LayerError::At { error, key, .. } => Problem::new(under(key), words::reworded(&error.to_string())),
-        LayerError::NotFound(key) => Problem::new(under(Some(key)), "this key is required and has no default; set it"),
+        LayerError::NotFound(key) => Problem::new(under(Some(key)), REQUIRED),
         other => Problem::new(path, words::reworded(&other.to_string())),
     }
 }

@@ -6,8 +6,8 @@ use serde::{
 };
 
 use crate::settings::{
-    Batch, ClockTrust, Control, Daemon, Durability, FieldType, Format, Latest, Limits, LinearScale, Log, LogTarget,
-    Mqtt, MqttTls, OnFull, PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeUnit,
+    Batch, ClockTrust, Compression, Control, Daemon, Durability, FieldType, Format, Latest, Limits, LinearScale, Log,
+    LogTarget, Mqtt, MqttTls, OnFull, PartitionBy, Quarantine, Questdb, Ring, Settings, Source, Strategy, TimeWord,
     TimestampField,
 };
 
@@ -52,7 +52,8 @@ pub fn choices(type_name: &str) -> &'static [&'static str] {
     match type_name {
         "Format" => names::<Format>(),
         "FieldType" => names::<FieldType>(),
-        "TimeUnit" => names::<TimeUnit>(),
+        "TimeWord" => names::<TimeWord>(),
+        "Compression" => names::<Compression>(),
         "Durability" => names::<Durability>(),
         "OnFull" => names::<OnFull>(),
         "ClockTrust" => names::<ClockTrust>(),

@@ -71,7 +71,7 @@ fn later_layers_win_and_fragments_add_sources() {
     assert_eq!((settings.mqtt.client_id.as_str(), settings.mqtt.protocol), ("007", 4));
     assert_eq!(settings.source.keys().collect::<Vec<_>>(), ["B-2", "a", "new"]);
     assert_eq!(settings.source["a"].qos, 0);
-    assert_eq!(settings.source["a"].table, "a");
+    assert_eq!(settings.source["a"].table_template(), "a");
     assert_eq!(settings.source["B-2"].symbols, ["unit", "Line"]);
     assert_eq!(settings.source["B-2"].fields.keys().collect::<Vec<_>>(), ["Temp"]);
     assert!(!settings.questdb.create_tables);
@@ -100,7 +100,7 @@ fn variables_keep_the_case_of_names() {
     assert_eq!(fields["Humidity"], FieldType::Long, "the spelling of the file");
     assert_eq!(settings.source.keys().collect::<Vec<_>>(), ["a", "hall1", "other"]);
     assert_eq!(
-        (&settings.source["hall1"].table[..], &settings.source["hall1"].symbols[..]),
+        (settings.source["hall1"].table_template(), &settings.source["hall1"].symbols[..]),
         ("h", &["Line".to_owned()][..])
     );
     let mixed = [("FOREBAY__SOURCE__Hall1__TOPIC", "h/{d}"), ("FOREBAY__SOURCE__Hall1__TABLE", "h")];
@@ -239,6 +239,15 @@ fn what_is_probably_not_meant_is_warned_of() {
         ),
         ("[source.b]\ntopic = \"a/{y}\"\ntable = \"b\"", "source.a takes the same topics"),
         (
+            "[source.b]\ntopic = \"#\"\ntable = \"b\"",
+            "source.b.topic: of the topics that it matches, source.a takes those of \"a/+\"",
+        ),
+        (
+            "[source.b]\ntopic = [\"b/+\", \"b/#\"]\ntable = \"b\"",
+            "source.b.topic: \"b/#\" takes all that \"b/+\" does",
+        ),
+        ("[source.b]\ntopic = \"b/{x}\"\ntable = \"b\"\nexclude = [\"b/#\"]", "source.b.exclude: \"b/#\" excludes all"),
+        (
             "[control]\nlisten = \"127.0.0.1:9\"\n[source.k]\ntopic = \"k/{x}\"\ntable = \"{x}\"",
             "source.k.table: with control.listen",
         ),
@@ -247,6 +256,8 @@ fn what_is_probably_not_meant_is_warned_of() {
         let text = warnings(main);
         assert!(text.contains(part), "{main}\n{part}\nis not in\n{text}");
     }
+    let apart = "[source.b]\ntopic = \"b-{x}\"\ntable = \"b\"\n[source.c]\ntopic = \"c-{x}\"\ntable = \"c\"";
+    assert_eq!(warnings(apart), "");
     for quiet in ["[source.k]\ntopic = \"k/{x}\"\ntable = \"{x}\"", "[control]\nlisten = \"127.0.0.1:9\""] {
         assert!(!warnings(quiet).contains("every local user"), "{quiet}");
     }
@@ -400,7 +411,7 @@ fn what_shapes_a_source_is_read_from_files_and_variables() {
         ("scale = { p = { factr = 2 } }", "there is no such key"),
         ("rename = { p = \"x\" }\nfields = { x = \"long\" }", "is used twice"),
         ("rename = { p = \"q\", r = \"Q\" }", "is used twice"),
-        ("format = \"plain\"\nonly = [\"a\"]", "a plain payload has no members"),
+        ("format = \"plain\"\nonly = [\"a\"]", "it means nothing"),
         ("[tags]\n\"a b\" = \"{x}\"", "placeholders are a source's"),
         ("[tags]\n\"a/b\" = \"x\"", "tags.a/b"),
     ] {

@@ -95,7 +95,7 @@ mod tests {
             ),
             (
                 "value of enum Format should be represented by either string or table with exactly one key",
-                "this is none of \"json\", \"plain\"",
+                "this is none of \"json\", \"plain\", \"line\", \"csv\"",
             ),
             ("\"5\" is no duration", "\"5\" is no duration"),
         ] {

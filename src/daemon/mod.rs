@@ -373,7 +373,7 @@ fn flush_context(
     heartbeats: &Heartbeats,
 ) -> FlushContext {
     let allowing = settings.source.values().filter(|source| source.allow_narrow_keys);
-    let templates: Vec<_> = allowing.filter_map(|source| TableTemplate::parse(&source.table).ok()).collect();
+    let templates: Vec<_> = allowing.filter_map(|source| TableTemplate::parse(source.table_template()).ok()).collect();
     FlushContext {
         ring: ring.clone(),
         questdb: settings.questdb.clone(),

@@ -4,7 +4,7 @@
 
 use crate::{
     point::{Row, Text, Timestamp, Value},
-    settings::TimeUnit,
+    settings::TimeWord,
 };
 
 /// A time moves by less than this: devices that tell finer times are not told to be wrong.
@@ -14,10 +14,10 @@ const NANOS_PER_MILLISECOND: i64 = 1_000_000;
 /// Has the row stay a row of its own. A time that its device told in milliseconds or coarser moves
 /// within its millisecond. One that is told finer stays, and moves on only where another row has
 /// it, which the map of latest values sees to.
-pub(super) fn keep(row: &mut Row, unit: TimeUnit) {
+pub(super) fn keep(row: &mut Row, unit: TimeWord) {
     let Some(Timestamp(nanos)) = row.time else { return };
     row.apart = true;
-    let is_finer = matches!(unit, TimeUnit::Us | TimeUnit::Ns) || nanos.rem_euclid(NANOS_PER_MILLISECOND) != 0;
+    let is_finer = matches!(unit, TimeWord::Us | TimeWord::Ns) || nanos.rem_euclid(NANOS_PER_MILLISECOND) != 0;
     if !is_finer {
         let shift_us = content(row) % SPREAD_US;
         row.time = Some(Timestamp(nanos.saturating_add(i64::from(shift_us) * 1_000)));
@@ -47,7 +47,7 @@ mod tests {
 
     const SECOND: i64 = 1_700_000_000_000_000_000;
 
-    fn kept(time: i64, unit: TimeUnit, value: i64) -> i64 {
+    fn kept(time: i64, unit: TimeWord, value: i64) -> i64 {
         let fields = vec![("v".into(), Value::Long(value))];
         let mut row = Row { time: Some(Timestamp(time)), device_time: true, fields, ..Row::default() };
         keep(&mut row, unit);
@@ -57,23 +57,23 @@ mod tests {
 
     #[test]
     fn times_move_within_their_millisecond_by_what_the_row_says() {
-        let times: BTreeSet<i64> = (0..20).map(|value| kept(SECOND, TimeUnit::Auto, value)).collect();
+        let times: BTreeSet<i64> = (0..20).map(|value| kept(SECOND, TimeWord::Auto, value)).collect();
         assert!(times.len() > 15, "{times:?}");
         assert!(times.iter().all(|time| (SECOND..SECOND + NANOS_PER_MILLISECOND).contains(time)));
-        assert_eq!(kept(SECOND, TimeUnit::S, 7), kept(SECOND, TimeUnit::S, 7), "it meets itself");
-        assert_eq!(kept(SECOND, TimeUnit::S, 7) - SECOND, 964_000, "in every version");
+        assert_eq!(kept(SECOND, TimeWord::S, 7), kept(SECOND, TimeWord::S, 7), "it meets itself");
+        assert_eq!(kept(SECOND, TimeWord::S, 7) - SECOND, 964_000, "in every version");
     }
 
     #[test]
     fn finer_times_stay_and_so_do_rows_without_one() {
-        assert_eq!(kept(SECOND + 1_000, TimeUnit::Auto, 7), SECOND + 1_000);
-        assert_eq!(kept(SECOND, TimeUnit::Us, 7), SECOND);
-        assert_eq!(kept(SECOND, TimeUnit::Ns, 7), SECOND);
+        assert_eq!(kept(SECOND + 1_000, TimeWord::Auto, 7), SECOND + 1_000);
+        assert_eq!(kept(SECOND, TimeWord::Us, 7), SECOND);
+        assert_eq!(kept(SECOND, TimeWord::Ns, 7), SECOND);
         let mut row = Row::default();
-        keep(&mut row, TimeUnit::Auto);
+        keep(&mut row, TimeWord::Auto);
         assert_eq!(row, Row::default(), "the times of receipt of a series never meet");
         let mut last = Row { time: Some(Timestamp(i64::MAX)), ..Row::default() };
-        keep(&mut last, TimeUnit::Auto);
+        keep(&mut last, TimeWord::Auto);
         assert_eq!(last.time, Some(Timestamp(i64::MAX)));
     }
 }

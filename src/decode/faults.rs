@@ -96,6 +96,13 @@ impl Faults {
         }
     }
 
+    /// Takes it that rows have other numbers.
+    pub fn renumber(&mut self, number: impl Fn(usize) -> usize) {
+        for row in self.described.iter_mut().filter_map(|fault| fault.row.as_mut()) {
+            *row = number(*row);
+        }
+    }
+
     /// All of them in words.
     #[must_use]
     pub fn reason(&self) -> String {

@@ -3,12 +3,12 @@
 use super::{
     FaultKind, check_symbol,
     members::{Members, Treatment},
-    time::{self, TimeFault},
+    time::{TimeFault, TimeReader},
     value::{Factor, Scalar, clean_text},
 };
 use crate::{
     point::{MAX_FIELDS, MAX_SYMBOLS, Row, Text, Timestamp},
-    settings::{FieldType, TimeUnit},
+    settings::FieldType,
 };
 
 /// Fields a row has room for before it grows.
@@ -19,12 +19,13 @@ pub(super) type Unfit = (FaultKind, String);
 
 /// Puts the value of the member at a path where it belongs; the error says what does not fit.
 pub(super) fn put(row: &mut Row, members: &mut Members, path: &str, value: Scalar<'_>) -> Result<(), Unfit> {
+    members.tell(path, value);
     if members.is_null(value) {
         return Ok(());
     }
     match members.treatment(path) {
         Treatment::Leave => Ok(()),
-        Treatment::Time(unit) => put_time(row, value, *unit),
+        Treatment::Time(reader) => put_time(row, value, reader),
         Treatment::Symbol(column) => put_symbol(row, value, column),
         Treatment::Field { column, wanted, factor } => put_field(row, value, column, *wanted, *factor),
         Treatment::Unfit(..) if value.is_nothing() => Ok(()),
@@ -58,11 +59,11 @@ fn not_scaled(value: Scalar<'_>) -> Unfit {
     (FaultKind::Type, format!("scale asks for a number, and it is {}", value.kind()))
 }
 
-fn put_time(row: &mut Row, value: Scalar<'_>, unit: TimeUnit) -> Result<(), Unfit> {
+fn put_time(row: &mut Row, value: Scalar<'_>, reader: &TimeReader) -> Result<(), Unfit> {
     if row.time.is_some() {
         return Err((FaultKind::Twice, "the timestamp appears twice".into()));
     }
-    match time::parse(value, unit) {
+    match reader.read(value) {
         Ok(time) => (row.time, row.device_time) = (Some(time), true),
         Err(TimeFault::Unusable(_)) => {}
         // Further in the future than anything; the limit of the future sets its row aside.

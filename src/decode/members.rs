@@ -3,20 +3,24 @@
 //!
 //! A path is the names of a member and of what it is in, joined with dots: `AM2301.Temperature`,
 //! `values.0`. A configured path names the member that has it. Where no configured path is that
-//! member's, one that is the same with `_` for each dot names it.
+//! member's, one that is the same with `_` for each dot names it. A path that begins with `$.` or
+//! `^.` names a member outside its row: its column is named by what follows.
+
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use wildmatch::WildMatch;
 
 use super::{
     FaultKind, Role, Roles,
-    names::column_name,
+    names::{column_name, short},
+    time::TimeReader,
     value::{Factor, Scalar},
 };
 use crate::{
     names::{folded, same},
     point::Text,
-    settings::{FieldType, Source, TimeUnit},
+    settings::{FieldType, Source},
 };
 
 /// Paths of a source remembered, and as many of objects and arrays; when there are more,
@@ -24,16 +28,18 @@ use crate::{
 const MAX_KNOWN: usize = 1_024;
 /// Longer paths are worked out each time.
 const MAX_KNOWN_BYTES: usize = 256;
+/// Most members that are told of.
+const MAX_TOLD: usize = 1_000;
 /// Longer ones are no column's, and nothing that is configured.
 const MAX_PATH_BYTES: usize = 1_024;
 
 /// What becomes of a member with a single value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum Treatment {
     /// It is left out.
     Leave,
     /// It is the row's time.
-    Time(TimeUnit),
+    Time(Arc<TimeReader>),
     /// It is a symbol, in this column.
     Symbol(Text),
     /// It is a field.
@@ -90,6 +96,20 @@ impl<T> ByPath<T> {
     }
 }
 
+/// Whether a path names a member outside its row.
+pub(super) fn is_outside(path: &str) -> bool {
+    path.starts_with("$.") || path.starts_with("^.")
+}
+
+/// The path without what says that it is outside its row.
+fn inner(path: &str) -> &str {
+    let mut inner = path;
+    while let Some(rest) = inner.strip_prefix("$.").or_else(|| inner.strip_prefix("^.")) {
+        inner = rest;
+    }
+    if inner.is_empty() { path } else { inner }
+}
+
 /// The path with `_` for each dot.
 fn flattened(path: &str) -> Text {
     path.chars().map(|c| if c == '.' { '_' } else { c }).collect()
@@ -99,6 +119,7 @@ fn flattened(path: &str) -> Text {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Members {
     roles: Roles,
+    time: Arc<TimeReader>,
     by_path: ByPath<Role>,
     rename: ByPath<Text>,
     factors: ByPath<Factor>,
@@ -112,21 +133,25 @@ pub(super) struct Members {
     branches: HashMap<Text, Branch, foldhash::fast::RandomState>,
     /// The last one worked out that is not remembered.
     other: Option<Treatment>,
+    /// What became of members, where it is to be told.
+    told: Option<Vec<String>>,
 }
 
 impl Members {
-    /// By a source's settings.
+    /// By a source's settings. What is wrong with its timestamp shows in the decoder's check.
     pub fn of(source: &Source) -> Self {
-        let globs = |patterns: &[String]| patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        let time = source.timestamp.as_ref().and_then(|field| TimeReader::of(field).ok());
+        let glob = |pattern: &String| WildMatch::new(pattern);
         let roles = super::roles(source);
         let nulls = &source.null_values;
         Self {
+            time: Arc::new(time.unwrap_or_default()),
             by_path: ByPath::of(roles.0.iter().cloned()),
             roles,
             rename: ByPath::of(source.rename.iter().map(|(path, column)| (path.into(), column.into()))),
             factors: ByPath::of(source.scale.iter().map(|(path, scale)| (path.into(), Factor::of(*scale)))),
-            only: globs(&source.only),
-            ignore: globs(&source.ignore),
+            only: source.only.iter().map(glob).collect(),
+            ignore: source.ignore.iter().filter(|pattern| !is_outside(pattern)).map(glob).collect(),
             null_texts: nulls.iter().map(|text| text.trim().into()).collect(),
             null_numbers: nulls.iter().filter_map(|text| text.trim().parse().ok()).collect(),
             ..Self::default()
@@ -141,7 +166,52 @@ impl Members {
     /// The column of a path.
     pub fn column(&self, path: &str) -> Option<Text> {
         let renamed = self.rename.find(path, |_| true).cloned();
-        renamed.or_else(|| column_name(path).ok().map(Text::from))
+        renamed.or_else(|| column_name(inner(path)).ok().map(Text::from))
+    }
+
+    /// Has what becomes of members be told.
+    pub fn explain(&mut self) {
+        self.told = Some(Vec::new());
+    }
+
+    /// What became of members since it was asked last.
+    pub fn explained(&mut self) -> Vec<String> {
+        self.told.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Changes places with other rules; what is told stays where it is.
+    pub fn take_the_place_of(&mut self, other: &mut Self) {
+        std::mem::swap(self, other);
+        std::mem::swap(&mut self.told, &mut other.told);
+    }
+
+    /// Takes note of what becomes of a member with a value.
+    pub fn tell(&mut self, path: &str, value: Scalar<'_>) {
+        if self.told.as_ref().is_none_or(|told| told.len() >= MAX_TOLD) {
+            return;
+        }
+        let what = if self.is_null(value) { "no value, by null_values".to_owned() } else { self.in_words(path) };
+        let line = format!("{path} = {}: {what}", short(&value.to_text()));
+        self.told.get_or_insert_default().push(line);
+    }
+
+    /// What becomes of the member at a path, and which keys say so.
+    fn in_words(&mut self, path: &str) -> String {
+        let is_renamed = self.rename.find(path, |_| true).is_some();
+        let is_ignored = matches_path(&self.ignore, path);
+        let by_rename = if is_renamed { ", named by rename" } else { "" };
+        match self.treatment(path) {
+            Treatment::Leave if is_ignored => "left out, by ignore".to_owned(),
+            Treatment::Leave => "left out: it is not among only".to_owned(),
+            Treatment::Time(_) => "the time, by timestamp".to_owned(),
+            Treatment::Symbol(column) => format!("symbol {column}, by symbols{by_rename}"),
+            Treatment::Field { column, wanted, factor } => {
+                let by_type = if wanted.is_some() { ", converted by fields" } else { "" };
+                let by_scale = if factor.is_some() { ", scaled by scale" } else { "" };
+                format!("field {column}{by_rename}{by_scale}{by_type}")
+            }
+            Treatment::Unfit(_, reason) => format!("set aside: {reason}"),
+        }
     }
 
     /// Whether a value says nothing in this source.
@@ -191,17 +261,18 @@ impl Members {
 
     fn decide(&self, path: &str) -> Treatment {
         if path.len() > MAX_PATH_BYTES {
-            return column_name(path)
+            return column_name(inner(path))
                 .map_or_else(|reason| Treatment::Unfit(FaultKind::Name, reason), |_| Treatment::Leave);
         }
         let role = self.role(path);
-        // What says when and of whom a row is stays, whatever is left out.
+        // What says when and of whom a row is stays, whatever is left out; and so does what is outside
+        // its row, which is there because the source names it.
         match role {
-            Some(Role::Time(unit)) => return Treatment::Time(unit),
-            None | Some(Role::Field(_)) if self.is_left_out(path) => return Treatment::Leave,
+            Some(Role::Time) => return Treatment::Time(Arc::clone(&self.time)),
+            None | Some(Role::Field(_)) if !is_outside(path) && self.is_left_out(path) => return Treatment::Leave,
             _ => {}
         }
-        let column = match (self.rename.find(path, |_| true), column_name(path)) {
+        let column = match (self.rename.find(path, |_| true), column_name(inner(path))) {
             (Some(column), _) => column.clone(),
             (None, Ok(column)) => column.into(),
             (None, Err(reason)) => return Treatment::Unfit(FaultKind::Name, reason),
@@ -220,7 +291,7 @@ impl Members {
         // An object beside a member whose column has that name in another spelling is looked into.
         match self.by_path.find(path, |_| false) {
             // It is no time, so that the time of receipt has to do.
-            Some(Role::Time(_)) => Branch::Leave,
+            Some(Role::Time) => Branch::Leave,
             Some(Role::Symbol) => Branch::Unfit("symbol"),
             Some(Role::Field(_)) if !self.is_left_out(path) => Branch::Unfit("typed field"),
             _ if matches_path(&self.ignore, path) && !self.has_role_within(path) => Branch::Leave,
@@ -231,7 +302,7 @@ impl Members {
     /// The role of a member with a value: a symbol or a typed field is a column, whatever the
     /// spelling; a time is spelled exactly.
     fn role(&self, path: &str) -> Option<Role> {
-        self.by_path.find(path, |role| !matches!(role, Role::Time(_))).copied()
+        self.by_path.find(path, |role| !matches!(role, Role::Time)).copied()
     }
 
     fn is_left_out(&self, path: &str) -> bool {
@@ -239,9 +310,45 @@ impl Members {
         !is_wanted || matches_path(&self.ignore, path)
     }
 
+    /// Whether a member has a role: the time, a symbol, or a field of a type.
+    pub fn is_named(&self, path: &str) -> bool {
+        self.role(path).is_some()
+    }
+
+    /// The column of a member that is not left out.
+    pub fn passes(&mut self, path: &str) -> Option<Text> {
+        match self.treatment(path) {
+            Treatment::Field { column, .. } | Treatment::Symbol(column) => Some(column.clone()),
+            Treatment::Leave | Treatment::Time(_) | Treatment::Unfit(..) => None,
+        }
+    }
+
+    /// Whether a member's value becomes another one than it is.
+    pub fn converts(&mut self, path: &str) -> bool {
+        matches!(self.treatment(path), Treatment::Field { wanted, factor, .. } if wanted.is_some() || factor.is_some())
+    }
+
+    /// Whether a member's text is taken as it is written: `007` stays so.
+    pub fn takes_text(&mut self, path: &str) -> bool {
+        match self.treatment(path) {
+            Treatment::Time(_) | Treatment::Symbol(_) => true,
+            Treatment::Field { wanted, factor, .. } => *wanted == Some(FieldType::String) && factor.is_none(),
+            Treatment::Leave | Treatment::Unfit(..) => false,
+        }
+    }
+
+    /// Whether nothing is said of members: each becomes a field by its name.
+    pub fn say_nothing(&self) -> bool {
+        self.roles.0.is_empty() && self.rename.0.is_empty() && self.factors.0.is_empty() && self.let_all_pass()
+    }
+
+    fn let_all_pass(&self) -> bool {
+        self.only.is_empty() && self.ignore.is_empty() && self.null_texts.is_empty()
+    }
+
     /// Whether a member is left out by `ignore`, whatever else is said of it.
     pub fn ignores(&self, path: &str) -> bool {
-        matches_path(&self.ignore, path) && !matches!(self.role(path), Some(Role::Time(_) | Role::Symbol))
+        matches_path(&self.ignore, path) && !matches!(self.role(path), Some(Role::Time | Role::Symbol))
     }
 
     /// Whether the time or a symbol may be found in the object or array at a path.
@@ -306,9 +413,9 @@ mod tests {
     fn what_says_when_and_of_whom_a_row_is_stays() {
         let mut members = members("ignore = [\"*\"]\nsymbols = [\"meta.id\"]\ntimestamp = { field = \"meta.ts\" }");
         assert_eq!(members.branch("meta"), Branch::Enter);
-        assert_eq!(*members.treatment("meta.id"), Treatment::Symbol("meta_id".into()));
-        assert_eq!(*members.treatment("meta.ts"), Treatment::Time(TimeUnit::Auto));
-        assert_eq!(*members.treatment("meta.rssi"), Treatment::Leave);
+        assert!(matches!(members.treatment("meta.id"), Treatment::Symbol(column) if column == "meta_id"));
+        assert!(matches!(members.treatment("meta.ts"), Treatment::Time(_)));
+        assert!(matches!(members.treatment("meta.rssi"), Treatment::Leave));
         assert_eq!(members.branch("other"), Branch::Leave);
     }
 
@@ -340,7 +447,7 @@ mod tests {
         let mut members = members("fields = { temp = \"double\" }\ntimestamp = { field = \"ts-1\" }");
         assert_eq!((members.branch("Temp"), members.branch("temp")), (Branch::Enter, Branch::Unfit("typed field")));
         assert!(matches!(members.treatment("ts_1"), Treatment::Field { .. }));
-        assert_eq!(*members.treatment("ts-1"), Treatment::Time(TimeUnit::Auto));
+        assert!(matches!(members.treatment("ts-1"), Treatment::Time(_)));
     }
 
     #[test]

@@ -17,35 +17,48 @@ pub mod table;
 pub mod topics;
 
 mod apart;
+mod check;
+mod csv;
 mod faults;
 mod fill;
 mod json;
 mod members;
 mod plain;
 mod repair;
+mod row;
 mod template;
 mod time;
+mod topic;
+mod unpack;
 mod value;
+
+use std::{borrow::Cow, fmt};
 
 use thiserror::Error;
 
 use crate::{
     names::same,
-    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
-    settings::{FieldType, Format, OnBadMember, Retained, SameTime, Scale, Source, TimeUnit},
+    point::{MAX_SYMBOL_BYTES, Row, Text, Value},
+    settings::{self, FieldType, OnBadMember, Retained, SameTime, Source, TimeUnit, TimeWord},
 };
 
 pub use self::{
+    check::{ignored, names_column},
     faults::{Fault, FaultKind, Faults},
     repair::repair as repaired_json,
+    topic::Resolved,
 };
 use self::{
+    csv::Csv,
+    json::Json,
+    line::format::LineProtocol,
     members::Members,
-    names::{column_fault, column_name, duplicate, short},
-    pattern::{Captures, Pattern, PatternError},
-    plain::PlainField,
-    table::{TableError, TableTemplate},
-    template::Template,
+    names::{column_name, short},
+    pattern::{Pattern, PatternError},
+    plain::Plain,
+    row::PerRow,
+    table::TableError,
+    topic::{Mistakes, Topic},
 };
 
 /// A source's settings that cannot work.
@@ -90,19 +103,79 @@ impl DecodeError {
     }
 }
 
-/// What a topic says of its rows; the same for every message on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
-    /// The table.
-    pub table: Text,
-    /// The topic's symbols, sorted by name.
-    pub symbols: Vec<(Text, Text)>,
+/// A message's payload, and what it goes with.
+#[derive(Debug, Clone, Copy)]
+pub struct Payload<'a> {
+    /// What its topic says.
+    pub topic: &'a Resolved,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// User properties (MQTT 5), in their order.
+    pub properties: &'a [(Text, Text)],
+}
+
+impl<'a> Payload<'a> {
+    /// One without properties.
+    #[must_use]
+    pub fn of(topic: &'a Resolved, bytes: &'a [u8]) -> Self {
+        Self { topic, bytes, properties: &[] }
+    }
+}
+
+/// What payloads have come to.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Rows, with the payload's own symbols, and without a time where it has none.
+    pub rows: Vec<Row>,
+    /// Tables that the rows' numbers stand for, from 1; 0 is the topic's.
+    pub tables: Vec<Text>,
+    /// What was left out.
+    pub faults: Faults,
+}
+
+impl Decoded {
+    /// Makes ready for the next message.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.tables.clear();
+        self.faults.clear();
+    }
+}
+
+/// How the payloads of a source are read. It keeps what it likes between messages, within bounds of
+/// its own.
+trait Format: fmt::Debug + Send {
+    /// Adds the payload's rows to `out`, which has none before, and what was left out of them. A
+    /// payload that says nothing gives neither.
+    fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError>;
+
+    /// What the source says of members.
+    fn members(&mut self) -> &mut Members;
+}
+
+/// The format of a source, and what is made of its topics. What is wrong goes to `mistakes`.
+fn plan(source: &Source, mistakes: &mut Mistakes) -> Option<(Topic, Box<dyn Format>)> {
+    let row_names = match source.format {
+        settings::Format::Json => json::row_names(source),
+        settings::Format::Line => vec!["measurement".into()],
+        settings::Format::Plain | settings::Format::Csv => Vec::new(),
+    };
+    let topic = Topic::of(source, &row_names, mistakes);
+    let (topic, per_row) = topic.map_or((None, PerRow::default()), |(topic, per_row)| (Some(topic), per_row));
+    let mut mistake = |(key, what)| mistakes.push((key, Problem::Name(what)));
+    let format: Box<dyn Format> = match source.format {
+        settings::Format::Json => Box::new(Json::of(source, per_row, mistakes)),
+        settings::Format::Plain => Box::new(Plain::of(source)),
+        settings::Format::Line => Box::new(LineProtocol::of(source, per_row).map_err(&mut mistake).ok()?),
+        settings::Format::Csv => Box::new(Csv::of(source).map_err(&mut mistake).ok()?),
+    };
+    Some((topic?, format))
 }
 
 /// What a named member of a payload is to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    Time(TimeUnit),
+    Time,
     Symbol,
     Field(FieldType),
 }
@@ -114,7 +187,7 @@ struct Roles(Vec<(Text, Role)>);
 impl Roles {
     /// Whether readings are expected to tell their time.
     fn tell_time(&self) -> bool {
-        self.0.iter().any(|(_, role)| matches!(role, Role::Time(_)))
+        self.0.iter().any(|(_, role)| *role == Role::Time)
     }
 }
 
@@ -135,21 +208,19 @@ impl std::fmt::Display for Named {
 }
 
 /// Decodes one source's messages.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Decoder {
     name: Text,
-    pattern: Pattern,
-    table: TableTemplate,
-    format: Format,
-    members: Members,
-    /// Symbols of every row, made of the topic.
-    tags: Vec<(Text, Template)>,
-    /// The field of a plain payload.
-    field: PlainField,
+    topic: Topic,
+    format: Box<dyn Format>,
+    unpacks: bool,
+    /// User properties that become symbols, and their columns.
+    properties: Vec<(Text, Text)>,
     on_bad_member: OnBadMember,
     retained: Retained,
     /// Set where rows of one time are kept apart; the unit of their times, where they have one.
-    apart: Option<TimeUnit>,
+    apart: Option<TimeWord>,
+    named: Vec<Named>,
 }
 
 impl Decoder {
@@ -160,34 +231,35 @@ impl Decoder {
 
     /// The same, with every mistake. The list is never empty.
     pub fn check(name: &str, source: &Source) -> Result<Self, Vec<DecoderError>> {
-        let mut faults: Vec<(&'static str, Problem)> = Vec::new();
-        let pattern = Pattern::parse(&source.topic).map_err(|error| faults.push(("topic", error.into()))).ok();
-        let table = TableTemplate::parse(&source.table).map_err(|error| faults.push(("table", error.into()))).ok();
-        if let (Some(pattern), Some(table)) = (&pattern, &table) {
-            let unknown = table.names().filter(|used| pattern.names().all(|name| name != *used));
-            faults.extend(unknown.map(|used| ("table", TableError::Unknown(used.to_owned()).into())));
-        }
-        let named = pattern.as_ref().map(|p| p.names().collect::<Vec<_>>()).unwrap_or_default();
-        let tags = tags(source, &named, &mut faults);
-        faults.extend(name_faults(source, &named).into_iter().map(|(key, what)| (key, Problem::Name(what))));
-        match (pattern, table) {
-            (Some(pattern), Some(table)) if faults.is_empty() => Ok(Self {
-                name: name.into(),
-                pattern,
-                table,
-                format: source.format,
-                members: Members::of(source),
-                tags,
-                field: PlainField::of(source),
-                on_bad_member: source.on_bad_member,
-                retained: source.retained,
-                apart: (source.same_time == SameTime::Keep)
-                    .then(|| source.timestamp.as_ref().map_or(TimeUnit::Auto, |time| time.unit)),
-            }),
-            _ => Err(faults
+        let mut mistakes = Mistakes::new();
+        let source = &*check::without_top(source);
+        let planned = plan(source, &mut mistakes);
+        check::names(source, &mut mistakes);
+        match planned {
+            Some((topic, format)) if mistakes.is_empty() => Ok(Self::of(name, source, topic, format)),
+            _ => Err(mistakes
                 .into_iter()
                 .map(|(key, problem)| DecoderError { source_name: name.to_owned(), key, problem })
                 .collect()),
+        }
+    }
+
+    fn of(name: &str, source: &Source, topic: Topic, mut format: Box<dyn Format>) -> Self {
+        let property = |name: &String| (Text::from(name), column_name(name).map_or_else(|_| name.into(), Text::from));
+        let unit = |time: &settings::TimestampField| match time.unit {
+            TimeUnit::Word(word) => word,
+            TimeUnit::Form(_) => TimeWord::Auto,
+        };
+        Self {
+            name: name.into(),
+            topic,
+            unpacks: source.compression == settings::Compression::Auto,
+            properties: source.user_properties.iter().map(property).collect(),
+            on_bad_member: source.on_bad_member,
+            retained: source.retained,
+            apart: (source.same_time == SameTime::Keep).then(|| source.timestamp.as_ref().map_or(TimeWord::Auto, unit)),
+            named: named_members(format.members()),
+            format,
         }
     }
 
@@ -197,10 +269,16 @@ impl Decoder {
         &self.name
     }
 
-    /// The topic pattern.
+    /// The topic patterns.
     #[must_use]
-    pub fn pattern(&self) -> &Pattern {
-        &self.pattern
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.topic.patterns
+    }
+
+    /// Whether messages of a topic are dropped.
+    #[must_use]
+    pub fn excludes(&self, topic: &str) -> bool {
+        self.topic.excludes(topic)
     }
 
     /// What a member costs that does not fit.
@@ -219,59 +297,51 @@ impl Decoder {
     /// symbols.
     #[must_use]
     pub fn named_members(&self) -> Vec<Named> {
-        let named = |(member, role): &(Text, Role)| {
-            let symbol = match role {
-                Role::Time(_) => None,
-                Role::Symbol => Some(self.members.column(member)?),
-                Role::Field(_) => return None,
-            };
-            Some(Named { member: member.clone(), symbol })
-        };
-        self.members.roles().0.iter().filter_map(named).collect()
+        self.named.clone()
     }
 
-    /// Appends the payload's readings to `rows`, with the payload's own symbols only, and without a
-    /// time where the payload has none; and to `faults` what was left out. A payload that says
-    /// nothing gives neither. On an error both are as they were before.
-    pub fn decode(&mut self, payload: &[u8], rows: &mut Vec<Row>, faults: &mut Faults) -> Result<(), DecodeError> {
-        let before = rows.len();
-        let result = match self.format {
-            Format::Json => json::decode(payload, &mut self.members, rows, faults),
-            Format::Plain => plain::decode(payload, &mut self.members, &self.field).map(|row| rows.extend(row)),
-        };
+    /// Puts the payload's readings into `out`, which is empty before. On an error it is empty again.
+    pub fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let result = self.decode_packed(payload, out);
         if result.is_err() {
-            rows.truncate(before);
-            faults.clear();
+            out.clear();
+        }
+        for (name, column) in &self.properties {
+            let given = payload.properties.iter().find(|(known, _)| known == name);
+            if let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) {
+                add_property(&mut out.rows, column, value, &mut out.faults);
+            }
         }
         result
+    }
+
+    fn decode_packed(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let unpacked = if self.unpacks { unpack::unpack(payload.bytes)? } else { Cow::Borrowed(payload.bytes) };
+        self.format.decode(&Payload { bytes: &unpacked, ..*payload }, out)
+    }
+
+    /// Has what becomes of members be told.
+    pub fn explain(&mut self) {
+        self.format.members().explain();
+    }
+
+    /// What became of members since it was asked last, and by which keys.
+    pub fn explained(&mut self) -> Vec<String> {
+        self.format.members().explained()
     }
 
     /// Table and symbols of a topic; `None` when the topic is not this source's.
     #[must_use]
     pub fn resolve(&self, topic: &str) -> Option<Result<Resolved, DecodeError>> {
-        let captures = self.pattern.captures(topic)?;
-        Some(self.resolve_captures(&captures).map_err(|reason| DecodeError::new("topic", reason)))
+        let mut patterns: Vec<&Pattern> = self.topic.patterns.iter().collect();
+        patterns.sort_by_cached_key(|pattern| pattern.breadth());
+        patterns.into_iter().find_map(|pattern| self.topic.resolve(pattern, topic))
     }
 
-    fn resolve_captures(&self, captures: &Captures<'_, '_>) -> Result<Resolved, String> {
-        let mut symbols = Vec::new();
-        for (name, value) in captures.iter() {
-            if value.is_empty() {
-                return Err(format!("the level for {{{name}}} is empty"));
-            }
-            check_symbol(name, value)?;
-            symbols.push((name.into(), value::clean_text(value)));
-        }
-        for (name, template) in &self.tags {
-            let value = template.fill(|name| captures.get(name)).unwrap_or_default();
-            check_symbol(name, &value)?;
-            if !value.is_empty() {
-                symbols.push((name.clone(), value::clean_text(&value)));
-            }
-        }
-        symbols.sort_unstable_by(|a: &(Text, Text), b: &(Text, Text)| crate::names::cmp(&a.0, &b.0));
-        let table = self.table.render(captures).map_err(|error| error.to_string())?;
-        Ok(Resolved { table, symbols })
+    /// The same by one of its patterns.
+    #[must_use]
+    pub fn resolve_by(&self, pattern: usize, topic: &str) -> Option<Result<Resolved, DecodeError>> {
+        self.topic.resolve(self.topic.patterns.get(pattern)?, topic)
     }
 
     /// Adds the topic's symbols to rows of [`decode`](Self::decode) and puts each row's symbols in
@@ -377,7 +447,8 @@ fn check_symbol(name: &str, value: &str) -> Result<(), String> {
 
 /// The configured members by name. The time's role comes first where a name has two, which `name_faults` refuses.
 fn roles(source: &Source) -> Roles {
-    let time = source.timestamp.iter().map(|time| (Text::from(&time.field), Role::Time(time.unit)));
+    let time = source.timestamp.iter().filter(|time| !time.field.is_empty());
+    let time = time.map(|time| (Text::from(&time.field), Role::Time));
     let symbols = source.symbols.iter().map(|name| (Text::from(name), Role::Symbol));
     let fields = source.fields.iter().map(|(name, kind)| (Text::from(name), Role::Field(*kind)));
     let mut roles: Vec<_> = time.chain(symbols).chain(fields).collect();
@@ -385,114 +456,34 @@ fn roles(source: &Source) -> Roles {
     Roles(roles)
 }
 
-/// The first of these members that the source's `ignore` leaves out.
-pub fn ignored<'a>(source: &Source, mut paths: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    let members = Members::of(source);
-    paths.find(|path| members.ignores(path))
-}
-
-/// The templates of a source's tags; what is wrong with them goes to `faults`.
-fn tags(source: &Source, placeholders: &[&str], faults: &mut Vec<(&'static str, Problem)>) -> Vec<(Text, Template)> {
-    let mut tags = Vec::new();
-    for (name, template) in &source.tags {
-        let mut fault = |what: String| faults.push(("tags", Problem::Name(format!("{name}: {what}"))));
-        let parsed = match (column_fault(name), Template::parse(template)) {
-            (Some(what), _) => {
-                fault(what);
-                continue;
-            }
-            (None, Err(error)) => {
-                fault(error.to_string());
-                continue;
-            }
-            (None, Ok(parsed)) => parsed,
+/// The time and the symbols that a source is configured for.
+fn named_members(members: &Members) -> Vec<Named> {
+    let named = |(member, role): &(Text, Role)| {
+        let symbol = match role {
+            Role::Time => None,
+            Role::Symbol => Some(members.column(member)?),
+            Role::Field(_) => return None,
         };
-        if let Some(unknown) = parsed.names().find(|used| !placeholders.contains(used)) {
-            fault(format!(
-                "it uses {{{unknown}}}, which the topic pattern does not have; add it there or remove it here"
-            ));
-        }
-        tags.push((name.into(), parsed));
-    }
-    tags
-}
-
-/// Every mistake in the names a source configures: the key, and what is wrong.
-fn name_faults(source: &Source, placeholders: &[&str]) -> Vec<(&'static str, String)> {
-    let mut faults = Vec::new();
-    let too_long = |name: &String| column_name(name).err();
-    faults.extend(source.symbols.iter().filter_map(too_long).map(|fault| ("symbols", fault)));
-    faults.extend(source.fields.keys().filter_map(too_long).map(|fault| ("fields", fault)));
-    faults.extend(source.rename.values().filter_map(|name| column_fault(name)).map(|fault| ("rename", fault)));
-    let is_finite = |(_, scale): &(&String, &Scale)| {
-        let (factor, offset) = scale.parts();
-        factor.is_finite() && factor != 0.0 && offset.is_finite()
+        Some(Named { member: member.clone(), symbol })
     };
-    let no_scale = source.scale.iter().filter(|scale| !is_finite(scale));
-    faults
-        .extend(no_scale.map(|(path, _)| {
-            ("scale", format!("{path:?}: factor must be a number other than 0, and offset a number"))
-        }));
-    if source.format == Format::Plain {
-        faults.extend(column_name(&source.field).err().map(|fault| ("field", fault)));
-        if placeholders.iter().any(|name| same(name, &source.field)) {
-            faults.push(("field", format!("{:?} is a placeholder of the topic as well; rename one", source.field)));
+    members.roles().0.iter().filter_map(named).collect()
+}
+
+/// Makes a user property a symbol of each row that has no member of that name.
+fn add_property(rows: &mut [Row], column: &Text, value: &str, faults: &mut Faults) {
+    for (number, row) in rows.iter_mut().enumerate() {
+        let is_there = |name: &Text| same(name, column);
+        if row.symbols.iter().any(|(name, _)| is_there(name)) || row.fields.iter().any(|(name, _)| is_there(name)) {
+            continue;
         }
-        faults.extend(plain_faults(source));
+        match check_symbol(column, value) {
+            Ok(()) => row.symbols.push((column.clone(), value::clean_text(value))),
+            Err(reason) => {
+                let error = DecodeError::new("user properties", reason);
+                faults.member(number, column, FaultKind::Length, error);
+            }
+        }
     }
-    if source.timestamp.as_ref().is_some_and(|time| time.field.is_empty()) {
-        faults.push(("timestamp.field", "it is empty; name the payload's member that holds the time".into()));
-    }
-    let columns = columns_of(source);
-    let names = placeholders.iter().copied().chain(columns.iter().map(Text::as_str));
-    let time = source.timestamp.iter().map(|time| time.field.as_str());
-    if let Some(name) = duplicate(names.clone().chain(time)) {
-        let what = format!("{name:?} is used twice among placeholders, tags, symbols, fields, rename and timestamp");
-        faults.push(("symbols", what));
-    }
-    let count = placeholders.len() + source.tags.len() + source.symbols.len();
-    if count > MAX_SYMBOLS {
-        faults
-            .push(("symbols", format!("there are {count}, placeholders and tags included; {MAX_SYMBOLS} are allowed")));
-    }
-    faults
-}
-
-/// The columns that a source names, placeholders of its topic apart.
-fn columns_of(source: &Source) -> Vec<Text> {
-    let members = Members::of(source);
-    let plain = (source.format == Format::Plain && !source.fields.contains_key(&source.field)).then_some(&source.field);
-    let named = source.symbols.iter().chain(source.fields.keys()).chain(plain);
-    let columns = named.clone().map(|name| members.column(name).unwrap_or_default());
-    let is_named = |path: &String| named.clone().any(|name| name == path || *name == path.replace('.', "_"));
-    let renamed = source.rename.iter().filter(|(path, _)| !is_named(path)).map(|(_, column)| column.into());
-    columns.chain(renamed).chain(source.tags.keys().map(Text::from)).collect()
-}
-
-/// Whether a source has a column of that name that its configuration tells: a tag of all sources
-/// then is none of its own.
-#[must_use]
-pub fn names_column(source: &Source, name: &str) -> bool {
-    let pattern = Pattern::parse(&source.topic).ok();
-    let is_placeholder = pattern.is_some_and(|pattern| pattern.names().any(|placeholder| same(placeholder, name)));
-    let is_time = source.timestamp.as_ref().is_some_and(|time| same(&time.field, name));
-    is_placeholder || is_time || columns_of(source).iter().any(|column| same(column, name))
-}
-
-/// Keys that mean nothing for a payload without members.
-fn plain_faults(source: &Source) -> impl Iterator<Item = (&'static str, String)> {
-    let remedy = "a plain payload has no members; remove it, or use format = \"json\"";
-    let stray = source.fields.keys().filter(|name| **name != source.field);
-    let stray =
-        stray.map(|name| ("fields", format!("{name:?} is not the source's field {:?}; remove it", source.field)));
-    let others = [
-        ("symbols", !source.symbols.is_empty()),
-        ("timestamp", source.timestamp.is_some()),
-        ("only", !source.only.is_empty()),
-        ("ignore", !source.ignore.is_empty()),
-    ];
-    let others = others.into_iter().filter(|(_, set)| *set).map(move |(key, _)| (key, remedy.to_owned()));
-    stray.chain(others).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]

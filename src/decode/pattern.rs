@@ -2,12 +2,13 @@
 //!
 //! `sensors/{site}/{device}`: `{x}` is exactly one level, kept as symbol `x`; `{x...}`, last only, is one or more
 //! levels, kept as one symbol with its slashes; `+` and `#` match as in MQTT (MQTT 5 section 4.7.1) without keeping
-//! anything. Every other level matches itself. A pattern that starts with a wildcard takes no topic that starts with
+//! anything. A placeholder may be a part of its level, as in `shelly-{id}`: it takes as little as possible, and at least
+//! one character. Every other level matches itself. A pattern that starts with a wildcard takes no topic that starts with
 //! `$` (section 4.7.2).
 
 use thiserror::Error;
 
-use super::names::{TIME_COLUMN, short};
+use super::names::{TIME_COLUMN, duplicate, short};
 use crate::{
     names,
     point::{MAX_NAME_BYTES, Text},
@@ -33,6 +34,8 @@ pub struct PatternError {
 enum Level {
     /// Matches itself.
     Literal(Text),
+    /// Text and placeholders, as in `shelly-{id}`.
+    Parts(Vec<Part>),
     /// `{name}`.
     Keep(Text),
     /// `+`.
@@ -41,6 +44,15 @@ enum Level {
     KeepRest(Text),
     /// `#`.
     SkipRest,
+}
+
+/// A piece of a level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// Matches itself.
+    Literal(Text),
+    /// `{name}`.
+    Keep(Text),
 }
 
 /// A parsed topic pattern.
@@ -96,37 +108,63 @@ impl Pattern {
             .iter()
             .map(|level| match level {
                 Level::Literal(text) => text.as_str(),
-                Level::Keep(_) | Level::Skip => "+",
+                Level::Parts(_) | Level::Keep(_) | Level::Skip => "+",
                 Level::KeepRest(_) | Level::SkipRest => "#",
             })
             .collect();
         levels.join("/")
     }
 
-    /// What tells the most specific of several patterns that match a topic: the least. Level by level, a level that matches itself comes
-    /// before one that matches any, and that before one that takes the rest.
+    /// The pattern without its names: what it matches.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::Keep(_) => "{}".into(),
+        };
+        let level = |level: &Level| match level {
+            Level::Literal(text) => text.to_string(),
+            Level::Parts(parts) => parts.iter().map(part).collect(),
+            Level::Keep(_) | Level::Skip => "+".to_owned(),
+            Level::KeepRest(_) | Level::SkipRest => "#".to_owned(),
+        };
+        self.levels.iter().map(level).collect::<Vec<_>>().join("/")
+    }
+
+    /// What tells the most specific of several patterns that match a topic: the least. Level by
+    /// level, one that matches itself comes before one that matches in part, that before one that
+    /// matches any, and that before one that takes the rest.
     #[must_use]
     pub fn breadth(&self) -> Vec<u8> {
         let breadth = |level: &Level| match level {
             Level::Literal(_) => 0,
-            Level::Keep(_) | Level::Skip => 1,
-            Level::KeepRest(_) | Level::SkipRest => 2,
+            Level::Parts(_) => 1,
+            Level::Keep(_) | Level::Skip => 2,
+            Level::KeepRest(_) | Level::SkipRest => 3,
         };
         self.levels.iter().map(breadth).collect()
     }
 
     /// The names the pattern keeps, in its order.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.levels.iter().filter_map(|level| match level {
-            Level::Keep(name) | Level::KeepRest(name) => Some(name.as_str()),
-            _ => None,
-        })
+        self.levels.iter().flat_map(Level::names)
+    }
+
+    /// Whether the filter brings topics that the pattern does not match.
+    #[must_use]
+    pub fn is_narrower_than_its_filter(&self) -> bool {
+        self.levels.iter().any(|level| matches!(level, Level::Parts(_) | Level::KeepRest(_)))
+    }
+
+    /// Whether the filter begins with a wildcard, which takes no topic that begins with `$`.
+    fn begins_with_wildcard(&self) -> bool {
+        !matches!(self.levels.first(), Some(Level::Literal(_)))
     }
 
     /// The values of the kept levels, when the topic matches.
     #[must_use]
     pub fn captures<'p, 't>(&'p self, topic: &'t str) -> Option<Captures<'p, 't>> {
-        if topic.starts_with('$') && !matches!(self.levels.first(), Some(Level::Literal(_))) {
+        if topic.starts_with('$') && self.begins_with_wildcard() {
             return None;
         }
         let mut kept = Vec::new();
@@ -139,13 +177,14 @@ impl Pattern {
                     kept.push((name.as_str(), rest?));
                     return Some(Captures(kept));
                 }
-                Level::Literal(_) | Level::Keep(_) | Level::Skip => {
+                Level::Literal(_) | Level::Parts(_) | Level::Keep(_) | Level::Skip => {
                     let (this, next) = match rest?.split_once('/') {
                         Some((this, next)) => (this, Some(next)),
                         None => (rest?, None),
                     };
                     match level {
                         Level::Literal(text) if text != this => return None,
+                        Level::Parts(parts) => keep_parts(parts, this, &mut kept)?,
                         Level::Keep(name) => kept.push((name.as_str(), this)),
                         _ => {}
                     }
@@ -183,21 +222,90 @@ fn parse_level(text: &str) -> Result<Level, Fault> {
         "#" => return Ok(Level::SkipRest),
         _ => {}
     }
-    if let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+    let whole = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    if let Some(inner) = whole.filter(|inner| !inner.contains(['{', '}'])) {
         return match inner.strip_suffix("...") {
             Some(name) => Ok(Level::KeepRest(parse_name(name)?)),
             None => Ok(Level::Keep(parse_name(inner)?)),
         };
     }
-    if text.contains(['{', '}']) {
-        let what = format!("level {:?} mixes a placeholder with other text", short(text));
-        return Err((what, "a placeholder takes a whole level, as in \"a/{b}/c\""));
-    }
     if text.contains(['+', '#']) {
         let what = format!("level {:?} mixes a wildcard with other text", short(text));
         return Err((what, "a wildcard takes a whole level, as in \"a/+/c\""));
     }
-    Ok(Level::Literal(text.into()))
+    if text.contains(['{', '}']) { parse_parts(text) } else { Ok(Level::Literal(text.into())) }
+}
+
+fn parse_parts(text: &str) -> Result<Level, Fault> {
+    const REMEDY: &str = "write placeholders as in \"shelly-{kind}-{id}\"";
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find(['{', '}']) {
+        let (literal, after) = rest.split_at(open);
+        let Some((name, behind)) = after.strip_prefix('{').and_then(|after| after.split_once('}')) else {
+            return Err((format!("level {:?} has a brace without its partner", short(text)), REMEDY));
+        };
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal.into()));
+        } else if !parts.is_empty() {
+            let what = format!("level {:?} has two placeholders with nothing between", short(text));
+            return Err((what, "put text between them: nobody knows where one ends"));
+        }
+        if name.ends_with("...") {
+            let what = format!("level {:?} mixes \"{{name...}}\" with other text", short(text));
+            return Err((what, "it takes whole levels, as in \"a/{b...}\""));
+        }
+        parts.push(Part::Keep(parse_name(name)?));
+        rest = behind;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Literal(rest.into()));
+    }
+    Ok(Level::Parts(parts))
+}
+
+impl Level {
+    /// The names it keeps.
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        let whole = match self {
+            Self::Keep(name) | Self::KeepRest(name) => Some(name.as_str()),
+            _ => None,
+        };
+        let parts = if let Self::Parts(parts) = self { parts.as_slice() } else { &[] };
+        let in_parts = parts.iter().filter_map(|part| match part {
+            Part::Keep(name) => Some(name.as_str()),
+            Part::Literal(_) => None,
+        });
+        whole.into_iter().chain(in_parts)
+    }
+}
+
+/// Matches a level in part. Each placeholder takes what stands before the next place where the text
+/// behind it is found; the last text stands at the end.
+fn keep_parts<'p, 't>(parts: &'p [Part], level: &'t str, kept: &mut Vec<(&'p str, &'t str)>) -> Option<()> {
+    let mut rest = level;
+    let mut parts = parts.iter().peekable();
+    while let Some(part) = parts.next() {
+        let name = match part {
+            Part::Literal(text) => {
+                rest = rest.strip_prefix(text.as_str())?;
+                continue;
+            }
+            Part::Keep(name) => name,
+        };
+        let first = rest.chars().next()?.len_utf8();
+        let end = match parts.peek() {
+            Some(Part::Literal(text)) => {
+                let is_last = parts.clone().count() == 1;
+                let at_end = || rest.strip_suffix(text.as_str()).map(str::len).filter(|end| *end >= first);
+                if is_last { at_end()? } else { first + rest[first..].find(text.as_str())? }
+            }
+            _ => rest.len(),
+        };
+        kept.push((name, &rest[..end]));
+        rest = &rest[end..];
+    }
+    rest.is_empty().then_some(())
 }
 
 fn parse_name(name: &str) -> Result<Text, Fault> {
@@ -213,16 +321,14 @@ fn parse_name(name: &str) -> Result<Text, Fault> {
 }
 
 fn check_unique(level: Level, before: &[Level]) -> Result<Level, Fault> {
-    let name_of = |level: &Level| match level {
-        Level::Keep(name) | Level::KeepRest(name) => Some(name.clone()),
-        _ => None,
-    };
-    if let Some(name) = name_of(&level)
-        && before.iter().filter_map(name_of).any(|other| names::same(&other, &name))
-    {
-        return Err((format!("placeholder {name:?} occurs twice"), "give each its own name (case does not count)"));
+    let all: Vec<&str> = before.iter().chain([&level]).flat_map(Level::names).collect();
+    match duplicate(all.iter().copied()) {
+        Some(name) => {
+            let what = format!("placeholder {name:?} occurs twice");
+            Err((what, "give each its own name (case does not count)"))
+        }
+        None => Ok(level),
     }
-    Ok(level)
 }
 
 #[cfg(test)]
@@ -256,6 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_level_takes_as_little_as_possible_and_at_least_one_character() {
+        let pattern = "shelly-{kind}-{id}/status/{part}";
+        assert_eq!(
+            captures(pattern, "shelly-1pm-a-b/status/x"),
+            some(&[("kind", "1pm"), ("id", "a-b"), ("part", "x")])
+        );
+        assert_eq!(captures(pattern, "shelly---a/status/x"), some(&[("kind", "-"), ("id", "a"), ("part", "x")]));
+        for other in ["shelly--a/status/x", "shelly-1pm-/status/x", "shelly-1pm/status/x", "Shelly-1-2/status/x"] {
+            assert_eq!(captures(pattern, other), None, "{other}");
+        }
+        assert_eq!(captures("{a}x", "xx"), some(&[("a", "x")]));
+        assert_eq!(captures("{a}.{b}.json", "a.json.b.json"), some(&[("a", "a"), ("b", "json.b")]));
+        assert_eq!(captures("ä{a}ö", "äüö"), some(&[("a", "ü")]));
+        assert_eq!(captures("{a}-x", "$SYS-x"), None, "it begins with a wildcard");
+        assert_eq!(Pattern::parse("a/b{x}c").expect("pattern").filter(), "a/+");
+    }
+
+    #[test]
     fn leading_wildcards_take_no_dollar_topics() {
         for pattern in ["#", "+/#", "{x...}", "{x}/b"] {
             assert_eq!(captures(pattern, "$SYS/b"), None, "{pattern}");
@@ -274,7 +398,7 @@ mod tests {
     #[test]
     fn the_most_specific_pattern_is_told_level_by_level() {
         let breadth = |pattern: &str| Pattern::parse(pattern).expect("pattern").breadth();
-        let ordered = ["a", "a/b/c", "a/b/{x}", "a/b/#", "a/{x}", "a/{x}/c", "a/{x...}", "{x}/b", "#"];
+        let ordered = ["a", "a/b/c", "a/b/b{x}", "a/b/{x}", "a/b/#", "a/{x}", "a/{x}/c", "a/{x...}", "{x}/b", "#"];
         for pair in ordered.windows(2) {
             assert!(breadth(pair[0]) < breadth(pair[1]), "{pair:?}");
         }
@@ -285,8 +409,12 @@ mod tests {
     fn mistakes_are_named_with_their_position() {
         for (pattern, position, part) in [
             ("", 0, "empty"),
-            ("a/{b}c", 2, "mixes a placeholder"),
-            ("a/{b", 2, "mixes a placeholder"),
+            ("a/{b}{c}", 2, "nothing between"),
+            ("a/{b", 2, "without its partner"),
+            ("a/b}", 2, "without its partner"),
+            ("a/{b-{c}", 2, "no placeholder name"),
+            ("a/x{b...}", 2, "whole levels"),
+            ("a/{b}-{B}", 2, "twice"),
             ("a/b+", 2, "mixes a wildcard"),
             ("a/#/b", 4, "follows"),
             ("{x...}/b", 7, "follows"),

@@ -1,47 +1,57 @@
 //! Payloads that are one value: `21.5`, `true`, `open`.
 
-use super::{DecodeError, fill::put, members::Members, repair::trim, value::Scalar};
+use super::{DecodeError, Decoded, Format, Payload, fill::put, members::Members, repair::trim, value::Scalar};
 use crate::{
-    point::{Row, Text},
+    names::same,
+    point::Row,
     settings::{FieldType, Source},
 };
 
-/// The field that a plain payload is.
-#[derive(Debug, Clone)]
-pub(super) struct PlainField {
-    name: Text,
-    /// Whether it is text, whatever it looks like.
-    is_text: bool,
+/// Plain payloads of one source.
+#[derive(Debug)]
+pub(super) struct Plain {
+    members: Members,
+    /// Fields that are text, whatever they look like.
+    texts: Vec<String>,
 }
 
-impl PlainField {
+impl Plain {
     /// By a source's settings.
     pub fn of(source: &Source) -> Self {
-        let is_text = source.fields.get(&source.field) == Some(&FieldType::String);
-        Self { name: source.field.as_str().into(), is_text: is_text && source.scale.is_empty() }
+        let texts = source.fields.iter().filter(|(_, kind)| **kind == FieldType::String);
+        let texts = texts.map(|(name, _)| name.clone()).filter(|name| !source.scale.contains_key(name));
+        Self { members: Members::of(source), texts: texts.collect() }
     }
 }
 
-/// The payload as a row with the one field; none where it says nothing.
-///
-/// Without a wanted type a number is a double, `true` and `false` are booleans, and anything else is a string.
-pub(super) fn decode(payload: &[u8], members: &mut Members, field: &PlainField) -> Result<Option<Row>, DecodeError> {
-    let fault = |reason: String| DecodeError::new("payload", reason);
-    let core = trim(payload);
-    let text = std::str::from_utf8(core).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
-    if text.is_empty() || text == "null" {
-        return Ok(None);
+impl Format for Plain {
+    /// A row with the one field; none where it says nothing. Without a wanted type a number is a
+    /// double, `true` and `false` are booleans, and anything else is a string.
+    fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let fault = |reason: String| DecodeError::new("payload", reason);
+        let field = &payload.topic.field;
+        let core = trim(payload.bytes);
+        let text = std::str::from_utf8(core).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
+        if text.is_empty() || text == "null" {
+            return Ok(());
+        }
+        // The space around a string is part of it; around a number or boolean it is not.
+        let whole = std::str::from_utf8(payload.bytes).map_or(text, |whole| whole.trim_matches(['\0', '\u{feff}']));
+        let is_text = self.texts.iter().any(|name| same(name, field));
+        let value = if is_text { None } else { classify(text) }.unwrap_or(Scalar::Text(whole));
+        let mut row = Row::default();
+        put(&mut row, &mut self.members, field, value).map_err(|(_, reason)| fault(reason))?;
+        out.rows.extend((!row.fields.is_empty()).then_some(row));
+        Ok(())
     }
-    // The space around a string is part of it; around a number or boolean it is not.
-    let whole = std::str::from_utf8(payload).map_or(text, |whole| whole.trim_matches(['\0', '\u{feff}']));
-    let value = if field.is_text { None } else { classify(text) }.unwrap_or(Scalar::Text(whole));
-    let mut row = Row::default();
-    put(&mut row, members, &field.name, value).map_err(|(_, reason)| fault(reason))?;
-    Ok((!row.fields.is_empty()).then_some(row))
+
+    fn members(&mut self) -> &mut Members {
+        &mut self.members
+    }
 }
 
 /// A boolean or number; `None` for other text.
-fn classify(text: &str) -> Option<Scalar<'_>> {
+pub(super) fn classify(text: &str) -> Option<Scalar<'_>> {
     match text {
         "true" => return Some(Scalar::Bool(true)),
         "false" => return Some(Scalar::Bool(false)),
@@ -63,13 +73,16 @@ fn classify(text: &str) -> Option<Scalar<'_>> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::Resolved, *};
     use crate::point::Value;
 
     fn decoded(payload: &[u8], wanted: Option<FieldType>) -> Result<Option<Row>, DecodeError> {
         let mut source: Source = toml::from_str("topic = \"t\"\ntable = \"t\"").expect("a source");
         source.fields.extend(wanted.map(|wanted| ("value".to_owned(), wanted)));
-        decode(payload, &mut Members::of(&source), &PlainField::of(&source))
+        let mut out = Decoded::default();
+        let topic = Resolved { field: "value".into(), ..Resolved::default() };
+        Plain::of(&source).decode(&Payload::of(&topic, payload), &mut out)?;
+        Ok(out.rows.pop())
     }
 
     fn value(payload: &str, wanted: Option<FieldType>) -> Result<Value, DecodeError> {

@@ -4,7 +4,6 @@ use thiserror::Error;
 
 use super::{
     names::{table_fault, table_name},
-    pattern::Captures,
     template::{Part, Template, TemplateError},
 };
 use crate::{names, point::Text};
@@ -42,9 +41,9 @@ impl TableTemplate {
         self.0.names()
     }
 
-    /// The table a topic's rows go to. What QuestDB would refuse in its name is changed.
-    pub fn render(&self, captures: &Captures<'_, '_>) -> Result<Text, TableError> {
-        let name = self.0.fill(|name| captures.get(name)).map_err(|name| TableError::Unknown(name.to_owned()))?;
+    /// The table's name with its placeholders' values. What QuestDB would refuse in it is changed.
+    pub fn render<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Text, TableError> {
+        let name = self.0.fill(value).map_err(|name| TableError::Unknown(name.to_owned()))?;
         table_name(&name).map(Text::from).map_err(TableError::Name)
     }
 
@@ -81,7 +80,8 @@ mod tests {
 
     fn render(template: &str, pattern: &str, topic: &str) -> Result<Text, TableError> {
         let pattern = Pattern::parse(pattern).expect("pattern");
-        TableTemplate::parse(template)?.render(&pattern.captures(topic).expect("match"))
+        let captures = pattern.captures(topic).expect("match");
+        TableTemplate::parse(template)?.render(|name| captures.get(name))
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         fn rendered_names_are_always_valid(template in "[a-z{}x.]{0,12}|t_\\{x\\}", topic in "\\PC{0,140}") {
             let pattern = Pattern::parse("{x...}").expect("pattern");
             if let (Ok(template), Some(captures)) = (TableTemplate::parse(&template), pattern.captures(&topic))
-                && let Ok(name) = template.render(&captures)
+                && let Ok(name) = template.render(|name| captures.get(name))
             {
                 prop_assert_eq!(table_fault(&name), None);
             }

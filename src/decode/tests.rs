@@ -15,8 +15,13 @@ fn decoder(extra: &str) -> Decoder {
 }
 
 fn decoded(extra: &str, payload: &str) -> Result<(Vec<Row>, Faults), DecodeError> {
-    let (mut rows, mut faults) = (Vec::new(), Faults::default());
-    decoder(extra).decode(payload.as_bytes(), &mut rows, &mut faults).map(|()| (rows, faults))
+    decoded_bytes(extra, payload.as_bytes())
+}
+
+fn decoded_bytes(extra: &str, payload: &[u8]) -> Result<(Vec<Row>, Faults), DecodeError> {
+    let (mut decoder, mut out) = (decoder(extra), Decoded::default());
+    let topic = decoder.resolve("sensors/north/d1").expect("match").expect("valid");
+    decoder.decode(&Payload::of(&topic, payload), &mut out).map(|()| (out.rows, out.faults))
 }
 
 /// The rows of a payload that has no fault.
@@ -140,8 +145,7 @@ fn names_that_questdb_refuses_are_changed() {
 #[test]
 fn what_is_plainly_meant_is_read() {
     for payload in [&b"\xef\xbb\xbf{\"t\":1}"[..], b"{\"t\":1}\0", b"{\"t\":1} \0\0\n", b"{\"t\":1,\"u\":-Infinity}"] {
-        let (mut rows, mut faults) = (Vec::new(), Faults::default());
-        decoder("").decode(payload, &mut rows, &mut faults).expect("rows");
+        let (rows, faults) = decoded_bytes("", payload).expect("rows");
         assert_eq!((rows.len(), faults.count()), (1, 0));
         assert_eq!(fields(&rows[0]), [("t", Value::Double(1.0))]);
     }
@@ -216,9 +220,9 @@ fn limits_hold_exactly() {
 
 #[test]
 fn a_failed_message_leaves_no_rows_behind() {
-    let (mut rows, mut faults) = (vec![Row::default()], Faults::default());
-    assert!(decoder("").decode(br#"[{"a":1},7,{"a":}]"#, &mut rows, &mut faults).is_err());
-    assert_eq!((rows, faults.count()), (vec![Row::default()], 0));
+    let (topic, mut out) = (Resolved::default(), Decoded::default());
+    assert!(decoder("").decode(&Payload::of(&topic, br#"[{"a":1},7,{"a":}]"#), &mut out).is_err());
+    assert!(out.rows.is_empty() && out.faults.is_empty());
 }
 
 #[test]
@@ -228,10 +232,10 @@ fn topics_give_table_and_symbols() {
     let resolved = decoder.resolve("sensors/north/d1").expect("match").expect("valid");
     assert_eq!(resolved.table, "sensors");
     assert_eq!(resolved.symbols, [("device".into(), "d1".into()), ("site".into(), "north".into())]);
-    let (mut rows, mut faults) = (Vec::new(), Faults::default());
-    decoder.decode(br#"{"aa":"x","t":1}"#, &mut rows, &mut faults).expect("rows");
-    decoder.finish(&mut rows, &resolved, &mut faults);
-    let names: Vec<&str> = rows[0].symbols.iter().map(|(name, _)| name.as_str()).collect();
+    let mut out = Decoded::default();
+    decoder.decode(&Payload::of(&resolved, br#"{"aa":"x","t":1}"#), &mut out).expect("rows");
+    decoder.finish(&mut out.rows, &resolved, &mut out.faults);
+    let names: Vec<&str> = out.rows[0].symbols.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["aa", "device", "site"]);
     assert!(decoder.resolve("sensors//d1").expect("match").is_err(), "an empty symbol names no series");
 }
@@ -247,9 +251,10 @@ fn a_payload_that_repeats_the_topics_symbols_gives_way_to_them() {
         (r#"{"SITE":"south","t":1}"#, 1, 1),
         (r#"{"device":7}"#, 0, 0),
     ] {
-        let (mut found, mut told) = (Vec::new(), Faults::default());
-        decoder.decode(payload.as_bytes(), &mut found, &mut told).expect("rows");
-        decoder.finish(&mut found, &resolved, &mut told);
+        let mut out = Decoded::default();
+        decoder.decode(&Payload::of(&resolved, payload.as_bytes()), &mut out).expect("rows");
+        decoder.finish(&mut out.rows, &resolved, &mut out.faults);
+        let Decoded { rows: found, faults: told, .. } = out;
         assert_eq!((told.count(), found.len()), (faults, rows), "{payload}: {}", told.reason());
         for row in found {
             assert_eq!(row.symbols, resolved.symbols, "{payload}");
@@ -283,7 +288,7 @@ fn every_mistake_of_a_source_is_found() {
         "symbols = [\"a-b\", \"site\"]\nfields = { \"a.b\" = \"long\" }\ntimestamp = { field = \"\", unit = \"s\" }";
     let mut source = source(bad);
     source.symbols.push("x".repeat(128));
-    source.table = "t_{nope}".into();
+    source.table = Some("t_{nope}".into());
     let errors = Decoder::check("s", &source).expect_err("mistakes");
     let keys: Vec<&str> = errors.iter().map(|error| error.key).collect();
     assert_eq!(keys, ["table", "symbols", "timestamp.field", "symbols"]);
@@ -335,9 +340,8 @@ fn flatten(name: &str, value: &Json, out: &mut Vec<(String, Json)>) {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let mut rows = Vec::new();
-        if decoder("").decode(&bytes, &mut rows, &mut Faults::default()).is_err() {
-            prop_assert!(rows.is_empty());
+        for extra in ["", "format = \"csv\"", "format = \"line\"", "rows = \"a[]\"", "format = \"plain\""] {
+            let _ = decoded_bytes(extra, &bytes);
         }
     }
 
@@ -355,7 +359,7 @@ proptest! {
                 prop_assert_eq!(row.time.is_some(), row.device_time);
                 let names = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
                 prop_assert!(names.clone().all(|name| names::column_fault(name).is_none()));
-                prop_assert_eq!(duplicate(names.map(Text::as_str).collect::<Vec<_>>().into_iter()), None);
+                prop_assert_eq!(names::duplicate(names.map(Text::as_str).collect::<Vec<_>>().into_iter()), None);
                 let mut body = Vec::new();
                 prop_assert!(crate::entry::encode_rows("t", &[row], &mut body).is_ok());
             }

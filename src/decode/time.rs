@@ -1,7 +1,15 @@
 //! Device timestamps: whole or fractional counts of a unit since 1970, or text as of RFC 3339 and
-//! ISO 8601.
+//! ISO 8601, or of a form that the source tells.
 
-use crate::{point::Timestamp, settings::TimeUnit};
+use jiff::{
+    fmt::{strtime, temporal::DateTimeParser},
+    tz::TimeZone,
+};
+
+use crate::{
+    point::Timestamp,
+    settings::{TimeUnit, TimeWord, TimestampField},
+};
 
 use super::{names::short, value::Scalar};
 
@@ -18,45 +26,159 @@ fn unusable(reason: impl Into<String>) -> TimeFault {
     TimeFault::Unusable(reason.into())
 }
 
-/// The time a payload's timestamp member states.
-///
-/// Whole numbers and decimal text are converted exactly; digits below a nanosecond are cut off.
-/// Text without a zone is UTC. The error says what was expected.
-pub fn parse(value: Scalar<'_>, unit: TimeUnit) -> Result<Timestamp, TimeFault> {
-    let Some(nanos_per_unit) = nanos_per(unit).or_else(|| magnitude(value, unit)) else {
-        return match value {
-            Scalar::Text(text) => iso8601(text),
+/// How a source's timestamps are read.
+#[derive(Debug, Clone)]
+pub struct TimeReader {
+    notation: Notation,
+    /// The zone of text that tells none.
+    zone: TimeZone,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Notation {
+    /// A number by its size, or text.
+    Auto,
+    /// A count of so many nanoseconds each.
+    Count(i128),
+    /// Text as of RFC 3339 and ISO 8601.
+    Iso,
+    /// Text of a form in the words of strftime.
+    Form(String),
+}
+
+impl Default for TimeReader {
+    fn default() -> Self {
+        Self { notation: Notation::Auto, zone: TimeZone::UTC }
+    }
+}
+
+impl TimeReader {
+    /// By a source's setting. The error is the key at fault, and what is wrong.
+    pub fn of(field: &TimestampField) -> Result<Self, (&'static str, String)> {
+        let notation = match &field.unit {
+            TimeUnit::Word(word) => Notation::of(*word),
+            TimeUnit::Form(form) => {
+                check_form(form).map_err(|what| ("timestamp.unit", what))?;
+                Notation::Form(form.clone())
+            }
+        };
+        let zone = field.zone.as_deref().map_or(Ok(TimeZone::UTC), zone);
+        Ok(Self { notation, zone: zone.map_err(|what| ("timestamp.zone", what))? })
+    }
+
+    /// The time that a timestamp member states.
+    ///
+    /// Whole numbers and decimal text are converted exactly; digits below a nanosecond are cut off.
+    /// The error says what was expected.
+    pub fn read(&self, value: Scalar<'_>) -> Result<Timestamp, TimeFault> {
+        let nanos_per_unit = match &self.notation {
+            Notation::Count(nanos) => *nanos,
+            Notation::Auto => match magnitude(value) {
+                Some(nanos) => nanos,
+                None => return self.text(value, Self::iso8601),
+            },
+            Notation::Iso => return self.text(value, Self::iso8601),
+            Notation::Form(form) => {
+                let number = value.to_text();
+                let text = if let Scalar::Bool(_) = value { value } else { Scalar::Text(&number) };
+                return self.text(text, |reader, text| reader.of_form(form, text));
+            }
+        };
+        match value {
+            Scalar::Int(count) => in_range(i128::from(count) * nanos_per_unit),
+            Scalar::Big(count) => in_range(i128::from(count) * nanos_per_unit),
+            // The shortest text that reads back as this double is what the device wrote, up to 17 digits.
+            Scalar::Float(count) => decimal(&format!("{count}"), nanos_per_unit),
+            Scalar::Text(text) => decimal(text.trim(), nanos_per_unit),
+            Scalar::Bool(_) => Err(unusable("timestamp must be a number, not a boolean")),
+        }
+    }
+
+    fn text(
+        &self,
+        value: Scalar<'_>,
+        read: impl Fn(&Self, &str) -> Result<Timestamp, TimeFault>,
+    ) -> Result<Timestamp, TimeFault> {
+        match value {
+            Scalar::Text(text) => read(self, text),
             other => {
                 Err(unusable(format!("timestamp must be text such as \"2026-01-31T12:00:00Z\", not {}", other.kind())))
             }
-        };
-    };
-    match value {
-        Scalar::Int(count) => in_range(i128::from(count) * nanos_per_unit),
-        Scalar::Big(count) => in_range(i128::from(count) * nanos_per_unit),
-        // The shortest text that reads back as this double is what the device wrote, up to 17 digits.
-        Scalar::Float(count) => decimal(&format!("{count}"), nanos_per_unit),
-        Scalar::Text(text) => decimal(text.trim(), nanos_per_unit),
-        Scalar::Bool(_) => Err(unusable("timestamp must be a number, not a boolean")),
+        }
+    }
+
+    fn of_form(&self, form: &str, text: &str) -> Result<Timestamp, TimeFault> {
+        let fault = || unusable(format!("{:?} is no timestamp of the form {form:?}", short(text)));
+        let parts = strtime::parse(form, text.trim()).map_err(|_| fault())?;
+        // A zone that the text tells outranks the source's.
+        let zoned = parts.to_timestamp().ok();
+        let time = zoned.or_else(|| self.zone.to_timestamp(parts.to_datetime().ok()?).ok());
+        in_range(time.ok_or_else(fault)?.as_nanosecond())
+    }
+
+    fn iso8601(&self, text: &str) -> Result<Timestamp, TimeFault> {
+        let trimmed = text.trim();
+        // Some write a space before the zone.
+        let joined = trimmed.strip_suffix(" UTC").map(|time| format!("{time}Z")).or_else(|| {
+            let (time, zone) = trimmed.rsplit_once(' ')?;
+            zone.starts_with(['+', '-', 'Z']).then(|| format!("{time}{zone}"))
+        });
+        let text = joined.as_deref().unwrap_or(trimmed);
+        let zoned = text.parse::<jiff::Timestamp>().ok();
+        let time = zoned.or_else(|| {
+            let local: jiff::civil::DateTime = text.parse().ok()?;
+            self.zone.to_timestamp(local).ok()
+        });
+        match time {
+            Some(time) => in_range(time.as_nanosecond()),
+            None => Err(unusable(format!("{:?} is no timestamp such as \"2026-01-31T12:00:00Z\"", short(text)))),
+        }
     }
 }
 
-fn nanos_per(unit: TimeUnit) -> Option<i128> {
-    match unit {
-        TimeUnit::S => Some(1_000_000_000),
-        TimeUnit::Ms => Some(1_000_000),
-        TimeUnit::Us => Some(1_000),
-        TimeUnit::Ns => Some(1),
-        TimeUnit::Auto | TimeUnit::Rfc3339 => None,
+impl Notation {
+    fn of(word: TimeWord) -> Self {
+        match word {
+            TimeWord::Auto => Self::Auto,
+            TimeWord::Rfc3339 => Self::Iso,
+            TimeWord::S => Self::Count(NANOS_PER_S),
+            TimeWord::Ms => Self::Count(1_000_000),
+            TimeWord::Us => Self::Count(1_000),
+            TimeWord::Ns => Self::Count(1),
+        }
     }
 }
 
-/// The unit of a number, told by its size: seconds of the years up to 5138, milliseconds from 1973
-/// on, and so forth. None where it is no number, or the unit is not to be told so.
-fn magnitude(value: Scalar<'_>, unit: TimeUnit) -> Option<i128> {
-    if unit != TimeUnit::Auto {
-        return None;
-    }
+const NANOS_PER_S: i128 = 1_000_000_000;
+
+/// The zone of a name such as `Europe/Berlin`, or an offset such as `+01:00`.
+fn zone(name: &str) -> Result<TimeZone, String> {
+    static PARSER: DateTimeParser = DateTimeParser::new();
+    PARSER.parse_time_zone(name).map_err(|_| {
+        format!(
+            "there is no time zone {:?} on this machine; write one such as \"Europe/Berlin\" (the names come with \
+             the package tzdata), or an offset such as \"+01:00\"",
+            short(name)
+        )
+    })
+}
+
+/// Why a form gives no times: what it writes of a day has to tell the day.
+fn check_form(form: &str) -> Result<(), String> {
+    let what =
+        |why: &str| format!("{form:?} is no form of a timestamp: {why}; write one such as \"%Y-%m-%d %H:%M:%S\"");
+    // A day on which year, month, day and each part of the time are other numbers.
+    let day = jiff::Timestamp::from_second(1_795_990_547).map_err(|error| what(&error.to_string()))?;
+    let day = jiff::ZonedDateTime::new(day, TimeZone::UTC);
+    let text = strtime::format(form, &day).map_err(|error| what(&error.to_string()))?;
+    let parts = strtime::parse(form, &text).map_err(|error| what(&error.to_string()))?;
+    let is_time = parts.to_timestamp().is_ok() || parts.to_datetime().is_ok();
+    if is_time { Ok(()) } else { Err(what("it does not tell the whole date and the hour")) }
+}
+
+/// Nanoseconds of the unit of a number, told by its size: seconds of the years up to 5138,
+/// milliseconds from 1973 on, and so forth. None where it is no number.
+fn magnitude(value: Scalar<'_>) -> Option<i128> {
     let count = match value {
         Scalar::Int(count) => count as f64,
         Scalar::Big(count) => count as f64,
@@ -64,13 +186,17 @@ fn magnitude(value: Scalar<'_>, unit: TimeUnit) -> Option<i128> {
         Scalar::Text(text) => text.trim().parse().ok()?,
         Scalar::Bool(_) => return None,
     };
-    let unit = match count.abs() {
-        count if count < 1e11 => TimeUnit::S,
-        count if count < 1e14 => TimeUnit::Ms,
-        count if count < 1e17 => TimeUnit::Us,
-        _ => TimeUnit::Ns,
-    };
-    nanos_per(unit)
+    Some(unit_of(count))
+}
+
+/// Nanoseconds of the unit that a count since 1970 is of, by its size.
+pub(super) fn unit_of(count: f64) -> i128 {
+    match count.abs() {
+        count if count < 1e11 => NANOS_PER_S,
+        count if count < 1e14 => 1_000_000,
+        count if count < 1e17 => 1_000,
+        _ => 1,
+    }
 }
 
 fn in_range(nanos: i128) -> Result<Timestamp, TimeFault> {
@@ -80,25 +206,6 @@ fn in_range(nanos: i128) -> Result<Timestamp, TimeFault> {
     i64::try_from(nanos).map(Timestamp).map_err(|_| {
         TimeFault::TooLate("timestamp lies after the year 2262; check the timestamp's unit in the source".into())
     })
-}
-
-fn iso8601(text: &str) -> Result<Timestamp, TimeFault> {
-    let trimmed = text.trim();
-    // Some write a space before the zone.
-    let joined = trimmed.strip_suffix(" UTC").map(|time| format!("{time}Z")).or_else(|| {
-        let (time, zone) = trimmed.rsplit_once(' ')?;
-        zone.starts_with(['+', '-', 'Z']).then(|| format!("{time}{zone}"))
-    });
-    let text = joined.as_deref().unwrap_or(trimmed);
-    let zoned = text.parse::<jiff::Timestamp>().ok();
-    let time = zoned.or_else(|| {
-        let local: jiff::civil::DateTime = text.parse().ok()?;
-        jiff::tz::TimeZone::UTC.to_timestamp(local).ok()
-    });
-    match time {
-        Some(time) => in_range(time.as_nanosecond()),
-        None => Err(unusable(format!("{:?} is no timestamp such as \"2026-01-31T12:00:00Z\"", short(text)))),
-    }
 }
 
 /// Reads `digits[.digits]`, with a sign, exactly.
@@ -137,18 +244,68 @@ mod tests {
 
     use super::*;
 
+    fn parse(value: Scalar<'_>, unit: TimeWord) -> Result<Timestamp, TimeFault> {
+        reader(TimeUnit::Word(unit), None).expect("a reader").read(value)
+    }
+
+    fn reader(unit: TimeUnit, zone: Option<&str>) -> Result<TimeReader, (&'static str, String)> {
+        TimeReader::of(&TimestampField { unit, zone: zone.map(str::to_owned), ..TimestampField::default() })
+    }
+
+    fn of_form(form: &str, zone: Option<&str>, text: &str) -> Option<String> {
+        let reader = reader(TimeUnit::Form(form.into()), zone).expect("a reader");
+        reader.read(Scalar::Text(text)).ok().map(|time| time.to_string())
+    }
+
+    #[test]
+    fn forms_and_zones_are_the_sources() {
+        let berlin = Some("Europe/Berlin");
+        for (form, zone, text, expected) in [
+            ("%Y-%m-%d %H:%M:%S", None, "2026-03-01 12:00:00", Some("2026-03-01T12:00:00Z")),
+            ("%Y-%m-%d %H:%M:%S", berlin, "2026-07-01 12:00:00", Some("2026-07-01T10:00:00Z")),
+            ("%d.%m.%y %H:%M", Some("+01:00"), " 01.03.26 13:00 ", Some("2026-03-01T12:00:00Z")),
+            ("%Y%m%d%H%M%S", None, "20260301120000", Some("2026-03-01T12:00:00Z")),
+            ("%a, %d %b %Y %H:%M:%S GMT", None, "Fri, 18 Mar 2022 13:55:21 GMT", Some("2022-03-18T13:55:21Z")),
+            ("%Y-%m-%dT%H:%M:%S%z", berlin, "2026-03-01T12:00:00+0200", Some("2026-03-01T10:00:00Z")),
+            ("%Y-%m-%d %H:%M:%S%.f", None, "2026-03-01 12:00:00.25", Some("2026-03-01T12:00:00.25Z")),
+            ("%Y-%m-%d", None, "2026-03-01", Some("2026-03-01T00:00:00Z")),
+            ("%Y-%m-%d %H:%M:%S", None, "2026-03-01", None),
+            ("%Y-%m-%d %H:%M:%S", None, "2026-13-01 12:00:00", None),
+        ] {
+            assert_eq!(of_form(form, zone, text).as_deref(), expected, "{form} {text}");
+        }
+        let iso = reader(TimeUnit::default(), berlin).expect("a reader");
+        let read = |text| iso.read(Scalar::Text(text)).expect("a time").to_string();
+        assert_eq!(read("2026-05-22T02:01:29"), "2026-05-22T00:01:29Z");
+        assert_eq!(read("2026-10-25 02:30:00"), "2026-10-25T00:30:00Z", "of two such hours the first");
+        assert_eq!(read("2026-05-22T02:01:29Z"), "2026-05-22T02:01:29Z");
+        assert_eq!(read("1780000000"), "2026-05-28T20:26:40Z");
+    }
+
+    #[test]
+    fn forms_and_zones_that_are_none_are_refused() {
+        for form in ["%H:%M:%S", "%Q", "%Y-%m", "%", "%d.%m. %H:%M"] {
+            let error = reader(TimeUnit::Form(form.into()), None).expect_err(form);
+            assert!(error.0 == "timestamp.unit" && error.1.contains("%Y-%m-%d"), "{error:?}");
+        }
+        for zone in ["Europe/Berlim", "", "+99:00", "CEST"] {
+            let error = reader(TimeUnit::default(), Some(zone)).expect_err(zone);
+            assert!(error.0 == "timestamp.zone" && error.1.contains("tzdata"), "{error:?}");
+        }
+    }
+
     #[test]
     fn each_unit_counts_from_1970() {
         let ns = |value, unit| parse(value, unit).expect("time").0;
-        assert_eq!(ns(Scalar::Int(1_700_000_000), TimeUnit::S), 1_700_000_000_000_000_000);
-        assert_eq!(ns(Scalar::Int(1_700_000_000_123), TimeUnit::Ms), 1_700_000_000_123_000_000);
-        assert_eq!(ns(Scalar::Int(1_700_000_000_123_456), TimeUnit::Us), 1_700_000_000_123_456_000);
-        assert_eq!(ns(Scalar::Int(i64::MAX), TimeUnit::Ns), i64::MAX);
-        assert_eq!(ns(Scalar::Float(1_700_000_000.123_456), TimeUnit::S), 1_700_000_000_123_456_000);
-        assert_eq!(ns(Scalar::Text("1700000000.123456789"), TimeUnit::S), 1_700_000_000_123_456_789);
-        assert_eq!(ns(Scalar::Text(" 7 "), TimeUnit::Us), 7_000);
-        assert_eq!(ns(Scalar::Text("2023-11-14T22:13:20.5+00:00"), TimeUnit::Rfc3339), 1_700_000_000_500_000_000);
-        assert_eq!(ns(Scalar::Int(0), TimeUnit::S), 0);
+        assert_eq!(ns(Scalar::Int(1_700_000_000), TimeWord::S), 1_700_000_000_000_000_000);
+        assert_eq!(ns(Scalar::Int(1_700_000_000_123), TimeWord::Ms), 1_700_000_000_123_000_000);
+        assert_eq!(ns(Scalar::Int(1_700_000_000_123_456), TimeWord::Us), 1_700_000_000_123_456_000);
+        assert_eq!(ns(Scalar::Int(i64::MAX), TimeWord::Ns), i64::MAX);
+        assert_eq!(ns(Scalar::Float(1_700_000_000.123_456), TimeWord::S), 1_700_000_000_123_456_000);
+        assert_eq!(ns(Scalar::Text("1700000000.123456789"), TimeWord::S), 1_700_000_000_123_456_789);
+        assert_eq!(ns(Scalar::Text(" 7 "), TimeWord::Us), 7_000);
+        assert_eq!(ns(Scalar::Text("2023-11-14T22:13:20.5+00:00"), TimeWord::Rfc3339), 1_700_000_000_500_000_000);
+        assert_eq!(ns(Scalar::Int(0), TimeWord::S), 0);
     }
 
     #[test]
@@ -165,7 +322,7 @@ mod tests {
             "2026-03-01T12:00Z",
             "2026-03-01 12:00:00.000",
         ] {
-            for unit in [TimeUnit::Auto, TimeUnit::Rfc3339] {
+            for unit in [TimeWord::Auto, TimeWord::Rfc3339] {
                 assert_eq!(parse(Scalar::Text(text), unit), Ok(Timestamp(noon)), "{text}");
             }
         }
@@ -183,30 +340,30 @@ mod tests {
             Scalar::Text("1772366400000"),
             Scalar::Text("1772366400000.0"),
         ] {
-            assert_eq!(parse(value, TimeUnit::Auto), Ok(Timestamp(noon)), "{value:?}");
+            assert_eq!(parse(value, TimeWord::Auto), Ok(Timestamp(noon)), "{value:?}");
         }
-        assert!(matches!(parse(Scalar::Int(i64::MAX), TimeUnit::S), Err(TimeFault::TooLate(_))));
-        assert!(matches!(parse(Scalar::Bool(true), TimeUnit::Auto), Err(TimeFault::Unusable(_))));
+        assert!(matches!(parse(Scalar::Int(i64::MAX), TimeWord::S), Err(TimeFault::TooLate(_))));
+        assert!(matches!(parse(Scalar::Bool(true), TimeWord::Auto), Err(TimeFault::Unusable(_))));
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
         for (value, unit) in [
-            (Scalar::Int(-1), TimeUnit::S),
-            (Scalar::Int(i64::MAX), TimeUnit::S),
-            (Scalar::Big(u64::MAX), TimeUnit::Ns),
-            (Scalar::Float(1e300), TimeUnit::Ns),
-            (Scalar::Float(-0.5), TimeUnit::S),
-            (Scalar::Text(""), TimeUnit::S),
-            (Scalar::Text("."), TimeUnit::S),
-            (Scalar::Text("1."), TimeUnit::S),
-            (Scalar::Text("1e9"), TimeUnit::S),
-            (Scalar::Text("now"), TimeUnit::Ms),
-            (Scalar::Text("1700000000"), TimeUnit::Rfc3339),
-            (Scalar::Text("2023-11-14T25:13:20"), TimeUnit::Rfc3339),
-            (Scalar::Text("1969-12-31T23:59:59Z"), TimeUnit::Rfc3339),
-            (Scalar::Int(1), TimeUnit::Rfc3339),
-            (Scalar::Bool(true), TimeUnit::S),
+            (Scalar::Int(-1), TimeWord::S),
+            (Scalar::Int(i64::MAX), TimeWord::S),
+            (Scalar::Big(u64::MAX), TimeWord::Ns),
+            (Scalar::Float(1e300), TimeWord::Ns),
+            (Scalar::Float(-0.5), TimeWord::S),
+            (Scalar::Text(""), TimeWord::S),
+            (Scalar::Text("."), TimeWord::S),
+            (Scalar::Text("1."), TimeWord::S),
+            (Scalar::Text("1e9"), TimeWord::S),
+            (Scalar::Text("now"), TimeWord::Ms),
+            (Scalar::Text("1700000000"), TimeWord::Rfc3339),
+            (Scalar::Text("2023-11-14T25:13:20"), TimeWord::Rfc3339),
+            (Scalar::Text("1969-12-31T23:59:59Z"), TimeWord::Rfc3339),
+            (Scalar::Int(1), TimeWord::Rfc3339),
+            (Scalar::Bool(true), TimeWord::S),
         ] {
             assert!(parse(value, unit).is_err(), "{value:?} {unit:?}");
         }
@@ -215,7 +372,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_and_integers_agree(count in 0..=i64::MAX, zeros in 0..5usize) {
-            for unit in [TimeUnit::S, TimeUnit::Ms, TimeUnit::Us, TimeUnit::Ns] {
+            for unit in [TimeWord::S, TimeWord::Ms, TimeWord::Us, TimeWord::Ns] {
                 let text = format!("{}{count}.000", "0".repeat(zeros));
                 prop_assert_eq!(parse(Scalar::Text(&text), unit).ok(), parse(Scalar::Int(count), unit).ok());
             }
@@ -224,18 +381,18 @@ mod tests {
         #[test]
         fn nanoseconds_survive_as_fractions(nanos in 0..=i64::MAX) {
             let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
-            prop_assert_eq!(parse(Scalar::Text(&text), TimeUnit::S), Ok(Timestamp(nanos)));
+            prop_assert_eq!(parse(Scalar::Text(&text), TimeWord::S), Ok(Timestamp(nanos)));
         }
 
         #[test]
         fn times_print_and_read_back(nanos in 0..=i64::MAX) {
             let text = Timestamp(nanos).to_string();
-            prop_assert_eq!(parse(Scalar::Text(&text), TimeUnit::Rfc3339), Ok(Timestamp(nanos)));
+            prop_assert_eq!(parse(Scalar::Text(&text), TimeWord::Rfc3339), Ok(Timestamp(nanos)));
         }
 
         #[test]
         fn any_text_and_double_is_handled(text in "\\PC{0,40}|[-+.0-9]{0,60}", double in any::<f64>()) {
-            for unit in [TimeUnit::S, TimeUnit::Ns, TimeUnit::Rfc3339] {
+            for unit in [TimeWord::S, TimeWord::Ns, TimeWord::Rfc3339] {
                 let _ = parse(Scalar::Text(&text), unit);
                 let _ = parse(Scalar::Float(double), unit);
             }

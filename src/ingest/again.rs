@@ -12,6 +12,7 @@ use super::{
     write::LETTER_TOPIC,
 };
 use crate::{
+    decode::{Faults, Payload},
     latest::Standing,
     marks::{Marks, Pos, Seq},
     point::{Received, Row, Text, Timestamp},
@@ -38,13 +39,24 @@ pub struct Letter<'a> {
     pub row_time: Option<Timestamp>,
 }
 
-/// The rows of a dead letter that decodes by now.
-#[derive(Debug, Clone, PartialEq)]
+/// The rows of a dead letter that decodes by now, by table.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Again {
-    /// Their table.
-    pub table: Text,
-    /// The rows, each with its time; never none.
-    pub rows: Vec<Row>,
+    /// Tables and their rows, each with its time; never none where it decodes.
+    pub tables: Vec<(Text, Vec<Row>)>,
+}
+
+impl Again {
+    /// Rows of one table.
+    #[must_use]
+    pub fn of(table: Text, rows: Vec<Row>) -> Self {
+        Self { tables: vec![(table, rows)] }
+    }
+
+    /// The rows with their tables.
+    pub fn rows(&self) -> impl Iterator<Item = (&Text, &Row)> {
+        self.tables.iter().flat_map(|(table, rows)| rows.iter().map(move |row| (table, row)))
+    }
 }
 
 /// What became of rows that were to be put back.
@@ -85,22 +97,29 @@ impl Ingest {
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
         let route = routes.find(topic).map_err(|why| why.to_string())?;
-        bench.decode(routes.decoder_mut(&route), &route.resolved, payload)?;
+        bench.decode(routes.decoder_mut(&route), &Payload::of(&route.resolved, payload))?;
         bench.judge_times(self.max_past, self.latest_time(now), now.wall);
-        if !bench.faults.is_empty() {
+        if !bench.of.faults.is_empty() {
             // What is good of it is stored already, or will be with the rest.
-            return Err(bench.faults.reason());
+            return Err(bench.of.faults.reason());
         }
-        let mut rows = std::mem::take(&mut bench.of.rows);
-        if rows.is_empty() {
+        if bench.of.rows.is_empty() {
             return Err("it holds no reading".to_owned());
         }
-        if letter.received < self.max_past && rows.iter().any(|row| row.time.is_none()) {
+        if letter.received < self.max_past && bench.of.rows.iter().any(|row| row.time.is_none()) {
             return Err(
                 "it came while the clock was not set ([latest] max_past), and has no time of its own".to_owned()
             );
         }
-        let table = route.resolved.table.clone();
+        bench.part(&route.resolved.table, route.table_hash, &mut Faults::default());
+        let tables = std::mem::take(&mut bench.tables).into_iter();
+        let tables = tables.map(|of| self.timed_again(of, letter, now)).collect();
+        Ok(Again { tables })
+    }
+
+    /// Rows of a letter with the times that they had, or get now.
+    fn timed_again(&self, of: TableRows, letter: &Letter<'_>, now: Received) -> (Text, Vec<Row>) {
+        let TableRows { table, mut rows, .. } = of;
         if let Some(row_time) = letter.row_time {
             self.time_as_before(&table, &mut rows, letter.received, row_time);
         }
@@ -111,7 +130,7 @@ impl Ingest {
             rows.retain(|row| !is_here(row));
         }
         self.latest.prepare_rows(&table, &mut rows, now);
-        Ok(Again { table, rows })
+        (table, rows)
     }
 
     /// Gives rows without a time the times that they were given when the rest of their message was
@@ -324,7 +343,7 @@ pub(super) mod tests {
         };
         let times = |payload| {
             let again = ingest.decode_again(&letter(payload), Received::default()).unwrap();
-            again.rows.iter().map(|row| row.time.map_or(0, |time| time.0)).collect::<Vec<_>>()
+            again.rows().map(|(_, row)| row.time.map_or(0, |time| time.0)).collect::<Vec<_>>()
         };
         assert_eq!(times(br#"{"x":1,"y":2}"#), [5_003_000], "of one row the time is known");
         assert_eq!(
@@ -351,7 +370,8 @@ pub(super) mod tests {
         let cut = Letter { payload: b"{\"x\":1}", is_cut: true, ..letter };
         assert!(again(&cut).unwrap_err().contains("too long to be kept whole"));
         let good = again(&Letter { payload: b"{\"x\":1,\"ts\":7}", ..letter }).unwrap();
-        assert_eq!((good.table.as_str(), good.rows[0].time), ("t", Some(Timestamp(7_000))));
+        let (table, row) = good.rows().next().expect("a row");
+        assert_eq!((table.as_str(), row.time), ("t", Some(Timestamp(7_000))));
         let ahead = Received { wall: Timestamp(1_800_000_000_000_000_000), since_boot_ns: 0 };
         let ingest = ingest_since(crate::settings::Latest::default().max_past);
         let again = |letter: &Letter<'_>| ingest.decode_again(letter, Received::default());

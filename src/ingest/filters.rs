@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     decode::{
         Decoder, DecoderError,
+        pattern::Pattern,
         topics::{covers, overlap},
     },
     observe::log::clip,
@@ -30,12 +31,37 @@ pub struct Wanted {
 pub fn wanted(sources: &BTreeMap<String, Source>) -> Result<Vec<Wanted>, DecoderError> {
     let mut filters: BTreeMap<String, u8> = BTreeMap::new();
     for (name, source) in sources {
-        let filter = Decoder::new(name, source)?.pattern().filter();
-        let shared = source.shared_group.as_ref().map(|group| format!("$share/{group}/{filter}"));
-        let qos = filters.entry(shared.unwrap_or(filter)).or_default();
-        *qos = source.qos.max(*qos);
+        for filter in Decoder::new(name, source)?.patterns().iter().map(Pattern::filter) {
+            let shared = source.shared_group.as_ref().map(|group| format!("$share/{group}/{filter}"));
+            let qos = filters.entry(shared.unwrap_or(filter)).or_default();
+            *qos = source.qos.max(*qos);
+        }
     }
     Ok(plan(&filters))
+}
+
+/// The filters of somebody who looks on: plain ones at QoS 0, of all sources or of the one that is
+/// named, narrowed to what `within` matches as well. Where they cannot be as narrow as that, other
+/// topics come too.
+pub fn to_look_on(
+    sources: &BTreeMap<String, Source>,
+    only: Option<&str>,
+    within: Option<&str>,
+) -> Result<Vec<Wanted>, DecoderError> {
+    let sources = sources.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let mut filters = Vec::new();
+    for (name, source) in sources {
+        filters.extend(Decoder::new(name, source)?.patterns().iter().map(Pattern::filter));
+    }
+    Ok(plan(&narrowed(filters, within).into_iter().map(|filter| (filter, 0)).collect()))
+}
+
+fn narrowed(filters: Vec<String>, within: Option<&str>) -> Vec<String> {
+    match within {
+        None => filters,
+        Some(within) if filters.iter().any(|filter| covers(filter, within)) => vec![within.to_owned()],
+        Some(within) => filters.into_iter().filter(|filter| overlap(filter, within)).collect(),
+    }
 }
 
 fn plan(filters: &BTreeMap<String, u8>) -> Vec<Wanted> {
@@ -132,6 +158,29 @@ mod tests {
         let all = [("$share/g/a/#", 1), ("$share/h/b", 1), ("a/+", 1), ("c", 1)];
         let expected = [("$share/g/a/#", 1, true), ("$share/h/b", 1, false), ("a/+", 1, true), ("c", 1, false)];
         assert_eq!(planned(&all), of(&expected));
+    }
+
+    #[test]
+    fn who_looks_on_asks_for_plain_filters_and_no_more_than_is_to_be_seen() {
+        let sources: BTreeMap<String, Source> = toml::from_str(
+            r#"
+            a = { topic = "a/{x}", table = "a", shared_group = "g" }
+            all = { topic = "a/#", table = "all", qos = 1 }
+            b = { topic = "b/{x}/c", table = "b" }
+            "#,
+        )
+        .expect("sources");
+        let wanted = |only, within| {
+            let wanted = to_look_on(&sources, only, within).expect("sound sources");
+            wanted.into_iter().map(|of| (of.filter, of.qos)).collect::<Vec<_>>()
+        };
+        let plain = |filters: &[&str]| filters.iter().map(|filter| ((*filter).to_owned(), 0)).collect::<Vec<_>>();
+        assert_eq!(wanted(None, None), plain(&["a/#", "b/+/c"]));
+        assert_eq!(wanted(Some("a"), None), plain(&["a/+"]));
+        assert_eq!(wanted(None, Some("a/1/#")), plain(&["a/1/#"]));
+        assert_eq!(wanted(None, Some("#")), plain(&["a/#", "b/+/c"]));
+        assert_eq!(wanted(None, Some("+/1/+")), plain(&["a/#", "b/+/c"]), "neither is within the other");
+        assert_eq!(wanted(Some("b"), Some("a/1")), plain(&[]));
     }
 
     #[test]

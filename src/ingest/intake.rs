@@ -2,7 +2,10 @@
 
 use tokio::sync::Notify;
 
-use crate::{marks::Pos, point::Received};
+use crate::{
+    marks::Pos,
+    point::{Received, Text},
+};
 
 /// One message as it came in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +20,8 @@ pub struct Incoming<'a> {
     pub fault: Option<&'a str>,
     /// The retain flag: the broker had kept the message before the subscription was made.
     pub retain: bool,
+    /// Its user properties (MQTT 5), in their order.
+    pub user_properties: &'a [(Text, Text)],
     /// When it arrived.
     pub received: Received,
 }

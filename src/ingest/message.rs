@@ -2,8 +2,9 @@
 
 use super::enter::{Encoded, TableRows};
 use crate::{
-    decode::{DecodeError, Decoder, Fault, FaultKind, Faults, Resolved},
-    point::{Text, Timestamp},
+    decode::{DecodeError, Decoded, Decoder, Fault, FaultKind, Faults, Payload},
+    point::{Row, Text, Timestamp},
+    ring::table_hash,
 };
 
 /// Buffers beyond this many bytes are given back after a message.
@@ -14,10 +15,10 @@ const KEPT_ROWS: usize = 256;
 /// The rows of the message in hand, and their encoding.
 #[derive(Debug, Default)]
 pub(super) struct Workbench {
-    /// The rows, and their table once they enter.
-    pub of: TableRows,
-    /// What was left out of them.
-    pub faults: Faults,
+    /// The rows, and what was left out of them.
+    pub of: Decoded,
+    /// The rows by table, once they enter.
+    pub tables: Vec<TableRows>,
     /// Their records.
     pub encoded: Encoded,
     /// The body of a record of another kind.
@@ -27,27 +28,61 @@ pub(super) struct Workbench {
 impl Workbench {
     /// Makes ready for the next message.
     pub fn clear(&mut self) {
-        self.of.rows.clear();
+        self.of.clear();
         self.of.rows.shrink_to(KEPT_ROWS);
-        self.faults.clear();
         self.encoded.clear(KEPT_BYTES);
         self.body.clear();
         self.body.shrink_to(KEPT_BYTES);
     }
 
     /// Decodes a payload into rows with all their symbols, and takes note of what is left out.
-    pub fn decode(&mut self, decoder: &mut Decoder, resolved: &Resolved, payload: &[u8]) -> Result<(), String> {
-        decoder.decode(payload, &mut self.of.rows, &mut self.faults).map_err(|error| error.to_string())?;
-        decoder.finish(&mut self.of.rows, resolved, &mut self.faults);
+    pub fn decode(&mut self, decoder: &mut Decoder, payload: &Payload<'_>) -> Result<(), String> {
+        decoder.decode(payload, &mut self.of).map_err(|error| error.to_string())?;
+        decoder.finish(&mut self.of.rows, payload.topic, &mut self.of.faults);
         Ok(())
+    }
+
+    /// Moves the rows into their tables, of which `table` is the topic's: rows of one table keep
+    /// their order. What is said of rows by their number, in `faults`, follows them.
+    pub fn part(&mut self, table: &Text, hash: u32, faults: &mut Faults) {
+        let mut rows = std::mem::take(&mut self.of.rows);
+        self.tables.truncate(1);
+        if rows.iter().all(|row| row.table == 0) {
+            let before = self.tables.pop().unwrap_or_default();
+            self.tables.push(TableRows { table: table.clone(), table_hash: hash, rows });
+            // Its room serves for the next message.
+            self.of.rows = before.rows;
+            self.of.rows.clear();
+            return;
+        }
+        self.tables.clear();
+        let mut numbers: Vec<usize> = (0..rows.len()).collect();
+        numbers.sort_by_key(|number| rows[*number].table);
+        faults.renumber(|row| numbers.iter().position(|number| *number == row).unwrap_or(row));
+        rows.sort_by_key(|row| row.table);
+        for row in rows {
+            let name = Self::table_of(&self.of.tables, &row, table);
+            match self.tables.last_mut() {
+                Some(last) if last.table == *name => last.rows.push(row),
+                _ => {
+                    let table_hash = table_hash(name);
+                    self.tables.push(TableRows { table: name.clone(), table_hash, rows: vec![row] });
+                }
+            }
+        }
+    }
+
+    /// The table of a row, where `of_topic` is its topic's.
+    pub fn table_of<'a>(tables: &'a [Text], row: &Row, of_topic: &'a Text) -> &'a Text {
+        usize::from(row.table).checked_sub(1).and_then(|at| tables.get(at)).unwrap_or(of_topic)
     }
 
     /// Takes the times away that no clock can have told (before `max_past`), and leaves out rows of
     /// a time after `latest`, which says why.
     pub fn judge_times(&mut self, max_past: Timestamp, latest: Timestamp, now: Timestamp) {
         let (mut number, mut element) = (0, 0);
-        let faults = &mut self.faults;
-        self.of.rows.retain_mut(|row| {
+        let Decoded { rows, faults, .. } = &mut self.of;
+        rows.retain_mut(|row| {
             element += 1;
             let Some(time) = row.time else {
                 number += 1;
@@ -71,11 +106,12 @@ impl Workbench {
     }
 
     /// The place of the first row that lacks a member among the rows that tell no time, if it is
-    /// one of those.
+    /// one of those. The rows stand in their tables.
     pub fn first_faulty_untimed(&self, faults: &Faults) -> Option<usize> {
-        let row = faults.iter().find_map(|fault| fault.row)?;
-        self.of.rows.get(row).filter(|row| row.time.is_none())?;
-        Some(self.of.rows[..row].iter().filter(|row| row.time.is_none()).count())
+        let number = faults.iter().filter_map(|fault| fault.row).min()?;
+        let rows = || self.tables.iter().flat_map(|of| &of.rows);
+        rows().nth(number).filter(|row| row.time.is_none())?;
+        Some(rows().take(number).filter(|row| row.time.is_none()).count())
     }
 }
 
@@ -87,7 +123,7 @@ pub(super) fn too_large(bytes: usize, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::routes::NoRoute, *};
-    use crate::{flush::quarantine::advice::advice_for, point::Row};
+    use crate::{flush::quarantine::advice::advice_for, point::Value};
 
     #[test]
     fn what_is_no_reading_comes_with_advice() {
@@ -95,7 +131,7 @@ mod tests {
         bench.of.rows = vec![Row { time: Some(Timestamp(201)), ..Row::default() }];
         bench.judge_times(Timestamp(0), Timestamp(200), Timestamp(0));
         for (reason, words) in [
-            (bench.faults.reason(), "[latest]"),
+            (bench.of.faults.reason(), "[latest]"),
             (NoRoute::Unmatched.to_string(), "Add a [source.NAME]"),
             (too_large(9, 8), "Raise max_payload"),
         ] {
@@ -112,7 +148,7 @@ mod tests {
         let left: Vec<_> = bench.of.rows.iter().map(|row| (row.time, row.device_time, row.notes.untimed)).collect();
         let timed = |time| (Some(Timestamp(time)), true, false);
         assert_eq!(left, [(None, false, true), timed(100), timed(200)]);
-        assert!(bench.faults.count() == 1 && bench.faults.reason().starts_with("at reading 2: its timestamp"));
+        assert!(bench.of.faults.count() == 1 && bench.of.faults.reason().starts_with("at reading 2: its timestamp"));
     }
 
     #[test]
@@ -122,12 +158,29 @@ mod tests {
         let fault = |row| Fault { row, member: "x".into(), kind: FaultKind::Type, error: error.clone() };
         let mut bench = Workbench::default();
         bench.of.rows = vec![untimed.clone(), timed, untimed];
-        bench.faults.push(fault(None));
-        assert_eq!(bench.first_faulty_untimed(&bench.faults), None);
-        bench.faults.push(fault(Some(2)));
-        assert_eq!(bench.first_faulty_untimed(&bench.faults), Some(1));
-        bench.faults.clear();
-        bench.faults.push(fault(Some(1)));
-        assert_eq!(bench.first_faulty_untimed(&bench.faults), None, "the device told its time");
+        bench.part(&"t".into(), 0, &mut Faults::default());
+        bench.of.faults.push(fault(None));
+        assert_eq!(bench.first_faulty_untimed(&bench.of.faults), None);
+        bench.of.faults.push(fault(Some(2)));
+        assert_eq!(bench.first_faulty_untimed(&bench.of.faults), Some(1));
+        bench.of.faults.clear();
+        bench.of.faults.push(fault(Some(1)));
+        assert_eq!(bench.first_faulty_untimed(&bench.of.faults), None, "the device told its time");
+    }
+
+    #[test]
+    fn rows_of_several_tables_stand_by_table_and_what_is_said_of_them_follows() {
+        let row = |table, value: f64| Row { table, fields: vec![("v".into(), Value::Double(value))], ..Row::default() };
+        let mut bench = Workbench::default();
+        bench.of.tables = vec!["a".into(), "b".into()];
+        bench.of.rows = vec![row(2, 1.0), row(1, 2.0), row(0, 3.0), row(2, 4.0)];
+        let error = DecodeError { place: "$".into(), reason: "bad".into() };
+        let mut faults = Faults::default();
+        faults.push(Fault { row: Some(1), member: "x".into(), kind: FaultKind::Type, error });
+        bench.part(&"t".into(), 7, &mut faults);
+        let tables: Vec<_> = bench.tables.iter().map(|of| (of.table.as_str(), of.rows.len())).collect();
+        assert_eq!(tables, [("t", 1), ("a", 1), ("b", 2)]);
+        assert_eq!(faults.iter().next().and_then(|fault| fault.row), Some(1));
+        assert_eq!(bench.first_faulty_untimed(&faults), Some(1));
     }
 }

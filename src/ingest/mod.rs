@@ -25,24 +25,24 @@ use tokio::sync::Notify;
 
 use self::{
     enter::Aside,
-    enter::{Door, LETTER_PAYLOAD_BYTES, Message, Refusal, Shown, TableRows},
+    enter::{Door, LETTER_PAYLOAD_BYTES, Message, Refusal, Shown},
     gate::Gate,
     message::{Workbench, too_large},
     quota::Quota,
     replaced::Replaced,
-    routes::{NoRoute, Route, Routes},
+    routes::{Route, Routes},
 };
 pub use self::{
     held::{Came, Released},
     intake::{Incoming, Intake, Offer},
     replaced::ReplacedStatus,
-    routes::NO_SOURCE,
+    routes::{NO_SOURCE, NoRoute},
     status::SourceStatus,
     write::WriteStatus,
 };
 use crate::{
     clock::{BootId, Clock, ClockTrust, SystemClock, boot_id},
-    decode::{Decoder, DecoderError, Faults},
+    decode::{Decoded, Decoder, DecoderError, Faults, Payload},
     entry::{self, DeadLetter},
     latest::{Collisions, Latest},
     limits::{Allowance, LeftOut, LimitStatus, WRITE},
@@ -175,6 +175,7 @@ impl Ingest {
         }
         let route = match routes.find(message.topic) {
             Ok(route) => route,
+            Err(NoRoute::Dropped(source)) => return self.drop(source, message, routes),
             Err(reason) => {
                 let counted = (reason == NoRoute::Unmatched).then_some(Counter::Unmatched);
                 return self.set_aside(bench, None, message, &reason.to_string(), counted, routes);
@@ -188,13 +189,14 @@ impl Ingest {
             // An empty payload deletes a retained message (MQTT 5, 3.3.1.3); it says that the series has no value any more.
             return self.clear(bench, &route, message, routes);
         }
-        if let Err(error) = bench.decode(routes.decoder_mut(&route), &route.resolved, message.payload) {
+        let payload = Payload { topic: &route.resolved, bytes: message.payload, properties: message.user_properties };
+        if let Err(error) = bench.decode(routes.decoder_mut(&route), &payload) {
             return self.dead_letter(bench, Some(&route), message, &error, routes);
         }
         bench.judge_times(self.max_past, self.latest_time(message.received), message.received.wall);
         let left_out = message.retain && self.leave_out_retained(bench, &route, routes, message.received);
         let (source, now) = (route.source_number(), Duration::from_nanos(message.received.since_boot_ns));
-        let faults = std::mem::take(&mut bench.faults);
+        let faults = std::mem::take(&mut bench.of.faults);
         if faults.is_empty() {
             routes.look(&route, &bench.of.rows);
         }
@@ -236,12 +238,12 @@ impl Ingest {
         if retained == Retained::Store {
             return false;
         }
-        let rows = &mut bench.of.rows;
+        let Decoded { rows, tables, faults } = &mut bench.of;
         let before = rows.len();
         rows.retain_mut(|row| {
             if row.time.is_none() && retained == Retained::Latest {
                 row.time = Some(received.wall);
-                self.latest.fill(&route.resolved.table, row);
+                self.latest.fill(Workbench::table_of(tables, row, &route.resolved.table), row);
                 return false;
             }
             row.time.is_some()
@@ -249,9 +251,21 @@ impl Ingest {
         // Faults of rows that are gone are those of nobody.
         let is_gone = rows.len() < before;
         if is_gone && rows.is_empty() {
-            bench.faults.clear();
+            faults.clear();
         }
         is_gone
+    }
+
+    /// Counts a message that the source of that number leaves out, though its filters bring it.
+    fn drop(&self, source: usize, message: Incoming<'_>, routes: &mut Routes) -> Offer {
+        let id = routes.id(source);
+        match self.ring.note(Tally { source: id, counts: Counts::one(Counter::Unmatched) }) {
+            Ok(number) => {
+                routes.count_dropped(source, message.received);
+                Offer::Noted(number)
+            }
+            Err(error) => self.not_appended(error, NO_TABLE, 0),
+        }
     }
 
     /// Counts a message that leaves no record.
@@ -274,14 +288,13 @@ impl Ingest {
         faults: Option<&Faults>,
         routes: &mut Routes,
     ) -> Offer {
-        let table = &route.resolved.table;
-        let untimed = faults.and_then(|faults| bench.first_faulty_untimed(faults));
-        let rows = std::mem::take(&mut bench.of.rows);
-        bench.of = TableRows { table: table.clone(), table_hash: route.table_hash, rows };
+        let mut of = faults.cloned().unwrap_or_default();
+        bench.part(&route.resolved.table, route.table_hash, &mut of);
+        let untimed = bench.first_faulty_untimed(&of);
         let mut entering = Message {
             door: Door::Mqtt,
             source: route.id,
-            tables: std::slice::from_mut(&mut bench.of),
+            tables: &mut bench.tables,
             owner: self.allowance.source(route.source_number()),
             received: message.received,
             shown: Shown { topic: message.topic, payload: message.payload, most_bytes: LETTER_PAYLOAD_BYTES },
@@ -293,7 +306,7 @@ impl Ingest {
         };
         let brought = entering.rows() as u64;
         let entered = self.enter(&mut entering);
-        let rows = bench.of.rows.len() as u64;
+        let rows = bench.tables.iter().map(|of| of.rows.len() as u64).sum();
         let reason = match entered {
             Ok(entered) => {
                 routes.count(route, message.received, rows);
@@ -302,7 +315,10 @@ impl Ingest {
             }
             Err(Refusal::Unfit(error)) => error.to_string(),
             Err(Refusal::Ring { error: error @ AppendError::TooLarge { .. }, .. }) => error.to_string(),
-            Err(Refusal::Ring { error, .. }) => return self.not_appended(error, table, brought),
+            Err(Refusal::Ring { error, .. }) => {
+                let table = bench.tables.first().map_or("", |of| of.table.as_str());
+                return self.not_appended(error, table, brought);
+            }
             Err(refusal @ (Refusal::Closed | Refusal::Superseded | Refusal::Limited(_) | Refusal::TooLarge { .. })) => {
                 return Offer::Failed(format!("a message from the broker was refused for {refusal:?}"));
             }
@@ -312,6 +328,10 @@ impl Ingest {
 
     fn clear(&self, bench: &mut Workbench, route: &Route, message: Incoming<'_>, routes: &mut Routes) -> Offer {
         let resolved = &route.resolved;
+        if resolved.table.is_empty() {
+            // Only its rows would tell of which tables it is.
+            return self.note(route, message, Counter::Empty, routes);
+        }
         if let Err(error) = entry::encode_clear(&resolved.table, &resolved.symbols, &mut bench.body) {
             return self.dead_letter(bench, Some(route), message, &error.to_string(), routes);
         }

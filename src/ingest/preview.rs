@@ -4,47 +4,76 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::message::{Workbench, too_large};
+use super::{
+    Incoming,
+    message::{Workbench, too_large},
+    routes::{NoRoute, Route, Routes},
+};
 use crate::{
-    decode::{Decoder, DecoderError},
-    point::{Received, Row, Text, Value},
-    settings::{OnBadMember, Settings},
+    decode::{Decoder, DecoderError, Payload},
+    point::{Row, Text, Value},
+    settings::{Latest, OnBadMember, Retained, Settings},
+    tally::SourceId,
 };
 
 /// A message and what it would become.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Preview {
     /// The source that takes it.
     pub source: String,
-    /// Its table; empty where the topic gives none.
-    pub table: Text,
-    /// Its rows; one without a time gets that of receipt.
-    pub rows: Vec<Row>,
+    /// Its rows and their tables; one without a time gets that of receipt.
+    pub rows: Vec<(Text, Row)>,
     /// What would be set aside, and why.
     pub set_aside: Vec<String>,
     /// Whether it only says that its series has no value any more, as a message without a payload
     /// does.
     pub clears: bool,
+    /// Whether its source leaves it out, though its filters bring it.
+    pub is_dropped: bool,
+    /// What its source makes of rows without a time in a message that the broker had kept; there
+    /// where it is such a message.
+    pub retained: Option<Retained>,
+    /// Rows without a time that are not stored for that reason, and their tables.
+    pub left_out: Vec<(Text, Row)>,
+    /// What each key did to it, where that was asked for.
+    pub explained: Vec<String>,
 }
 
 impl Preview {
     /// Whether it is counted, and nothing else: it has no value.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.set_aside.is_empty() && !self.clears
+        self.rows.is_empty()
+            && self.left_out.is_empty()
+            && self.set_aside.is_empty()
+            && !self.clears
+            && !self.is_dropped
     }
 
     /// As an object: `source`, `rows` with `table`, `symbols`, `fields` and `time`, `set_aside`
-    /// with `reason`, `empty`, `clears`.
+    /// with `reason`, `empty`, `clears`, and `dropped` where it is; of a message that the broker had kept also
+    /// `retained` and `left_out`, which are rows.
     #[must_use]
     pub fn as_json(&self) -> Json {
-        json!({
+        let rows = |rows: &[(Text, Row)]| rows.iter().map(|(table, row)| row_as_json(table, row)).collect::<Vec<_>>();
+        let mut json = json!({
             "source": self.source,
-            "rows": self.rows.iter().map(|row| row_as_json(&self.table, row)).collect::<Vec<_>>(),
+            "rows": rows(&self.rows),
             "set_aside": self.set_aside.iter().map(|reason| json!({ "reason": reason })).collect::<Vec<_>>(),
             "empty": self.is_empty(),
             "clears": self.clears,
-        })
+        });
+        if self.is_dropped {
+            json["dropped"] = json!(true);
+        }
+        if let Some(retained) = self.retained {
+            json["retained"] = json!(retained);
+            json["left_out"] = json!(rows(&self.left_out));
+        }
+        if !self.explained.is_empty() {
+            json["explained"] = json!(self.explained);
+        }
+        json
     }
 }
 
@@ -66,71 +95,153 @@ fn value_as_json(value: &Value) -> Json {
     }
 }
 
-/// What a message received now would become by the sources, or by the one that is named; none where
-/// none takes its topic.
-pub fn preview(
-    settings: &Settings,
-    only: Option<&str>,
-    topic: &str,
-    payload: &[u8],
-    received: Received,
-) -> Result<Option<Preview>, DecoderError> {
-    let sources = settings.source.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
-    let mut decoders = sources.map(|(name, source)| Decoder::new(name, source)).collect::<Result<Vec<_>, _>>()?;
-    // As messages are routed: the most specific pattern first, and the names' order where they are
-    // alike.
-    decoders.sort_by_cached_key(|decoder| decoder.pattern().breadth());
-    let found = decoders.iter_mut().find_map(|decoder| Some((decoder.resolve(topic)?, decoder)));
-    let Some((resolved, decoder)) = found else { return Ok(None) };
-    let mut preview = Preview {
-        source: decoder.name().to_owned(),
-        table: Text::default(),
-        rows: Vec::new(),
-        set_aside: Vec::new(),
-        clears: false,
-    };
-    let resolved = match resolved {
-        Ok(resolved) => resolved,
-        Err(error) => return Ok(Some(Preview { set_aside: vec![error.to_string()], ..preview })),
-    };
-    preview.table.clone_from(&resolved.table);
-    let most = usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX);
-    let mut bench = Workbench::default();
-    if payload.len() > most {
-        preview.set_aside.push(too_large(payload.len(), most));
-    } else if payload.is_empty() {
-        preview.clears = true;
-    } else if let Err(reason) = bench.decode(decoder, &resolved, payload) {
-        preview.set_aside.push(reason);
-    } else {
-        // As with a clock that is trusted.
-        let latest = received.wall + settings.latest.max_future;
-        bench.judge_times(settings.latest.max_past, latest, received.wall);
-        preview.set_aside.extend(bench.faults.iter().map(|fault| fault.error.to_string()));
-        let described = preview.set_aside.len() as u64;
-        if bench.faults.count() > described {
-            preview.set_aside.push(format!("and {} more", bench.faults.count() - described));
+/// Tells of one message after another what it would become by the sources, or by the one that is
+/// named. Its decoders remember what they have seen, as the daemon's do.
+pub struct Previewer {
+    routes: Routes,
+    bench: Workbench,
+    max_payload: usize,
+    latest: Latest,
+    explains: bool,
+}
+
+impl Previewer {
+    /// One for the sources of these settings, or for one of them.
+    pub fn new(settings: &Settings, only: Option<&str>) -> Result<Self, DecoderError> {
+        let sources = settings.source.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
+        let decoders = sources.map(|(name, source)| Decoder::new(name, source)).collect::<Result<Vec<_>, _>>()?;
+        let ids = vec![SourceId::NONE; decoders.len()];
+        Ok(Self {
+            routes: Routes::new(decoders, ids),
+            bench: Workbench::default(),
+            max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
+            latest: settings.latest.clone(),
+            explains: false,
+        })
+    }
+
+    /// The same, telling of each member what becomes of it, and by which keys.
+    #[must_use]
+    pub fn explaining(self) -> Self {
+        Self { explains: true, ..self }
+    }
+
+    /// What a message becomes; none where no source takes its topic.
+    pub fn preview(&mut self, message: &Incoming<'_>) -> Option<Preview> {
+        let route = match self.routes.find(message.topic) {
+            Ok(route) => route,
+            Err(why) => return self.without_route(why),
+        };
+        let mut preview = self.begin(&route);
+        if message.payload.len() > self.max_payload {
+            preview.set_aside.push(too_large(message.payload.len(), self.max_payload));
+        } else if message.payload.is_empty() {
+            preview.clears = !route.resolved.table.is_empty();
+        } else {
+            self.decode(&route, message, &mut preview);
         }
-        if bench.faults.is_empty() || decoder.on_bad_member() == OnBadMember::Skip {
-            preview.rows = std::mem::take(&mut bench.of.rows);
+        Some(preview)
+    }
+
+    fn decode(&mut self, route: &Route, message: &Incoming<'_>, preview: &mut Preview) {
+        let Self { routes, bench, explains, latest, .. } = self;
+        bench.clear();
+        let decoder = routes.decoder_mut(route);
+        if *explains {
+            decoder.explain();
+        }
+        let payload = Payload { topic: &route.resolved, bytes: message.payload, properties: message.user_properties };
+        let decoded = bench.decode(decoder, &payload);
+        preview.explained = decoder.explained();
+        if let Err(reason) = decoded {
+            preview.set_aside.push(reason);
+            return;
+        }
+        // As with a clock that is trusted.
+        let received = message.received;
+        bench.judge_times(latest.max_past, received.wall + latest.max_future, received.wall);
+        let of_topic = &route.resolved.table;
+        let tabled = |tables: &[Text], row| (Workbench::table_of(tables, &row, of_topic).clone(), row);
+        if message.retain {
+            preview.retained = Some(decoder.retained());
+            let left_out = leave_out_retained(bench, decoder.retained());
+            preview.left_out = left_out.into_iter().map(|row| tabled(&bench.of.tables, row)).collect();
+        }
+        let faults = &bench.of.faults;
+        preview.set_aside.extend(faults.iter().map(|fault| fault.error.to_string()));
+        let described = preview.set_aside.len() as u64;
+        if faults.count() > described {
+            preview.set_aside.push(format!("and {} more", faults.count() - described));
+        }
+        if faults.is_empty() || decoder.on_bad_member() == OnBadMember::Skip {
+            let rows = std::mem::take(&mut bench.of.rows).into_iter();
+            preview.rows = rows.map(|row| tabled(&bench.of.tables, row)).collect();
         }
     }
-    Ok(Some(preview))
+
+    /// What a message becomes whose payload has so many bytes, more than were kept of it.
+    pub fn oversized(&mut self, topic: &str, bytes: usize) -> Option<Preview> {
+        let reason = too_large(bytes, self.max_payload);
+        self.unreadable(topic, reason)
+    }
+
+    /// What a message becomes whose packet is broken.
+    pub fn unreadable(&mut self, topic: &str, reason: String) -> Option<Preview> {
+        match self.routes.find(topic) {
+            Ok(route) => Some(Preview { set_aside: vec![reason], ..self.begin(&route) }),
+            Err(why) => self.without_route(why),
+        }
+    }
+
+    /// What a message becomes that has no route.
+    fn without_route(&self, why: NoRoute) -> Option<Preview> {
+        let source = |at| self.routes.name(at).to_owned();
+        match why {
+            NoRoute::Unmatched => None,
+            NoRoute::Dropped(at) => Some(Preview { source: source(at), is_dropped: true, ..Preview::default() }),
+            NoRoute::Unusable { at, reason } => {
+                Some(Preview { source: source(at), set_aside: vec![reason], ..Preview::default() })
+            }
+        }
+    }
+
+    fn begin(&self, route: &Route) -> Preview {
+        Preview { source: self.routes.decoder(route).name().to_owned(), ..Preview::default() }
+    }
+}
+
+/// Takes the rows out that nobody knows the time of, as is done with a message that the broker had
+/// kept. Where none is left, there is nobody whose faults these are.
+fn leave_out_retained(bench: &mut Workbench, retained: Retained) -> Vec<Row> {
+    if retained == Retained::Store {
+        return Vec::new();
+    }
+    let rows = &mut bench.of.rows;
+    let left_out: Vec<Row> = rows.extract_if(.., |row| row.time.is_none()).collect();
+    if rows.is_empty() && !left_out.is_empty() {
+        bench.of.faults.clear();
+    }
+    left_out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::point::Timestamp;
+    use crate::point::{Received, Timestamp};
 
     fn settings(sources: &str) -> Settings {
         toml::from_str(sources).expect("settings")
     }
 
+    const RECEIVED: Received = Received { wall: Timestamp(1_772_366_400_000_000_000), since_boot_ns: 1 };
+
+    fn incoming<'a>(topic: &'a str, payload: &'a str) -> Incoming<'a> {
+        Incoming { topic, payload: payload.as_bytes(), received: RECEIVED, ..Incoming::default() }
+    }
+
     fn of(sources: &str, only: Option<&str>, topic: &str, payload: &str) -> Option<Json> {
-        let received = Received { wall: Timestamp(1_772_366_400_000_000_000), since_boot_ns: 1 };
-        let preview = preview(&settings(sources), only, topic, payload.as_bytes(), received).expect("sound sources");
-        preview.map(|preview| preview.as_json())
+        let mut previewer = Previewer::new(&settings(sources), only).expect("sound sources");
+        previewer.preview(&incoming(topic, payload)).map(|preview| preview.as_json())
     }
 
     const SOURCES: &str = r#"
@@ -181,6 +292,46 @@ mod tests {
         );
     }
 
+    #[test]
+    fn of_a_retained_message_it_is_told_what_becomes_of_rows_without_a_time() {
+        for (policy, stored, left_out) in [("ignore", 1, 1), ("latest", 1, 1), ("store", 2, 0)] {
+            let sources = format!(
+                "[source.a]\ntopic = \"a\"\ntable = \"a\"\ntimestamp = {{ field = \"ts\" }}\nretained = \"{policy}\""
+            );
+            let mut previewer = Previewer::new(&settings(&sources), None).expect("sound sources");
+            let mut told = |payload: &str, retained| {
+                let message = Incoming { retain: retained, ..incoming("a", payload) };
+                previewer.preview(&message).expect("a source").as_json()
+            };
+            let both = r#"[{"v":1},{"ts":1772366400,"v":2}]"#;
+            let kept = told(both, true);
+            let count = |key: &str| kept[key].as_array().map(Vec::len);
+            assert_eq!((count("rows"), count("left_out")), (Some(stored), Some(left_out)), "{kept}");
+            assert_eq!((&kept["retained"], &kept["empty"]), (&json!(policy), &json!(false)));
+            let alone = told(r#"{"v":1}"#, true);
+            assert_eq!(alone["empty"], false, "{alone}");
+            let live = told(both, false);
+            assert!(live.get("retained").is_none() && live["rows"].as_array().is_some_and(|rows| rows.len() == 2));
+        }
+    }
+
+    #[test]
+    fn one_message_leaves_nothing_for_the_next() {
+        let mut previewer = Previewer::new(&settings(SOURCES), None).expect("sound sources");
+        let mut told = |payload: &str| previewer.preview(&incoming("s/1", payload)).expect("a source");
+        assert_eq!((told(r#"{"n":"x","v":1}"#).set_aside.len(), told(r#"{"v":2}"#).rows.len()), (1, 1));
+        assert!(told(r#"{"v":3}"#).set_aside.is_empty() && told("{}").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside_by_the_source_that_takes_it() {
+        let mut previewer = Previewer::new(&settings(SOURCES), None).expect("sound sources");
+        let told = previewer.oversized("s/1", 9_999_999).expect("a source");
+        assert!(told.set_aside[0].starts_with("it has 9999999 bytes") && told.source == "strict", "{told:?}");
+        assert_eq!(previewer.unreadable("s/1", "cut".into()).expect("a source").set_aside, ["cut"]);
+        assert_eq!(previewer.unreadable("b", "cut".into()), None);
+    }
+
     /// Blocks of a page, each with the word behind its fence.
     fn blocks(page: &str) -> Vec<(&str, &str)> {
         let mut blocks = Vec::new();
@@ -194,21 +345,83 @@ mod tests {
         blocks
     }
 
-    #[test]
-    fn the_examples_of_the_page_about_sources_are_true() {
-        let blocks = blocks(include_str!("../../docs/sources.md"));
-        let examples: Vec<_> = blocks.chunks(3).collect();
-        assert!(examples.len() >= 8, "{}", examples.len());
-        for example in examples {
-            let [("toml", source), ("messages", messages), ("rows", wanted)] = example else { panic!("{example:?}") };
-            let sources = format!("[source.example]\n{source}");
-            let messages = messages.lines().map(|line| line.split_once(' ').expect("topic and payload"));
-            let told: Vec<Json> =
-                messages.map(|(topic, payload)| of(&sources, None, topic, payload).expect("it is taken")).collect();
-            assert!(told.iter().all(|told| told["set_aside"] == json!([])), "{told:?}");
-            let rows: Vec<Json> = told.iter().flat_map(|told| told["rows"].as_array().expect("rows").clone()).collect();
-            let wanted: Vec<Json> = wanted.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-            assert_eq!(rows, wanted, "{source}");
+    /// The messages of a block: topic and payload. Two spaces at the beginning of a line continue the
+    /// payload, and `\xNN` is a byte.
+    fn messages(block: &str) -> Vec<(String, Vec<u8>)> {
+        let mut lines: Vec<String> = Vec::new();
+        for line in block.lines() {
+            match (line.strip_prefix("  "), lines.last_mut()) {
+                (Some(more), Some(last)) => last.extend(["\n", more]),
+                _ => lines.push(line.to_owned()),
+            }
         }
+        let split = |line: &String| {
+            let (topic, payload) = line.split_once(' ').unwrap_or((line, ""));
+            (topic.to_owned(), bytes(payload))
+        };
+        lines.iter().map(split).collect()
+    }
+
+    fn bytes(text: &str) -> Vec<u8> {
+        let mut parts = text.split("\\x");
+        let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for part in parts {
+            match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+                Some(byte) => bytes.extend(std::iter::once(byte).chain(part[2..].bytes())),
+                None => bytes.extend([b"\\x", part.as_bytes()].concat()),
+            }
+        }
+        bytes
+    }
+
+    /// Runs the examples of a page: a source, messages, the rows that come of them, and perhaps what
+    /// is set aside.
+    fn run_page(name: &str, page: &str) -> usize {
+        let blocks = blocks(page);
+        let examples: Vec<_> = blocks.chunk_by(|_, (next, _)| *next != "toml").collect();
+        for example in &examples {
+            let [("toml", source), ("messages", sent), ("rows", wanted), rest @ ..] = example else {
+                panic!("{name}: {example:?}")
+            };
+            let aside = match rest {
+                [] => "",
+                [("aside", aside)] => aside,
+                other => panic!("{name}: {other:?}"),
+            };
+            let settings = settings(&format!("[source.example]\n{source}"));
+            let mut previewer = Previewer::new(&settings, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+            for (topic, payload) in messages(sent) {
+                let message = Incoming { topic: &topic, payload: &payload, received: RECEIVED, ..Incoming::default() };
+                let told = previewer.preview(&message).unwrap_or_else(|| panic!("{name}: nobody takes {topic}"));
+                reasons.extend(told.set_aside.clone());
+                rows.extend(told.as_json()["rows"].as_array().cloned().unwrap_or_default());
+            }
+            let wanted: Vec<Json> = wanted.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+            assert_eq!(rows, wanted, "{name}: {source}\n{reasons:?}");
+            let parts: Vec<&str> = aside.lines().collect();
+            let is_told =
+                parts.len() == reasons.len() && parts.iter().zip(&reasons).all(|(part, of)| of.contains(part));
+            assert!(is_told, "{name}: {reasons:#?} and not {parts:#?}");
+        }
+        examples.len()
+    }
+
+    #[test]
+    fn the_examples_of_the_pages_about_sources_are_true() {
+        assert!(run_page("docs/sources.md", include_str!("../../docs/sources.md")) >= 18);
+        assert!(run_page("docs/devices.md", include_str!("../../docs/devices.md")) >= 10);
+    }
+
+    #[test]
+    fn what_devices_in_the_field_send_becomes_what_was_wanted() {
+        let mut cases = 0;
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases")).expect("cases") {
+            let path = entry.expect("an entry").path();
+            let page = std::fs::read_to_string(&path).expect("a case");
+            assert!(run_page(&path.display().to_string(), &page) > 0, "{}", path.display());
+            cases += 1;
+        }
+        assert!(cases >= 20, "{cases}");
     }
 }

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::{SourceStatus, seen::Seen};
 use crate::{
-    decode::{Decoder, Resolved},
+    decode::{Decoder, Resolved, pattern::Pattern},
     point::Row,
     point::{Received, Text},
     ring::table_hash,
@@ -29,9 +29,17 @@ pub enum NoRoute {
     /// No source has a pattern that matches it.
     #[error("no [source] has a topic pattern that matches it")]
     Unmatched,
+    /// The source of that number leaves it out, though its filters bring it.
+    #[error("its source leaves it out")]
+    Dropped(usize),
     /// A source's pattern matches it, and what it says cannot be used.
-    #[error("{0}")]
-    Unusable(String),
+    #[error("{reason}")]
+    Unusable {
+        /// The source's place.
+        at: usize,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Where the messages of a topic belong.
@@ -56,8 +64,10 @@ impl Route {
 /// The sources and the topics seen.
 pub struct Routes {
     decoders: Vec<Decoder>,
-    /// Places of the decoders, the most specific pattern first.
-    order: Vec<usize>,
+    /// Places of the decoders and their patterns, the most specific pattern first.
+    order: Vec<(usize, usize)>,
+    /// The filters that bring more than their patterns match, and the places of their decoders.
+    wider: Vec<(Pattern, usize)>,
     ids: Vec<SourceId>,
     counts: Vec<Counts>,
     unrouted: Counts,
@@ -79,10 +89,15 @@ impl Routes {
     /// in the order of names.
     pub fn new(decoders: Vec<Decoder>, ids: Vec<SourceId>) -> Self {
         let counts = vec![Counts::default(); decoders.len()];
-        let mut order: Vec<usize> = (0..decoders.len()).collect();
-        order.sort_by_cached_key(|at| decoders[*at].pattern().breadth());
+        let patterns = |at: usize| decoders[at].patterns().iter().enumerate().map(move |(n, of)| (at, n, of));
+        let mut order: Vec<(usize, usize, &Pattern)> = (0..decoders.len()).flat_map(patterns).collect();
+        order.sort_by_cached_key(|(.., pattern)| pattern.breadth());
+        let wider = order.iter().filter(|(.., pattern)| pattern.is_narrower_than_its_filter());
+        let wider = wider.filter_map(|(at, _, pattern)| Some((Pattern::parse(&pattern.filter()).ok()?, *at)));
+        let wider = wider.collect();
+        let order = order.iter().map(|(at, n, _)| (*at, *n)).collect();
         let seen = decoders.iter().map(Seen::new).collect();
-        Self { decoders, order, ids, counts, seen, unrouted: Counts::default(), by_topic: HashMap::default() }
+        Self { decoders, order, wider, ids, counts, seen, unrouted: Counts::default(), by_topic: HashMap::default() }
     }
 
     /// The route of a topic, or why it has none.
@@ -90,11 +105,18 @@ impl Routes {
         if let Some(route) = self.by_topic.get(topic) {
             return Ok(route.clone());
         }
-        let resolved = self.order.iter().find_map(|at| Some((*at, self.decoders[*at].resolve(topic)?)));
-        let Some((source, resolved)) = resolved else {
-            return Err(NoRoute::Unmatched);
+        let takes = |(at, n): &(usize, usize)| Some((*at, self.decoders[*at].resolve_by(*n, topic)?));
+        let mut takers = self.order.iter().filter_map(takes);
+        let mut first = None;
+        let found = takers.find(|(source, _)| {
+            first.get_or_insert(*source);
+            !self.decoders[*source].excludes(topic)
+        });
+        let Some((source, resolved)) = found else {
+            let wider = || self.wider.iter().find(|(filter, _)| filter.captures(topic).is_some()).map(|(_, at)| *at);
+            return Err(first.or_else(wider).map_or(NoRoute::Unmatched, NoRoute::Dropped));
         };
-        let resolved = resolved.map_err(|error| NoRoute::Unusable(error.to_string()))?;
+        let resolved = resolved.map_err(|error| NoRoute::Unusable { at: source, reason: error.to_string() })?;
         let route = Route {
             source,
             id: self.ids[source],
@@ -108,6 +130,23 @@ impl Routes {
             self.by_topic.insert(topic.into(), route.clone());
         }
         Ok(route)
+    }
+
+    /// The name of a source, by its place.
+    pub fn name(&self, source: usize) -> &str {
+        self.decoders[source].name()
+    }
+
+    /// The number of a source in the ring, by its place.
+    pub fn id(&self, source: usize) -> SourceId {
+        self.ids[source]
+    }
+
+    /// Counts a message that the source leaves out.
+    pub fn count_dropped(&mut self, source: usize, received: Received) {
+        let counts = &mut self.counts[source];
+        counts.messages += 1;
+        counts.last = Some(received);
     }
 
     /// The decoder of a route's source.
@@ -158,7 +197,8 @@ impl Routes {
     /// The counts by source at a time since boot; messages that match none come last, under [`NO_SOURCE`].
     pub fn status(&self, now: Duration) -> Vec<SourceStatus> {
         let seen = self.seen.iter().map(Seen::missing).zip(&self.ids);
-        let named = self.decoders.iter().map(|d| (d.name().to_owned(), d.pattern().filter())).zip(seen);
+        let filters = |d: &Decoder| d.patterns().iter().map(Pattern::filter).collect::<Vec<_>>().join(", ");
+        let named = self.decoders.iter().map(|d| (d.name().to_owned(), filters(d))).zip(seen);
         let named = named.map(|((name, topic), (never_seen, id))| SourceStatus {
             name,
             topic,
@@ -202,5 +242,36 @@ mod tests {
             assert_eq!(routes.find(topic).expect("a route").source_number(), expected, "{topic}");
         }
         assert_eq!(routes.find("other").expect_err("none"), NoRoute::Unmatched);
+    }
+
+    #[test]
+    fn what_is_excluded_or_comes_by_a_filter_that_is_wider_is_dropped() {
+        let all = [
+            (
+                "zigbee",
+                r#"topic = ["zigbee2mqtt/{device}", "zigbee2mqtt/{device}/{part}"]"#,
+                r#"["zigbee2mqtt/bridge/#"]"#,
+            ),
+            ("shelly", r#"topic = "shelly-{id}/status""#, "[]"),
+            ("bridge", r#"topic = "zigbee2mqtt/bridge/state""#, "[]"),
+        ];
+        let decoder = |(name, topic, exclude): &(&str, &str, &str)| {
+            let text = format!("{topic}\nexclude = {exclude}\ntable = \"t\"");
+            Decoder::new(name, &toml::from_str::<Source>(&text).expect("a source")).expect("a decoder")
+        };
+        let decoders: Vec<Decoder> = all.iter().map(decoder).collect();
+        let mut routes = Routes::new(decoders, vec![SourceId::NONE; 3]);
+        for (topic, expected) in [
+            ("zigbee2mqtt/lamp", Ok(0)),
+            ("zigbee2mqtt/lamp/availability", Ok(0)),
+            ("zigbee2mqtt/bridge/devices", Err(NoRoute::Dropped(0))),
+            ("zigbee2mqtt/bridge", Err(NoRoute::Dropped(0))),
+            ("zigbee2mqtt/bridge/state", Ok(2)),
+            ("shelly-1pm/status", Ok(1)),
+            ("other/status", Err(NoRoute::Dropped(1))),
+            ("other/x", Err(NoRoute::Unmatched)),
+        ] {
+            assert_eq!(routes.find(topic).map(|route| route.source_number()), expected, "{topic}");
+        }
     }
 }

@@ -49,7 +49,10 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decode::Faults, settings::Source};
+    use crate::{
+        decode::{Decoded, Payload, Resolved},
+        settings::Source,
+    };
 
     #[test]
     fn a_member_is_missing_once_ten_rows_came_without_it_and_until_one_has_it() {
@@ -59,9 +62,9 @@ mod tests {
         let mut decoder = Decoder::new("s", &source).expect("a decoder");
         let mut seen = Seen::new(&decoder);
         let mut say = |payload: &str| {
-            let mut rows = Vec::new();
-            decoder.decode(payload.as_bytes(), &mut rows, &mut Faults::default()).expect("decodes");
-            seen.look(&rows);
+            let mut out = Decoded::default();
+            decoder.decode(&Payload::of(&Resolved::default(), payload.as_bytes()), &mut out).expect("decodes");
+            seen.look(&out.rows);
             seen.missing()
         };
         for _ in 1..ENOUGH_ROWS {

@@ -136,7 +136,8 @@ impl Default for Allowance {
 impl Allowance {
     /// For the configured sources. Of a table template that does not read no table comes.
     pub fn new<'a>(limits: &settings::Limits, sources: impl Iterator<Item = (&'a String, &'a Source)>) -> Self {
-        let template = |(name, source): (&String, &Source)| (name.clone(), TableTemplate::parse(&source.table).ok());
+        let template =
+            |(name, source): (&String, &Source)| (name.clone(), TableTemplate::parse(source.table_template()).ok());
         let (rules, sources) = (Rules::from(limits), sources.map(template).collect::<Vec<_>>());
         let owners = sources.len() + 1;
         let shared = Shared {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ingest::{Incoming, Intake, Offer, ack_queue::AckQueue},
     marks::Ackable,
-    point::Received,
+    point::{Received, Text},
 };
 
 /// Most bytes of topics and payloads held while the ring is full.
@@ -38,6 +38,7 @@ struct Held {
     cut_bytes: usize,
     fault: Option<&'static str>,
     retain: bool,
+    user_properties: Box<[(Text, Text)]>,
     received: Received,
     ids: Box<[u32]>,
     /// None once its connection and the broker's session are gone: nobody waits for its acknowledgement.
@@ -93,6 +94,7 @@ impl Inbox {
             cut_bytes: message.payload_bytes().saturating_sub(message.payload().len()),
             fault: message.fault(),
             retain: message.retain(),
+            user_properties: message.user_properties(),
             received,
         };
         // Behind held messages everything waits its turn.
@@ -259,7 +261,7 @@ impl Inbox {
     }
 
     fn hold(&mut self, incoming: Incoming<'_>, message: &Message, ack: Ack) -> Result<(), ConnectError> {
-        let bytes = incoming.topic.len() + incoming.payload.len();
+        let bytes = bytes_of(incoming.topic, incoming.payload, incoming.user_properties);
         if self.held.len() >= self.limit || self.held_bytes + bytes > HELD_BYTES {
             return Err(ConnectError::Overflow { held: self.limit, bytes: HELD_BYTES });
         }
@@ -270,6 +272,7 @@ impl Inbox {
             cut_bytes: incoming.cut_bytes,
             fault: message.fault(),
             retain: incoming.retain,
+            user_properties: incoming.user_properties.into(),
             received: incoming.received,
             ids: message.ids().into(),
             ack: Some(ack),
@@ -288,13 +291,19 @@ enum Taken {
 
 impl Held {
     fn bytes(&self) -> usize {
-        self.topic.len() + self.payload.len()
+        bytes_of(&self.topic, &self.payload, &self.user_properties)
     }
 
     fn as_incoming(&self) -> Incoming<'_> {
-        let Self { topic, payload, cut_bytes, fault, retain, received, .. } = self;
-        Incoming { topic, payload, cut_bytes: *cut_bytes, fault: *fault, retain: *retain, received: *received }
+        let Self { topic, payload, cut_bytes, fault, retain, user_properties, received, .. } = self;
+        let (cut_bytes, fault, retain, received) = (*cut_bytes, *fault, *retain, *received);
+        Incoming { topic, payload, cut_bytes, fault, retain, user_properties, received }
     }
+}
+
+/// Bytes that a message takes while it is held.
+fn bytes_of(topic: &str, payload: &[u8], properties: &[(Text, Text)]) -> usize {
+    topic.len() + payload.len() + properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 /// What the acknowledgement of a refused message waits for.

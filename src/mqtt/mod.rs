@@ -5,6 +5,7 @@ mod connection;
 mod copies;
 pub mod error;
 mod inbox;
+pub mod listener;
 mod packet;
 mod probe;
 pub mod protocol;

@@ -110,11 +110,11 @@ struct Gathered {
 
 impl Candidate {
     fn may_enter(&self) -> bool {
-        self.outcome.is_none() && !self.rows.rows.is_empty()
+        self.outcome.is_none() && self.rows.rows().next().is_some()
     }
 
     fn row_count(&self) -> usize {
-        self.rows.rows.len() + self.claimed.len()
+        self.rows.rows().count() + self.claimed.len()
     }
 }
 
@@ -172,7 +172,7 @@ impl Requeue {
             let Some(owned) = snapshot.load(*place)? else { continue };
             bytes += owned.entry().body.len();
             let candidate = self.candidate(*place, &owned, &mut gathered.origins);
-            tables.insert(candidate.rows.table.clone());
+            tables.extend(candidate.rows.tables.iter().map(|(table, _)| table.clone()));
             gathered.candidates.push(candidate);
         }
         Ok(gathered)
@@ -182,21 +182,23 @@ impl Requeue {
         let entry = owned.entry();
         let (rows, outcome) = match self.rows_of(&entry) {
             Ok(rows) => (rows, None),
-            Err(why) => (Again { table: "".into(), rows: Vec::new() }, Some(Outcome::Stays(why))),
+            Err(why) => (Again::default(), Some(Outcome::Stays(why))),
         };
         let is_letter = entry.key.is_letter();
         let mut candidate = Candidate { place, id: Id::from(&entry), rows, is_letter, claimed: Vec::new(), outcome };
         let origin = Origin::of(&entry, self.out.ring.id());
-        let Candidate { rows: Again { table, rows }, claimed, .. } = &mut candidate;
-        rows.retain(|row| {
-            let moment = of_row(table, row);
-            // Whoever came first is newer.
-            let keep = *origins.entry(moment).or_insert(origin) == origin;
-            if !keep {
-                claimed.push(moment);
-            }
-            keep
-        });
+        let Candidate { rows: Again { tables }, claimed, .. } = &mut candidate;
+        for (table, rows) in tables {
+            rows.retain(|row| {
+                let moment = of_row(table, row);
+                // Whoever came first is newer.
+                let keep = *origins.entry(moment).or_insert(origin) == origin;
+                if !keep {
+                    claimed.push(moment);
+                }
+                keep
+            });
+        }
         candidate
     }
 
@@ -207,7 +209,7 @@ impl Requeue {
                 // What was noted of its first life is counted already.
                 let rows = row_of(entry, |row| vec![Row { notes: RowNotes::default(), ..row.to_row() }]);
                 let rows = rows.ok_or("what it holds does not read as a row")?;
-                Ok(Again { table: entry.origin.into(), rows })
+                Ok(Again::of(entry.origin.into(), rows))
             }
             Kind::DeadLetter => {
                 let letter = Letter {
@@ -232,11 +234,7 @@ impl Requeue {
                 continue;
             }
             let of = candidate.row_count();
-            let entered = if self.has_room() {
-                watch.enter(&candidate.rows.table, &candidate.rows.rows, self.out.clock.now())
-            } else {
-                Entered::Full
-            };
+            let entered = if self.has_room() { self.enter_tables(watch, &candidate.rows) } else { Entered::Full };
             candidate.outcome = Some(match entered {
                 Entered::Appended { end, rows } => {
                     last = Some(end);
@@ -256,6 +254,22 @@ impl Requeue {
             });
         }
         last
+    }
+
+    /// Enters an entry's rows table by table. What has entered when one is refused is known when the
+    /// entry is put back again.
+    fn enter_tables(&self, watch: &Watch<'_>, of: &Again) -> Entered {
+        let mut all = Entered::Superseded;
+        for (table, rows) in of.tables.iter().filter(|(_, rows)| !rows.is_empty()) {
+            all = match (watch.enter(table, rows, self.out.clock.now()), all) {
+                (Entered::Appended { end, rows }, Entered::Appended { rows: before, .. }) => {
+                    Entered::Appended { end, rows: rows + before }
+                }
+                (entered @ Entered::Appended { .. }, _) | (Entered::Superseded, entered) => entered,
+                (refused, _) => return refused,
+            };
+        }
+        all
     }
 
     /// Whether the ring has room without pushing anything out or holding anything up.
@@ -286,7 +300,7 @@ fn settle_claims(watch: &Watch<'_>, candidates: &mut [Candidate]) {
     let has_entered = |candidate: &&Candidate| {
         matches!(candidate.outcome, Some(Outcome::Entered | Outcome::Superseded { entered: 1.., .. }))
     };
-    let rows = candidates.iter().filter(has_entered).flat_map(|c| c.rows.rows.iter().map(|row| (&c.rows.table, row)));
+    let rows = candidates.iter().filter(has_entered).flat_map(|candidate| candidate.rows.rows());
     let entered: HashSet<u64> = rows.map(|(table, row)| of_row(table, row)).collect();
     for candidate in candidates.iter_mut().filter(|candidate| !candidate.claimed.is_empty()) {
         if matches!(candidate.outcome, Some(Outcome::Stays(_) | Outcome::NotReached)) {

@@ -74,7 +74,7 @@ impl Requeue {
             }
         };
         for candidate in candidates.iter_mut().filter(|candidate| candidate.may_enter()) {
-            if !asked.contains(candidate.rows.table.as_str()) {
+            if !candidate.rows.tables.iter().all(|(table, _)| asked.contains(table.as_str())) {
                 candidate.outcome = Some(Outcome::NotReached);
             }
         }
@@ -88,9 +88,9 @@ impl Requeue {
     fn joining(&self, watch: &Watch<'_>, candidates: &[Candidate]) -> HashSet<u64> {
         let mut joining = HashSet::new();
         for candidate in candidates.iter().filter(|candidate| candidate.may_enter() && candidate.is_letter) {
-            for row in &candidate.rows.rows {
-                let moment = of_row(&candidate.rows.table, row);
-                match self.ingest.standing(&candidate.rows.table, row) {
+            for (table, row) in candidate.rows.rows() {
+                let moment = of_row(table, row);
+                match self.ingest.standing(table, row) {
                     Standing::Agrees => drop(joining.insert(moment)),
                     Standing::Contradicts => watch.note(moment),
                     Standing::Unknown => {}
@@ -109,7 +109,8 @@ impl Requeue {
         joining: &HashSet<u64>,
         until: Instant,
     ) -> Result<(), String> {
-        let tables: HashSet<String> = candidates.iter().map(|c| names::folded(&c.rows.table).into_owned()).collect();
+        let tables = candidates.iter().flat_map(|candidate| &candidate.rows.tables);
+        let tables: HashSet<String> = tables.map(|(table, _)| names::folded(table).into_owned()).collect();
         let end = watch.marks().appended.pos;
         while self.out.ring.marks().durable.pos < end {
             if let Some(reason) = self.out.ring.poisoned() {
@@ -179,9 +180,10 @@ impl Requeue {
     ) -> HashSet<String> {
         let mut tables: BTreeMap<&str, Vec<&crate::point::Row>> = BTreeMap::new();
         for candidate in candidates.iter().filter(|candidate| candidate.may_enter()) {
-            let table = candidate.rows.table.as_str();
-            let doubtful = candidate.rows.rows.iter().filter(|row| !joining.contains(&of_row(table, row)));
-            tables.entry(table).or_default().extend(doubtful);
+            for (table, rows) in &candidate.rows.tables {
+                let doubtful = rows.iter().filter(|row| !joining.contains(&of_row(table, row)));
+                tables.entry(table).or_default().extend(doubtful);
+            }
         }
         let mut asked = HashSet::new();
         for (table, rows) in tables {

@@ -2,7 +2,9 @@
 
 mod scale;
 pub mod share;
+mod source;
 mod spacing;
+mod topics;
 pub mod units;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,7 +15,11 @@ use utoipa::ToSchema;
 use self::units::{duration, option_duration, time};
 pub use self::{
     scale::{LinearScale, Scale},
+    source::{
+        Compression, FieldType, Format, OnBadMember, Retained, SameTime, Source, TimeUnit, TimeWord, TimestampField,
+    },
     spacing::CommitSpacing,
+    topics::Topics,
     units::Bytes,
 };
 use crate::point::Timestamp;
@@ -108,169 +114,6 @@ pub struct MqttTls {
     /// Client key (PEM).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-}
-
-/// `[source.NAME]`: a subscription and how its payloads become rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Topic pattern, such as `sensors/{site}/{device}`.
-    pub topic: String,
-    /// Payload format.
-    #[serde(default)]
-    pub format: Format,
-    /// Table name; may use the pattern's placeholders.
-    pub table: String,
-    /// Subscription QoS: 0 or 1.
-    #[serde(default = "one")]
-    pub qos: u8,
-    /// Share the subscription within this group (MQTT 5 shared subscriptions).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shared_group: Option<String>,
-    /// Where the device's own timestamp stands; receive time is used when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<TimestampField>,
-    /// Types of fields that are not to be guessed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fields: BTreeMap<String, FieldType>,
-    /// Payload members that become symbols.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub symbols: Vec<String>,
-    /// Columns' names, by the paths of the members that become them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rename: BTreeMap<String, String>,
-    /// Patterns of paths: where there are any, only members that match one become fields.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub only: Vec<String>,
-    /// Patterns of paths whose members are left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ignore: Vec<String>,
-    /// What numbers are multiplied by, by the paths of their members.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub scale: BTreeMap<String, Scale>,
-    /// Texts that say nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub null_values: Vec<String>,
-    /// Symbols that every row gets: constant, or made of the topic's placeholders.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
-    /// Name of the field that a `plain` payload becomes.
-    #[serde(default = "value_name")]
-    pub field: String,
-    /// What a member costs that does not fit.
-    #[serde(default)]
-    pub on_bad_member: OnBadMember,
-    /// What becomes of retained messages without a time.
-    #[serde(default)]
-    pub retained: Retained,
-    /// What becomes of rows of one series and microsecond with other values.
-    #[serde(default)]
-    pub same_time: SameTime,
-    /// Without a message for so long the source is said to be silent; never when absent.
-    #[serde(default, with = "option_duration", skip_serializing_if = "Option::is_none")]
-    pub silent_after: Option<Duration>,
-    /// Send rows to a table whose dedup keys lack some of the row's symbols, although QuestDB then collapses rows.
-    #[serde(default)]
-    pub allow_narrow_keys: bool,
-}
-
-fn one() -> u8 {
-    1
-}
-
-fn value_name() -> String {
-    "value".into()
-}
-
-/// Payload formats.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// A JSON object, or an array of objects.
-    #[default]
-    Json,
-    /// The whole payload is one number, boolean or string.
-    Plain,
-}
-
-/// Field types that can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FieldType {
-    /// 64-bit float.
-    Double,
-    /// 64-bit signed integer.
-    Long,
-    /// true or false.
-    Boolean,
-    /// String.
-    String,
-}
-
-/// Where a payload's timestamp stands and how it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TimestampField {
-    /// Member's name (nested members joined with `_`).
-    pub field: String,
-    /// Unit or notation.
-    #[serde(default)]
-    pub unit: TimeUnit,
-}
-
-/// Notations of a timestamp.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TimeUnit {
-    /// Told by the value: a number's unit by its size, text as of RFC 3339 and ISO 8601.
-    #[default]
-    Auto,
-    /// Seconds since 1970, fractions allowed.
-    S,
-    /// Milliseconds.
-    Ms,
-    /// Microseconds.
-    Us,
-    /// Nanoseconds.
-    Ns,
-    /// Text as of RFC 3339 and ISO 8601, UTC where it tells no zone.
-    Rfc3339,
-}
-
-/// What becomes of rows of one series and microsecond.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SameTime {
-    /// The later one replaces the values of the one before.
-    #[default]
-    Replace,
-    /// Each stays a row of its own, whose time moves by less than a millisecond.
-    Keep,
-}
-
-/// What a member, or an element, costs that cannot become a part of its row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnBadMember {
-    /// Itself: it is set aside, and the rest of the message stored.
-    #[default]
-    Skip,
-    /// The whole message, which is set aside.
-    Message,
-}
-
-/// What becomes of a message that the broker had kept from before the subscription, and that tells
-/// no time of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Retained {
-    /// It is counted and not stored: nobody knows of when it is.
-    #[default]
-    Ignore,
-    /// It becomes the latest value, and is not stored.
-    Latest,
-    /// It is stored with the time of receipt.
-    Store,
 }
 
 /// `[ring]`: the file that makes readings durable.

@@ -6,6 +6,7 @@ mod paths;
 pub mod questdb;
 mod sources;
 pub mod storage;
+mod topics;
 
 use std::{fmt::Display, path::Path, time::Duration};
 
@@ -123,7 +124,7 @@ fn check_readers(settings: &Settings, findings: &mut Findings) {
         return;
     }
     for (name, source) in &settings.source {
-        if TableTemplate::parse(&source.table).is_ok_and(|table| table.could_render("")) {
+        if TableTemplate::parse(source.table_template()).is_ok_and(|table| table.could_render("")) {
             let what = "with control.listen every local user may look up any table that QuestDB shows forebay, since this may become any \
                         name; write a part of the name, such as \"plant_{site}\"";
             findings.warn(format!("source.{name}.table"), what);

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Findings;
+use super::{
+    Findings,
+    topics::{self, Topic},
+};
 use crate::{
-    decode::{self, Decoder, topics::overlap},
-    ingest::filters,
+    decode::{self, Decoder},
     names,
     point::MAX_SYMBOL_BYTES,
     settings::{Format, SameTime, Source},
@@ -27,13 +29,13 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
         findings.problem("source", format!("there are {}; {MAX_SOURCES} are allowed", sources.len()));
     }
     let mut all_valid = true;
-    let mut filters: BTreeMap<(String, Option<&str>), &str> = BTreeMap::new();
+    let mut topics: Vec<Topic<'_>> = Vec::new();
     let mut tables: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for (name, source) in sources {
         check_one(name, source, protocol, findings);
-        let (first, table) =
-            *tables.entry(names::folded(&source.table).into_owned()).or_insert((name.as_str(), source.table.as_str()));
-        if table != source.table {
+        let own = source.table_template();
+        let (first, table) = *tables.entry(names::folded(own).into_owned()).or_insert((name.as_str(), own));
+        if table != own {
             let what = format!("to QuestDB it is the same table as source.{first}'s {table:?}; write it in one way");
             findings.warn(format!("source.{name}.table"), what);
         }
@@ -41,11 +43,8 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
         all_valid &= decoder.is_ok();
         match decoder {
             Ok(decoder) => {
-                let filter = (decoder.pattern().filter(), source.shared_group.as_deref());
-                if let Some(other) = filters.insert(filter, name) {
-                    let what = format!("source.{other} takes the same topics; only one of the two gets a message");
-                    findings.warn(format!("source.{name}.topic"), what);
-                }
+                let patterns = decoder.patterns().iter().cloned();
+                topics.extend(patterns.map(|pattern| Topic { name, source, pattern }));
             }
             Err(errors) => {
                 for error in errors {
@@ -55,7 +54,8 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
         }
     }
     if all_valid {
-        check_overlaps(sources, protocol, findings);
+        topics::check(&topics, findings);
+        topics::check_overlaps(sources, protocol, findings);
     }
 }
 
@@ -78,39 +78,6 @@ pub fn tag_fault(name: &str, value: &str) -> Option<String> {
     }
     let what = "placeholders are a source's: write it as constant text here, or set tags in the source";
     value.contains(['{', '}']).then(|| what.to_owned())
-}
-
-/// Filters by which a message may come twice and nobody can tell.
-fn check_overlaps(sources: &BTreeMap<String, Source>, protocol: u8, findings: &mut Findings) {
-    let filter =
-        |(name, source): (&String, &Source)| Some((name.clone(), Decoder::new(name, source).ok()?.pattern().filter()));
-    let (shared, unshared): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        sources.iter().filter_map(filter).partition(|(name, _)| sources[name].shared_group.is_some());
-    for (name, filter) in &shared {
-        if let Some((other, _)) = unshared.iter().find(|(_, other)| overlap(filter, other)) {
-            let what = format!(
-                "some topics match source.{other} as well, which is not shared: such a message comes to it and to a member of the \
-                 group, and may be stored twice; share both in one group, or part their topics"
-            );
-            findings.warn(format!("source.{name}.shared_group"), what);
-        }
-    }
-    if protocol != 4 {
-        return;
-    }
-    let wanted = filters::wanted(sources).unwrap_or_default();
-    let is_subscribed = |filter: &str| wanted.iter().any(|wanted| wanted.filter == filter);
-    let subscribed: Vec<_> = unshared.iter().filter(|(_, filter)| is_subscribed(filter)).collect();
-    for (at, (name, filter)) in subscribed.iter().enumerate() {
-        let mut others = subscribed.iter().skip(at + 1);
-        if let Some((other, _)) = others.find(|(_, other)| *other != *filter && overlap(filter, other)) {
-            let what = format!(
-                "some topics match source.{other} as well, and the filter of neither covers the other's with its QoS; some brokers send \
-                 such a message once for each, and MQTT 3.1.1 has nothing to tell copies by: use mqtt.protocol = 5"
-            );
-            findings.warn(format!("source.{name}.topic"), what);
-        }
-    }
 }
 
 /// Most patterns, names and texts of a kind that a source has.

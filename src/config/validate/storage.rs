@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Findings;
 use crate::{
-    decode::Decoder,
+    decode::{Decoder, pattern::Pattern},
     point::Timestamp,
     republish::topic::TopicTemplate,
     settings::{Bytes, CommitSpacing, Durability, Latest, Limits, Ring, Settings},
@@ -72,8 +72,7 @@ fn check_republish(settings: &Settings, findings: &mut Findings) {
     };
     for (name, source) in &settings.source {
         let Ok(decoder) = Decoder::new(name, source) else { continue };
-        let filter = decoder.pattern().filter();
-        if template.comes_back_by(&filter) {
+        for filter in decoder.patterns().iter().map(Pattern::filter).filter(|filter| template.comes_back_by(filter)) {
             let what = format!(
                 "source.{name} subscribes to {filter:?}, so what is published would come in again; choose a topic that no source takes"
             );

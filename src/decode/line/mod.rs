@@ -12,6 +12,7 @@
 //! - Whole numbers carry `i`, or `u`, which must fit 64 signed bits. `123t` (microseconds) and `123n` (nanoseconds), QuestDB's times as
 //!   values, become whole numbers of microseconds; as a row's own time they outrank the request's precision.
 
+pub(super) mod format;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use self::scan::Scanner;
 use super::{
     DecodeError, FaultKind, Faults, check_symbol, drop_seconds,
     names::{column_name, duplicate, short, table_name},
+    time::unit_of,
     value::clean_text,
 };
 use crate::point::{MAX_FIELDS, MAX_SYMBOLS, Row, Text, Timestamp, Value};
@@ -120,11 +122,30 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, LineError> {
     })
 }
 
+/// The unit of rows' times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// This one.
+    Of(Precision),
+    /// Each time tells its own by its size.
+    Told,
+}
+
+impl Unit {
+    /// Nanoseconds in one, of a time of that count.
+    fn nanos(self, count: i64) -> i64 {
+        match self {
+            Self::Of(precision) => precision.nanos(),
+            Self::Told => unit_of(count as f64) as i64,
+        }
+    }
+}
+
 /// Reads line after line.
 #[derive(Debug, Clone)]
 pub struct Lines<'a> {
     scan: Scanner<'a>,
-    precision: Precision,
+    unit: Unit,
     ended: bool,
 }
 
@@ -132,7 +153,17 @@ impl<'a> Lines<'a> {
     /// The lines of a text, with the unit of their times.
     #[must_use]
     pub fn new(text: &'a str, precision: Precision) -> Self {
-        Self { scan: Scanner::new(text), precision, ended: false }
+        Self::in_unit(text, Unit::Of(precision))
+    }
+
+    fn in_unit(text: &'a str, unit: Unit) -> Self {
+        Self { scan: Scanner::new(text), unit, ended: false }
+    }
+
+    /// Goes on behind the line that was none.
+    fn skip_line(&mut self) {
+        self.scan.skip_line();
+        self.ended = false;
     }
 
     /// How many bytes have been read.
@@ -249,9 +280,9 @@ impl<'a> Lines<'a> {
         }
         let text = self.scan.word();
         let (digits, unit) = match text.as_bytes().last() {
-            Some(b't') => (&text[..text.len() - 1], Precision::Microseconds),
-            Some(b'n') => (&text[..text.len() - 1], Precision::Nanoseconds),
-            _ => (text, self.precision),
+            Some(b't') => (&text[..text.len() - 1], Unit::Of(Precision::Microseconds)),
+            Some(b'n') => (&text[..text.len() - 1], Unit::Of(Precision::Nanoseconds)),
+            _ => (text, self.unit),
         };
         let count: i64 = digits.parse().map_err(|_| {
             let shown = short(text);
@@ -262,7 +293,7 @@ impl<'a> Lines<'a> {
         if count < 0 {
             return Err(self.scan.fault("the time lies before 1970; QuestDB takes none of those"));
         }
-        let nanos = count.checked_mul(unit.nanos()).ok_or_else(|| {
+        let nanos = count.checked_mul(unit.nanos(count)).ok_or_else(|| {
             self.scan.fault(format!("time {} lies after the year 2262; check the request's precision", short(text)))
         })?;
         self.scan.skip_spaces();

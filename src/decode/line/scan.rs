@@ -78,6 +78,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Goes to the end of the line that the cursor is on.
+    pub fn skip_line(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    }
+
     fn new_line(&mut self) {
         self.line += 1;
         self.line_start = self.at;

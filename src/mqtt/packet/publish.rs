@@ -8,9 +8,14 @@ use super::{
     Frame, Version,
     read::{Cursor, Property},
 };
+use crate::point::{MAX_SYMBOL_BYTES, Text};
 
 /// Most subscription identifiers that are read of a message.
 const MAX_IDS: usize = 64;
+/// Most user properties that are read of a message.
+const MAX_USER_PROPERTIES: usize = 64;
+/// Longest name and longest value of one that is read, in bytes.
+const MAX_PROPERTY_BYTES: usize = MAX_SYMBOL_BYTES + 1;
 
 /// How a message is to be acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,7 @@ pub struct Message {
     retain: bool,
     ack: Option<Ack>,
     ids: Vec<u32>,
+    user_properties: Vec<(Text, Text)>,
     fault: Option<&'static str>,
 }
 
@@ -58,10 +64,20 @@ impl Message {
                 fault = Some("the packet ends before its packet id does");
             }
         }
-        let mut ids = Vec::new();
+        let (mut ids, mut user_properties) = (Vec::new(), Vec::new());
         if version == Version::V5 && fault.is_none() {
             match of.properties() {
-                Some(properties) => ids.extend(properties.filter_map(subscription_id).take(MAX_IDS)),
+                Some(properties) => {
+                    for (id, value) in properties {
+                        match value {
+                            Property::Number(number) if id == 11 && ids.len() < MAX_IDS => ids.push(number),
+                            Property::Pair(name, value) if user_properties.len() < MAX_USER_PROPERTIES => {
+                                user_properties.extend(user_property(name, value));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
                 None => fault = Some("the packet ends before its properties do"),
             }
         }
@@ -75,7 +91,7 @@ impl Message {
         let payload_at = at(&of);
         let ack = packet_id.filter(|id| *id > 0 && qos < 3).map(|packet_id| Ack { packet_id, is_qos2: qos == 2 });
         let payload_bytes = whole_bytes.saturating_sub(payload_at);
-        Self { body, topic, payload_at, payload_bytes, retain: first & 1 != 0, ack, ids, fault }
+        Self { body, topic, payload_at, payload_bytes, retain: first & 1 != 0, ack, ids, user_properties, fault }
     }
 
     /// The topic; what is no UTF-8 of it is made readable.
@@ -108,17 +124,26 @@ impl Message {
         &self.ids
     }
 
+    /// Its user properties, in their order.
+    pub fn user_properties(&self) -> &[(Text, Text)] {
+        &self.user_properties
+    }
+
     /// What is wrong with the packet.
     pub fn fault(&self) -> Option<&'static str> {
         self.fault
     }
 }
 
-fn subscription_id((id, value): (u8, Property<'_>)) -> Option<u32> {
-    match value {
-        Property::Number(number) if id == 11 => Some(number),
-        _ => None,
-    }
+/// A user property's name and value; none where they are no text. What is longer than any symbol is
+/// cut, and so is refused as one.
+fn user_property(name: &[u8], value: &[u8]) -> Option<(Text, Text)> {
+    let text = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let end = text.floor_char_boundary(MAX_PROPERTY_BYTES);
+        Some(Text::from(if end < text.len() { &text[..end] } else { text }))
+    };
+    Some((text(name)?, text(value)?))
 }
 
 #[cfg(test)]
@@ -195,6 +220,30 @@ mod tests {
         body.extend([0x8C, 1]);
         body.extend([11, 7].repeat(MAX_IDS + 6));
         assert_eq!(read(Version::V5, 0x30, &body).ids(), [7; MAX_IDS]);
+    }
+
+    #[test]
+    fn user_properties_are_read_as_far_as_they_are_text() {
+        let mut body = b"\0\x01a".to_vec();
+        let pair = |name: &[u8], value: &[u8]| {
+            let text = |text: &[u8]| [&(text.len() as u16).to_be_bytes(), text].concat();
+            [&[38][..], &text(name), &text(value)].concat()
+        };
+        let all = [pair(b"unit", "°C".as_bytes()), pair(b"x", b"\xff"), pair(b"unit", b"K")].concat();
+        body.push(all.len() as u8);
+        body.extend(all);
+        let message = read(Version::V5, 0x30, &body);
+        assert_eq!(message.user_properties(), [("unit".into(), "°C".into()), ("unit".into(), "K".into())]);
+        let mut body = b"\0\x01a".to_vec();
+        let many = pair(b"n", b"v").repeat(MAX_USER_PROPERTIES + 3);
+        body.extend([many.len() as u8 | 0x80, (many.len() >> 7) as u8]);
+        body.extend(many);
+        let message = read(Version::V5, 0x30, &body);
+        assert_eq!((message.user_properties().len(), message.fault()), (MAX_USER_PROPERTIES, None));
+        assert_eq!(
+            user_property(b"n", "ä".repeat(4_000).as_bytes()).map(|(_, value)| value.len()),
+            Some(MAX_PROPERTY_BYTES - 1)
+        );
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl<'a> Cursor<'a> {
 pub(super) enum Property<'a> {
     Number(u32),
     Binary(&'a [u8]),
-    Pair,
+    /// A user property: name and value.
+    Pair(&'a [u8], &'a [u8]),
 }
 
 /// Properties one by one, up to the first that cannot be read.
@@ -76,11 +77,7 @@ impl<'a> Iterator for Properties<'a> {
             2 | 17 | 24 | 39 => Property::Number(of.u32()?),
             11 => Property::Number(of.varint()? as u32),
             3 | 8 | 9 | 18 | 21 | 22 | 26 | 28 | 31 => Property::Binary(of.binary()?),
-            38 => {
-                of.binary()?;
-                of.binary()?;
-                Property::Pair
-            }
+            38 => Property::Pair(of.binary()?, of.binary()?),
             _ => return None,
         };
         Some((id, value))

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     clock::SystemClock,
-    decode::{Decoder, Faults},
+    decode::{Decoded, Decoder, Payload, Resolved},
     entry::{Rows, encode_rows},
     flush::quarantine::reason_of,
     point::{MAX_FIELDS, MAX_ROWS_PER_MESSAGE, Row, Timestamp, Value},
@@ -39,16 +39,16 @@ fn decoder(settings: &str) -> Decoder {
 
 /// Why a message on a topic is not taken as it is.
 fn refused(settings: &str, topic: &str, payload: &str) -> String {
-    let (mut decoder, mut rows, mut faults) = (decoder(settings), Vec::new(), Faults::default());
+    let (mut decoder, mut out) = (decoder(settings), Decoded::default());
     let resolved = match decoder.resolve(topic).expect("a topic of the source") {
         Ok(resolved) => resolved,
         Err(error) => return error.to_string(),
     };
-    if let Err(error) = decoder.decode(payload.as_bytes(), &mut rows, &mut faults) {
+    if let Err(error) = decoder.decode(&Payload::of(&resolved, payload.as_bytes()), &mut out) {
         return error.to_string();
     }
-    decoder.finish(&mut rows, &resolved, &mut faults);
-    faults.reason()
+    decoder.finish(&mut out.rows, &resolved, &mut out.faults);
+    out.faults.reason()
 }
 
 #[test]
@@ -85,7 +85,8 @@ fn what_cannot_be_decoded_comes_with_advice() {
         assert!(advice.contains(words), "{payload:.60}: {advice}");
     }
     assert!(advised(&refused("", "s//b", "{\"v\":1}")).contains("empty level"));
-    let plain = decoder("format = \"plain\"").decode(b"\xff", &mut Vec::new(), &mut Faults::default());
+    let (topic, mut out) = (Resolved::default(), Decoded::default());
+    let plain = decoder("format = \"plain\"").decode(&Payload::of(&topic, b"\xff"), &mut out);
     assert!(advised(&plain.unwrap_err().to_string()).contains("binary payloads"));
 }
 
@@ -171,7 +172,7 @@ fn what_questdb_says_comes_with_advice() {
 
 #[test]
 fn advice_is_one_sentence_and_names_what_there_is() {
-    let settings = include_str!("../../../settings/mod.rs");
+    let settings = concat!(include_str!("../../../settings/mod.rs"), include_str!("../../../settings/source.rs"));
     let keys = ["max_payload", "max_future", "format", "symbols", "fields", "topic", "table", "create_tables"];
     let limits = ["columns_per_table", "new_columns_per_minute", "tables_per_source", "allow_narrow_keys"];
     for key in keys.iter().chain(&limits) {

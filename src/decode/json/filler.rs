@@ -1,0 +1,174 @@
+//! The row in hand, and what is filled into it. Pure.
+
+use std::fmt::Write;
+
+use super::super::{
+    DecodeError, Decoded, FaultKind, drop_seconds,
+    faults::Fault,
+    fill::{Unfit, put},
+    members::{Branch, Members, is_outside},
+    names::{duplicate, short},
+    repair::BROKEN,
+    value::Scalar,
+};
+use crate::point::{MAX_ROWS_PER_MESSAGE, Row, Text};
+
+/// Deepest nesting of objects and arrays in one payload.
+const MAX_DEPTH: usize = 32;
+/// Why a string, a name or a number is no good that the parser refuses.
+const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a number beyond what a double holds";
+
+/// A step on the way from the document's top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To a member.
+    Name(Text),
+    /// To an element.
+    Index(usize),
+}
+
+/// Fills rows with members.
+pub(super) struct Filler<'a> {
+    pub members: &'a mut Members,
+    pub out: &'a mut Decoded,
+    /// Whether broken strings are marked.
+    is_repaired: bool,
+    /// Rows there were before this message.
+    before: usize,
+    pub row: Row,
+    /// The path of the member being read.
+    pub path: Text,
+    /// Where in the path an object or array was entered, and whether it is an array.
+    pub joints: Vec<(usize, bool)>,
+    /// The way to the row.
+    pub steps: Vec<Step>,
+}
+
+impl<'a> Filler<'a> {
+    /// Before the first row of a message.
+    pub fn new(members: &'a mut Members, out: &'a mut Decoded, is_repaired: bool) -> Self {
+        let before = out.rows.len();
+        Self {
+            members,
+            out,
+            is_repaired,
+            before,
+            row: Row::default(),
+            path: Text::default(),
+            joints: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// The number of the row in hand among those of the message.
+    pub fn number(&self) -> usize {
+        self.out.rows.len() - self.before
+    }
+
+    /// The place of the member being read, such as `$[3].temp.x`.
+    fn place(&self) -> String {
+        if is_outside(&self.path) {
+            return self.path.to_string();
+        }
+        let mut place = self.row_place();
+        let mut start = 0;
+        let mut in_array = false;
+        for (at, is_array) in self.joints.iter().copied().chain([(self.path.len(), false)]) {
+            let part = &self.path[start.min(at)..at];
+            let _ = if in_array { write!(place, "[{part}]") } else { write!(place, ".{}", short(part)) };
+            (start, in_array) = (at + 1, is_array);
+        }
+        place
+    }
+
+    /// The place of the row in hand, such as `$[3]`.
+    pub fn row_place(&self) -> String {
+        let mut place = "$".to_owned();
+        for step in &self.steps {
+            // Writing into memory does not fail.
+            let _ = match step {
+                Step::Name(name) => write!(place, ".{}", short(name)),
+                Step::Index(index) => write!(place, "[{index}]"),
+            };
+        }
+        place
+    }
+
+    /// Takes note that the member being read is left out.
+    pub fn leave_out(&mut self, kind: FaultKind, reason: String) {
+        let error = DecodeError { place: self.place(), reason };
+        let number = self.number();
+        self.out.faults.member(number, &self.path, kind, error);
+    }
+
+    /// Whether an object or array that is a member is to be looked into.
+    pub fn descends(&mut self) -> bool {
+        if self.joints.len() == MAX_DEPTH {
+            self.leave_out(FaultKind::Count, format!("nested deeper than {MAX_DEPTH} levels"));
+            return false;
+        }
+        let what = match self.members.branch(&self.path) {
+            Branch::Enter => return true,
+            Branch::Leave => return false,
+            Branch::Unfit(what) => what,
+        };
+        self.leave_out(FaultKind::Shape, format!("the source's {what} must be a single value, not an object or array"));
+        false
+    }
+
+    pub fn enter(&mut self, is_array: bool) {
+        self.joints.push((self.path.len(), is_array));
+        self.path.push('.');
+    }
+
+    /// A member with a single value.
+    pub fn put(&mut self, value: Scalar<'_>) {
+        if let Err((kind, reason)) = self.try_put(value) {
+            self.leave_out(kind, reason);
+        }
+    }
+
+    fn try_put(&mut self, value: Scalar<'_>) -> Result<(), Unfit> {
+        if let Scalar::Text(text) = value
+            && self.is_repaired
+            && text.contains(BROKEN)
+        {
+            return Err((FaultKind::Text, BROKEN_TEXT.into()));
+        }
+        if self.is_repaired && self.path.contains(BROKEN) && !value.is_nothing() {
+            return Err((FaultKind::Text, BROKEN_TEXT.into()));
+        }
+        put(&mut self.row, self.members, &self.path, value)
+    }
+
+    /// Takes the finished reading over; one without any value is none.
+    pub fn end_row(&mut self) -> Result<(), String> {
+        let mut row = std::mem::take(&mut self.row);
+        let symbols = row.symbols.iter().map(|(name, _)| name.as_str());
+        if duplicate(symbols.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
+            let (number, place) = (self.number(), self.row_place());
+            drop_seconds(&mut row, |name, reason| {
+                let error = DecodeError { place: place.clone(), reason };
+                self.out.faults.member(number, name, FaultKind::Twice, error);
+            });
+        }
+        if row.fields.is_empty() {
+            let number = self.number();
+            self.out.faults.left_out(number);
+            return Ok(());
+        }
+        if self.number() == MAX_ROWS_PER_MESSAGE {
+            return Err(format!("more than {MAX_ROWS_PER_MESSAGE} readings in one message"));
+        }
+        row.notes.untimed = row.time.is_none() && self.members.roles().tell_time();
+        self.out.rows.push(row);
+        Ok(())
+    }
+
+    /// An element of the document's array that is no reading.
+    pub fn bad_element(&mut self, what: &str) {
+        let reason = format!("it is {what}, and an object is expected");
+        let error = DecodeError { place: self.row_place(), reason };
+        self.out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Shape, error });
+    }
+}

@@ -1,0 +1,88 @@
+//! JSON payloads. A document whose rows are itself, or the elements of its array, fills them as it
+//! is parsed ([`stream`]); one whose rows stand elsewhere is read into a tree first ([`walk`]). A
+//! source's jq program comes before either.
+
+mod filler;
+mod find;
+mod place;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod walk;
+
+use super::{
+    DecodeError, Decoded, Format, Mistakes, Payload, Problem,
+    members::Members,
+    repair::{repair, trim},
+    row::PerRow,
+};
+use crate::{jq::Jq, settings::Source};
+
+pub(super) use place::{is_without_rows, row_names};
+use walk::Walk;
+
+/// JSON of one source.
+#[derive(Debug)]
+pub(super) struct Json {
+    members: Members,
+    jq: Option<Jq>,
+    /// Where rows stand, if that is anywhere but at the document's top.
+    walk: Option<Walk>,
+}
+
+impl Json {
+    /// By a source's settings.
+    pub fn of(source: &Source, per_row: PerRow, mistakes: &mut Mistakes) -> Self {
+        let walk = Walk::of(source, per_row).unwrap_or_else(|(key, what)| {
+            mistakes.push((key, Problem::Name(what)));
+            None
+        });
+        if let Some(Err(what)) = source.jq.as_deref().map(crate::jq::check) {
+            mistakes.push(("jq", Problem::Name(what)));
+        }
+        Self { members: Members::of(source), jq: source.jq.as_deref().map(Jq::new), walk }
+    }
+
+    fn read(&mut self, document: &[u8], payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let before = out.rows.len();
+        let Err(error) = self.read_as(document, payload, out, false) else { return Ok(()) };
+        match repair(document) {
+            Some(repaired) => {
+                out.rows.truncate(before);
+                out.faults.clear();
+                // Where it cannot be repaired, the first error tells what the device wrote.
+                self.read_as(&repaired, payload, out, true).map_err(|_| error)
+            }
+            None => Err(error),
+        }
+    }
+
+    fn read_as(
+        &mut self,
+        document: &[u8],
+        payload: &Payload<'_>,
+        out: &mut Decoded,
+        is_repaired: bool,
+    ) -> Result<(), DecodeError> {
+        match &mut self.walk {
+            None => stream::read(document, &mut self.members, out, is_repaired),
+            Some(walk) => walk.read(document, &mut self.members, payload.topic, out, is_repaired),
+        }
+    }
+}
+
+impl Format for Json {
+    fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
+        let document = trim(payload.bytes);
+        let Some(jq) = &mut self.jq else { return self.read(document, payload, out) };
+        let repaired = repair(document);
+        let made = jq.run(repaired.as_deref().unwrap_or(document));
+        let made = made.map_err(|error| DecodeError::new("payload", format!("jq: {error}")))?;
+        self.read(&made, payload, out)
+    }
+
+    fn members(&mut self) -> &mut Members {
+        &mut self.members
+    }
+}

@@ -1,0 +1,398 @@
+//! Rows that stand somewhere in a document: `rows`, `name` and `value`, `zip`, `step`. Pure.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use hashbrown::HashMap;
+use wildmatch::WildMatch;
+
+use super::{
+    filler::{Filler, Step},
+    find::{Finder, Standing},
+    place::{self, Place},
+    tree::Node,
+};
+use crate::{
+    decode::{
+        DecodeError, Decoded, FaultKind, Resolved,
+        faults::Fault,
+        members::{Members, Treatment, is_outside},
+        names::short,
+        row::PerRow,
+        value::Scalar,
+    },
+    point::{Row, Text, Timestamp},
+    settings::Source,
+};
+
+/// A key at fault, and what is wrong with it.
+type Mistake = (&'static str, String);
+
+/// Where a source's rows stand, and what belongs to each.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// As it is written.
+    rows: String,
+    steps: Vec<place::Step>,
+    zip: Vec<Place>,
+    pair: Option<Pair>,
+    /// Members outside the rows that belong to each.
+    outside: Vec<Place>,
+    /// Rows that are left out, by their path or name.
+    ignored: Vec<WildMatch>,
+    step: Option<Duration>,
+    per_row: PerRow,
+}
+
+/// A member that names a field, and one that is its value.
+#[derive(Debug)]
+struct Pair {
+    /// None where the row's key is the name.
+    name: Option<Place>,
+    value: Place,
+    /// What becomes of the fields that are named.
+    members: Members,
+}
+
+impl Walk {
+    /// By a source's settings; none where its rows stand at the document's top.
+    pub fn of(source: &Source, per_row: PerRow) -> Result<Option<Self>, Mistake> {
+        if place::is_without_rows(source) {
+            return Ok(None);
+        }
+        let rows = source.rows.clone().unwrap_or_default();
+        let steps = source.rows.as_deref().map_or(Ok(Vec::new()), place::steps).map_err(|what| ("rows", what))?;
+        let pair = match (&source.name, &source.value) {
+            (Some(name), Some(value)) => Some(Pair {
+                name: (name != "{key}").then(|| Place::of(name)),
+                value: Place::of(value),
+                members: Members::of(&Source { symbols: Vec::new(), timestamp: None, ..source.clone() }),
+            }),
+            (None, None) => None,
+            (Some(_), None) => return Err(("value", "name needs it: the member that is the field's value".into())),
+            (None, Some(_)) => return Err(("name", "value needs it: the member that names the field".into())),
+        };
+        let zip: Vec<Place> = source.zip.iter().map(|path| Place::of(path)).collect();
+        if zip.len() == 1 {
+            return Err(("zip", "one array is not side by side with any; name at least two, or use rows".into()));
+        }
+        if zip.iter().any(|place| !place.is_inside()) {
+            return Err(("zip", "its arrays stand in the row; use rows to say where that is".into()));
+        }
+        if pair.is_some() && !zip.is_empty() {
+            return Err((
+                "zip",
+                "it makes a row of each element, and name and value a field; use one of the two".into(),
+            ));
+        }
+        let step = source.timestamp.as_ref().and_then(|time| time.step);
+        let ignored = source.ignore.iter().filter(|pattern| is_outside(pattern));
+        let ignored = ignored.map(|pattern| WildMatch::new(pattern)).collect();
+        Ok(Some(Self { rows, steps, zip, pair, outside: outside(source), ignored, step, per_row }))
+    }
+
+    /// Appends the document's rows to `out`.
+    pub fn read(
+        &mut self,
+        document: &[u8],
+        members: &mut Members,
+        topic: &Resolved,
+        out: &mut Decoded,
+        is_repaired: bool,
+    ) -> Result<(), DecodeError> {
+        let parsed = serde_json::from_slice::<Node<'_>>(document);
+        let top = parsed.map_err(|error| DecodeError::new("$", format!("invalid JSON: {error}")))?;
+        let before = out.rows.len();
+        let mut filler = Filler::new(members, out, is_repaired);
+        match &top {
+            Node::List(list) if self.steps.first() != Some(&place::Step::Elements) => {
+                for (index, element) in list.iter().enumerate() {
+                    self.document(element, Some(index), topic, &mut filler)?;
+                }
+            }
+            top => self.document(top, None, topic, &mut filler)?,
+        }
+        if self.pair.is_some() {
+            merge(out, before);
+        }
+        Ok(())
+    }
+
+    fn document(
+        &mut self,
+        top: &Node<'_>,
+        element: Option<usize>,
+        topic: &Resolved,
+        filler: &mut Filler<'_>,
+    ) -> Result<(), DecodeError> {
+        let (steps, ignored) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.ignored));
+        let mut error = None;
+        let mut each = |standing: &Standing<'_, '_, '_>| {
+            filler.steps.clear();
+            filler.steps.extend_from_slice(standing.trail);
+            match self.row(standing, topic, filler) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(reason) => {
+                    error = Some(DecodeError { place: filler.row_place(), reason });
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let mut finder = Finder::new(element, &ignored, &mut each);
+        let _ = finder.go(top, &steps, element.is_none());
+        let count = finder.count;
+        (self.steps, self.ignored) = (steps, ignored);
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if count == 0 && !top.is_nothing() {
+            filler.steps = element.map(Step::Index).into_iter().collect();
+            let reason = format!("rows = {:?} leads to nothing in it", short(&self.rows));
+            filler.fault("rows", reason);
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        standing: &Standing<'_, '_, '_>,
+        topic: &Resolved,
+        filler: &mut Filler<'_>,
+    ) -> Result<(), String> {
+        if standing.node.is_nothing() {
+            return Ok(());
+        }
+        let is_outside = self.outside.iter().filter_map(|place| place.find(standing.node, standing.outer));
+        if is_outside.into_iter().any(|node| std::ptr::eq(node, standing.node)) {
+            return Ok(());
+        }
+        if self.zip.is_empty() {
+            return self.one_row(standing, None, topic, filler);
+        }
+        let arrays: Vec<Option<&Vec<Node<'_>>>> = self
+            .zip
+            .iter()
+            .map(|place| match place.find(standing.node, standing.outer) {
+                Some(Node::List(list)) => Some(list),
+                _ => None,
+            })
+            .collect();
+        let lengths: Vec<usize> = arrays.iter().flatten().map(|list| list.len()).collect();
+        let (shortest, longest) = (lengths.iter().min().copied(), lengths.iter().max().copied());
+        if lengths.len() < arrays.len() || shortest != longest {
+            let of = |(place, array): (&Place, Option<&Vec<Node<'_>>>)| match array {
+                Some(list) => format!("{} has {} elements", place.path, list.len()),
+                None => format!("{} is no array", place.path),
+            };
+            let reason = self.zip.iter().zip(arrays.iter().copied()).map(of).collect::<Vec<_>>().join(", ");
+            let reason = format!("zip needs arrays of one length, and {reason}; what has no partner is left out");
+            filler.fault("zip", reason);
+        }
+        if lengths.len() < arrays.len() {
+            return Ok(());
+        }
+        for index in 0..shortest.unwrap_or(0) {
+            self.one_row(&Standing { index, ..*standing }, Some(index), topic, filler)?;
+        }
+        Ok(())
+    }
+
+    /// One row, of the element of that number of each array that is zipped.
+    fn one_row(
+        &mut self,
+        standing: &Standing<'_, '_, '_>,
+        zipped: Option<usize>,
+        topic: &Resolved,
+        filler: &mut Filler<'_>,
+    ) -> Result<(), String> {
+        for place in &self.outside {
+            if let Some(node) = place.find(standing.node, standing.outer) {
+                filler.member(&place.path, node);
+            }
+        }
+        if let Some(index) = zipped {
+            for place in &self.zip {
+                if let Some(Node::List(list)) = place.find(standing.node, standing.outer) {
+                    filler.member(&place.path, &list[index]);
+                }
+            }
+        }
+        match (&mut self.pair, standing.node) {
+            (Some(pair), node) => pair.fill(node, standing, filler),
+            (None, Node::Object(members)) => {
+                for (name, node) in members {
+                    let is_zipped = || self.zip.iter().any(|place| place.is_named(name));
+                    if zipped.is_none() || !is_zipped() {
+                        filler.member(name, node);
+                    }
+                }
+            }
+            (None, Node::List(list)) => {
+                for (index, node) in list.iter().enumerate() {
+                    filler.member(&index.to_string(), node);
+                }
+            }
+            (None, value) => filler.member(&topic.field, value),
+        }
+        let told = |name: &str| standing.told(name);
+        self.per_row.give(&mut filler.row, topic, told, filler.out)?;
+        let rows = filler.out.rows.len();
+        filler.end_row()?;
+        if let (Some(step), Some(row)) = (self.step, filler.out.rows.get_mut(rows)) {
+            later(row, step, standing.index);
+        }
+        Ok(())
+    }
+}
+
+impl<'n> Standing<'n, '_, '_> {
+    /// What the row tells of itself.
+    fn told(&self, name: &str) -> Option<&'n str> {
+        match name.strip_prefix("key")? {
+            "" => self.keys.last().copied(),
+            number => self.keys.get(number.parse::<usize>().ok()?.checked_sub(1)?).copied(),
+        }
+    }
+}
+
+impl Pair {
+    /// The field that the row is, and who and when it is.
+    fn fill(&mut self, node: &Node<'_>, standing: &Standing<'_, '_, '_>, filler: &mut Filler<'_>) {
+        if let Node::Object(members) = node {
+            for (name, node) in members {
+                filler.identify(name.as_ref().into(), node);
+            }
+        }
+        let name = match &self.name {
+            None => standing.keys.last().map(|key| Text::from(*key)),
+            Some(place) => place.find(node, standing.outer).and_then(Node::scalar).map(Scalar::to_text),
+        };
+        let value = self.value.find(node, standing.outer);
+        let (Some(name), Some(value)) = (name.filter(|name| !name.is_empty()), value) else {
+            let has_value = value.is_some_and(|value| !value.is_nothing());
+            if has_value {
+                let place = self.name.as_ref().map_or("{key}", |place| &place.path);
+                filler.leave_out(FaultKind::Shape, format!("it has a value, and no name at {place:?}"));
+            }
+            return;
+        };
+        self.members.take_the_place_of(filler.members);
+        filler.member(&name, value);
+        self.members.take_the_place_of(filler.members);
+    }
+}
+
+impl Filler<'_> {
+    /// A member of the row, of whatever shape.
+    fn member(&mut self, path: &str, node: &Node<'_>) {
+        self.path.clear();
+        self.path.push_str(if path.is_empty() { "_" } else { path });
+        self.node(node);
+        self.path.clear();
+    }
+
+    fn node(&mut self, node: &Node<'_>) {
+        match node {
+            Node::Object(members) if self.descends() => {
+                self.enter(false);
+                let base = self.path.len();
+                for (name, node) in members {
+                    self.path.push_str(if name.is_empty() { "_" } else { name });
+                    self.node(node);
+                    self.path.truncate(base);
+                }
+                self.joints.pop();
+            }
+            Node::List(list) if self.descends() => {
+                self.enter(true);
+                let base = self.path.len();
+                for (index, node) in list.iter().enumerate() {
+                    self.path.push_str(&index.to_string());
+                    self.node(node);
+                    self.path.truncate(base);
+                }
+                self.joints.pop();
+            }
+            node => {
+                if let Some(value) = node.scalar() {
+                    self.put(value);
+                }
+            }
+        }
+    }
+
+    /// Takes note that something of the payload is no row.
+    fn fault(&mut self, member: &str, reason: String) {
+        let error = DecodeError { place: self.row_place(), reason };
+        self.out.faults.push(Fault { row: None, member: member.into(), kind: FaultKind::Shape, error });
+    }
+
+    /// A member beside name and value: it counts where it is a time or a symbol.
+    fn identify(&mut self, path: Text, node: &Node<'_>) {
+        if let Node::Object(members) = node {
+            for (name, node) in members {
+                self.identify(format!("{path}.{name}").into(), node);
+            }
+            return;
+        }
+        let is_wanted = matches!(self.members.treatment(&path), Treatment::Time(_) | Treatment::Symbol(_));
+        if let Some(value) = node.scalar().filter(|_| is_wanted) {
+            self.path = path;
+            self.put(value);
+            self.path.clear();
+        }
+    }
+}
+
+/// Members outside its rows that a source names.
+fn outside(source: &Source) -> Vec<Place> {
+    let time = source.timestamp.iter().map(|time| &time.field);
+    let named = time
+        .chain(&source.symbols)
+        .chain(source.fields.keys())
+        .chain(source.rename.keys())
+        .chain(source.scale.keys())
+        .chain(source.only.iter().filter(|only| !only.contains(['*', '?'])));
+    let mut places: Vec<Place> = named.filter(|path| is_outside(path)).map(|path| Place::of(path)).collect();
+    places.sort_by(|a, b| a.path.cmp(&b.path));
+    places.dedup();
+    places
+}
+
+/// Moves a row's time on by so many steps. One without a time stays a row of its own beside those of
+/// its block.
+fn later(row: &mut Row, step: Duration, index: usize) {
+    match &mut row.time {
+        Some(Timestamp(nanos)) => {
+            let nanos_on = step.as_nanos().saturating_mul(index as u128);
+            *nanos = nanos.saturating_add(i64::try_from(nanos_on).unwrap_or(i64::MAX));
+        }
+        None => row.apart = true,
+    }
+}
+
+/// A table, a time and symbols.
+type Moment = (u16, Option<Timestamp>, Vec<(Text, Text)>);
+
+/// Makes one row of those of a moment and symbols, unless they name a field twice.
+fn merge(out: &mut Decoded, from: usize) {
+    let rows = out.rows.split_off(from);
+    let mut first: HashMap<Moment, usize> = HashMap::new();
+    let mut places = Vec::with_capacity(rows.len());
+    for row in rows {
+        let moment = (row.table, row.time, row.symbols.clone());
+        let joins = |at: &usize| {
+            let known = &out.rows[*at];
+            row.fields.iter().all(|(name, _)| known.fields.iter().all(|(known, _)| !crate::names::same(known, name)))
+        };
+        if let Some(at) = first.get(&moment).copied().filter(joins) {
+            out.rows[at].notes.join(row.notes);
+            out.rows[at].fields.extend(row.fields);
+            places.push(at - from);
+            continue;
+        }
+        places.push(out.rows.len() - from);
+        first.insert(moment, out.rows.len());
+        out.rows.push(row);
+    }
+    out.faults.renumber(|row| places.get(row).copied().unwrap_or(row));
+}

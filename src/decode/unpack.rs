@@ -1,0 +1,82 @@
+//! Payloads that are packed: gzip (RFC 1952) and zlib (RFC 1950), told by their first bytes. Pure.
+
+use std::{borrow::Cow, io::Read};
+
+use flate2::read::{GzDecoder, ZlibDecoder};
+
+use super::DecodeError;
+
+/// Most bytes that a payload may have once it is unpacked.
+const MAX_UNPACKED: u64 = 4 << 20;
+
+/// The payload unpacked, or as it is where it is not packed.
+pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+    let unpacked = match payload {
+        [0x1f, 0x8b, 8, ..] => read(GzDecoder::new(payload)),
+        // What begins like zlib may be text, and then does not unpack.
+        [0x78, second, ..] if (0x7800 + u16::from(*second)) % 31 == 0 => match read(ZlibDecoder::new(payload)) {
+            Err(Unpacked::Broken(_)) => return Ok(Cow::Borrowed(payload)),
+            unpacked => unpacked,
+        },
+        _ => return Ok(Cow::Borrowed(payload)),
+    };
+    unpacked.map(Cow::Owned).map_err(|why| {
+        let reason = match why {
+            Unpacked::Broken(why) => format!("it begins as gzip does, and does not unpack: {why}"),
+            Unpacked::TooLarge => format!("unpacked it has more than {MAX_UNPACKED} bytes"),
+        };
+        DecodeError::new("payload", reason)
+    })
+}
+
+/// Why a payload does not unpack.
+enum Unpacked {
+    Broken(std::io::Error),
+    TooLarge,
+}
+
+fn read(packed: impl Read) -> Result<Vec<u8>, Unpacked> {
+    let mut bytes = Vec::new();
+    packed.take(MAX_UNPACKED + 1).read_to_end(&mut bytes).map_err(Unpacked::Broken)?;
+    if bytes.len() as u64 > MAX_UNPACKED { Err(Unpacked::TooLarge) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{
+        Compression,
+        write::{GzEncoder, ZlibEncoder},
+    };
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("packs")
+    }
+
+    #[test]
+    fn what_is_packed_is_told_by_its_first_bytes() {
+        let text = br#"{"temperature":21.5}"#;
+        assert_eq!(*unpack(&gzip(text)).expect("gzip"), text[..]);
+        for level in [0, 1, 6, 9] {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(level));
+            encoder.write_all(text).expect("packs");
+            assert_eq!(*unpack(&encoder.finish().expect("packs")).expect("zlib"), text[..], "level {level}");
+        }
+        for plain in [&text[..], b"", b"x^2", b"x\x9c", b"\x1f\x8b"] {
+            assert_eq!(*unpack(plain).expect("as it is"), *plain);
+        }
+    }
+
+    #[test]
+    fn what_does_not_unpack_or_is_too_large_is_told() {
+        let mut cut = gzip(b"some text");
+        cut.truncate(12);
+        assert!(unpack(&cut).expect_err("cut").reason.contains("does not unpack"));
+        let bomb = gzip(&vec![b' '; MAX_UNPACKED as usize + 1]);
+        assert!(bomb.len() < 10_000 && unpack(&bomb).expect_err("too large").reason.contains("more than"));
+    }
+}
