@@ -179,7 +179,7 @@ fn twice(source: &Source) -> Vec<(&'static str, String)> {
     let all: Vec<&str> = names.chain(time).filter(|name| !name.is_empty()).collect();
     if let Some(name) = duplicate(all.iter().copied()) {
         let what = format!("{name:?} is used twice among placeholders, tags, symbols, fields, rename and timestamp");
-        faults.push(("symbols", what));
+        faults.push((key_of(source, name), what));
     }
     let count = placeholders.len() + source.tags.len() + source.symbols.len() + source.user_properties.len();
     if count > MAX_SYMBOLS {
@@ -187,6 +187,19 @@ fn twice(source: &Source) -> Vec<(&'static str, String)> {
         faults.push(("symbols", what));
     }
     faults
+}
+
+/// The key that names a column so, the last one first: that is the one to change.
+fn key_of(source: &Source, name: &str) -> &'static str {
+    let has = |mut names: Box<dyn Iterator<Item = &String> + '_>| names.any(|own| same(own, name));
+    let keys: [(&str, Box<dyn Iterator<Item = &String> + '_>); 5] = [
+        ("user_properties", Box::new(source.user_properties.iter())),
+        ("rename", Box::new(source.rename.values())),
+        ("tags", Box::new(source.tags.keys())),
+        ("symbols", Box::new(source.symbols.iter())),
+        ("fields", Box::new(source.fields.keys())),
+    ];
+    keys.into_iter().find_map(|(key, names)| has(names).then_some(key)).unwrap_or("topic")
 }
 
 /// The columns that a source names, placeholders of its topic apart.

@@ -1,6 +1,8 @@
 //! Payloads that are rows of cells: `2026-03-01 12:00:00,21.5,40.2`. Pure.
 
-use ::csv::{ReaderBuilder, StringRecord, Trim};
+use std::fmt;
+
+use csv_core::ReadRecordResult;
 
 use super::{
     DecodeError, Decoded, FaultKind, Format, Payload, drop_seconds,
@@ -23,7 +25,7 @@ pub(super) struct Csv {
     members: Members,
     /// Names by position; a payload's first line when there are none.
     columns: Vec<Text>,
-    delimiter: u8,
+    cells: Cells,
 }
 
 impl Csv {
@@ -48,18 +50,23 @@ impl Csv {
                 format!("{name:?} is there twice; give each its own name, or \"\" to leave a column out"),
             ));
         }
-        Ok(Self { members: Members::of(source), columns, delimiter })
+        Ok(Self { members: Members::of(source), columns, cells: Cells::of(delimiter) })
     }
 
-    /// One row; `number` is its line, from 1.
-    fn row(&mut self, cells: &StringRecord, columns: &[Text], line: u64, out: &mut Decoded) -> Result<(), DecodeError> {
+    /// The row of the cells in hand.
+    fn row(&mut self, columns: &[Text], line: u64, out: &mut Decoded) -> Result<(), DecodeError> {
         let mut row = Row::default();
-        let number = out.rows.len();
+        let (number, count) = (out.rows.len(), self.cells.count());
         let fault = |reason: String| DecodeError::new(format!("line {line}"), reason);
-        for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| !column.is_empty()) {
-            let value = if self.members.takes_text(column) { None } else { classify(cell) };
-            let value = value.unwrap_or(Scalar::Text(cell));
-            if let Err((kind, reason)) = put(&mut row, &mut self.members, column, value) {
+        for (at, column) in columns.iter().enumerate().take(count).filter(|(_, column)| !column.is_empty()) {
+            let put = match std::str::from_utf8(self.cells.get(at)) {
+                Ok(cell) => {
+                    let value = if self.members.takes_text(column) { None } else { classify(cell) };
+                    put(&mut row, &mut self.members, column, value.unwrap_or(Scalar::Text(cell)))
+                }
+                Err(_) => Err((FaultKind::Text, "it is not UTF-8".to_owned())),
+            };
+            if let Err((kind, reason)) = put {
                 let error = DecodeError::new(format!("line {line}, column {}", short(column)), reason);
                 out.faults.member(number, column, kind, error);
             }
@@ -69,13 +76,10 @@ impl Csv {
             drop_seconds(&mut row, |name, reason| out.faults.member(number, name, FaultKind::Twice, fault(reason)));
         }
         let has_value = !row.fields.is_empty();
-        let is_short = !has_value && cells.len() < columns.len();
-        if cells.len() > columns.len() || is_short {
-            let reason = format!(
-                "it has {} cells, and {} columns are named; look at columns and delimiter",
-                cells.len(),
-                columns.len()
-            );
+        if count > columns.len() || count < columns.len() && !has_value {
+            let columns = columns.len();
+            let reason =
+                format!("it has {count} cells, and {columns} columns are named; look at columns and delimiter");
             let row = has_value.then_some(number);
             out.faults.push(Fault { row, member: "columns".into(), kind: FaultKind::Count, error: fault(reason) });
         }
@@ -84,44 +88,49 @@ impl Csv {
             return Ok(());
         }
         if number == MAX_ROWS_PER_MESSAGE {
-            return Err(fault(format!("more than {MAX_ROWS_PER_MESSAGE} rows in one message")));
+            return Err(fault(format!("more than {MAX_ROWS_PER_MESSAGE} readings in one message")));
         }
         row.notes.untimed = row.time.is_none() && self.members.roles().tell_time();
         out.rows.push(row);
         Ok(())
     }
+
+    /// Whether the cells in hand name the columns: where none are configured, and where they say the
+    /// same.
+    fn is_header(&self, columns: &[Text]) -> bool {
+        let is_same = |(at, column): (usize, &Text)| self.cells.get(at) == column.as_bytes();
+        columns.is_empty() || columns.len() == self.cells.count() && columns.iter().enumerate().all(is_same)
+    }
 }
 
 impl Format for Csv {
     fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
-        let text = std::str::from_utf8(trim(payload.bytes));
-        let text = text.map_err(|error| DecodeError::new("payload", format!("not UTF-8 ({error})")))?;
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .delimiter(self.delimiter)
-            .from_reader(text.as_bytes());
         let mut columns = std::mem::take(&mut self.columns);
         let is_configured = !columns.is_empty();
-        let (mut cells, mut is_first) = (StringRecord::new(), true);
-        let read = loop {
-            match reader.read_record(&mut cells) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(DecodeError::new("payload", format!("no CSV: {error}"))),
+        let mut read = Ok(());
+        let mut is_first = true;
+        for (line, record) in Records::of(trim(payload.bytes)) {
+            let Some(record) = record else {
+                let error = DecodeError::new(format!("line {line}"), "a quote in it is not closed");
+                out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Text, error });
+                continue;
+            };
+            if record.trim_ascii().is_empty() {
+                continue;
             }
-            let line = cells.position().map_or(1, ::csv::Position::line);
-            if std::mem::take(&mut is_first) && is_header(&cells, &columns) {
+            self.cells.read(record);
+            if std::mem::take(&mut is_first) && self.is_header(&columns) {
                 if !is_configured {
-                    columns = cells.iter().take(MAX_FIELDS).map(Text::from).collect();
+                    let cells = (0..self.cells.count().min(MAX_FIELDS)).map(|at| self.cells.get(at));
+                    columns = cells.map(|cell| String::from_utf8_lossy(cell).trim().into()).collect();
                 }
                 continue;
             }
-            if let Err(error) = self.row(&cells, &columns, line, out) {
-                break Err(error);
+            read = self.row(&columns, line, out);
+            if read.is_err() {
+                break;
             }
-        };
+        }
         if is_configured {
             self.columns = columns;
         }
@@ -133,9 +142,101 @@ impl Format for Csv {
     }
 }
 
-/// Whether the first line names the columns: where none are configured, and where it says the same.
-fn is_header(cells: &StringRecord, columns: &[Text]) -> bool {
-    columns.is_empty() || cells.iter().eq(columns.iter().map(Text::as_str))
+/// The records of a payload, each with the number of its first line. One whose quotes do not close is
+/// none, and the next begins on the line behind it.
+struct Records<'a> {
+    rest: &'a [u8],
+    line: u64,
+}
+
+impl<'a> Records<'a> {
+    fn of(payload: &'a [u8]) -> Self {
+        Self { rest: payload, line: 1 }
+    }
+
+    /// Where the line ends that begins there, without its line break, and where the next begins.
+    fn line_end(&self, from: usize) -> (usize, usize) {
+        let end = self.rest[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at);
+        end.map_or((self.rest.len(), self.rest.len()), |end| (end, end + 1))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = (u64, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let line = self.line;
+        let first = self.line_end(0);
+        let (mut end, mut next) = first;
+        let (mut quotes, mut counted, mut lines) = (0, 0, 1);
+        let found = loop {
+            quotes += self.rest[counted..end].iter().filter(|byte| **byte == b'"').count();
+            if quotes % 2 == 0 {
+                break Some(&self.rest[..end]);
+            }
+            if next == self.rest.len() {
+                break None;
+            }
+            counted = next;
+            (end, next) = self.line_end(next);
+            lines += 1;
+        };
+        let (behind, passed) = if found.is_some() { (next, lines) } else { (first.1, 1) };
+        self.rest = &self.rest[behind..];
+        self.line += passed;
+        Some((line, found))
+    }
+}
+
+/// The cells of a record.
+struct Cells {
+    reader: csv_core::Reader,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl fmt::Debug for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cells").finish_non_exhaustive()
+    }
+}
+
+impl Cells {
+    fn of(delimiter: u8) -> Self {
+        let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        Self { reader, bytes: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Takes a record apart.
+    fn read(&mut self, record: &[u8]) {
+        self.reader.reset();
+        // Cells have no more bytes than their record, and there is one more of them than delimiters.
+        self.bytes.resize(record.len(), 0);
+        self.ends.resize(record.len() + 1, 0);
+        let (mut input, mut written, mut ended) = (record, 0, 0);
+        loop {
+            let (result, read, wrote, ends) =
+                self.reader.read_record(input, &mut self.bytes[written..], &mut self.ends[ended..]);
+            (input, written, ended) = (&input[read..], written + wrote, ended + ends);
+            // An empty input says that the record is at its end.
+            if !matches!(result, ReadRecordResult::InputEmpty) {
+                break;
+            }
+        }
+        self.ends.truncate(ended);
+    }
+
+    fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.bytes[start..self.ends[at]].trim_ascii()
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +296,20 @@ mod tests {
         }
         let out = decoded("columns = [\"a\", \"b\"]\nfields = { b = \"long\" }", "1,x\n2,3\n4");
         assert_eq!((out.rows.len(), out.faults.reason().as_str().starts_with("at line 1, column b: ")), (3, true));
+    }
+
+    #[test]
+    fn what_is_broken_costs_itself() {
+        let out = decoded("columns = [\"t\", \"u\"]", "1,\"x\n2,y\n3,z");
+        assert_eq!(fields(&out), ["t=2,u=\"y\"", "t=3,u=\"z\""]);
+        assert!(out.faults.count() == 1 && out.faults.reason() == "at line 1: a quote in it is not closed");
+        let text = "topic = \"t\"\ntable = \"t\"\nformat = \"csv\"\ncolumns = [\"t\", \"u\"]";
+        let mut decoder = Decoder::new("s", &toml::from_str(text).expect("a source")).expect("a decoder");
+        let topic = decoder.resolve("t").expect("match").expect("valid");
+        let mut out = Decoded::default();
+        decoder.decode(&Payload::of(&topic, b"1,\xb0C\n2,x"), &mut out).expect("rows");
+        assert_eq!(fields(&out), ["t=1", "t=2,u=\"x\""]);
+        assert_eq!(out.faults.reason(), "at line 1, column u: it is not UTF-8");
     }
 
     #[test]

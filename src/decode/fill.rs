@@ -1,7 +1,7 @@
 //! How a member's value becomes a part of its row, by what its source says of it. Pure.
 
 use super::{
-    FaultKind, check_symbol,
+    FaultKind, Unfit, check_symbol,
     members::{Members, Treatment},
     time::{TimeFault, TimeReader},
     value::{Factor, Scalar, clean_text},
@@ -14,12 +14,14 @@ use crate::{
 /// Fields a row has room for before it grows.
 const USUAL_FIELDS: usize = 8;
 
-/// What does not fit, and why.
-pub(super) type Unfit = (FaultKind, String);
-
 /// Puts the value of the member at a path where it belongs; the error says what does not fit.
 pub(super) fn put(row: &mut Row, members: &mut Members, path: &str, value: Scalar<'_>) -> Result<(), Unfit> {
-    members.tell(path, value);
+    let done = try_put(row, members, path, value);
+    members.tell(path, value, done.as_ref().err());
+    done
+}
+
+fn try_put(row: &mut Row, members: &mut Members, path: &str, value: Scalar<'_>) -> Result<(), Unfit> {
     if members.is_null(value) {
         return Ok(());
     }

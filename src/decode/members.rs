@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use wildmatch::WildMatch;
 
 use super::{
-    FaultKind, Role, Roles,
+    FaultKind, Role, Roles, Unfit,
     names::{column_name, short},
     time::TimeReader,
     value::{Factor, Scalar},
@@ -185,25 +185,38 @@ impl Members {
         std::mem::swap(&mut self.told, &mut other.told);
     }
 
-    /// Takes note of what becomes of a member with a value.
-    pub fn tell(&mut self, path: &str, value: Scalar<'_>) {
+    /// Takes note of what has become of a member with a value.
+    #[inline]
+    pub fn tell(&mut self, path: &str, value: Scalar<'_>, unfit: Option<&Unfit>) {
+        if self.told.is_some() {
+            self.tell_in_words(path, value, unfit);
+        }
+    }
+
+    fn tell_in_words(&mut self, path: &str, value: Scalar<'_>, unfit: Option<&Unfit>) {
         if self.told.as_ref().is_none_or(|told| told.len() >= MAX_TOLD) {
             return;
         }
-        let what = if self.is_null(value) { "no value, by null_values".to_owned() } else { self.in_words(path) };
+        let what = match unfit {
+            Some((_, reason)) => format!("set aside: {reason}"),
+            None if self.is_null(value) => "no value, by null_values".to_owned(),
+            None => self.in_words(path, value),
+        };
         let line = format!("{path} = {}: {what}", short(&value.to_text()));
         self.told.get_or_insert_default().push(line);
     }
 
     /// What becomes of the member at a path, and which keys say so.
-    fn in_words(&mut self, path: &str) -> String {
+    fn in_words(&mut self, path: &str, value: Scalar<'_>) -> String {
         let is_renamed = self.rename.find(path, |_| true).is_some();
         let is_ignored = matches_path(&self.ignore, path);
         let by_rename = if is_renamed { ", named by rename" } else { "" };
         match self.treatment(path) {
+            Treatment::Symbol(_) | Treatment::Field { .. } if value.is_nothing() => "no value".to_owned(),
             Treatment::Leave if is_ignored => "left out, by ignore".to_owned(),
             Treatment::Leave => "left out: it is not among only".to_owned(),
-            Treatment::Time(_) => "the time, by timestamp".to_owned(),
+            Treatment::Time(time) if time.read(value).is_ok() => "the time, by timestamp".to_owned(),
+            Treatment::Time(_) => "no time that can be read: that of receipt is taken".to_owned(),
             Treatment::Symbol(column) => format!("symbol {column}, by symbols{by_rename}"),
             Treatment::Field { column, wanted, factor } => {
                 let by_type = if wanted.is_some() { ", converted by fields" } else { "" };

@@ -172,6 +172,9 @@ fn plan(source: &Source, mistakes: &mut Mistakes) -> Option<(Topic, Box<dyn Form
     Some((topic?, format))
 }
 
+/// What does not fit into a row, and why.
+type Unfit = (FaultKind, String);
+
 /// What a named member of a payload is to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -376,7 +379,7 @@ fn give_way(row: &mut Row, number: usize, resolved: &Resolved, faults: &mut Faul
     let of_topic = |name: &str| resolved.symbols.iter().find(|(topic, _)| same(topic, name)).map(|(_, value)| value);
     let mut left_out = |name: &str| {
         let reason = format!(
-            "the topic says otherwise of {:?}; rename the placeholder or the tag of that name to keep both",
+            "the topic or a tag says otherwise of {:?}; rename the placeholder or the tag of that name to keep both",
             short(name)
         );
         faults.member(number, name, FaultKind::Twice, DecodeError::new(format!("reading {number}"), reason));

@@ -1,9 +1,15 @@
 //! Payloads that are one value: `21.5`, `true`, `open`.
 
-use super::{DecodeError, Decoded, Format, Payload, fill::put, members::Members, repair::trim, value::Scalar};
+use super::{
+    DecodeError, Decoded, Format, Payload,
+    fill::put,
+    members::Members,
+    repair::{BROKEN, readable, trim},
+    value::Scalar,
+};
 use crate::{
     names::same,
-    point::Row,
+    point::{Row, Value},
     settings::{FieldType, Source},
 };
 
@@ -31,7 +37,7 @@ impl Format for Plain {
         let fault = |reason: String| DecodeError::new("payload", reason);
         let field = &payload.topic.field;
         let core = trim(payload.bytes);
-        let text = std::str::from_utf8(core).map_err(|error| fault(format!("not UTF-8 ({error})")))?;
+        let text = &*readable(core);
         if text.is_empty() || text == "null" {
             return Ok(());
         }
@@ -41,6 +47,11 @@ impl Format for Plain {
         let value = if is_text { None } else { classify(text) }.unwrap_or(Scalar::Text(whole));
         let mut row = Row::default();
         put(&mut row, &mut self.members, field, value).map_err(|(_, reason)| fault(reason))?;
+        if let [(_, Value::Text(text))] = row.fields.as_slice()
+            && text.contains(BROKEN)
+        {
+            return Err(fault("not UTF-8 (a number with its unit is read all the same)".into()));
+        }
         out.rows.extend((!row.fields.is_empty()).then_some(row));
         Ok(())
     }
@@ -52,16 +63,18 @@ impl Format for Plain {
 
 /// A boolean or number; `None` for other text.
 pub(super) fn classify(text: &str) -> Option<Scalar<'_>> {
-    match text {
-        "true" => return Some(Scalar::Bool(true)),
-        "false" => return Some(Scalar::Bool(false)),
-        _ => {}
+    if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
+        return Some(Scalar::Bool(text.len() == "true".len()));
     }
     if let Ok(value) = text.parse::<i64>() {
         return Some(Scalar::Int(value));
     }
     if let Ok(value) = text.parse::<u64>() {
         return Some(Scalar::Big(value));
+    }
+    // As text every digit of a longer one stays.
+    if text.trim_start_matches(['-', '+']).bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
     }
     let value = text.parse::<f64>().ok()?;
     // Digits beyond what a double holds are no number that says nothing.
@@ -74,7 +87,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::Resolved, *};
-    use crate::point::Value;
 
     fn decoded(payload: &[u8], wanted: Option<FieldType>) -> Result<Option<Row>, DecodeError> {
         let mut source: Source = toml::from_str("topic = \"t\"\ntable = \"t\"").expect("a source");

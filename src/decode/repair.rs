@@ -1,8 +1,8 @@
 //! JSON that a strict parser refuses although most of it is plain: numbers that are none (`NaN`) or
-//! too large, raw control characters, bytes that are not UTF-8. Only looked at once the parser has
-//! refused a document. Pure.
+//! too large, raw control characters, bytes that are not UTF-8; and whole numbers that a parser would
+//! round. Only looked at once the parser has refused a document, or has rounded a number. Pure.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 /// Stands in a string where it is broken. Unicode gives it no meaning, and no character is lost by
 /// it.
@@ -15,6 +15,11 @@ pub(super) fn trim(payload: &[u8]) -> &[u8] {
     let start = payload.iter().position(|byte| !is_filling(byte)).unwrap_or(payload.len());
     let end = payload.iter().rposition(|byte| !is_filling(byte)).map_or(start, |at| at + 1);
     &payload[start..end]
+}
+
+/// The text of a payload, with [`BROKEN`] where it is not UTF-8.
+pub(super) fn readable(payload: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(payload).map_or_else(|_| broken_utf8(payload).into(), Cow::Borrowed)
 }
 
 /// The document as a strict parser takes it; none where there is nothing to repair.
@@ -32,6 +37,12 @@ pub fn repair(payload: &[u8]) -> Option<Vec<u8>> {
             // Words stand alone: the character before one is no part of a longer word.
             let stands_alone = out.chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_');
             out.push_str(if stands_alone { "null" } else { word });
+            rest = after;
+        } else if let Some((digits, after)) = beyond_64_bits(rest) {
+            // As text every digit stays.
+            out.push('"');
+            out.push_str(digits);
+            out.push('"');
             rest = after;
         } else if let Some((digits, after)) = too_large(rest) {
             out.push('"');
@@ -68,6 +79,15 @@ fn no_number(text: &str) -> Option<(&str, &str)> {
     let letters = signed.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(signed.len());
     let end = text.len() - signed.len() + letters;
     WORDS.iter().any(|word| signed[..letters].eq_ignore_ascii_case(word)).then(|| text.split_at(end))
+}
+
+/// A whole number that neither a signed nor an unsigned one of 64 bits holds, and what comes after it.
+fn beyond_64_bits(text: &str) -> Option<(&str, &str)> {
+    let (number, rest) = text.split_at(number_end(text));
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let is_whole = digits.len() > 18 && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_beyond = is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err();
+    is_beyond.then_some((number, rest))
 }
 
 fn number_end(text: &str) -> usize {
@@ -149,6 +169,11 @@ mod tests {
             ("{\"a\":1}", None),
             ("nanny", None),
             ("_NaN", None),
+            ("[18446744073709551615,-9223372036854775808,1e30,0.1]", None),
+            (
+                "[18446744073709551616,-9223372036854775809]",
+                Some("[\"18446744073709551616\",\"-9223372036854775809\"]"),
+            ),
             ("[1e999,-12e5,1e-999]", Some("[\"\u{ffff}1e999\",-12e5,1e-999]")),
         ] {
             assert_eq!(repaired(payload.as_bytes()).as_deref(), expected, "{payload}");

@@ -124,16 +124,50 @@ impl TimeReader {
             zone.starts_with(['+', '-', 'Z']).then(|| format!("{time}{zone}"))
         });
         let text = joined.as_deref().unwrap_or(trimmed);
+        match self.strictly(text).or_else(|| self.loosely(text)) {
+            Some(nanos) => in_range(nanos),
+            None => Err(unusable(format!("{:?} is no timestamp such as \"2026-01-31T12:00:00Z\"", short(text)))),
+        }
+    }
+}
+
+impl TimeReader {
+    /// Nanoseconds since 1970.
+    fn strictly(&self, text: &str) -> Option<i128> {
         let zoned = text.parse::<jiff::Timestamp>().ok();
         let time = zoned.or_else(|| {
             let local: jiff::civil::DateTime = text.parse().ok()?;
             self.zone.to_timestamp(local).ok()
         });
-        match time {
-            Some(time) => in_range(time.as_nanosecond()),
-            None => Err(unusable(format!("{:?} is no timestamp such as \"2026-01-31T12:00:00Z\"", short(text)))),
-        }
+        time.map(jiff::Timestamp::as_nanosecond)
     }
+
+    /// The same of forms that are off the common path: slashes between the parts of a date, 24:00 for
+    /// the end of a day, more than nine digits of a second.
+    fn loosely(&self, text: &str) -> Option<i128> {
+        let mut text = text.to_owned();
+        if let Some(date) = text.get(..10).filter(|date| date.matches('/').count() == 2) {
+            let date = date.replace('/', "-");
+            text.replace_range(..10, &date);
+        }
+        if let Some(digits) = text.find(['.', ',']).map(|point| point + 1) {
+            let count = text[digits..].bytes().take_while(u8::is_ascii_digit).count();
+            text.replace_range(digits + count.min(9)..digits + count, "");
+        }
+        if let Some(midnight) = as_midnight(&text) {
+            return self.strictly(&midnight).map(|nanos| nanos + DAY_S * NANOS_PER_S);
+        }
+        self.strictly(&text)
+    }
+}
+
+/// A time of 24:00, the end of a day, as 00:00 of that day.
+fn as_midnight(text: &str) -> Option<String> {
+    let (date, time) = text.split_at_checked(10)?;
+    let after = time.get(1..)?.strip_prefix("24:00")?;
+    let zone = after.find(['Z', 'z', '+', '-']).unwrap_or(after.len());
+    let is_zero = after[..zone].chars().all(|c| matches!(c, ':' | '.' | ',' | '0'));
+    is_zero.then(|| format!("{date}T00:00{after}"))
 }
 
 impl Notation {
@@ -150,6 +184,7 @@ impl Notation {
 }
 
 const NANOS_PER_S: i128 = 1_000_000_000;
+const DAY_S: i128 = 24 * 3_600;
 
 /// The zone of a name such as `Europe/Berlin`, or an offset such as `+01:00`.
 fn zone(name: &str) -> Result<TimeZone, String> {
@@ -321,11 +356,25 @@ mod tests {
             "2026-03-01T12:00:00",
             "2026-03-01T12:00Z",
             "2026-03-01 12:00:00.000",
+            "2026/03/01 12:00:00",
+            "2026-03-01T12:00:00.0000000001234Z",
         ] {
             for unit in [TimeWord::Auto, TimeWord::Rfc3339] {
                 assert_eq!(parse(Scalar::Text(text), unit), Ok(Timestamp(noon)), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_end_of_a_day_is_the_beginning_of_the_next() {
+        let read = |text| parse(Scalar::Text(text), TimeWord::Auto).map(|time| time.to_string());
+        assert_eq!(read("2026-02-28T24:00:00Z"), Ok("2026-03-01T00:00:00Z".into()));
+        assert_eq!(read("2026-02-28 24:00"), Ok("2026-03-01T00:00:00Z".into()));
+        assert!(
+            read("2026-02-28T24:00:01Z").is_err()
+                && read("2026-02-28T24").is_err()
+                && read("2026-02-28é24:00").is_err()
+        );
     }
 
     #[test]

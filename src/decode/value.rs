@@ -146,7 +146,7 @@ impl Scalar<'_> {
             Self::Big(_) => None,
             Self::Float(value) => whole(value),
             Self::Text(text) => {
-                let digits = number(text)?;
+                let Some(digits) = number(text) else { return self.to_boolean().map(i64::from) };
                 digits.parse().ok().or_else(|| whole(digits.parse().ok()?))
             }
         }
@@ -157,6 +157,8 @@ impl Scalar<'_> {
             Self::Bool(value) => Some(value),
             Self::Int(0) => Some(false),
             Self::Int(1) => Some(true),
+            Self::Float(0.0) => Some(false),
+            Self::Float(1.0) => Some(true),
             Self::Int(_) | Self::Big(_) | Self::Float(_) => None,
             Self::Text(text) => {
                 let text = text.trim();

@@ -56,6 +56,7 @@ fn the_lines_of_one_message_go_to_their_tables_and_come_once() {
     for _ in 0..2 {
         let (code, said, error) = crate::support::daemon::told(&daemon.cli(&["get", &mem, "host=pi", "--json"]));
         assert!(code == 0 && said.contains("\"used\":2"), "{said} {error}");
+        assert!(daemon.stop().success(), "{}", daemon.log());
         daemon.restart();
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::super::{
-    DecodeError, Decoded, FaultKind, drop_seconds,
+    DecodeError, Decoded, FaultKind, Unfit, drop_seconds,
     faults::Fault,
-    fill::{Unfit, put},
+    fill::put,
     members::{Branch, Members, is_outside},
     names::{duplicate, short},
     repair::BROKEN,
@@ -17,6 +17,9 @@ use crate::point::{MAX_ROWS_PER_MESSAGE, Row, Text};
 const MAX_DEPTH: usize = 32;
 /// Why a string, a name or a number is no good that the parser refuses.
 const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a number beyond what a double holds";
+
+/// From here on a number that the parser gives as a double may be a whole one that was rounded.
+const ROUNDED_FROM: f64 = 9_223_372_036_854_775_808.0;
 
 /// A step on the way from the document's top.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(super) struct Filler<'a> {
     pub out: &'a mut Decoded,
     /// Whether broken strings are marked.
     is_repaired: bool,
+    /// Whether a number came that may have been rounded.
+    pub is_rounded: bool,
     /// Rows there were before this message.
     before: usize,
     pub row: Row,
@@ -52,6 +57,7 @@ impl<'a> Filler<'a> {
             members,
             out,
             is_repaired,
+            is_rounded: false,
             before,
             row: Row::default(),
             path: Text::default(),
@@ -71,6 +77,9 @@ impl<'a> Filler<'a> {
             return self.path.to_string();
         }
         let mut place = self.row_place();
+        if self.path.is_empty() {
+            return place;
+        }
         let mut start = 0;
         let mut in_array = false;
         for (at, is_array) in self.joints.iter().copied().chain([(self.path.len(), false)]) {
@@ -129,16 +138,25 @@ impl<'a> Filler<'a> {
     }
 
     fn try_put(&mut self, value: Scalar<'_>) -> Result<(), Unfit> {
+        if let Scalar::Float(value) = value {
+            self.is_rounded |= value.abs() >= ROUNDED_FROM && value.is_finite();
+        }
         if let Scalar::Text(text) = value
             && self.is_repaired
             && text.contains(BROKEN)
         {
-            return Err((FaultKind::Text, BROKEN_TEXT.into()));
+            return self.broken(value);
         }
         if self.is_repaired && self.path.contains(BROKEN) && !value.is_nothing() {
-            return Err((FaultKind::Text, BROKEN_TEXT.into()));
+            return self.broken(value);
         }
         put(&mut self.row, self.members, &self.path, value)
+    }
+
+    fn broken(&mut self, value: Scalar<'_>) -> Result<(), Unfit> {
+        let unfit = (FaultKind::Text, BROKEN_TEXT.to_owned());
+        self.members.tell(&self.path, value, Some(&unfit));
+        Err(unfit)
     }
 
     /// Takes the finished reading over; one without any value is none.

@@ -45,26 +45,29 @@ impl Json {
     }
 
     fn read(&mut self, document: &[u8], payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
-        let before = out.rows.len();
-        let Err(error) = self.read_as(document, payload, out, false) else { return Ok(()) };
-        match repair(document) {
-            Some(repaired) => {
-                out.rows.truncate(before);
-                out.faults.clear();
-                // Where it cannot be repaired, the first error tells what the device wrote.
-                self.read_as(&repaired, payload, out, true).map_err(|_| error)
-            }
-            None => Err(error),
+        let error = match self.read_as(document, payload, out, false) {
+            Ok(false) => return Ok(()),
+            Ok(true) => None,
+            Err(error) => Some(error),
+        };
+        // Where it cannot be repaired, the first error tells what the device wrote.
+        let Some(repaired) = repair(document) else { return error.map_or(Ok(()), Err) };
+        out.clear();
+        self.members.explained();
+        match (self.read_as(&repaired, payload, out, true), error) {
+            (Ok(_), _) => Ok(()),
+            (Err(error), None) | (Err(_), Some(error)) => Err(error),
         }
     }
 
+    /// Whether a number may have been rounded.
     fn read_as(
         &mut self,
         document: &[u8],
         payload: &Payload<'_>,
         out: &mut Decoded,
         is_repaired: bool,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<bool, DecodeError> {
         match &mut self.walk {
             None => stream::read(document, &mut self.members, out, is_repaired),
             Some(walk) => walk.read(document, &mut self.members, payload.topic, out, is_repaired),

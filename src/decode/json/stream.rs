@@ -12,17 +12,17 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::super::{DecodeError, Decoded, members::Members, names::short, value::Scalar};
 use super::filler::{Filler, Step};
 
-/// Appends the document's readings to `out`; on an error some may have been appended already.
+/// Appends the document's readings to `out`, and says whether a number may have been rounded; on an error some may have been appended already.
 pub(super) fn read(
     document: &[u8],
     members: &mut Members,
     out: &mut Decoded,
     is_repaired: bool,
-) -> Result<(), DecodeError> {
+) -> Result<bool, DecodeError> {
     let mut visit = Visit { filler: Filler::new(members, out, is_repaired), reason: None, trail: Vec::new() };
     let mut parser = serde_json::Deserializer::from_slice(document);
     let result = parser.deserialize_any(Top(&mut visit)).and_then(|()| parser.end());
-    result.map_err(|error| visit.explain(&error))
+    result.map(|()| visit.filler.is_rounded).map_err(|error| visit.explain(&error))
 }
 
 /// What the visitors work on.

@@ -90,7 +90,7 @@ impl Walk {
         Ok(Some(Self { rows, steps, zip, pair, outside: outside(source), ignored, step, per_row }))
     }
 
-    /// Appends the document's rows to `out`.
+    /// Appends the document's rows to `out`, and says whether a number may have been rounded.
     pub fn read(
         &mut self,
         document: &[u8],
@@ -98,7 +98,7 @@ impl Walk {
         topic: &Resolved,
         out: &mut Decoded,
         is_repaired: bool,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<bool, DecodeError> {
         let parsed = serde_json::from_slice::<Node<'_>>(document);
         let top = parsed.map_err(|error| DecodeError::new("$", format!("invalid JSON: {error}")))?;
         let before = out.rows.len();
@@ -111,10 +111,11 @@ impl Walk {
             }
             top => self.document(top, None, topic, &mut filler)?,
         }
+        let is_rounded = filler.is_rounded;
         if self.pair.is_some() {
             merge(out, before);
         }
-        Ok(())
+        Ok(is_rounded)
     }
 
     fn document(

@@ -3,8 +3,13 @@
 use super::{Line, Lines, Unit};
 use crate::{
     decode::{
-        DecodeError, Decoded, Fault, FaultKind, Format, Payload, drop_seconds, fill::put, members::Members,
-        names::duplicate, repair::trim, row::PerRow, value::Scalar,
+        DecodeError, Decoded, Fault, FaultKind, Format, Payload, drop_seconds,
+        fill::put,
+        members::Members,
+        names::duplicate,
+        repair::{BROKEN, readable, trim},
+        row::PerRow,
+        value::Scalar,
     },
     point::{MAX_ROWS_PER_MESSAGE, Row, Text, Value},
     settings::{Source, TimeUnit, TimeWord},
@@ -94,6 +99,8 @@ impl LineProtocol {
         let Line { number: at, table, row, faults } = line;
         let number = out.rows.len();
         let mut row = if self.is_bare { row } else { self.shape(row, at, number, out) };
+        let says_something = |(_, value): &(Text, Value)| !matches!(value, Value::Text(text) if text.is_empty());
+        row.fields.retain(says_something);
         for fault in faults.iter() {
             out.faults.push(Fault { row: fault.row.map(|_| number), ..fault.clone() });
         }
@@ -116,17 +123,23 @@ impl LineProtocol {
 
 impl Format for LineProtocol {
     fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
-        let bytes = trim(payload.bytes);
-        let text = super::utf8(bytes).map_err(|error| DecodeError::new("payload", error.to_string()))?;
-        let mut lines = Lines::in_unit(text, self.unit);
+        let text = readable(trim(payload.bytes));
+        let mut lines = Lines::in_unit(&text, self.unit);
+        let mut end = 0;
         while let Some(line) = lines.next() {
+            let start = std::mem::replace(&mut end, lines.position());
             match line {
+                Ok(line) if text[start..end].contains(BROKEN) => {
+                    let error = DecodeError::new(format!("line {}", line.number), "it is not UTF-8");
+                    out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Text, error });
+                }
                 Ok(line) => self.line(line, payload, out)?,
                 Err(error) => {
                     let place = format!("line {}, column {}", error.line, error.column);
                     let error = DecodeError::new(place, error.reason);
                     out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Text, error });
                     lines.skip_line();
+                    end = lines.position();
                 }
             }
         }

@@ -41,7 +41,7 @@ const KNOWN: &[Known] = &[
         "Have the device publish to a topic without an empty level, or change topic in [source.NAME].",
     ),
     (
-        &["the topic says otherwise of"],
+        &["the topic or a tag says otherwise of"],
         "Rename the placeholder in the topic of [source.NAME], or its tag, to keep both values.",
     ),
     // Of a member.
@@ -67,6 +67,22 @@ const KNOWN: &[Known] = &[
         &["has an escape that is none"],
         "Look at the payload with forebay quarantine show ID, and have the device send its text as UTF-8.",
     ),
+    (
+        &["leads to nothing in it"],
+        "Set rows in [source.NAME] to where the readings stand in a payload, or leave such topics out with exclude.",
+    ),
+    (
+        &["zip needs arrays of one length"],
+        "Have the device send arrays of one length, or name others in zip of [source.NAME].",
+    ),
+    (&["it has a value, and no name at"], "Set name in [source.NAME] to the member that names the field."),
+    (&["look at columns and delimiter"], "Set columns and delimiter in [source.NAME] as the payload has them."),
+    (&["a quote in it is not closed"], "Have the device close the quotes of its cells."),
+    (&["at payload: jq: "], "Change jq in [source.NAME]; forebay decode runs it on a payload."),
+    (&["and does not unpack"], "Look at the payload with forebay quarantine show ID: it is cut or damaged."),
+    (&["unpacked it has more than"], "Have the device send smaller messages."),
+    (&["tables in one message"], "Have the device send rows of fewer tables in one message."),
+    (&["it is not UTF-8"], "Have the device send its text as UTF-8."),
     (&[" name ", " bytes; "], "Shorten the name at the device."),
     (&["symbol ", " bytes; "], "Shorten the value at the device, or take the member out of symbols in [source.NAME]."),
     (

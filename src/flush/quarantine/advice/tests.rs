@@ -78,6 +78,13 @@ fn what_cannot_be_decoded_comes_with_advice() {
         ("", "{\"a\":1,\"A\":2}", "Rename one of the two"),
         ("", "{\"site\":\"x\",\"v\":1}", "placeholder"),
         ("", "{\"a\":\"\\ud800\",\"v\":1}", "as UTF-8"),
+        ("rows = \"a[]\"", "{\"b\":1}", "where the readings stand"),
+        ("zip = [\"a\", \"b\"]", "{\"a\":[1],\"b\":[1,2]}", "arrays of one length"),
+        ("name = \"n\"\nvalue = \"v\"", "{\"v\":1}", "that names the field"),
+        ("format = \"csv\"\ncolumns = [\"a\"]", "1,2", "columns and delimiter"),
+        ("format = \"csv\"\ncolumns = [\"a\"]", "\"1", "close the quotes"),
+        ("jq = \"error\"", "{\"v\":1}", "Change jq"),
+        ("", "\u{1f}\u{8b}", "one whole JSON document"),
         ("", &format!("{{\"{long}\":1,\"v\":1}}"), "Shorten the name"),
         ("symbols = [\"y\"]", &format!("{{\"y\":\"{}\",\"v\":1}}", "n".repeat(2_000)), "Shorten the value"),
     ] {
