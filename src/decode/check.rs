@@ -18,10 +18,10 @@ use crate::{
     settings::{Format, Scale, Source},
 };
 
-/// The first of these members that the source's `ignore` leaves out.
+/// The first of these members that the source leaves out.
 pub fn ignored<'a>(source: &Source, mut paths: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     let members = Members::of(source);
-    paths.find(|path| !is_outside(path) && members.ignores(path))
+    paths.find(|path| !is_outside(path) && members.leaves_out(path))
 }
 
 /// Whether a source has a column of that name that its configuration tells: a tag of all sources
@@ -39,7 +39,7 @@ pub(super) fn without_top(source: &Source) -> Cow<'_, Source> {
     let lists = [&source.symbols, &source.only, &source.ignore].into_iter().flatten();
     let tables = source.fields.keys().chain(source.rename.keys()).chain(source.scale.keys());
     let mut paths = lists.chain(tables).chain(source.timestamp.iter().map(|time| &time.field));
-    let is_at_top = source.format != Format::Json || is_without_rows(source);
+    let is_at_top = !source.has_documents() || is_without_rows(source);
     if !is_at_top || !paths.any(|path| path.starts_with("$.")) {
         return Cow::Borrowed(source);
     }
@@ -104,7 +104,7 @@ fn is_finite(scale: Scale) -> bool {
 
 fn time_faults(source: &Source) -> Option<(&'static str, String)> {
     let time = source.timestamp.as_ref()?;
-    let has_place = matches!(source.format, Format::Json | Format::Csv);
+    let has_place = source.has_documents() || source.format == Format::Csv;
     if has_place && time.field.is_empty() {
         return Some(("timestamp.field", "it is empty; name the payload's member that holds the time".into()));
     }
@@ -116,12 +116,16 @@ fn time_faults(source: &Source) -> Option<(&'static str, String)> {
     if step.is_zero() {
         return Some(("timestamp.step", "it is 0; remove it, or say how much later each row is".into()));
     }
-    let has_rows = source.format == Format::Json && (source.rows.is_some() || !source.zip.is_empty());
+    let has_rows = source.has_documents() && (source.rows.is_some() || !source.zip.is_empty());
     (!has_rows).then(|| ("timestamp.step", "it counts the rows of one document; say with rows where they stand".into()))
 }
 
 /// Keys that mean nothing for the source's format.
 fn without_meaning(source: &Source) -> Vec<(&'static str, String)> {
+    // With a program each text is a document.
+    if source.format == Format::Plain && source.has_documents() {
+        return without_meaning(&Source { format: Format::Json, ..source.clone() });
+    }
     let (format, word) = match source.format {
         Format::Json => (Format::Json, "json"),
         Format::Plain => (Format::Plain, "plain"),
@@ -134,7 +138,6 @@ fn without_meaning(source: &Source) -> Vec<(&'static str, String)> {
         ("name", source.name.is_some(), format != Format::Json),
         ("value", source.value.is_some(), format != Format::Json),
         ("zip", !source.zip.is_empty(), format != Format::Json),
-        ("jq", source.jq.is_some(), format != Format::Json),
         ("columns", !source.columns.is_empty(), format != Format::Csv),
         ("delimiter", source.delimiter != ",", format != Format::Csv),
         ("symbols", !source.symbols.is_empty(), is_plain),
@@ -147,6 +150,19 @@ fn without_meaning(source: &Source) -> Vec<(&'static str, String)> {
         .filter(|(_, is_set, is_stray)| *is_set && *is_stray)
         .map(|(key, ..)| (key, format!("it means nothing with format = {word:?}; remove it, or choose another format")))
         .collect();
+    if source.jq.is_some() && !source.has_documents() {
+        faults.push(("jq", "it takes JSON documents, and texts with format = \"plain\"".into()));
+    }
+    let named = [("name", &source.name), ("value", &source.value)];
+    for (key, path) in named {
+        if path.as_ref().is_some_and(|path| path.contains('{') && (key == "value" || path != "{key}")) {
+            let what = "of placeholders only name = \"{key}\" is taken; with rows = \"value\" and field = \"{x}\" a topic names the field";
+            faults.push((key, what.into()));
+        }
+    }
+    if let Some(column) = source.rename.values().find(|column| column.contains(['{', '}'])) {
+        faults.push(("rename", format!("{column:?} is a name as it stands: placeholders mean nothing here")));
+    }
     let has_placeholder = source.field.contains('{');
     if is_plain && !has_placeholder {
         let stray = source.fields.keys().filter(|name| **name != source.field);
@@ -205,7 +221,7 @@ fn key_of(source: &Source, name: &str) -> &'static str {
 /// The columns that a source names, placeholders of its topic apart.
 fn columns(source: &Source) -> Vec<Text> {
     let members = Members::of(source);
-    let is_plain = source.format == Format::Plain && !source.field.contains('{');
+    let is_plain = source.format == Format::Plain && source.jq.is_none() && !source.field.contains('{');
     let plain = (is_plain && !source.fields.contains_key(&source.field)).then_some(&source.field);
     let named = source.symbols.iter().chain(source.fields.keys()).chain(plain);
     let columns = named.clone().map(|name| members.column(name).unwrap_or_default());

@@ -25,6 +25,7 @@ pub(super) struct Csv {
     members: Members,
     /// Names by position; a payload's first line when there are none.
     columns: Vec<Text>,
+    delimiter: u8,
     cells: Cells,
 }
 
@@ -50,7 +51,7 @@ impl Csv {
                 format!("{name:?} is there twice; give each its own name, or \"\" to leave a column out"),
             ));
         }
-        Ok(Self { members: Members::of(source), columns, cells: Cells::of(delimiter) })
+        Ok(Self { members: Members::of(source), columns, delimiter, cells: Cells::of(delimiter) })
     }
 
     /// The row of the cells in hand.
@@ -78,8 +79,9 @@ impl Csv {
         let has_value = !row.fields.is_empty();
         if count > columns.len() || count < columns.len() && !has_value {
             let columns = columns.len();
+            let stored = if has_value { format!("; the first {columns} are stored") } else { String::new() };
             let reason =
-                format!("it has {count} cells, and {columns} columns are named; look at columns and delimiter");
+                format!("it has {count} cells, and {columns} columns are named{stored}; look at columns and delimiter");
             let row = has_value.then_some(number);
             out.faults.push(Fault { row, member: "columns".into(), kind: FaultKind::Count, error: fault(reason) });
         }
@@ -107,17 +109,21 @@ impl Format for Csv {
     fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         let mut columns = std::mem::take(&mut self.columns);
         let is_configured = !columns.is_empty();
-        let mut read = Ok(());
-        let mut is_first = true;
-        for (line, record) in Records::of(trim(payload.bytes)) {
+        let (mut read, mut lines, mut is_first) = (Ok(()), 0, true);
+        for (line, record) in Records::of(trim(payload.bytes), self.delimiter) {
             let Some(record) = record else {
                 let error = DecodeError::new(format!("line {line}"), "a quote in it is not closed");
+                if is_first && !is_configured {
+                    return Err(error);
+                }
+                is_first = false;
                 out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Text, error });
                 continue;
             };
             if record.trim_ascii().is_empty() {
                 continue;
             }
+            lines += 1;
             self.cells.read(record);
             if std::mem::take(&mut is_first) && self.is_header(&columns) {
                 if !is_configured {
@@ -133,6 +139,9 @@ impl Format for Csv {
         }
         if is_configured {
             self.columns = columns;
+        } else if lines == 1 && read.is_ok() {
+            let reason = "its only line was taken for the names of its columns; set columns in the source";
+            return Err(DecodeError::new("line 1", reason));
         }
         read
     }
@@ -147,17 +156,40 @@ impl Format for Csv {
 struct Records<'a> {
     rest: &'a [u8],
     line: u64,
+    delimiter: u8,
 }
 
 impl<'a> Records<'a> {
-    fn of(payload: &'a [u8]) -> Self {
-        Self { rest: payload, line: 1 }
+    fn of(payload: &'a [u8], delimiter: u8) -> Self {
+        Self { rest: payload, line: 1, delimiter }
     }
 
-    /// Where the line ends that begins there, without its line break, and where the next begins.
-    fn line_end(&self, from: usize) -> (usize, usize) {
-        let end = self.rest[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at);
-        end.map_or((self.rest.len(), self.rest.len()), |end| (end, end + 1))
+    /// Where the record ends that begins here; none where a quote stays open. A quote opens a cell at
+    /// its beginning alone, as in RFC 4180.
+    fn end(&self) -> Option<usize> {
+        let (mut is_start, mut is_open) = (true, false);
+        for (at, byte) in self.rest.iter().enumerate() {
+            match *byte {
+                b'"' if is_open || is_start => is_open = !is_open,
+                b'\n' | b'\r' if !is_open => return Some(at),
+                _ => {}
+            }
+            // Two quotes in a quoted cell are one: the second opens it again.
+            is_start = !is_open && (*byte == self.delimiter || *byte == b'"');
+        }
+        (!is_open).then_some(self.rest.len())
+    }
+
+    /// Goes behind the line break at a place.
+    fn pass(&mut self, end: usize) {
+        let breaks = match &self.rest[end..] {
+            [b'\r', b'\n', ..] => 2,
+            [_, ..] => 1,
+            [] => 0,
+        };
+        let passed = &self.rest[..end];
+        self.line += 1 + passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.rest = &self.rest[end + breaks..];
     }
 }
 
@@ -168,26 +200,11 @@ impl<'a> Iterator for Records<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let line = self.line;
-        let first = self.line_end(0);
-        let (mut end, mut next) = first;
-        let (mut quotes, mut counted, mut lines) = (0, 0, 1);
-        let found = loop {
-            quotes += self.rest[counted..end].iter().filter(|byte| **byte == b'"').count();
-            if quotes % 2 == 0 {
-                break Some(&self.rest[..end]);
-            }
-            if next == self.rest.len() {
-                break None;
-            }
-            counted = next;
-            (end, next) = self.line_end(next);
-            lines += 1;
-        };
-        let (behind, passed) = if found.is_some() { (next, lines) } else { (first.1, 1) };
-        self.rest = &self.rest[behind..];
-        self.line += passed;
-        Some((line, found))
+        let (line, rest) = (self.line, self.rest);
+        let end = self.end();
+        let first_line = || rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+        self.pass(end.unwrap_or_else(first_line));
+        Some((line, end.map(|end| &rest[..end])))
     }
 }
 
@@ -273,7 +290,6 @@ mod tests {
         assert_eq!(fields(&out), ["t=\"21,5\",a_b=\"x\"", "t=1,a_b=\"y \\\"z\\\"\""]);
         let out = decoded("columns = [\"a\", \"b\"]", "a,b\n1,2");
         assert_eq!(fields(&out), ["a=1,b=2"], "a line that says what the configuration says is no row");
-        assert!(decoded("", "a,b\n").rows.is_empty());
     }
 
     #[test]
@@ -292,7 +308,7 @@ mod tests {
         for (payload, rows) in [("1772366400,1,2", 1), ("21.5;40.2", 0), ("1772366400,1\n21.5;2", 1)] {
             let out = decoded(source, payload);
             assert_eq!((out.rows.len(), out.faults.count()), (rows, 1), "{payload}");
-            assert!(out.faults.reason().contains("2 columns are named; look at columns and delimiter"));
+            assert!(out.faults.reason().contains("2 columns are named"));
         }
         let out = decoded("columns = [\"a\", \"b\"]\nfields = { b = \"long\" }", "1,x\n2,3\n4");
         assert_eq!((out.rows.len(), out.faults.reason().as_str().starts_with("at line 1, column b: ")), (3, true));
@@ -303,6 +319,10 @@ mod tests {
         let out = decoded("columns = [\"t\", \"u\"]", "1,\"x\n2,y\n3,z");
         assert_eq!(fields(&out), ["t=2,u=\"y\"", "t=3,u=\"z\""]);
         assert!(out.faults.count() == 1 && out.faults.reason() == "at line 1: a quote in it is not closed");
+        let out = decoded("columns = [\"t\", \"u\"]", "5\" pipe,1\n6\" pipe,2\r3,\"a\"\"b\r\nc\"\r4,d");
+        assert!(out.faults.is_empty(), "{}", out.faults.reason());
+        assert_eq!(out.rows.len(), 4, "{:?}", fields(&out));
+        assert_eq!(fields(&out)[2..], ["t=3,u=\"a\\\"b\\r\\nc\"", "t=4,u=\"d\""]);
         let text = "topic = \"t\"\ntable = \"t\"\nformat = \"csv\"\ncolumns = [\"t\", \"u\"]";
         let mut decoder = Decoder::new("s", &toml::from_str(text).expect("a source")).expect("a decoder");
         let topic = decoder.resolve("t").expect("match").expect("valid");

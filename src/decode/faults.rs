@@ -85,6 +85,14 @@ impl Faults {
         self.described.iter()
     }
 
+    /// Forgets what is said of a row, which is gone.
+    pub fn forget(&mut self, row: usize) {
+        let before = self.described.len();
+        self.described.retain(|fault| fault.row != Some(row));
+        self.count -= (before - self.described.len()) as u64;
+        self.left_out(row);
+    }
+
     /// Takes it that a row is gone: faults of later rows are of the row before, by number.
     pub fn left_out(&mut self, row: usize) {
         for fault in &mut self.described {

@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 use super::{
     FaultKind, Role, Roles, Unfit,
     names::{column_name, short},
-    time::TimeReader,
+    time::{TimeFault, TimeReader},
     value::{Factor, Scalar},
 };
 use crate::{
@@ -215,8 +215,11 @@ impl Members {
             Treatment::Symbol(_) | Treatment::Field { .. } if value.is_nothing() => "no value".to_owned(),
             Treatment::Leave if is_ignored => "left out, by ignore".to_owned(),
             Treatment::Leave => "left out: it is not among only".to_owned(),
-            Treatment::Time(time) if time.read(value).is_ok() => "the time, by timestamp".to_owned(),
-            Treatment::Time(_) => "no time that can be read: that of receipt is taken".to_owned(),
+            Treatment::Time(time) => match time.read(value) {
+                Ok(time) => format!("the time {time}, by timestamp"),
+                Err(TimeFault::Unusable(why)) => format!("no time, and that of receipt is taken: {why}"),
+                Err(TimeFault::TooLate(why)) => format!("a time too far ahead: {why}"),
+            },
             Treatment::Symbol(column) => format!("symbol {column}, by symbols{by_rename}"),
             Treatment::Field { column, wanted, factor } => {
                 let by_type = if wanted.is_some() { ", converted by fields" } else { "" };
@@ -240,13 +243,14 @@ impl Members {
 
     /// What becomes of the member at a path.
     pub fn treatment(&mut self, path: &str) -> &Treatment {
+        if path.len() > MAX_KNOWN_BYTES {
+            let decided = self.decide(path);
+            return self.other.insert(decided);
+        }
         if let Some(at) = self.known.get(path) {
             return &self.treatments[*at];
         }
         let decided = self.decide(path);
-        if path.len() > MAX_KNOWN_BYTES {
-            return self.other.insert(decided);
-        }
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
             self.treatments.clear();
@@ -359,9 +363,9 @@ impl Members {
         self.only.is_empty() && self.ignore.is_empty() && self.null_texts.is_empty()
     }
 
-    /// Whether a member is left out by `ignore`, whatever else is said of it.
-    pub fn ignores(&self, path: &str) -> bool {
-        matches_path(&self.ignore, path) && !matches!(self.role(path), Some(Role::Time | Role::Symbol))
+    /// Whether a member is left out, whatever else is said of it.
+    pub fn leaves_out(&self, path: &str) -> bool {
+        self.is_left_out(path) && !matches!(self.role(path), Some(Role::Time | Role::Symbol))
     }
 
     /// Whether the time or a symbol may be found in the object or array at a path.

@@ -38,7 +38,7 @@ use thiserror::Error;
 
 use crate::{
     names::same,
-    point::{MAX_SYMBOL_BYTES, Row, Text, Value},
+    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
     settings::{self, FieldType, OnBadMember, Retained, SameTime, Source, TimeUnit, TimeWord},
 };
 
@@ -156,16 +156,16 @@ trait Format: fmt::Debug + Send {
 /// The format of a source, and what is made of its topics. What is wrong goes to `mistakes`.
 fn plan(source: &Source, mistakes: &mut Mistakes) -> Option<(Topic, Box<dyn Format>)> {
     let row_names = match source.format {
-        settings::Format::Json => json::row_names(source),
+        _ if source.has_documents() => json::row_names(source),
         settings::Format::Line => vec!["measurement".into()],
-        settings::Format::Plain | settings::Format::Csv => Vec::new(),
+        settings::Format::Json | settings::Format::Plain | settings::Format::Csv => Vec::new(),
     };
     let topic = Topic::of(source, &row_names, mistakes);
     let (topic, per_row) = topic.map_or((None, PerRow::default()), |(topic, per_row)| (Some(topic), per_row));
     let mut mistake = |(key, what)| mistakes.push((key, Problem::Name(what)));
     let format: Box<dyn Format> = match source.format {
-        settings::Format::Json => Box::new(Json::of(source, per_row, mistakes)),
-        settings::Format::Plain => Box::new(Plain::of(source)),
+        _ if source.has_documents() => Box::new(Json::of(source, per_row, mistakes)),
+        settings::Format::Json | settings::Format::Plain => Box::new(Plain::of(source)),
         settings::Format::Line => Box::new(LineProtocol::of(source, per_row).map_err(&mut mistake).ok()?),
         settings::Format::Csv => Box::new(Csv::of(source).map_err(&mut mistake).ok()?),
     };
@@ -249,7 +249,9 @@ impl Decoder {
 
     fn of(name: &str, source: &Source, topic: Topic, mut format: Box<dyn Format>) -> Self {
         let property = |name: &String| (Text::from(name), column_name(name).map_or_else(|_| name.into(), Text::from));
+        // Steps are as fine as they are meant.
         let unit = |time: &settings::TimestampField| match time.unit {
+            _ if time.step.is_some() => TimeWord::Us,
             TimeUnit::Word(word) => word,
             TimeUnit::Form(_) => TimeWord::Auto,
         };
@@ -276,6 +278,12 @@ impl Decoder {
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
         &self.topic.patterns
+    }
+
+    /// Whether user properties of messages become symbols.
+    #[must_use]
+    pub fn needs_properties(&self) -> bool {
+        !self.properties.is_empty()
     }
 
     /// Whether messages of a topic are dropped.
@@ -364,6 +372,14 @@ impl Decoder {
             }
             row.symbols.reserve_exact(resolved.symbols.len());
             row.symbols.extend_from_slice(&resolved.symbols);
+            if row.symbols.len() > MAX_SYMBOLS {
+                let reason =
+                    format!("the reading has more than {MAX_SYMBOLS} symbols, those of topic and tags included");
+                faults.left_out(number);
+                let error = DecodeError::new(format!("reading {number}"), reason);
+                faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Count, error });
+                return false;
+            }
             row.sort_symbols();
             if let Some(unit) = self.apart {
                 apart::keep(row, unit);

@@ -33,30 +33,23 @@ pub fn repair(payload: &[u8]) -> Option<Vec<u8>> {
     while let Some(first) = rest.chars().next() {
         if first == '"' {
             rest = string(rest, &mut out);
-        } else if let Some((word, after)) = no_number(rest) {
-            // Words stand alone: the character before one is no part of a longer word.
-            let stands_alone = out.chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_');
-            out.push_str(if stands_alone { "null" } else { word });
-            rest = after;
-        } else if let Some((digits, after)) = beyond_64_bits(rest) {
+            continue;
+        }
+        let end = rest.find(|c: char| !is_of_word(c)).unwrap_or(rest.len()).max(first.len_utf8());
+        let (word, after) = rest.split_at(end);
+        if is_no_number(word) {
+            out.push_str("null");
+        } else if is_beyond_64_bits(word) {
             // As text every digit stays.
-            out.push('"');
-            out.push_str(digits);
-            out.push('"');
-            rest = after;
-        } else if let Some((digits, after)) = too_large(rest) {
+            out.extend(["\"", word, "\""]);
+        } else if is_too_large(word) {
             out.push('"');
             out.push(BROKEN);
-            out.push_str(digits);
-            out.push('"');
-            rest = after;
+            out.extend([word, "\""]);
         } else {
-            // Digits of one number are taken together, so that what comes after some of them is no
-            // other number.
-            let end = if first.is_ascii_digit() { number_end(rest) } else { first.len_utf8() };
-            out.push_str(&rest[..end]);
-            rest = &rest[end..];
+            out.push_str(word);
         }
+        rest = after;
     }
     (out.as_bytes() != payload).then(|| out.into_bytes())
 }
@@ -72,34 +65,29 @@ fn broken_utf8(payload: &[u8]) -> String {
     text
 }
 
-/// A word for what is no number, and what comes after it.
-fn no_number(text: &str) -> Option<(&str, &str)> {
+/// Whether a character is part of a word: of a name, or of a number.
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '+' | '-')
+}
+
+/// Whether a word is one for what is no number.
+fn is_no_number(word: &str) -> bool {
     const WORDS: [&str; 3] = ["nan", "infinity", "inf"];
-    let signed = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let letters = signed.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(signed.len());
-    let end = text.len() - signed.len() + letters;
-    WORDS.iter().any(|word| signed[..letters].eq_ignore_ascii_case(word)).then(|| text.split_at(end))
+    let signless = word.strip_prefix(['-', '+']).unwrap_or(word);
+    WORDS.iter().any(|known| signless.eq_ignore_ascii_case(known))
 }
 
-/// A whole number that neither a signed nor an unsigned one of 64 bits holds, and what comes after it.
-fn beyond_64_bits(text: &str) -> Option<(&str, &str)> {
-    let (number, rest) = text.split_at(number_end(text));
-    let digits = number.strip_prefix('-').unwrap_or(number);
+/// Whether it is a whole number that neither a signed nor an unsigned one of 64 bits holds.
+fn is_beyond_64_bits(word: &str) -> bool {
+    let digits = word.strip_prefix('-').unwrap_or(word);
     let is_whole = digits.len() > 18 && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let is_beyond = is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err();
-    is_beyond.then_some((number, rest))
+    is_whole && word.parse::<i64>().is_err() && word.parse::<u64>().is_err()
 }
 
-fn number_end(text: &str) -> usize {
-    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
-    text.find(|c: char| !is_part(c)).unwrap_or(text.len())
-}
-
-/// A number beyond what a double holds, and what comes after it.
-fn too_large(text: &str) -> Option<(&str, &str)> {
-    let (number, rest) = text.split_at(number_end(text));
-    let is_too_large = number.contains(|c: char| c.is_ascii_digit()) && number.parse::<f64>().ok()?.is_infinite();
-    is_too_large.then_some((number, rest))
+/// Whether it is a number beyond what a double holds.
+fn is_too_large(word: &str) -> bool {
+    let has_digits = word.contains(|c: char| c.is_ascii_digit());
+    has_digits && word.parse().is_ok_and(|number: f64| number.is_infinite())
 }
 
 /// Copies a string from its opening quote to its closing one; returns what comes after it.

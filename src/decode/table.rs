@@ -36,6 +36,13 @@ impl TableTemplate {
         }
     }
 
+    /// Bytes of the name that stand in the template.
+    #[must_use]
+    pub fn said(&self) -> usize {
+        let literal = |part: &Part| if let Part::Literal(text) = part { text.len() } else { 0 };
+        self.0.parts().iter().map(literal).sum()
+    }
+
     /// The placeholders used.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.names()

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io::Read};
 
-use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::{bufread::GzDecoder, read::ZlibDecoder};
 
 use super::DecodeError;
 
@@ -12,7 +12,7 @@ const MAX_UNPACKED: u64 = 4 << 20;
 /// The payload unpacked, or as it is where it is not packed.
 pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let unpacked = match payload {
-        [0x1f, 0x8b, 8, ..] => read(GzDecoder::new(payload)),
+        [0x1f, 0x8b, 8, ..] => members(payload),
         // What begins like zlib may be text, and then does not unpack.
         [0x78, second, ..] if (0x7800 + u16::from(*second)) % 31 == 0 => match read(ZlibDecoder::new(payload)) {
             Err(Unpacked::Broken(_)) => return Ok(Cow::Borrowed(payload)),
@@ -37,8 +37,27 @@ enum Unpacked {
 
 fn read(packed: impl Read) -> Result<Vec<u8>, Unpacked> {
     let mut bytes = Vec::new();
-    packed.take(MAX_UNPACKED + 1).read_to_end(&mut bytes).map_err(Unpacked::Broken)?;
-    if bytes.len() as u64 > MAX_UNPACKED { Err(Unpacked::TooLarge) } else { Ok(bytes) }
+    add(packed, &mut bytes).map(|()| bytes)
+}
+
+fn add(packed: impl Read, bytes: &mut Vec<u8>) -> Result<(), Unpacked> {
+    let room = MAX_UNPACKED.saturating_sub(bytes.len() as u64);
+    packed.take(room + 1).read_to_end(bytes).map_err(Unpacked::Broken)?;
+    if bytes.len() as u64 > MAX_UNPACKED { Err(Unpacked::TooLarge) } else { Ok(()) }
+}
+
+/// A gzip file may have several members (RFC 1952, section 2.2); NULs and white space behind them say
+/// nothing.
+fn members(payload: &[u8]) -> Result<Vec<u8>, Unpacked> {
+    let (mut bytes, mut rest) = (Vec::new(), payload);
+    while !rest.is_empty() {
+        let mut member = GzDecoder::new(rest);
+        add(&mut member, &mut bytes)?;
+        let behind = member.into_inner();
+        let filling = behind.iter().take_while(|byte| **byte == 0 || byte.is_ascii_whitespace()).count();
+        rest = &behind[filling..];
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -69,6 +88,13 @@ mod tests {
         for plain in [&text[..], b"", b"x^2", b"x\x9c", b"\x1f\x8b"] {
             assert_eq!(*unpack(plain).expect("as it is"), *plain);
         }
+    }
+
+    #[test]
+    fn a_file_of_several_members_is_one_text() {
+        let packed = [gzip(b"a,1\n"), gzip(b"b,2\n"), b"\0\n".to_vec()].concat();
+        assert_eq!(*unpack(&packed).expect("gzip"), b"a,1\nb,2\n"[..]);
+        assert!(unpack(&[gzip(b"a"), b"more".to_vec()].concat()).is_err(), "what follows is no gzip");
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl Ingest {
         let Work { routes, bench, .. } = &mut *work;
         bench.clear();
         let route = routes.find(topic).map_err(|why| why.to_string())?;
+        if routes.decoder(&route).needs_properties() {
+            return Err(
+                "its source makes symbols of user properties, which are not kept with a message that is set aside"
+                    .into(),
+            );
+        }
         bench.decode(routes.decoder_mut(&route), &Payload::of(&route.resolved, payload))?;
         bench.judge_times(self.max_past, self.latest_time(now), now.wall);
         if !bench.of.faults.is_empty() {
@@ -113,15 +119,18 @@ impl Ingest {
         }
         bench.part(&route.resolved.table, route.table_hash, &mut Faults::default());
         let tables = std::mem::take(&mut bench.tables).into_iter();
-        let tables = tables.map(|of| self.timed_again(of, letter, now)).collect();
+        let tables: Vec<TableRows> = tables.collect();
+        let untimed = tables.iter().flat_map(|of| &of.rows).filter(|row| row.time.is_none()).count();
+        let tables = tables.into_iter().map(|of| self.timed_again(of, letter, untimed == 1, now)).collect();
         Ok(Again { tables })
     }
 
-    /// Rows of a letter with the times that they had, or get now.
-    fn timed_again(&self, of: TableRows, letter: &Letter<'_>, now: Received) -> (Text, Vec<Row>) {
+    /// Rows of a letter with the times that they had, or get now; `is_alone` where it has one row
+    /// without a time.
+    fn timed_again(&self, of: TableRows, letter: &Letter<'_>, is_alone: bool, now: Received) -> (Text, Vec<Row>) {
         let TableRows { table, mut rows, .. } = of;
         if let Some(row_time) = letter.row_time {
-            self.time_as_before(&table, &mut rows, letter.received, row_time);
+            self.time_as_before(&table, &mut rows, letter.received, row_time, is_alone);
         }
         time_by_receipt(&mut rows, letter.received, letter.seq);
         // What was good of a message came in with it.
@@ -135,8 +144,7 @@ impl Ingest {
 
     /// Gives rows without a time the times that they were given when the rest of their message was
     /// stored, as far as these can be told. `row_time` is that of one of them.
-    fn time_as_before(&self, table: &str, rows: &mut [Row], received: Timestamp, row_time: Timestamp) {
-        let is_alone = rows.iter().filter(|row| row.time.is_none()).count() == 1;
+    fn time_as_before(&self, table: &str, rows: &mut [Row], received: Timestamp, row_time: Timestamp, is_alone: bool) {
         let mut next: HashMap<Vec<(Text, Text)>, i64> = HashMap::new();
         for row in rows.iter_mut().filter(|row| row.time.is_none()) {
             // Readings of one series and message follow each other by a microsecond.

@@ -5,6 +5,7 @@ use crate::{
     decode::{DecodeError, Decoded, Decoder, Fault, FaultKind, Faults, Payload},
     point::{Row, Text, Timestamp},
     ring::table_hash,
+    settings::Retained,
 };
 
 /// Buffers beyond this many bytes are given back after a message.
@@ -72,6 +73,26 @@ impl Workbench {
         }
     }
 
+    /// Takes the rows out that nobody knows the time of, as is done with a message that the broker
+    /// had kept, and what is said of them.
+    pub fn leave_out_retained(&mut self, retained: Retained) -> Vec<Row> {
+        if retained == Retained::Store {
+            return Vec::new();
+        }
+        let Decoded { rows, faults, .. } = &mut self.of;
+        let mut number = 0;
+        let is_untimed = |row: &mut Row| {
+            let is_untimed = row.time.is_none();
+            if is_untimed {
+                faults.forget(number)
+            } else {
+                number += 1
+            }
+            is_untimed
+        };
+        rows.extract_if(.., is_untimed).collect()
+    }
+
     /// The table of a row, where `of_topic` is its topic's.
     pub fn table_of<'a>(tables: &'a [Text], row: &Row, of_topic: &'a Text) -> &'a Text {
         usize::from(row.table).checked_sub(1).and_then(|at| tables.get(at)).unwrap_or(of_topic)
@@ -106,12 +127,12 @@ impl Workbench {
         });
     }
 
-    /// The place of the first row that lacks a member among the rows that tell no time, if it is
-    /// one of those. The rows stand in their tables.
+    /// The place of the first row that lacks a member and tells no time, among the rows that tell
+    /// none. The rows stand in their tables.
     pub fn first_faulty_untimed(&self, faults: &Faults) -> Option<usize> {
-        let number = faults.iter().filter_map(|fault| fault.row).min()?;
         let rows = || self.tables.iter().flat_map(|of| &of.rows);
-        rows().nth(number).filter(|row| row.time.is_none())?;
+        let is_untimed = |number: &usize| rows().nth(*number).is_some_and(|row| row.time.is_none());
+        let number = faults.iter().filter_map(|fault| fault.row).filter(is_untimed).min()?;
         Some(rows().take(number).filter(|row| row.time.is_none()).count())
     }
 }

@@ -42,13 +42,13 @@ pub use self::{
 };
 use crate::{
     clock::{BootId, Clock, ClockTrust, SystemClock, boot_id},
-    decode::{Decoded, Decoder, DecoderError, Faults, Payload},
+    decode::{Decoder, DecoderError, Faults, Payload},
     entry::{self, DeadLetter},
     latest::{Collisions, Latest},
     limits::{Allowance, LeftOut, LimitStatus, WRITE},
     marks::Pos,
     observe::log::clip,
-    point::{Received, Timestamp},
+    point::{Received, Row, Text, Timestamp},
     ring::{self, AppendError, Kind, Part, Ring},
     settings::{OnBadMember, OnFull, Retained, Settings},
     sync::lock,
@@ -194,7 +194,8 @@ impl Ingest {
             return self.dead_letter(bench, Some(&route), message, &error, routes);
         }
         bench.judge_times(self.max_past, self.latest_time(message.received), message.received.wall);
-        let left_out = message.retain && self.leave_out_retained(bench, &route, routes, message.received);
+        let retained = routes.decoder(&route).retained();
+        let left_out = if message.retain { bench.leave_out_retained(retained) } else { Vec::new() };
         let (source, now) = (route.source_number(), Duration::from_nanos(message.received.since_boot_ns));
         let faults = std::mem::take(&mut bench.of.faults);
         if faults.is_empty() {
@@ -203,7 +204,7 @@ impl Ingest {
         let is_set_aside_whole = bench.of.rows.is_empty()
             || routes.decoder(&route).on_bad_member() == OnBadMember::Message && !faults.is_empty();
         let offer = if bench.of.rows.is_empty() && faults.is_empty() {
-            let counter = if left_out { Counter::Retained } else { Counter::Empty };
+            let counter = if left_out.is_empty() { Counter::Empty } else { Counter::Retained };
             self.note(&route, message, counter, routes)
         } else if is_set_aside_whole && !bench.of.rows.is_empty() {
             self.dead_letter(bench, Some(&route), message, &faults.reason(), routes)
@@ -220,6 +221,9 @@ impl Ingest {
             }
         };
         let is_taken = matches!(offer, Offer::Accepted(_) | Offer::Noted(_));
+        if is_taken && retained == Retained::Latest && !(is_set_aside_whole && !faults.is_empty()) {
+            self.fill_latest(&route, &bench.of.tables, left_out, message.received);
+        }
         if is_taken && !faults.is_empty() {
             quota.note(source, &faults, now);
             if routes.count_bad_members(&route, faults.count()) && !is_set_aside_whole {
@@ -231,29 +235,13 @@ impl Ingest {
         offer
     }
 
-    /// Leaves out what nobody knows the time of: rows without one in a message that the broker had
-    /// kept. Whether there was any.
-    fn leave_out_retained(&self, bench: &mut Workbench, route: &Route, routes: &Routes, received: Received) -> bool {
-        let retained = routes.decoder(route).retained();
-        if retained == Retained::Store {
-            return false;
+    /// Makes rows of a message that the broker had kept, and that tell no time, the latest values
+    /// without storing them.
+    fn fill_latest(&self, route: &Route, tables: &[Text], mut rows: Vec<Row>, received: Received) {
+        for row in &mut rows {
+            row.time = Some(received.wall);
+            self.latest.fill(Workbench::table_of(tables, row, &route.resolved.table), row);
         }
-        let Decoded { rows, tables, faults } = &mut bench.of;
-        let before = rows.len();
-        rows.retain_mut(|row| {
-            if row.time.is_none() && retained == Retained::Latest {
-                row.time = Some(received.wall);
-                self.latest.fill(Workbench::table_of(tables, row, &route.resolved.table), row);
-                return false;
-            }
-            row.time.is_some()
-        });
-        // Faults of rows that are gone are those of nobody.
-        let is_gone = rows.len() < before;
-        if is_gone && rows.is_empty() {
-            faults.clear();
-        }
-        is_gone
     }
 
     /// Counts a message that the source of that number leaves out, though its filters bring it.

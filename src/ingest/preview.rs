@@ -35,6 +35,8 @@ pub struct Preview {
     pub retained: Option<Retained>,
     /// Rows without a time that are not stored for that reason, and their tables.
     pub left_out: Vec<(Text, Row)>,
+    /// The member that is to tell the time of a row, where there is one.
+    pub time_member: Option<String>,
     /// What each key did to it, where that was asked for.
     pub explained: Vec<String>,
 }
@@ -164,7 +166,7 @@ impl Previewer {
         let tabled = |tables: &[Text], row| (Workbench::table_of(tables, &row, of_topic).clone(), row);
         if message.retain {
             preview.retained = Some(decoder.retained());
-            let left_out = leave_out_retained(bench, decoder.retained());
+            let left_out = bench.leave_out_retained(decoder.retained());
             preview.left_out = left_out.into_iter().map(|row| tabled(&bench.of.tables, row)).collect();
         }
         let faults = &bench.of.faults;
@@ -189,7 +191,10 @@ impl Previewer {
     pub fn unreadable(&mut self, topic: &str, reason: String) -> Option<Preview> {
         match self.routes.find(topic) {
             Ok(route) => Some(Preview { set_aside: vec![reason], ..self.begin(&route) }),
-            Err(why) => self.without_route(why),
+            // The daemon keeps it as well.
+            Err(why) => {
+                self.without_route(why).map(|told| Preview { set_aside: vec![reason], is_dropped: false, ..told })
+            }
         }
     }
 
@@ -206,22 +211,11 @@ impl Previewer {
     }
 
     fn begin(&self, route: &Route) -> Preview {
-        Preview { source: self.routes.decoder(route).name().to_owned(), ..Preview::default() }
+        let decoder = self.routes.decoder(route);
+        let time = decoder.named_members().into_iter().find(|named| named.symbol.is_none());
+        let time_member = time.map(|named| named.to_string());
+        Preview { source: decoder.name().to_owned(), time_member, ..Preview::default() }
     }
-}
-
-/// Takes the rows out that nobody knows the time of, as is done with a message that the broker had
-/// kept. Where none is left, there is nobody whose faults these are.
-fn leave_out_retained(bench: &mut Workbench, retained: Retained) -> Vec<Row> {
-    if retained == Retained::Store {
-        return Vec::new();
-    }
-    let rows = &mut bench.of.rows;
-    let left_out: Vec<Row> = rows.extract_if(.., |row| row.time.is_none()).collect();
-    if rows.is_empty() && !left_out.is_empty() {
-        bench.of.faults.clear();
-    }
-    left_out
 }
 
 #[cfg(test)]

@@ -167,10 +167,17 @@ impl Allowance {
         Owner(self.sources.len())
     }
 
-    /// Whom a table counts for that is there already: the first source that could have brought it, or else `/write`.
+    /// Whom a table counts for that is there already: the source that could have brought it and whose
+    /// template says most of its name, the first of several; or else `/write`.
     pub fn owner(&self, table: &str) -> Owner {
-        let could = |of: &Option<TableTemplate>| of.as_ref().is_some_and(|template| template.could_render(table));
-        Owner(self.sources.iter().position(|(_, template)| could(template)).unwrap_or(self.sources.len()))
+        let mut owner = (0, self.sources.len());
+        for (at, (_, template)) in self.sources.iter().enumerate() {
+            let said = template.as_ref().filter(|template| template.could_render(table)).map(TableTemplate::said);
+            if let Some(said) = said.filter(|said| said + 1 > owner.0) {
+                owner = (said + 1, at);
+            }
+        }
+        Owner(owner.1)
     }
 
     /// Whether a table, in whatever spelling, is one that a source may write, or that has come by `/write` or from the ring since the

@@ -104,6 +104,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether its payloads are documents with members: JSON, and texts that a jq program takes.
+    #[must_use]
+    pub fn has_documents(&self) -> bool {
+        self.format == Format::Json || self.format == Format::Plain && self.jq.is_some()
+    }
+
     /// The table's template: line protocol names its own tables where none is set.
     #[must_use]
     pub fn table_template(&self) -> &str {

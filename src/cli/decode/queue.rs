@@ -49,7 +49,8 @@ pub struct Batch {
 impl Queue {
     /// Adds a message, if there is room.
     pub fn put(&self, heard: Heard, received: Received) {
-        let bytes = heard.topic.len() + heard.payload.len();
+        let properties = heard.user_properties.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = heard.topic.len() + heard.payload.len() + properties.sum::<usize>();
         let mut waiting = lock(&self.waiting);
         let has_room = waiting.messages.len() < MAX_MESSAGES && waiting.bytes + bytes <= MAX_BYTES;
         // What comes after a message that was dropped waits for the next batch, so that the place

@@ -7,6 +7,7 @@ use crate::{
     ingest::preview::Preview,
     point::{Row, Value},
     settings::Retained,
+    shown::harmless,
 };
 
 /// Source, rows, what is set aside, and what else becomes of a message.
@@ -14,7 +15,7 @@ pub fn of(told: &Preview) -> String {
     // Writing into memory does not fail.
     let mut text = format!("source: {}\n", told.source);
     for (table, row) in &told.rows {
-        text.push_str(&row_in_words("row", table, row, "that of receipt"));
+        text.push_str(&row_in_words("row", table, row, &by_receipt(told, row)));
     }
     for (table, row) in &told.left_out {
         text.push_str(&row_in_words("not stored", table, row, "unknown"));
@@ -23,7 +24,7 @@ pub fn of(told: &Preview) -> String {
         text.push_str(&retained_in_words(retained, told));
     }
     for reason in &told.set_aside {
-        let _ = writeln!(text, "set aside: {}", tame(reason));
+        let _ = writeln!(text, "set aside: {}", harmless(reason));
     }
     if told.clears {
         text.push_str("clears: the series has no latest value any more\n");
@@ -32,12 +33,20 @@ pub fn of(told: &Preview) -> String {
         text.push_str("dropped: its source's exclude, or its pattern, leaves it out; it is counted as unmatched\n");
     }
     for line in &told.explained {
-        let _ = writeln!(text, "explain: {}", tame(line));
+        let _ = writeln!(text, "explain: {}", harmless(line));
     }
     if told.is_empty() {
         text.push_str("empty: it has no value, and is counted and not stored\n");
     }
     text
+}
+
+/// Why a row has no time of its own.
+fn by_receipt(told: &Preview, row: &Row) -> String {
+    match &told.time_member {
+        Some(member) if row.notes.untimed => format!("that of receipt: {member} gives none that can be used"),
+        _ => "that of receipt".to_owned(),
+    }
 }
 
 /// What the source makes of rows without a time in a message that the broker had kept; nothing

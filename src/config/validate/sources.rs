@@ -113,8 +113,12 @@ fn check_shape(name: &str, source: &Source, findings: &mut Findings) {
         ("fields", source.fields.keys().collect()),
     ];
     for (key, paths) in members {
+        if let Some(path) = paths.iter().find(|path| path.contains('*')) {
+            let what = format!("{path:?} is taken for the name of one member: only `only` and `ignore` take patterns");
+            findings.warn(format!("source.{name}.{key}"), what);
+        }
         if let Some(path) = decode::ignored(source, paths.into_iter()) {
-            let what = format!("{path:?} is left out by ignore; remove it here or there");
+            let what = format!("{path:?} is left out by ignore, or not among only; put it right here or there");
             findings.warn(format!("source.{name}.{key}"), what);
         }
     }
@@ -157,7 +161,9 @@ fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings)
             findings.warn(&key, "shared subscriptions are a part of MQTT 5; not every broker knows them in 3.1.1");
         }
     }
-    if source.format == Format::Json && source.field != "value" {
-        findings.warn(format!("source.{name}.field"), "it has no effect with format = \"json\"");
+    let has_bare_values = source.format == Format::Plain || source.rows.is_some();
+    if !has_bare_values && source.field != "value" {
+        let what = "it names the field of a bare value: with format = \"plain\", or where rows leads to values";
+        findings.warn(format!("source.{name}.field"), what);
     }
 }

@@ -15,6 +15,13 @@ use crate::point::{MAX_ROWS_PER_MESSAGE, Row, Text};
 
 /// Deepest nesting of objects and arrays in one payload.
 const MAX_DEPTH: usize = 32;
+/// Most bytes that the rows of one message take, roughly: what stands beside an array is in each of
+/// its rows.
+const MAX_ROWS_BYTES: usize = 16 << 20;
+/// What a member takes beside its text.
+const MEMBER_BYTES: usize = 64;
+/// No column has a longer path.
+const MAX_PATH_BYTES: usize = 1_024;
 /// Why a string, a name or a number is no good that the parser refuses.
 const BROKEN_TEXT: &str = "it is not UTF-8, has an escape that is none, or is a number beyond what a double holds";
 
@@ -38,6 +45,8 @@ pub(super) struct Filler<'a> {
     is_repaired: bool,
     /// Whether a number came that may have been rounded.
     pub is_rounded: bool,
+    /// Bytes that the rows of the message take so far, roughly.
+    bytes: usize,
     /// Rows there were before this message.
     before: usize,
     pub row: Row,
@@ -58,6 +67,7 @@ impl<'a> Filler<'a> {
             out,
             is_repaired,
             is_rounded: false,
+            bytes: 0,
             before,
             row: Row::default(),
             path: Text::default(),
@@ -107,13 +117,18 @@ impl<'a> Filler<'a> {
     pub fn leave_out(&mut self, kind: FaultKind, reason: String) {
         let error = DecodeError { place: self.place(), reason };
         let number = self.number();
-        self.out.faults.member(number, &self.path, kind, error);
+        let end = self.path.floor_char_boundary(MAX_PATH_BYTES);
+        self.out.faults.member(number, &self.path[..end], kind, error);
     }
 
     /// Whether an object or array that is a member is to be looked into.
     pub fn descends(&mut self) -> bool {
         if self.joints.len() == MAX_DEPTH {
             self.leave_out(FaultKind::Count, format!("nested deeper than {MAX_DEPTH} levels"));
+            return false;
+        }
+        if self.path.len() > MAX_PATH_BYTES {
+            self.leave_out(FaultKind::Name, format!("its name has more than {MAX_PATH_BYTES} bytes"));
             return false;
         }
         let what = match self.members.branch(&self.path) {
@@ -132,6 +147,10 @@ impl<'a> Filler<'a> {
 
     /// A member with a single value.
     pub fn put(&mut self, value: Scalar<'_>) {
+        self.bytes += MEMBER_BYTES + if let Scalar::Text(text) = value { text.len() } else { 0 };
+        if self.bytes > MAX_ROWS_BYTES {
+            return;
+        }
         if let Err((kind, reason)) = self.try_put(value) {
             self.leave_out(kind, reason);
         }
@@ -161,6 +180,9 @@ impl<'a> Filler<'a> {
 
     /// Takes the finished reading over; one without any value is none.
     pub fn end_row(&mut self) -> Result<(), String> {
+        if self.bytes > MAX_ROWS_BYTES {
+            return Err(format!("its readings have more than {MAX_ROWS_BYTES} bytes together"));
+        }
         let mut row = std::mem::take(&mut self.row);
         let symbols = row.symbols.iter().map(|(name, _)| name.as_str());
         if duplicate(symbols.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {

@@ -31,15 +31,15 @@ pub(super) struct Finder<'n, 'a, 'f> {
     pub count: usize,
     /// Rows that are left out, by their path from the top (`$.version`) or by their name (`^.ts`).
     ignored: &'f [WildMatch],
-    each: &'f mut Each<'f>,
+    each: &'f mut Each<'n, 'a, 'f>,
 }
 
 /// What is done with each row; no more of them after a break.
-type Each<'f> = dyn FnMut(&Standing<'_, '_, '_>) -> ControlFlow<()> + 'f;
+type Each<'n, 'a, 'f> = dyn FnMut(&Standing<'n, 'a, '_>) -> ControlFlow<()> + 'f;
 
 impl<'n, 'a, 'f> Finder<'n, 'a, 'f> {
     /// At the top of a document, which is the element of that number where the payload is an array.
-    pub fn new(element: Option<usize>, ignored: &'f [WildMatch], each: &'f mut Each<'f>) -> Self {
+    pub fn new(element: Option<usize>, ignored: &'f [WildMatch], each: &'f mut Each<'n, 'a, 'f>) -> Self {
         let trail = element.map(Step::Index).into_iter().collect();
         Self { trail, outer: Vec::new(), keys: Vec::new(), index: element.unwrap_or(0), count: 0, ignored, each }
     }

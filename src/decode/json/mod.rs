@@ -14,10 +14,13 @@ mod walk;
 use super::{
     DecodeError, Decoded, Format, Mistakes, Payload, Problem,
     members::Members,
-    repair::{repair, trim},
+    repair::{readable, repair, trim},
     row::PerRow,
 };
-use crate::{jq::Jq, settings::Source};
+use crate::{
+    jq::Jq,
+    settings::{self, Source},
+};
 
 pub(super) use place::{is_without_rows, row_names};
 use walk::Walk;
@@ -27,6 +30,8 @@ use walk::Walk;
 pub(super) struct Json {
     members: Members,
     jq: Option<Jq>,
+    /// Whether payloads are texts, which the program takes as they are.
+    is_text: bool,
     /// Where rows stand, if that is anywhere but at the document's top.
     walk: Option<Walk>,
 }
@@ -41,7 +46,9 @@ impl Json {
         if let Some(Err(what)) = source.jq.as_deref().map(crate::jq::check) {
             mistakes.push(("jq", Problem::Name(what)));
         }
-        Self { members: Members::of(source), jq: source.jq.as_deref().map(Jq::new), walk }
+        let jq = source.jq.as_deref().map(Jq::new);
+        let is_text = source.format == settings::Format::Plain;
+        Self { members: Members::of(source), jq, is_text, walk }
     }
 
     fn read(&mut self, document: &[u8], payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
@@ -79,10 +86,14 @@ impl Format for Json {
     fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         let document = trim(payload.bytes);
         let Some(jq) = &mut self.jq else { return self.read(document, payload, out) };
+        let quoted = self.is_text.then(|| serde_json::Value::from(readable(document)).to_string().into_bytes());
+        let document = quoted.as_deref().unwrap_or(document);
         let repaired = repair(document);
         let made = jq.run(repaired.as_deref().unwrap_or(document));
         let made = made.map_err(|error| DecodeError::new("payload", format!("jq: {error}")))?;
-        self.read(&made, payload, out)
+        // What is marked as broken is so in the program's outputs, too.
+        let is_repaired = repaired.is_some();
+        if is_repaired { self.read_as(&made, payload, out, true).map(drop) } else { self.read(&made, payload, out) }
     }
 
     fn members(&mut self) -> &mut Members {

@@ -2,11 +2,7 @@
 //! inside (`id`) and outside (`$.meta.id`, `^.ts`) a row. Pure.
 
 use super::tree::Node;
-use crate::{
-    decode::names::short,
-    point::Text,
-    settings::{Format, Source},
-};
+use crate::{decode::names::short, point::Text, settings::Source};
 
 /// Most steps to where rows stand.
 const MAX_STEPS: usize = 32;
@@ -93,11 +89,6 @@ impl Place {
         base.at(&self.names)
     }
 
-    /// Whether it is the row's member of that name.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.path == name
-    }
-
     /// Whether it is in the row.
     pub fn is_inside(&self) -> bool {
         self.base == Base::Row
@@ -117,7 +108,7 @@ pub(in crate::decode) fn is_without_rows(source: &Source) -> bool {
 pub(in crate::decode) fn row_names(source: &Source) -> Vec<Text> {
     let steps = source.rows.as_deref().and_then(|rows| steps(rows).ok()).unwrap_or_default();
     let stars = steps.iter().filter(|step| **step == Step::Members).count();
-    if source.format != Format::Json || stars == 0 {
+    if !source.has_documents() || stars == 0 {
         return Vec::new();
     }
     std::iter::once("key".into()).chain((1..=stars).map(|n| format!("key{n}").into())).collect()

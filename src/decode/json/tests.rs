@@ -149,6 +149,9 @@ fn arrays_side_by_side_make_rows() {
     assert!(left == 1 && why.contains("ts has 2 elements, v has 1 elements"), "{why}");
     let (left, why) = faulty(source, r#"{"ts":[1780000000],"v":1}"#);
     assert!(left == 0 && why.contains("v is no array"), "{why}");
+    let source = "zip = [\"d.ts\", \"d.v\"]\ntimestamp = { field = \"d.ts\" }";
+    let payload = r#"{"d":{"ts":[1780000000],"v":[1],"n":2}}"#;
+    assert_eq!(Json::from(rows(source, payload)), json!([[1_780_000_000.0, "", {"d_v": 1.0, "d_n": 2.0}]]));
     let source = "rows = \"hourly\"\nzip = [\"time\", \"t\"]\ntimestamp = { field = \"time\" }";
     let payload = r#"{"hourly":{"time":["2026-03-01T12:00","2026-03-01T13:00"],"t":[1,2]},"lat":5}"#;
     assert_eq!(rows(source, payload).len(), 2);
@@ -195,6 +198,8 @@ fn a_program_makes_rows_first() {
     assert_eq!(Json::from(rows(source, payload)), expected);
     assert_eq!(rows("jq = \"{a, rest: [.b[]]}\"\nrows = \"rest[]\"", r#"{"a":1,"b":[{"c":NaN,"d":2}]}"#).len(), 1);
     assert!(rows("jq = \"empty\"", "{\"a\":1}").is_empty());
+    let source = "format = \"plain\"\njq = \"split(\\\";\\\") | map(split(\\\":\\\") | {key: .[0], value: .[1]}) | from_entries\"\nfields = { U = \"double\", P = \"double\" }";
+    assert_eq!(rows(source, "P:1234;U:230,1\r\n"), [json!([null, "", {"P": 1234.0, "U": 230.1}])]);
 }
 
 #[test]
@@ -214,7 +219,9 @@ fn mistakes_name_their_key() {
         ("jq = \".a |\"", "jq", "line 1"),
         ("jq = \"env\"", "jq", "env"),
         ("format = \"plain\"\nrows = \"a\"", "rows", "format = \"plain\""),
-        ("format = \"line\"\njq = \".\"", "jq", "format = \"line\""),
+        ("format = \"line\"\njq = \".\"", "jq", "format = \"plain\""),
+        ("rows = \"*\"\nname = \"{x}\"\nvalue = \"v\"", "name", "{key}"),
+        ("rename = { a = \"{x}\" }", "rename", "placeholders"),
         ("columns = [\"a\"]", "columns", "format = \"json\""),
         ("timestamp = { field = \"t\", zone = \"Europe/Berlim\" }", "timestamp.zone", "tzdata"),
         ("timestamp = { field = \"t\", unit = \"%Q\" }", "timestamp.unit", "%Q"),

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use wildmatch::WildMatch;
 
 use super::{
@@ -20,7 +20,8 @@ use crate::{
         row::PerRow,
         value::Scalar,
     },
-    point::{Row, Text, Timestamp},
+    names::folded,
+    point::{MAX_FIELDS, Row, Text, Timestamp},
     settings::Source,
 };
 
@@ -118,19 +119,20 @@ impl Walk {
         Ok(is_rounded)
     }
 
-    fn document(
+    fn document<'n, 'a>(
         &mut self,
-        top: &Node<'_>,
+        top: &'n Node<'a>,
         element: Option<usize>,
         topic: &Resolved,
         filler: &mut Filler<'_>,
     ) -> Result<(), DecodeError> {
         let (steps, ignored) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.ignored));
-        let mut error = None;
-        let mut each = |standing: &Standing<'_, '_, '_>| {
+        let (mut error, mut known) = (None, Outside::default());
+        let mut each = |standing: &Standing<'n, 'a, '_>| {
             filler.steps.clear();
             filler.steps.extend_from_slice(standing.trail);
-            match self.row(standing, topic, filler) {
+            let outside = known.of(&self.outside, standing);
+            match self.row(standing, outside, topic, filler) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(reason) => {
                     error = Some(DecodeError { place: filler.row_place(), reason });
@@ -156,86 +158,80 @@ impl Walk {
     fn row(
         &mut self,
         standing: &Standing<'_, '_, '_>,
+        outside: &[(Text, &Node<'_>)],
         topic: &Resolved,
         filler: &mut Filler<'_>,
     ) -> Result<(), String> {
         if standing.node.is_nothing() {
             return Ok(());
         }
-        let is_outside = self.outside.iter().filter_map(|place| place.find(standing.node, standing.outer));
-        if is_outside.into_iter().any(|node| std::ptr::eq(node, standing.node)) {
+        if outside.iter().any(|(_, node)| std::ptr::eq(*node, standing.node)) {
             return Ok(());
         }
         if self.zip.is_empty() {
-            return self.one_row(standing, None, topic, filler);
+            return self.one_row(standing, outside, &[], topic, filler);
         }
-        let arrays: Vec<Option<&Vec<Node<'_>>>> = self
-            .zip
-            .iter()
-            .map(|place| match place.find(standing.node, standing.outer) {
-                Some(Node::List(list)) => Some(list),
-                _ => None,
-            })
-            .collect();
-        let lengths: Vec<usize> = arrays.iter().flatten().map(|list| list.len()).collect();
-        let (shortest, longest) = (lengths.iter().min().copied(), lengths.iter().max().copied());
-        if lengths.len() < arrays.len() || shortest != longest {
-            let of = |(place, array): (&Place, Option<&Vec<Node<'_>>>)| match array {
-                Some(list) => format!("{} has {} elements", place.path, list.len()),
-                None => format!("{} is no array", place.path),
-            };
-            let reason = self.zip.iter().zip(arrays.iter().copied()).map(of).collect::<Vec<_>>().join(", ");
-            let reason = format!("zip needs arrays of one length, and {reason}; what has no partner is left out");
-            filler.fault("zip", reason);
-        }
-        if lengths.len() < arrays.len() {
-            return Ok(());
-        }
-        for index in 0..shortest.unwrap_or(0) {
-            self.one_row(&Standing { index, ..*standing }, Some(index), topic, filler)?;
+        let Some(arrays) = self.arrays(standing, filler) else { return Ok(()) };
+        let shortest = arrays.iter().map(|array| array.len()).min().unwrap_or(0);
+        for index in 0..shortest {
+            self.one_row(&Standing { index, ..*standing }, outside, &arrays, topic, filler)?;
         }
         Ok(())
     }
 
-    /// One row, of the element of that number of each array that is zipped.
+    /// The arrays that stand side by side; none where one is missing. That they differ in length is a
+    /// fault.
+    fn arrays<'n, 'a>(&self, standing: &Standing<'n, 'a, '_>, filler: &mut Filler<'_>) -> Option<Vec<&'n [Node<'a>]>> {
+        let found = |place: &Place| match place.find(standing.node, standing.outer) {
+            Some(Node::List(list)) => Some(list.as_slice()),
+            _ => None,
+        };
+        let arrays: Vec<Option<&[Node<'_>]>> = self.zip.iter().map(found).collect();
+        let is_even = arrays.iter().all(|array| array.map(<[_]>::len) == arrays[0].map(<[_]>::len));
+        let all: Option<Vec<_>> = arrays.iter().copied().collect();
+        if !is_even || all.is_none() {
+            let of = |(place, array): (&Place, Option<&[Node<'_>]>)| match array {
+                Some(list) => format!("{} has {} elements", place.path, list.len()),
+                None => format!("{} is no array", place.path),
+            };
+            let reason = self.zip.iter().zip(arrays).map(of).collect::<Vec<_>>().join(", ");
+            let reason = format!("zip needs arrays of one length, and {reason}; what has no partner is left out");
+            filler.fault("zip", reason);
+        }
+        all
+    }
+
+    /// One row; where arrays are zipped, that of its element of each.
     fn one_row(
         &mut self,
         standing: &Standing<'_, '_, '_>,
-        zipped: Option<usize>,
+        outside: &[(Text, &Node<'_>)],
+        arrays: &[&[Node<'_>]],
         topic: &Resolved,
         filler: &mut Filler<'_>,
     ) -> Result<(), String> {
-        for place in &self.outside {
-            if let Some(node) = place.find(standing.node, standing.outer) {
-                filler.member(&place.path, node);
-            }
+        for (place, node) in outside {
+            filler.member(place, node, &[]);
         }
-        if let Some(index) = zipped {
-            for place in &self.zip {
-                if let Some(Node::List(list)) = place.find(standing.node, standing.outer) {
-                    filler.member(&place.path, &list[index]);
-                }
-            }
+        for (place, array) in self.zip.iter().zip(arrays) {
+            filler.member(&place.path, &array[standing.index], &[]);
         }
         match (&mut self.pair, standing.node) {
             (Some(pair), node) => pair.fill(node, standing, filler),
             (None, Node::Object(members)) => {
-                for (name, node) in members {
-                    let is_zipped = || self.zip.iter().any(|place| place.is_named(name));
-                    if zipped.is_none() || !is_zipped() {
-                        filler.member(name, node);
-                    }
-                }
+                members.iter().for_each(|(name, node)| filler.member(name, node, arrays));
             }
             (None, Node::List(list)) => {
-                for (index, node) in list.iter().enumerate() {
-                    filler.member(&index.to_string(), node);
-                }
+                list.iter().enumerate().for_each(|(index, node)| filler.member(&index.to_string(), node, arrays));
             }
-            (None, value) => filler.member(&topic.field, value),
+            (None, value) => filler.member(&topic.field, value, &[]),
         }
-        let told = |name: &str| standing.told(name);
-        self.per_row.give(&mut filler.row, topic, told, filler.out)?;
+        if !filler.row.fields.is_empty()
+            && let Err(reason) = self.per_row.give(&mut filler.row, topic, |name| standing.told(name), filler.out)
+        {
+            filler.row.fields.clear();
+            filler.fault("key", reason);
+        }
         let rows = filler.out.rows.len();
         filler.end_row()?;
         if let (Some(step), Some(row)) = (self.step, filler.out.rows.get_mut(rows)) {
@@ -277,28 +273,29 @@ impl Pair {
             return;
         };
         self.members.take_the_place_of(filler.members);
-        filler.member(&name, value);
+        filler.member(&name, value, &[]);
         self.members.take_the_place_of(filler.members);
     }
 }
 
 impl Filler<'_> {
-    /// A member of the row, of whatever shape.
-    fn member(&mut self, path: &str, node: &Node<'_>) {
+    /// A member of the row, of whatever shape, without those arrays.
+    fn member(&mut self, path: &str, node: &Node<'_>, without: &[&[Node<'_>]]) {
         self.path.clear();
         self.path.push_str(if path.is_empty() { "_" } else { path });
-        self.node(node);
+        self.node(node, without);
         self.path.clear();
     }
 
-    fn node(&mut self, node: &Node<'_>) {
+    fn node(&mut self, node: &Node<'_>, without: &[&[Node<'_>]]) {
         match node {
+            Node::List(list) if without.iter().any(|array| std::ptr::eq(*array, list.as_slice())) => {}
             Node::Object(members) if self.descends() => {
                 self.enter(false);
                 let base = self.path.len();
                 for (name, node) in members {
                     self.path.push_str(if name.is_empty() { "_" } else { name });
-                    self.node(node);
+                    self.node(node, without);
                     self.path.truncate(base);
                 }
                 self.joints.pop();
@@ -308,7 +305,7 @@ impl Filler<'_> {
                 let base = self.path.len();
                 for (index, node) in list.iter().enumerate() {
                     self.path.push_str(&index.to_string());
-                    self.node(node);
+                    self.node(node, without);
                     self.path.truncate(base);
                 }
                 self.joints.pop();
@@ -374,26 +371,55 @@ fn later(row: &mut Row, step: Duration, index: usize) {
 /// A table, a time and symbols.
 type Moment = (u16, Option<Timestamp>, Vec<(Text, Text)>);
 
-/// Makes one row of those of a moment and symbols, unless they name a field twice.
+/// Makes one row of those of a moment and symbols, unless they name a field twice, or too many.
 fn merge(out: &mut Decoded, from: usize) {
     let rows = out.rows.split_off(from);
     let mut first: HashMap<Moment, usize> = HashMap::new();
+    let mut named: HashSet<(usize, Text)> = HashSet::new();
     let mut places = Vec::with_capacity(rows.len());
     for row in rows {
         let moment = (row.table, row.time, row.symbols.clone());
+        let key = |at: usize, name: &Text| (at, Text::from(folded(name)));
         let joins = |at: &usize| {
-            let known = &out.rows[*at];
-            row.fields.iter().all(|(name, _)| known.fields.iter().all(|(known, _)| !crate::names::same(known, name)))
+            let has_room = out.rows[*at].fields.len() + row.fields.len() <= MAX_FIELDS;
+            has_room && row.fields.iter().all(|(name, _)| !named.contains(&key(*at, name)))
         };
-        if let Some(at) = first.get(&moment).copied().filter(joins) {
-            out.rows[at].notes.join(row.notes);
-            out.rows[at].fields.extend(row.fields);
-            places.push(at - from);
-            continue;
+        // Rows of a block that have no time stay apart.
+        let at = first.get(&moment).copied().filter(|_| !row.apart).filter(joins);
+        let at = at.unwrap_or(out.rows.len());
+        named.extend(row.fields.iter().map(|(name, _)| key(at, name)));
+        places.push(at - from);
+        if let Some(known) = out.rows.get_mut(at) {
+            known.notes.join(row.notes);
+            known.fields.extend(row.fields);
+        } else {
+            first.insert(moment, at);
+            out.rows.push(row);
         }
-        places.push(out.rows.len() - from);
-        first.insert(moment, out.rows.len());
-        out.rows.push(row);
     }
     out.faults.renumber(|row| places.get(row).copied().unwrap_or(row));
+}
+
+/// What stands outside the rows of one object: looked for once for all of them.
+#[derive(Default)]
+struct Outside<'n, 'a> {
+    /// The object that they are in.
+    parent: Option<&'n Node<'a>>,
+    found: Vec<(Text, &'n Node<'a>)>,
+}
+
+impl<'n, 'a> Outside<'n, 'a> {
+    fn of(&mut self, places: &[Place], standing: &Standing<'n, 'a, '_>) -> &[(Text, &'n Node<'a>)] {
+        let parent = standing.outer.last().copied();
+        let is_known = match (self.parent, parent) {
+            (Some(known), Some(parent)) => std::ptr::eq(known, parent),
+            _ => false,
+        };
+        if !is_known {
+            let found = |place: &Place| Some((place.path.clone(), place.find(standing.node, standing.outer)?));
+            self.found = places.iter().filter_map(found).collect();
+            self.parent = parent;
+        }
+        &self.found
+    }
 }

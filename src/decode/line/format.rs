@@ -73,9 +73,6 @@ impl LineProtocol {
         if duplicate(names.chain(shaped.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
             drop_seconds(&mut shaped, |name, reason| fault(name, (FaultKind::Twice, reason)));
         }
-        if shaped.fields.is_empty() {
-            shaped.symbols.clear();
-        }
         shaped
     }
 
@@ -104,7 +101,8 @@ impl LineProtocol {
         for fault in faults.iter() {
             out.faults.push(Fault { row: fault.row.map(|_| number), ..fault.clone() });
         }
-        if row.fields.is_empty() && row.symbols.is_empty() {
+        // Symbols and a time alone say nothing.
+        if row.fields.is_empty() {
             out.faults.left_out(number);
             return Ok(());
         }
@@ -113,10 +111,14 @@ impl LineProtocol {
             return Err(DecodeError::new(format!("line {at}"), reason));
         }
         let told = |name: &str| (name == "measurement").then_some(&*table);
-        self.per_row
-            .give(&mut row, payload.topic, told, out)
-            .map_err(|reason| DecodeError::new(format!("line {at}"), reason))?;
-        out.rows.push(row);
+        match self.per_row.give(&mut row, payload.topic, told, out) {
+            Ok(()) => out.rows.push(row),
+            Err(reason) => {
+                let error = DecodeError::new(format!("line {at}"), reason);
+                out.faults.left_out(number);
+                out.faults.push(Fault { row: None, member: "table".into(), kind: FaultKind::Name, error });
+            }
+        }
         Ok(())
     }
 }
@@ -125,11 +127,9 @@ impl Format for LineProtocol {
     fn decode(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
         let text = readable(trim(payload.bytes));
         let mut lines = Lines::in_unit(&text, self.unit);
-        let mut end = 0;
         while let Some(line) = lines.next() {
-            let start = std::mem::replace(&mut end, lines.position());
             match line {
-                Ok(line) if text[start..end].contains(BROKEN) => {
+                Ok(line) if text[lines.row_position()..lines.position()].contains(BROKEN) => {
                     let error = DecodeError::new(format!("line {}", line.number), "it is not UTF-8");
                     out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Text, error });
                 }
@@ -139,7 +139,6 @@ impl Format for LineProtocol {
                     let error = DecodeError::new(place, error.reason);
                     out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Text, error });
                     lines.skip_line();
-                    end = lines.position();
                 }
             }
         }
@@ -200,9 +199,27 @@ mod tests {
     fn a_bad_line_costs_itself() {
         let out = decoded("", "a v=1\nb v=\nc,x=y\nd v=\"x\ny\",w=2\ne v=1 nonsense\nf v=3\n");
         let tables: Vec<_> = out.tables.iter().map(Text::as_str).collect();
-        assert_eq!(tables, ["a", "c", "d", "f"]);
+        assert_eq!(tables, ["a", "d", "f"]);
         assert_eq!(out.faults.count(), 2, "{}", out.faults.reason());
         assert!(out.faults.reason().starts_with("at line 2, column 5: field \"v\": it has no value; at line 6"));
+    }
+
+    #[test]
+    fn an_open_string_costs_its_line_alone() {
+        let out = decoded("", "a s=\"open\nb v=1\nc v=2");
+        assert_eq!((out.tables.len(), out.faults.count()), (2, 1), "{}", out.faults.reason());
+        let mut decoder = Decoder::new("s", &toml::from_str("topic = \"t\"\nformat = \"line\"").expect("a source"))
+            .expect("a decoder");
+        let topic = decoder.resolve("t").expect("match").expect("valid");
+        let mut out = Decoded::default();
+        decoder.decode(&Payload::of(&topic, b"# \xb0\na v=1\nb s=\"\xb0C\"\nc v=2"), &mut out).expect("rows");
+        assert_eq!(
+            (out.tables.as_slice(), out.faults.reason().as_str()),
+            (&["a".into(), "c".into()][..], "at line 3: it is not UTF-8")
+        );
+        let long = "n".repeat(200);
+        let out = decoded("", &format!("{long} v=1\nb v=2"));
+        assert_eq!((out.rows.len(), out.faults.count()), (1, 1), "{}", out.faults.reason());
     }
 
     #[test]

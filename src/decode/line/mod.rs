@@ -145,6 +145,8 @@ impl Unit {
 #[derive(Debug, Clone)]
 pub struct Lines<'a> {
     scan: Scanner<'a>,
+    /// Where the row in hand begins.
+    row: Scanner<'a>,
     unit: Unit,
     ended: bool,
 }
@@ -157,13 +159,19 @@ impl<'a> Lines<'a> {
     }
 
     fn in_unit(text: &'a str, unit: Unit) -> Self {
-        Self { scan: Scanner::new(text), unit, ended: false }
+        Self { scan: Scanner::new(text), row: Scanner::new(text), unit, ended: false }
     }
 
-    /// Goes on behind the line that was none.
+    /// Goes on behind the first line of the row that was none.
     fn skip_line(&mut self) {
+        self.scan = self.row.clone();
         self.scan.skip_line();
         self.ended = false;
+    }
+
+    /// Where the row in hand begins.
+    fn row_position(&self) -> usize {
+        self.row.position()
     }
 
     /// How many bytes have been read.
@@ -176,6 +184,7 @@ impl<'a> Lines<'a> {
         if !self.scan.next_line() {
             return Ok(None);
         }
+        self.row = self.scan.clone();
         let number = self.scan.row_line();
         let mut faults = Faults::default();
         let table = match self.scan.name(b", ") {
