@@ -188,7 +188,7 @@ impl<'a> Records<'a> {
             [] => 0,
         };
         let passed = &self.rest[..end];
-        self.line += 1 + passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.line += passed.split(|byte| *byte == b'\n').count() as u64;
         self.rest = &self.rest[end + breaks..];
     }
 }

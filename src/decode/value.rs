@@ -155,10 +155,8 @@ impl Scalar<'_> {
     fn to_boolean(self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(value),
-            Self::Int(0) => Some(false),
-            Self::Int(1) => Some(true),
-            Self::Float(0.0) => Some(false),
-            Self::Float(1.0) => Some(true),
+            Self::Int(0) | Self::Float(0.0) => Some(false),
+            Self::Int(1) | Self::Float(1.0) => Some(true),
             Self::Int(_) | Self::Big(_) | Self::Float(_) => None,
             Self::Text(text) => {
                 let text = text.trim();

@@ -84,9 +84,9 @@ impl Workbench {
         let is_untimed = |row: &mut Row| {
             let is_untimed = row.time.is_none();
             if is_untimed {
-                faults.forget(number)
+                faults.forget(number);
             } else {
-                number += 1
+                number += 1;
             }
             is_untimed
         };

@@ -221,7 +221,8 @@ impl Ingest {
             }
         };
         let is_taken = matches!(offer, Offer::Accepted(_) | Offer::Noted(_));
-        if is_taken && retained == Retained::Latest && !(is_set_aside_whole && !faults.is_empty()) {
+        let is_kept = faults.is_empty() || !is_set_aside_whole;
+        if is_taken && is_kept && retained == Retained::Latest {
             self.fill_latest(&route, &bench.of.tables, left_out, message.received);
         }
         if is_taken && !faults.is_empty() {

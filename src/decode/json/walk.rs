@@ -219,10 +219,14 @@ impl Walk {
         match (&mut self.pair, standing.node) {
             (Some(pair), node) => pair.fill(node, standing, filler),
             (None, Node::Object(members)) => {
-                members.iter().for_each(|(name, node)| filler.member(name, node, arrays));
+                for (name, node) in members {
+                    filler.member(name, node, arrays);
+                }
             }
             (None, Node::List(list)) => {
-                list.iter().enumerate().for_each(|(index, node)| filler.member(&index.to_string(), node, arrays));
+                for (index, node) in list.iter().enumerate() {
+                    filler.member(&index.to_string(), node, arrays);
+                }
             }
             (None, value) => filler.member(&topic.field, value, &[]),
         }
