@@ -7,6 +7,7 @@ use forebay::{
     decode::{
         Decoded, Decoder, Payload,
         line::{Lines, Precision},
+        names::{column_name, duplicate},
     },
     jq::Jq,
     point::{Row, Value},
@@ -66,24 +67,36 @@ fn payloads(c: &mut Criterion) {
     }
 }
 
-/// The same rows as of [`Decoder`], by a tree of values: what one would write without it.
+/// The same rows as of [`Decoder`], by a tree of values: what one would write without it, with
+/// members of objects and arrays flattened, and names that the database takes, each once.
 fn by_tree(payload: &[u8]) -> Row {
     let value: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
     let mut row = Row::default();
-    for (name, value) in value.as_object().expect("an object") {
-        let value = match value {
-            serde_json::Value::Number(number) => Value::Double(number.as_f64().expect("a double")),
-            serde_json::Value::Bool(value) => Value::Flag(*value),
-            serde_json::Value::String(text) => Value::Text(text.as_str().into()),
-            _ => continue,
-        };
-        row.fields.push((name.as_str().into(), value));
-    }
+    flatten("", &value, &mut row);
     for (name, value) in [("device", "device-17"), ("site", "north")] {
         row.symbols.push((name.into(), value.into()));
     }
     row.sort_symbols();
+    let names = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
+    assert_eq!(duplicate(names.map(|name| name.as_str()).collect::<Vec<_>>().into_iter()), None);
     row
+}
+
+fn flatten(name: &str, value: &serde_json::Value, row: &mut Row) {
+    let inner = |inner: &str| if name.is_empty() { inner.to_owned() } else { format!("{name}_{inner}") };
+    let value = match value {
+        serde_json::Value::Object(members) => {
+            return members.iter().for_each(|(own, value)| flatten(&inner(own), value, row));
+        }
+        serde_json::Value::Array(list) => {
+            return list.iter().enumerate().for_each(|(at, value)| flatten(&inner(&at.to_string()), value, row));
+        }
+        serde_json::Value::Number(number) => Value::Double(number.as_f64().expect("a double")),
+        serde_json::Value::Bool(value) => Value::Flag(*value),
+        serde_json::Value::String(text) => Value::Text(text.as_str().into()),
+        serde_json::Value::Null => return,
+    };
+    row.fields.push((column_name(name).expect("a name").into(), value));
 }
 
 fn others(c: &mut Criterion) {

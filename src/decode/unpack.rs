@@ -1,18 +1,26 @@
-//! Payloads that are packed: gzip (RFC 1952) and zlib (RFC 1950), told by their first bytes. Pure.
+//! Payloads that are packed: gzip (RFC 1952), zlib (RFC 1950) and zstd (RFC 8878), told by their first
+//! bytes. Pure.
 
-use std::{borrow::Cow, io::Read};
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
 
 use flate2::{bufread::GzDecoder, read::ZlibDecoder};
+use ruzstd::decoding::StreamingDecoder;
 
 use super::DecodeError;
 
 /// Most bytes that a payload may have once it is unpacked.
 const MAX_UNPACKED: u64 = 4 << 20;
+/// Most bytes that zstd may look back.
+const MAX_WINDOW: u64 = 8 << 20;
 
 /// The payload unpacked, or as it is where it is not packed.
 pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let unpacked = match payload {
-        [0x1f, 0x8b, 8, ..] => members(payload),
+        [0x1f, 0x8b, 8, ..] => parts(payload, |rest, bytes| add(GzDecoder::new(rest), bytes)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => parts(payload, frame),
         // What begins like zlib may be text, and then does not unpack.
         [0x78, second, ..] if (0x7800 + u16::from(*second)) % 31 == 0 => match read(ZlibDecoder::new(payload)) {
             Err(Unpacked::Broken(_)) => return Ok(Cow::Borrowed(payload)),
@@ -22,7 +30,7 @@ pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     };
     unpacked.map(Cow::Owned).map_err(|why| {
         let reason = match why {
-            Unpacked::Broken(why) => format!("it begins as gzip does, and does not unpack: {why}"),
+            Unpacked::Broken(why) => format!("it begins as what is packed does, and does not unpack: {why}"),
             Unpacked::TooLarge => format!("unpacked it has more than {MAX_UNPACKED} bytes"),
         };
         DecodeError::new("payload", reason)
@@ -31,7 +39,7 @@ pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
 
 /// Why a payload does not unpack.
 enum Unpacked {
-    Broken(std::io::Error),
+    Broken(io::Error),
     TooLarge,
 }
 
@@ -46,18 +54,22 @@ fn add(packed: impl Read, bytes: &mut Vec<u8>) -> Result<(), Unpacked> {
     if bytes.len() as u64 > MAX_UNPACKED { Err(Unpacked::TooLarge) } else { Ok(()) }
 }
 
-/// A gzip file may have several members (RFC 1952, section 2.2); NULs and white space behind them say
-/// nothing.
-fn members(payload: &[u8]) -> Result<Vec<u8>, Unpacked> {
+/// The parts of a payload one after the other: a gzip file may have several members (RFC 1952, section
+/// 2.2), and what zstd packs several frames (RFC 8878, section 3). NULs and white space behind them
+/// say nothing.
+fn parts(payload: &[u8], one: impl Fn(&mut &[u8], &mut Vec<u8>) -> Result<(), Unpacked>) -> Result<Vec<u8>, Unpacked> {
     let (mut bytes, mut rest) = (Vec::new(), payload);
     while !rest.is_empty() {
-        let mut member = GzDecoder::new(rest);
-        add(&mut member, &mut bytes)?;
-        let behind = member.into_inner();
-        let filling = behind.iter().take_while(|byte| **byte == 0 || byte.is_ascii_whitespace()).count();
-        rest = &behind[filling..];
+        one(&mut rest, &mut bytes)?;
+        let filling = rest.iter().take_while(|byte| **byte == 0 || byte.is_ascii_whitespace()).count();
+        rest = &rest[filling..];
     }
     Ok(bytes)
+}
+
+fn frame(rest: &mut &[u8], bytes: &mut Vec<u8>) -> Result<(), Unpacked> {
+    let frame = StreamingDecoder::new_with_max_window_size(rest, MAX_WINDOW);
+    add(frame.map_err(|error| Unpacked::Broken(io::Error::other(error)))?, bytes)
 }
 
 #[cfg(test)]
@@ -88,6 +100,15 @@ mod tests {
         for plain in [&text[..], b"", b"x^2", b"x\x9c", b"\x1f\x8b"] {
             assert_eq!(*unpack(plain).expect("as it is"), *plain);
         }
+    }
+
+    #[test]
+    fn what_zstd_packs_is_unpacked() {
+        // `printf '{"a":1}' | zstd`, twice.
+        let frame = b"\x28\xb5\x2f\xfd\x04\x58\x39\x00\x00{\"a\":1}\x48\x8b\xfc\x32";
+        let frames = [&frame[..], frame, b"\n"].concat();
+        assert_eq!(*unpack(&frames).expect("zstd"), br#"{"a":1}{"a":1}"#[..]);
+        assert!(unpack(&frame[..12]).expect_err("cut").reason.contains("does not unpack"));
     }
 
     #[test]

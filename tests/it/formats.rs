@@ -180,3 +180,44 @@ fn a_user_property_becomes_a_symbol() {
     questdb.settle(&table);
     assert_eq!(json!(questdb.sql(&format!("SELECT unit, x, value FROM '{table}'"))), json!([["°C", "1", 21.5]]));
 }
+
+/// The steps of docs/sources.md.
+#[test]
+fn a_column_that_began_with_the_wrong_type_is_put_right() {
+    let (broker, questdb, table) = (Mosquitto::start(), QuestDb::shared(), unique("wrong"));
+    let builder = DaemonBuilder::new().set("source.s.topic", "w/{x}").set("source.s.table", table.as_str());
+    let mut daemon = builder.servers(&broker, questdb).start();
+    daemon.wait_subscribed();
+    publish(&broker, &[("w/1", b"{\"v\":\"21,5\"}")]);
+    daemon.wait_drained(1, LIMIT);
+    publish(&broker, &[("w/2", b"{\"v\":22.5}")]);
+    daemon.wait_drained(2, LIMIT);
+    questdb.settle(&table);
+    assert_eq!(
+        json!(questdb.sql(&format!("SELECT v, v_double FROM '{table}'"))),
+        json!([["21,5", null], [null, 22.5]])
+    );
+    assert!(daemon.stop().success(), "{}", daemon.log());
+    daemon.reconfigure(|builder| builder.set("source.s.fields.v", "double"));
+    daemon.restart();
+    daemon.wait_subscribed();
+    publish(&broker, &[("w/3", b"{\"v\":\"23,5\"}")]);
+    let settled = || daemon.ledger("stored") + daemon.ledger("quarantined");
+    eventually_eq(LIMIT, "nothing is lost meanwhile", 3, settled);
+    for step in ["ALTER COLUMN v TYPE DOUBLE", "DROP COLUMN v_double"] {
+        if step.starts_with("DROP") {
+            questdb.sql(&format!("UPDATE '{table}' SET v = v_double WHERE v IS NULL"));
+            questdb.settle(&table);
+        }
+        questdb.sql(&format!("ALTER TABLE '{table}' {step}"));
+        questdb.settle(&table);
+    }
+    publish(&broker, &[("w/4", b"{\"v\":24.5}")]);
+    let (code, said, error) = crate::support::daemon::told(&daemon.cli(&["quarantine", "requeue", "--all"]));
+    assert_eq!(code, 0, "{said} {error}");
+    let values = || {
+        let rows = questdb.sql(&format!("SELECT v FROM '{table}' WHERE v IS NOT NULL ORDER BY v"));
+        json!(rows)
+    };
+    eventually_eq(LIMIT, "all that are numbers", json!([[22.5], [23.5], [24.5]]), values);
+}
