@@ -10,7 +10,7 @@ use forebay::{
         names::{column_name, duplicate},
     },
     jq::Jq,
-    point::{Row, Value},
+    point::{Row, Text, Value},
     settings::Source,
 };
 
@@ -78,7 +78,7 @@ fn by_tree(payload: &[u8]) -> Row {
     }
     row.sort_symbols();
     let names = row.symbols.iter().map(|(name, _)| name).chain(row.fields.iter().map(|(name, _)| name));
-    assert_eq!(duplicate(names.map(|name| name.as_str()).collect::<Vec<_>>().into_iter()), None);
+    assert_eq!(duplicate(names.map(Text::as_str).collect::<Vec<_>>().into_iter()), None);
     row
 }
 

@@ -116,6 +116,10 @@ fn time_faults(source: &Source) -> Option<(&'static str, String)> {
     if step.is_zero() {
         return Some(("timestamp.step", "it is 0; remove it, or say how much later each row is".into()));
     }
+    if source.rows.as_ref().is_some_and(|rows| rows.contains('*') && !rows.contains("[]")) {
+        let what = "it counts the elements of an array, and rows leads to members; write [] where the array is";
+        return Some(("timestamp.step", what.into()));
+    }
     let has_rows = source.has_documents() && (source.rows.is_some() || !source.zip.is_empty());
     (!has_rows).then(|| ("timestamp.step", "it counts the rows of one document; say with rows where they stand".into()))
 }
@@ -159,6 +163,16 @@ fn without_meaning(source: &Source) -> Vec<(&'static str, String)> {
             let what = "of placeholders only name = \"{key}\" is taken; with rows = \"value\" and field = \"{x}\" a topic names the field";
             faults.push((key, what.into()));
         }
+    }
+    if source.name.as_deref() == Some("{key}") && !source.rows.as_ref().is_some_and(|rows| rows.contains('*')) {
+        faults.push(("name", "{key} is what * has met, and rows has none".into()));
+    }
+    let is_placeholder = |column: &&String| {
+        let is_renamed = source.rename.contains_key(*column) || column.is_empty();
+        !is_renamed && placeholders(source).iter().any(|name| same(name, column))
+    };
+    if let Some(column) = source.columns.iter().find(is_placeholder) {
+        faults.push(("columns", format!("{column:?} is a placeholder of the topic as well; rename one")));
     }
     if let Some(column) = source.rename.values().find(|column| column.contains(['{', '}'])) {
         faults.push(("rename", format!("{column:?} is a name as it stands: placeholders mean nothing here")));

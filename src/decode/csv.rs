@@ -9,7 +9,7 @@ use super::{
     faults::Fault,
     fill::put,
     members::Members,
-    names::{duplicate, short},
+    names::{column_name, duplicate, short},
     plain::classify,
     repair::trim,
     value::Scalar,
@@ -44,8 +44,9 @@ impl Csv {
             return Err(("columns", format!("there are {}; {MAX_FIELDS} are allowed", source.columns.len())));
         }
         let columns: Vec<Text> = source.columns.iter().map(|name| name.trim().into()).collect();
-        let named = columns.iter().filter(|name| !name.is_empty()).map(Text::as_str).collect::<Vec<_>>();
-        if let Some(name) = duplicate(named.iter().copied()) {
+        let names = columns.iter().filter(|name| !name.is_empty());
+        let named = names.filter_map(|name| column_name(name).ok()).collect::<Vec<_>>();
+        if let Some(name) = duplicate(named.iter().map(|name| &**name)) {
             return Err((
                 "columns",
                 format!("{name:?} is there twice; give each its own name, or \"\" to leave a column out"),
@@ -62,7 +63,7 @@ impl Csv {
         for (at, column) in columns.iter().enumerate().take(count).filter(|(_, column)| !column.is_empty()) {
             let put = match std::str::from_utf8(self.cells.get(at)) {
                 Ok(cell) => {
-                    let value = if self.members.takes_text(column) { None } else { classify(cell) };
+                    let value = if self.members.takes_text(column) { None } else { classify(cell.trim()) };
                     put(&mut row, &mut self.members, column, value.unwrap_or(Scalar::Text(cell)))
                 }
                 Err(_) => Err((FaultKind::Text, "it is not UTF-8".to_owned())),
@@ -97,6 +98,17 @@ impl Csv {
         Ok(())
     }
 
+    /// The names that the cells in hand are. One that is empty is `_`, as everywhere.
+    fn header(&self) -> Result<Vec<Text>, &'static str> {
+        let cells = (0..self.cells.count().min(MAX_FIELDS)).map(|at| self.cells.get(at));
+        let name = |cell: &[u8]| match std::str::from_utf8(cell) {
+            Ok(name) if name.trim().is_empty() => Ok("_".into()),
+            Ok(name) => Ok(name.trim().into()),
+            Err(_) => Err("the names of its columns are not UTF-8"),
+        };
+        cells.map(name).collect()
+    }
+
     /// Whether the cells in hand name the columns: where none are configured, and where they say the
     /// same.
     fn is_header(&self, columns: &[Text]) -> bool {
@@ -127,8 +139,7 @@ impl Format for Csv {
             self.cells.read(record);
             if std::mem::take(&mut is_first) && self.is_header(&columns) {
                 if !is_configured {
-                    let cells = (0..self.cells.count().min(MAX_FIELDS)).map(|at| self.cells.get(at));
-                    columns = cells.map(|cell| String::from_utf8_lossy(cell).trim().into()).collect();
+                    columns = self.header().map_err(|what| DecodeError::new(format!("line {line}"), what))?;
                 }
                 continue;
             }
@@ -139,7 +150,7 @@ impl Format for Csv {
         }
         if is_configured {
             self.columns = columns;
-        } else if lines == 1 && read.is_ok() {
+        } else if lines == 1 && read.is_ok() && out.faults.is_empty() {
             let reason = "its only line was taken for the names of its columns; set columns in the source";
             return Err(DecodeError::new("line 1", reason));
         }
@@ -213,6 +224,7 @@ struct Cells {
     reader: csv_core::Reader,
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    has_quotes: bool,
 }
 
 impl fmt::Debug for Cells {
@@ -224,12 +236,13 @@ impl fmt::Debug for Cells {
 impl Cells {
     fn of(delimiter: u8) -> Self {
         let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        Self { reader, bytes: Vec::new(), ends: Vec::new() }
+        Self { reader, bytes: Vec::new(), ends: Vec::new(), has_quotes: false }
     }
 
     /// Takes a record apart.
     fn read(&mut self, record: &[u8]) {
         self.reader.reset();
+        self.has_quotes = record.contains(&b'"');
         // Cells have no more bytes than their record, and there is one more of them than delimiters.
         self.bytes.resize(record.len(), 0);
         self.ends.resize(record.len() + 1, 0);
@@ -252,7 +265,9 @@ impl Cells {
 
     fn get(&self, at: usize) -> &[u8] {
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.bytes[start..self.ends[at]].trim_ascii()
+        let cell = &self.bytes[start..self.ends[at]];
+        // The space in quotes is a part of the text.
+        if self.has_quotes { cell } else { cell.trim_ascii() }
     }
 }
 

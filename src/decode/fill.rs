@@ -16,11 +16,15 @@ const USUAL_FIELDS: usize = 8;
 
 /// Puts the value of the member at a path where it belongs; the error says what does not fit.
 pub(super) fn put(row: &mut Row, members: &mut Members, path: &str, value: Scalar<'_>) -> Result<(), Unfit> {
-    let done = try_put(row, members, path, value);
-    members.tell(path, value, done.as_ref().err());
-    done
+    if members.tells() {
+        let done = try_put(row, members, path, value);
+        members.tell(path, value, done.as_ref().err());
+        return done;
+    }
+    try_put(row, members, path, value)
 }
 
+#[inline]
 fn try_put(row: &mut Row, members: &mut Members, path: &str, value: Scalar<'_>) -> Result<(), Unfit> {
     if members.is_null(value) {
         return Ok(());
@@ -43,7 +47,12 @@ fn put_field(
     factor: Option<Factor>,
 ) -> Result<(), Unfit> {
     let scaled = match factor {
-        Some(factor) => value.scaled(factor).ok_or_else(|| not_scaled(value))?,
+        Some(factor) => match value.scaled(factor).ok_or_else(|| not_scaled(value))? {
+            scaled if scaled.is_nothing() && !value.is_nothing() => {
+                return Err((FaultKind::Type, "scaled it is beyond what a double holds".into()));
+            }
+            scaled => scaled,
+        },
         None => value,
     };
     let Some(value) = scaled.to_value(wanted).map_err(|reason| (FaultKind::Type, reason))? else { return Ok(()) };

@@ -28,6 +28,8 @@ use crate::{
 const MAX_KNOWN: usize = 1_024;
 /// Longer paths are worked out each time.
 const MAX_KNOWN_BYTES: usize = 256;
+/// Most patterns that the members of one message are compared with.
+const MAX_COMPARED: usize = 10_000_000;
 /// Most members that are told of.
 const MAX_TOLD: usize = 1_000;
 /// Longer ones are no column's, and nothing that is configured.
@@ -133,6 +135,8 @@ pub(super) struct Members {
     branches: HashMap<Text, Branch, foldhash::fast::RandomState>,
     /// The last one worked out that is not remembered.
     other: Option<Treatment>,
+    /// Patterns that paths of the message were compared with.
+    compared: usize,
     /// What became of members, where it is to be told.
     told: Option<Vec<String>>,
 }
@@ -185,15 +189,14 @@ impl Members {
         std::mem::swap(&mut self.told, &mut other.told);
     }
 
-    /// Takes note of what has become of a member with a value.
+    /// Whether what becomes of members is told.
     #[inline]
-    pub fn tell(&mut self, path: &str, value: Scalar<'_>, unfit: Option<&Unfit>) {
-        if self.told.is_some() {
-            self.tell_in_words(path, value, unfit);
-        }
+    pub fn tells(&self) -> bool {
+        self.told.is_some()
     }
 
-    fn tell_in_words(&mut self, path: &str, value: Scalar<'_>, unfit: Option<&Unfit>) {
+    /// Takes note of what has become of a member with a value.
+    pub fn tell(&mut self, path: &str, value: Scalar<'_>, unfit: Option<&Unfit>) {
         if self.told.as_ref().is_none_or(|told| told.len() >= MAX_TOLD) {
             return;
         }
@@ -250,6 +253,7 @@ impl Members {
         if let Some(at) = self.known.get(path) {
             return &self.treatments[*at];
         }
+        self.compared += self.only.len() + self.ignore.len();
         let decided = self.decide(path);
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
@@ -274,6 +278,17 @@ impl Members {
             self.branches.insert(path.into(), decided);
         }
         decided
+    }
+
+    /// Counts the patterns that paths are compared with from 0.
+    pub fn begin(&mut self) {
+        self.compared = 0;
+    }
+
+    /// Whether they are too many for one message.
+    #[inline]
+    pub fn are_compared_too_often(&self) -> bool {
+        self.compared > MAX_COMPARED
     }
 
     fn decide(&self, path: &str) -> Treatment {

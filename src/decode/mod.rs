@@ -32,7 +32,7 @@ mod topic;
 mod unpack;
 mod value;
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use thiserror::Error;
 
@@ -327,7 +327,10 @@ impl Decoder {
     }
 
     fn decode_packed(&mut self, payload: &Payload<'_>, out: &mut Decoded) -> Result<(), DecodeError> {
-        let unpacked = if self.unpacks { unpack::unpack(payload.bytes)? } else { Cow::Borrowed(payload.bytes) };
+        if !self.unpacks || !unpack::may_be_packed(payload.bytes) {
+            return self.format.decode(payload, out);
+        }
+        let unpacked = unpack::unpack(payload.bytes)?;
         self.format.decode(&Payload { bytes: &unpacked, ..*payload }, out)
     }
 

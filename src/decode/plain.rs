@@ -62,6 +62,7 @@ impl Format for Plain {
 }
 
 /// A boolean or number; `None` for other text.
+#[inline]
 pub(super) fn classify(text: &str) -> Option<Scalar<'_>> {
     if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
         return Some(Scalar::Bool(text.len() == "true".len()));

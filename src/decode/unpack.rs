@@ -16,6 +16,12 @@ const MAX_UNPACKED: u64 = 4 << 20;
 /// Most bytes that zstd may look back.
 const MAX_WINDOW: u64 = 8 << 20;
 
+/// Whether a payload begins as something that is packed: most do not.
+#[inline]
+pub(super) fn may_be_packed(payload: &[u8]) -> bool {
+    matches!(payload, [0x1f, 0x8b, ..] | [0x28, 0xb5, ..] | [0x78, ..])
+}
+
 /// The payload unpacked, or as it is where it is not packed.
 pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let unpacked = match payload {
@@ -23,7 +29,7 @@ pub(super) fn unpack(payload: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => parts(payload, frame),
         // What begins like zlib may be text, and then does not unpack.
         [0x78, second, ..] if (0x7800 + u16::from(*second)) % 31 == 0 => match read(ZlibDecoder::new(payload)) {
-            Err(Unpacked::Broken(_)) => return Ok(Cow::Borrowed(payload)),
+            Err(Unpacked::Broken(_)) if second.is_ascii_graphic() => return Ok(Cow::Borrowed(payload)),
             unpacked => unpacked,
         },
         _ => return Ok(Cow::Borrowed(payload)),
@@ -97,7 +103,7 @@ mod tests {
             encoder.write_all(text).expect("packs");
             assert_eq!(*unpack(&encoder.finish().expect("packs")).expect("zlib"), text[..], "level {level}");
         }
-        for plain in [&text[..], b"", b"x^2", b"x\x9c", b"\x1f\x8b"] {
+        for plain in [&text[..], b"", b"x^2", b"x", b"(", b"\x1f\x8b"] {
             assert_eq!(*unpack(plain).expect("as it is"), *plain);
         }
     }
@@ -123,6 +129,7 @@ mod tests {
         let mut cut = gzip(b"some text");
         cut.truncate(12);
         assert!(unpack(&cut).expect_err("cut").reason.contains("does not unpack"));
+        assert!(unpack(b"x\x9c").expect_err("cut").reason.contains("does not unpack"), "no text begins so");
         let bomb = gzip(&vec![b' '; MAX_UNPACKED as usize + 1]);
         assert!(bomb.len() < 10_000 && unpack(&bomb).expect_err("too large").reason.contains("more than"));
     }

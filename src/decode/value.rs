@@ -25,7 +25,7 @@ pub enum Scalar<'a> {
 
 /// Longest unit behind a number, as in `21.5 °C`, in characters.
 const MAX_UNIT_CHARS: usize = 16;
-/// Whole doubles up to here are exact.
+/// Whole doubles below this are exact: it may be a larger number that was rounded.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What a number is multiplied by, and what is added to it.
@@ -139,7 +139,7 @@ impl Scalar<'_> {
     }
 
     fn to_long(self) -> Option<i64> {
-        let whole = |value: f64| (value.fract() == 0.0 && value.abs() <= MAX_EXACT).then_some(value as i64);
+        let whole = |value: f64| (value.fract() == 0.0 && value.abs() < MAX_EXACT).then_some(value as i64);
         match self {
             Self::Bool(value) => Some(value.into()),
             Self::Int(value) => Some(value),

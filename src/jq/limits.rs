@@ -23,3 +23,6 @@ pub(super) const MAX_DEPTH: usize = 128;
 pub(super) const MAX_LOSSES: u32 = 3;
 /// How long documents are refused then.
 pub(super) const REFUSED_FOR: Duration = Duration::from_mins(1);
+
+/// Memory for the stack of a thread that compiles a program; what is not used is not taken.
+pub(super) const STACK_BYTES: usize = 64 << 20;

@@ -22,21 +22,18 @@ use std::{fmt, sync::Arc, thread, time::Instant};
 
 use breaker::Breaker;
 pub use error::JqError;
+use limits::STACK_BYTES;
 pub use limits::{MAX_OUTPUT_BYTES, MAX_PROGRAM_BYTES, MAX_ROWS_PER_MESSAGE, MEMORY_LIMIT_BYTES, TIME_LIMIT};
 use program::Program;
 pub use worker::serve;
 use worker::{Allowance, Start, Worker};
-
-/// Memory for the stack of the thread that compiles a program to check it; what is not used is not
-/// taken.
-const CHECK_STACK_BYTES: usize = 64 << 20;
 
 /// Compiles a program without running it. The error says what is wrong with it, and where.
 pub fn check(program: &str) -> Result<(), String> {
     // A program that is nested deeply fills the stack of a common thread.
     let check = || Program::compile(program).map(drop);
     thread::scope(|scope| {
-        let builder = thread::Builder::new().name("jq-check".to_owned()).stack_size(CHECK_STACK_BYTES);
+        let builder = thread::Builder::new().name("jq-check".to_owned()).stack_size(STACK_BYTES);
         let checked = builder.spawn_scoped(scope, check).map_err(|error| format!("it cannot be checked: {error}"))?;
         checked.join().unwrap_or_else(|_| Err("jq's compiler broke down over it".to_owned()))
     })

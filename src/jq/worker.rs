@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::{
     error::{JqError, cut},
     frame,
-    limits::{LOOK_EVERY, MEMORY_LIMIT_BYTES, START_LIMIT, TIME_LIMIT},
+    limits::{LOOK_EVERY, MEMORY_LIMIT_BYTES, STACK_BYTES, START_LIMIT, TIME_LIMIT},
     program::Program,
 };
 
@@ -205,9 +205,12 @@ pub fn serve() -> ExitCode {
     }
     // Standard output as Rust has it looks for ends of lines in all that is written.
     let output = io::stdout().as_fd().try_clone_to_owned().map(fs::File::from);
-    match output.and_then(|output| answer(&mut io::stdin().lock(), &mut BufWriter::new(output))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    let work = move || output.and_then(|output| answer(&mut io::stdin().lock(), &mut BufWriter::new(output)));
+    // What was checked compiles here, too, however deeply it is nested.
+    let worked = thread::Builder::new().stack_size(STACK_BYTES).spawn(work).map(JoinHandle::join);
+    match worked {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: 
     }
     if sources.len() > MAX_SOURCES {
         findings.problem("source", format!("there are {}; {MAX_SOURCES} are allowed", sources.len()));
+        return;
     }
     let mut all_valid = true;
     let mut topics: Vec<Topic<'_>> = Vec::new();
@@ -87,7 +88,12 @@ const MAX_ENTRY_BYTES: usize = 1_024;
 
 /// What is said of members.
 fn check_shape(name: &str, source: &Source, findings: &mut Findings) {
-    let lists: [(&str, Vec<&String>); 6] = [
+    let lists: [(&str, Vec<&String>); 11] = [
+        ("topic", source.topic.0.iter().collect()),
+        ("exclude", source.exclude.iter().collect()),
+        ("fields", source.fields.keys().collect()),
+        ("symbols", source.symbols.iter().collect()),
+        ("user_properties", source.user_properties.iter().collect()),
         ("rename", source.rename.keys().collect()),
         ("only", source.only.iter().collect()),
         ("ignore", source.ignore.iter().collect()),

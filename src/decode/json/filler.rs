@@ -62,6 +62,7 @@ impl<'a> Filler<'a> {
     /// Before the first row of a message.
     pub fn new(members: &'a mut Members, out: &'a mut Decoded, is_repaired: bool) -> Self {
         let before = out.rows.len();
+        members.begin();
         Self {
             members,
             out,
@@ -148,7 +149,7 @@ impl<'a> Filler<'a> {
     /// A member with a single value.
     pub fn put(&mut self, value: Scalar<'_>) {
         self.bytes += MEMBER_BYTES + if let Scalar::Text(text) = value { text.len() } else { 0 };
-        if self.bytes > MAX_ROWS_BYTES {
+        if self.bytes > MAX_ROWS_BYTES || self.members.are_compared_too_often() {
             return;
         }
         if let Err((kind, reason)) = self.try_put(value) {
@@ -180,6 +181,9 @@ impl<'a> Filler<'a> {
 
     /// Takes the finished reading over; one without any value is none.
     pub fn end_row(&mut self) -> Result<(), String> {
+        if self.members.are_compared_too_often() {
+            return Err("it has too many members for the patterns of only and ignore".into());
+        }
         if self.bytes > MAX_ROWS_BYTES {
             return Err(format!("its readings have more than {MAX_ROWS_BYTES} bytes together"));
         }

@@ -85,15 +85,18 @@ impl<'n, 'a, 'f> Finder<'n, 'a, 'f> {
     }
 
     fn names(&mut self, node: &'n Node<'a>, names: &[Text], rest: &[place::Step]) -> ControlFlow<()> {
-        let Some(way) = node.way(names) else { return ControlFlow::Continue(()) };
         let (outer, trail) = (self.outer.len(), self.trail.len());
-        self.outer.push(node);
-        self.outer.extend(way[..way.len() - 1].iter().copied());
-        self.trail.extend(names.iter().cloned().map(Step::Name));
-        let flow = self.go(way[way.len() - 1], rest, true);
-        self.outer.truncate(outer);
-        self.trail.truncate(trail);
-        flow
+        // Of several members of one name each is looked into.
+        for way in node.ways(names) {
+            self.outer.push(node);
+            self.outer.extend(way[..way.len() - 1].iter().copied());
+            self.trail.extend(names.iter().cloned().map(Step::Name));
+            let flow = self.go(way[way.len() - 1], rest, true);
+            self.outer.truncate(outer);
+            self.trail.truncate(trail);
+            flow?;
+        }
+        ControlFlow::Continue(())
     }
 
     fn elements(&mut self, list: &'n [Node<'a>], rest: &[place::Step]) -> ControlFlow<()> {

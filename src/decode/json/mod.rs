@@ -92,7 +92,7 @@ impl Format for Json {
         let made = jq.run(repaired.as_deref().unwrap_or(document));
         let made = made.map_err(|error| DecodeError::new("payload", format!("jq: {error}")))?;
         // What is marked as broken is so in the program's outputs, too.
-        let is_repaired = repaired.is_some();
+        let is_repaired = repaired.is_some() || self.is_text && std::str::from_utf8(payload.bytes).is_err();
         if is_repaired { self.read_as(&made, payload, out, true).map(drop) } else { self.read(&made, payload, out) }
     }
 

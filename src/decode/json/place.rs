@@ -34,6 +34,7 @@ pub(super) fn steps(rows: &str) -> Result<Vec<Step>, String> {
             "" if at > 0 || part.is_empty() => return fault("has a step without a name"),
             "" => {}
             "*" => steps.push(Step::Members),
+            "$" | "^" => return fault("begins outside of the document"),
             _ if name.contains(['[', ']', '*']) => return fault("has a step that is neither a name nor * nor []"),
             name => match steps.last_mut() {
                 Some(Step::Names(names)) => names.push(name.into()),

@@ -7,6 +7,8 @@
 
 use std::fmt::{self, Write};
 
+use serde_json::error::Category;
+
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::super::{DecodeError, Decoded, members::Members, names::short, value::Scalar};
@@ -25,6 +27,10 @@ pub(super) fn read(
     result.map(|()| visit.filler.is_rounded).map_err(|error| visit.explain(&error))
 }
 
+/// What a document is that has no members.
+const BARE: &str =
+    "it is a bare value, and an object or an array of objects is expected (a bare value needs format = \"plain\")";
+
 /// What the visitors work on.
 struct Visit<'a> {
     filler: Filler<'a>,
@@ -38,7 +44,10 @@ impl Visit<'_> {
     fn explain(&mut self, error: &serde_json::Error) -> DecodeError {
         let mut place = String::from("$");
         place.extend(self.trail.drain(..).rev());
-        let reason = self.reason.take().unwrap_or_else(|| format!("invalid JSON: {error}"));
+        let reason = self.reason.take().unwrap_or_else(|| match error.classify() {
+            Category::Data => BARE.to_owned(),
+            _ => format!("invalid JSON: {error}"),
+        });
         DecodeError { place, reason }
     }
 
@@ -90,7 +99,7 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array of objects (a bare value needs format = \"plain\")")
+        f.write_str(BARE)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {

@@ -180,6 +180,46 @@ fn a_document_without_the_place_is_told_and_one_that_says_nothing_is_not() {
 }
 
 #[test]
+fn what_stands_twice_or_has_no_name_is_not_lost() {
+    let two = json!([[null, "", {"value": 1.0}], [null, "", {"value": 2.0}]]);
+    for (source, payload) in [
+        ("rows = \"r[]\"", r#"{"r":[1],"r":[2]}"#),
+        ("rows = \"r.s[]\"", r#"{"r":{"s":[1]},"r":{"s":[2]}}"#),
+        ("rows = \"r.s[]\"", r#"{"r.s":[1],"r.s":[2],"r":{"s":[3]}}"#),
+    ] {
+        assert_eq!(Json::from(rows(source, payload)), two, "{source} {payload}");
+    }
+    let (left, why) = faulty("rows = \"[]\"\nname = \"n\"\nvalue = \"v\"", r#"[1,{"n":"a","v":3}]"#);
+    assert!(left == 1 && why.starts_with("at $[0]: it is no object"), "{why}");
+    let mixed = rows("rows = \"*\"\nname = \"{key}\"\nvalue = \"v\"", r#"{"temp":{"v":1},"hum":55}"#);
+    assert_eq!(mixed, [json!([null, "", {"temp": 1.0, "hum": 55.0}])]);
+    let (left, why) = faulty("scale = { a = 10 }", r#"{"a":1e308,"b":1}"#);
+    assert!(left == 1 && why.contains("beyond what a double holds"), "{why}");
+    let (left, why) = faulty("fields = { a = \"long\" }", r#"{"a":9007199254740993.0,"b":1}"#);
+    assert!(left == 1 && why.contains("wants type \"long\""), "{why}");
+}
+
+#[test]
+fn work_and_memory_of_one_message_are_bounded() {
+    let refused = |source: &str, payload: &str| {
+        let source: Source = toml::from_str(&format!("topic = \"t\"\ntable = \"t\"\n{source}")).expect("a source");
+        let mut decoder = Decoder::new("s", &source).expect("a decoder");
+        let topic = decoder.resolve("t").expect("match").expect("valid");
+        let mut out = Decoded::default();
+        decoder.decode(&Payload::of(&topic, payload.as_bytes()), &mut out).expect_err("too much").reason
+    };
+    let ones = vec!["1"; 10_000].join(",");
+    let beside = format!(r#"{{"t":[{ones}],"v":[{ones}],"s":"{}"}}"#, "x".repeat(100_000));
+    assert!(refused("zip = [\"t\", \"v\"]", &beside).contains("bytes together"));
+    let patterns: Vec<String> = (0..1_000).map(|n| format!("\"{n}*x*y*\"")).collect();
+    let many = format!("{{\"a\":[{}]}}", vec!["1"; 20_000].join(","));
+    assert!(refused(&format!("only = [{}]", patterns.join(",")), &many).contains("too many members"));
+    let name = "n".repeat(100_000);
+    let (left, why) = faulty("", &format!(r#"{{"{name}":[{ones}],"v":1}}"#));
+    assert!(left == 1 && why.contains("its name has more than"), "{why:.200}");
+}
+
+#[test]
 fn faults_say_where_they_are() {
     let (left, why) = faulty("rows = \"a.b[]\"\nfields = { n = \"long\" }", r#"{"a":{"b":[{"n":1},{"n":"x","m":2}]}}"#);
     assert!(left == 2 && why.starts_with("at $.a.b[1].n: "), "{why}");
@@ -222,6 +262,11 @@ fn mistakes_name_their_key() {
         ("format = \"line\"\njq = \".\"", "jq", "format = \"plain\""),
         ("rows = \"*\"\nname = \"{x}\"\nvalue = \"v\"", "name", "{key}"),
         ("rename = { a = \"{x}\" }", "rename", "placeholders"),
+        ("name = \"{key}\"\nvalue = \"v\"\nrows = \"a[]\"", "name", "met"),
+        ("rows = \"$\"", "rows", "outside"),
+        ("rows = \"*\"\ntimestamp = { field = \"^.t\", step = \"1s\" }", "timestamp.step", "[]"),
+        ("format = \"csv\"\ncolumns = [\"x\", \"v\"]", "columns", "placeholder"),
+        ("format = \"csv\"\ncolumns = [\"a?b\", \"a_b\"]", "columns", "twice"),
         ("columns = [\"a\"]", "columns", "format = \"json\""),
         ("timestamp = { field = \"t\", zone = \"Europe/Berlim\" }", "timestamp.zone", "tzdata"),
         ("timestamp = { field = \"t\", unit = \"%Q\" }", "timestamp.unit", "%Q"),

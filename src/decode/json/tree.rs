@@ -58,20 +58,33 @@ impl Node<'_> {
         if let [name] = names {
             return self.get(name.as_ref());
         }
-        self.way(names)?.last().copied()
+        self.ways(names).first()?.last().copied()
     }
 
-    /// The nodes on a way of names, the last of which stands at its end.
-    pub fn way(&self, names: &[impl AsRef<str>]) -> Option<Vec<&Self>> {
-        (1..=names.len()).rev().find_map(|n| {
-            let joined: Vec<&str> = names[..n].iter().map(AsRef::as_ref).collect();
-            let next = self.get(&joined.join("."))?;
-            let mut way = vec![next];
-            if n < names.len() {
-                way.extend(next.way(&names[n..])?);
+    /// The nodes on each way of these names, the last of which stands at its end: several where
+    /// members have one name.
+    pub fn ways(&self, names: &[impl AsRef<str>]) -> Vec<Vec<&Self>> {
+        let beginning_with = |n: usize| {
+            let joined = names[..n].iter().map(AsRef::as_ref).collect::<Vec<_>>().join(".");
+            let mut ways = Vec::new();
+            for next in self.all(&joined) {
+                if n == names.len() {
+                    ways.push(vec![next]);
+                    continue;
+                }
+                ways.extend(next.ways(&names[n..]).into_iter().map(|way| [vec![next], way].concat()));
             }
-            Some(way)
-        })
+            ways
+        };
+        (1..=names.len()).rev().map(beginning_with).find(|ways| !ways.is_empty()).unwrap_or_default()
+    }
+
+    /// The members of that name, or the element of that number.
+    fn all(&self, name: &str) -> Vec<&Self> {
+        match self {
+            Self::Object(members) => members.iter().filter(|(own, _)| own == name).map(|(_, node)| node).collect(),
+            other => other.get(name).into_iter().collect(),
+        }
     }
 }
 

@@ -267,7 +267,14 @@ impl Pair {
             None => standing.keys.last().map(|key| Text::from(*key)),
             Some(place) => place.find(node, standing.outer).and_then(Node::scalar).map(Scalar::to_text),
         };
-        let value = self.value.find(node, standing.outer);
+        // What has no members is the value itself, where its key is the name.
+        let is_bare = node.scalar().is_some();
+        let value = if is_bare && self.name.is_none() { Some(node) } else { self.value.find(node, standing.outer) };
+        if !matches!(node, Node::Object(_)) && value.is_none() {
+            let reason = "it is no object, and one with a name and a value is expected";
+            filler.leave_out(FaultKind::Shape, reason.into());
+            return;
+        }
         let (Some(name), Some(value)) = (name.filter(|name| !name.is_empty()), value) else {
             let has_value = value.is_some_and(|value| !value.is_nothing());
             if has_value {
