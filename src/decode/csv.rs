@@ -5,7 +5,7 @@ use std::fmt;
 use csv_core::ReadRecordResult;
 
 use super::{
-    DecodeError, Decoded, FaultKind, Format, Payload, drop_seconds,
+    DecodeError, Decoded, FaultKind, Format, Payload,
     faults::Fault,
     fill::put,
     members::Members,
@@ -15,7 +15,7 @@ use super::{
     value::Scalar,
 };
 use crate::{
-    point::{MAX_FIELDS, MAX_ROWS_PER_MESSAGE, Row, Text},
+    point::{MAX_FIELDS, Row, Text},
     settings::Source,
 };
 
@@ -73,10 +73,6 @@ impl Csv {
                 out.faults.member(number, column, kind, error);
             }
         }
-        let names = row.symbols.iter().map(|(name, _)| name.as_str());
-        if duplicate(names.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
-            drop_seconds(&mut row, |name, reason| out.faults.member(number, name, FaultKind::Twice, fault(reason)));
-        }
         let has_value = !row.fields.is_empty();
         if count > columns.len() || count < columns.len() && !has_value {
             let columns = columns.len();
@@ -86,16 +82,8 @@ impl Csv {
             let row = has_value.then_some(number);
             out.faults.push(Fault { row, member: "columns".into(), kind: FaultKind::Count, error: fault(reason) });
         }
-        if !has_value {
-            out.faults.left_out(number);
-            return Ok(());
-        }
-        if number == MAX_ROWS_PER_MESSAGE {
-            return Err(fault(format!("more than {MAX_ROWS_PER_MESSAGE} readings in one message")));
-        }
-        row.notes.untimed = row.time.is_none() && self.members.roles().tell_time();
-        out.rows.push(row);
-        Ok(())
+        let tells_time = self.members.roles().tell_time();
+        out.end(row, || format!("line {line}"), tells_time).map_err(fault)
     }
 
     /// The names that the cells in hand are. One that is empty is `_`, as everywhere.

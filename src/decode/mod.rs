@@ -19,6 +19,7 @@ pub mod topics;
 mod apart;
 mod check;
 mod csv;
+mod end;
 mod faults;
 mod fill;
 mod json;
@@ -38,7 +39,7 @@ use thiserror::Error;
 
 use crate::{
     names::same,
-    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text, Value},
+    point::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Row, Text},
     settings::{self, FieldType, OnBadMember, Retained, SameTime, Source, TimeUnit, TimeWord},
 };
 
@@ -50,6 +51,7 @@ pub use self::{
 };
 use self::{
     csv::Csv,
+    end::give_way,
     json::Json,
     line::format::LineProtocol,
     members::Members,
@@ -393,72 +395,6 @@ impl Decoder {
     }
 }
 
-/// Takes members out of a row that have the name of a symbol of the topic.
-fn give_way(row: &mut Row, number: usize, resolved: &Resolved, faults: &mut Faults) {
-    let of_topic = |name: &str| resolved.symbols.iter().find(|(topic, _)| same(topic, name)).map(|(_, value)| value);
-    let mut left_out = |name: &str| {
-        let reason = format!(
-            "the topic or a tag says otherwise of {:?}; rename the placeholder or the tag of that name to keep both",
-            short(name)
-        );
-        faults.member(number, name, FaultKind::Twice, DecodeError::new(format!("reading {number}"), reason));
-    };
-    row.symbols.retain(|(name, value)| match of_topic(name) {
-        Some(topic) => {
-            if topic != value {
-                left_out(name);
-            }
-            false
-        }
-        None => true,
-    });
-    row.fields.retain(|(name, value)| match of_topic(name) {
-        Some(topic) => {
-            if text(value) != *topic {
-                left_out(name);
-            }
-            false
-        }
-        None => true,
-    });
-}
-
-/// Of symbols and fields that share a name the first stays; another one that says the same is no
-/// loss, and of others `second` is told the name, and why it is left out.
-fn drop_seconds(row: &mut Row, mut second: impl FnMut(&str, String)) {
-    let mut second =
-        |name: &str| second(name, format!("{:?} appears twice (after flattening; case does not count)", short(name)));
-    let mut symbols: Vec<(Text, Text)> = Vec::with_capacity(row.symbols.len());
-    for (name, value) in std::mem::take(&mut row.symbols) {
-        match symbols.iter().find(|(first, _)| same(first, &name)) {
-            Some((_, first)) if *first == value => {}
-            Some(_) => second(&name),
-            None => symbols.push((name, value)),
-        }
-    }
-    let mut fields: Vec<(Text, Value)> = Vec::with_capacity(row.fields.len());
-    for (name, value) in std::mem::take(&mut row.fields) {
-        let is_symbol = symbols.iter().any(|(first, _)| same(first, &name));
-        match fields.iter().find(|(first, _)| same(first, &name)) {
-            Some((_, first)) if *first == value => {}
-            None if !is_symbol => fields.push((name, value)),
-            _ => second(&name),
-        }
-    }
-    (row.symbols, row.fields) = (symbols, fields);
-}
-
-/// A value as the symbol it would be.
-fn text(value: &Value) -> Text {
-    match value {
-        Value::Bool(value) | Value::Flag(value) => value::Scalar::Bool(*value),
-        Value::Long(value) | Value::Whole(value) => value::Scalar::Int(*value),
-        Value::Double(value) => value::Scalar::Float(*value),
-        Value::Text(value) => value::Scalar::Text(value),
-    }
-    .to_text()
-}
-
 fn check_symbol(name: &str, value: &str) -> Result<(), String> {
     if value.len() > MAX_SYMBOL_BYTES {
         let got = value.len();
@@ -467,7 +403,8 @@ fn check_symbol(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The configured members by name. The time's role comes first where a name has two, which `name_faults` refuses.
+/// The configured members by name. The time's role comes first where a name has two, which the
+/// source's check refuses.
 fn roles(source: &Source) -> Roles {
     let time = source.timestamp.iter().filter(|time| !time.field.is_empty());
     let time = time.map(|time| (Text::from(&time.field), Role::Time));

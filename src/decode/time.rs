@@ -87,7 +87,8 @@ impl TimeReader {
         match value {
             Scalar::Int(count) => in_range(i128::from(count) * nanos_per_unit),
             Scalar::Big(count) => in_range(i128::from(count) * nanos_per_unit),
-            // The shortest text that reads back as this double is what the device wrote, up to 17 digits.
+            // The shortest text that reads back as this double is what the device wrote, up to 17
+            // digits.
             Scalar::Float(count) => decimal(&format!("{count}"), nanos_per_unit),
             Scalar::Text(text) => decimal(text.trim(), nanos_per_unit),
             Scalar::Bool(_) => Err(unusable("timestamp must be a number, not a boolean")),

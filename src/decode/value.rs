@@ -53,6 +53,19 @@ impl Factor {
     }
 }
 
+impl<'a> Scalar<'a> {
+    /// A field's value, as a payload would write it.
+    #[must_use]
+    pub fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Bool(value) | Value::Flag(value) => Self::Bool(*value),
+            Value::Long(value) | Value::Whole(value) => Self::Int(*value),
+            Value::Double(value) => Self::Float(*value),
+            Value::Text(value) => Self::Text(value),
+        }
+    }
+}
+
 impl Scalar<'_> {
     /// The number scaled; text that begins with a number is one. None where it is no number. What
     /// says nothing stays so.

@@ -53,8 +53,8 @@ impl Preview {
     }
 
     /// As an object: `source`, `rows` with `table`, `symbols`, `fields` and `time`, `set_aside`
-    /// with `reason`, `empty`, `clears`, and `dropped` where it is; of a message that the broker had kept also
-    /// `retained` and `left_out`, which are rows.
+    /// with `reason`, `empty`, `clears`, and `dropped` where it is; of a message that the broker had
+    /// kept also `retained` and `left_out`, which are rows.
     #[must_use]
     pub fn as_json(&self) -> Json {
         let rows = |rows: &[(Text, Row)]| rows.iter().map(|(table, row)| row_as_json(table, row)).collect::<Vec<_>>();

@@ -164,15 +164,7 @@ fn maths() -> Vec<Own> {
 
 #[cfg(test)]
 mod tests {
-    use crate::jq::program::Program;
-
-    fn run(program: &str, document: &str) -> String {
-        let program = Program::compile(program).unwrap_or_else(|why| panic!("{program}: {why}"));
-        match program.run(document.as_bytes()) {
-            Ok(rows) => String::from_utf8(rows).expect("UTF-8"),
-            Err(error) => error.to_string(),
-        }
-    }
+    use crate::jq::program::tests::said as run;
 
     #[test]
     fn base64_is_read_with_and_without_padding() {

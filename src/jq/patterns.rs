@@ -126,15 +126,7 @@ fn object(value: &Val, group: Option<(usize, Match<'_>)>, name: Option<&str>) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::jq::program::Program;
-
-    fn run(program: &str, document: &str) -> String {
-        let program = Program::compile(program).unwrap_or_else(|why| panic!("{program}: {why}"));
-        match program.run(document.as_bytes()) {
-            Ok(rows) => String::from_utf8(rows).expect("UTF-8"),
-            Err(error) => error.to_string(),
-        }
-    }
+    use crate::jq::program::tests::said as run;
 
     #[test]
     fn texts_are_tested_and_taken_apart() {

@@ -159,9 +159,18 @@ fn repeated(found: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::jq::limits::MAX_OUTPUT_BYTES;
+
+    /// What a program makes of a document, or why not.
+    pub fn said(program: &str, document: &str) -> String {
+        let compiled = Program::compile(program).unwrap_or_else(|why| panic!("{program}: {why}"));
+        match compiled.run(document.as_bytes()) {
+            Ok(rows) => String::from_utf8(rows).expect("UTF-8"),
+            Err(error) => error.to_string(),
+        }
+    }
 
     fn run(program: &str, document: &str) -> Result<String, JqError> {
         let program = Program::compile(program).expect("compiles");

@@ -98,7 +98,8 @@ pub struct Source {
     /// Without a message for so long the source is said to be silent; never when absent.
     #[serde(default, with = "option_duration", skip_serializing_if = "Option::is_none")]
     pub silent_after: Option<Duration>,
-    /// Send rows to a table whose dedup keys lack some of the row's symbols, although QuestDB then collapses rows.
+    /// Send rows to a table whose dedup keys lack some of the row's symbols, although QuestDB then
+    /// collapses rows.
     #[serde(default)]
     pub allow_narrow_keys: bool,
 }

@@ -70,15 +70,6 @@ fn counted(daemon: &Daemon, source: &str, counter: &str) -> u64 {
     all.iter().find(|of| of["source"] == source).map_or(0, |of| count(of, counter))
 }
 
-#[track_caller]
-fn publish(broker: &Mosquitto, messages: &[(&str, &str)]) {
-    let mut publisher = broker.publisher().expect("connects");
-    for (topic, payload) in messages {
-        publisher.publish(topic, payload.as_bytes()).expect("publishes");
-    }
-    publisher.drain(LIMIT).expect("the broker acknowledges");
-}
-
 #[test]
 fn what_comes_is_shown_and_the_daemon_has_it_too() {
     let questdb = QuestDb::shared();
@@ -91,7 +82,7 @@ fn what_comes_is_shown_and_the_daemon_has_it_too() {
         daemon.wait_subscribed();
         let following = Following::start(&daemon, &["--json", "--count", "3"]);
         let topic = format!("{table}/1");
-        publish(&broker, &[(&topic, r#"{"v":1}"#), (&topic, r#"{"v":"x","w":2.5}"#), (&topic, "{}")]);
+        broker.publish(&[(&topic, r#"{"v":1}"#), (&topic, r#"{"v":"x","w":2.5}"#), (&topic, "{}")]);
         let objects = following.objects(1);
         assert_eq!(objects.len(), 3, "MQTT {protocol}: {objects:?}");
         let row = |fields| json!({ "table": table, "symbols": { "id": "1" }, "fields": fields, "time": null });
@@ -119,7 +110,7 @@ fn a_shared_source_is_not_robbed() {
     daemon.wait_subscribed();
     let following = Following::start(&daemon, &["--json", "--source", "s", "--count", "30"]);
     let messages: Vec<_> = (0..30).map(|n| (format!("{table}/{n}"), format!(r#"{{"v":{n}}}"#))).collect();
-    publish(&broker, &messages.iter().map(|(topic, payload)| (topic.as_str(), payload.as_str())).collect::<Vec<_>>());
+    broker.publish(&messages.iter().map(|(topic, payload)| (topic.as_str(), payload.as_str())).collect::<Vec<_>>());
     let objects = following.objects(0);
     let values: Vec<_> = objects.iter().filter_map(|object| object["rows"][0]["fields"]["v"].as_i64()).collect();
     assert_eq!(values, (0..30).collect::<Vec<i64>>());
@@ -145,7 +136,7 @@ fn it_goes_on_until_it_is_told_and_outlasts_the_broker() {
     eventually(LIMIT, "the loss is told", || following.said().contains("; trying again"));
     broker.restart();
     eventually(LIMIT, "it listens again", || following.said().matches("listening to ").count() == 2);
-    publish(&broker, &[(&format!("{table}/1"), r#"{"v":8}"#)]);
+    broker.publish(&[(&format!("{table}/1"), r#"{"v":8}"#)]);
     eventually(LIMIT, "the next one", || following.said().contains("  long     v = 8\n"));
     following.process.signal(Signal::TERM);
     assert_eq!(following.process.wait(Duration::from_secs(5)).code(), Some(0), "{}", following.said());
@@ -168,7 +159,7 @@ fn it_ends_by_its_time_a_closed_pipe_and_a_broker_that_is_away() {
     let mut said = BufReader::new(process.stderr.take().expect("a pipe")).lines();
     assert!(said.next().expect("a line").expect("text").contains("listening to "));
     drop(process.stdout.take());
-    publish(&broker, &[(&format!("{table}/1"), r#"{"v":1}"#)]);
+    broker.publish(&[(&format!("{table}/1"), r#"{"v":1}"#)]);
     let mut status = None;
     eventually(LIMIT, "it ends", || {
         status = process.try_wait().expect("wait");

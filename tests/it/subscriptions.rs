@@ -22,15 +22,6 @@ fn source(builder: DaemonBuilder, name: &str, topic: &str) -> DaemonBuilder {
     builder.set(&format!("{key}.topic"), topic).set(&format!("{key}.table"), name)
 }
 
-#[track_caller]
-fn publish(broker: &Mosquitto, messages: &[(&str, &str)]) {
-    let mut publisher = broker.publisher().expect("connects");
-    for (topic, payload) in messages {
-        publisher.publish(topic, payload.as_bytes()).expect("publishes");
-    }
-    publisher.drain(LIMIT).expect("the broker acknowledges");
-}
-
 /// Rows, and dead letters, since the ring was created.
 fn taken(daemon: &Daemon) -> (u64, u64) {
     let ledger = daemon.status()["ledger"].clone();
@@ -57,17 +48,17 @@ fn a_filter_that_no_source_wants_is_taken_back_and_what_waited_for_it_is_set_asi
         let builder = builder(&broker).set("mqtt.protocol", protocol).set("questdb.conf", questdb.conf());
         let mut daemon = source(builder, &name, "old/{id}").start();
         daemon.wait_subscribed();
-        publish(&broker, &[("old/a", r#"{"v":1}"#)]);
+        broker.publish(&[("old/a", r#"{"v":1}"#)]);
         eventually_eq(LIMIT, "the first", (1, 0), || taken(&daemon));
         assert!(daemon.stop().success(), "{}", daemon.log());
-        publish(&broker, &[("old/a", r#"{"v":2}"#)]);
+        broker.publish(&[("old/a", r#"{"v":2}"#)]);
         daemon.reconfigure(|builder| builder.set(&format!("source.{name}.topic"), "new/{id}"));
         daemon.restart();
         daemon.wait_subscribed();
-        publish(&broker, &[("new/a", r#"{"v":3}"#)]);
+        broker.publish(&[("new/a", r#"{"v":3}"#)]);
         eventually_eq(LIMIT, "the new one, and what had waited for the old filter", (2, 1), || taken(&daemon));
         eventually_eq(LIMIT, "filters remembered", 1, || filters(&daemon));
-        publish(&broker, &[("old/a", r#"{"v":4}"#), ("new/a", r#"{"v":5}"#)]);
+        broker.publish(&[("old/a", r#"{"v":4}"#), ("new/a", r#"{"v":5}"#)]);
         eventually_eq(LIMIT, "the new one alone", (3, 1), || taken(&daemon));
         assert!(daemon.log().contains("are taken back"), "{}", daemon.log());
         eventually(LIMIT, "it is in quarantine", || {
@@ -82,7 +73,7 @@ fn a_narrower_filter_takes_the_place_of_a_wider_one_even_after_a_kill() {
     let broker = Mosquitto::start();
     let mut daemon = source(builder(&broker), "s", "plant/#").start();
     daemon.wait_subscribed();
-    publish(&broker, &[("plant/l1/data", r#"{"v":1}"#)]);
+    broker.publish(&[("plant/l1/data", r#"{"v":1}"#)]);
     eventually_eq(LIMIT, "the first", (1, 0), || taken(&daemon));
     daemon.kill9();
     daemon.reconfigure(|builder| builder.set("source.s.topic", "plant/{line}/data"));
@@ -90,16 +81,17 @@ fn a_narrower_filter_takes_the_place_of_a_wider_one_even_after_a_kill() {
     daemon.wait_subscribed();
     eventually_eq(LIMIT, "filters remembered", 1, || filters(&daemon));
     let before = taken(&daemon);
-    publish(
-        &broker,
-        &[("plant/l1/data", r#"{"v":2}"#), ("plant/l1/log", "a line of text"), ("plant/l1/data", r#"{"v":3}"#)],
-    );
+    broker.publish(&[
+        ("plant/l1/data", r#"{"v":2}"#),
+        ("plant/l1/log", "a line of text"),
+        ("plant/l1/data", r#"{"v":3}"#),
+    ]);
     eventually_eq(LIMIT, "each once", (before.0 + 2, before.1), || taken(&daemon));
     // A reload changes nothing of it, and says so.
     daemon.reconfigure(|builder| builder.set("source.s.topic", "elsewhere/{line}"));
     daemon.signal(rustix::process::Signal::HUP);
     eventually(LIMIT, "it is told that a restart is needed", || daemon.log().contains("needs a restart"));
-    publish(&broker, &[("plant/l1/data", r#"{"v":4}"#)]);
+    broker.publish(&[("plant/l1/data", r#"{"v":4}"#)]);
     eventually_eq(LIMIT, "the old filter stays", (before.0 + 3, before.1), || taken(&daemon));
 }
 
@@ -121,22 +113,19 @@ fn one_publication_is_one_message_and_the_most_specific_source_takes_it() {
         // A lower QoS covers nothing: both filters are subscribed to.
         let daemon = all.set("source.all.qos", 0).start();
         daemon.wait_subscribed();
-        publish(
-            &broker,
-            &[
-                ("root/1/2/data/f", r#"{"v":1}"#),
-                ("root/1/2/data/f/foo", r#"{"v":2}"#),
-                ("root/1/status", r#"{"v":3}"#),
-                ("side/y/x", r#"{"v":4}"#),
-                ("side/y/x", r#"{"v":4}"#),
-                ("side/z/x", r#"{"v":5}"#),
-            ],
-        );
+        broker.publish(&[
+            ("root/1/2/data/f", r#"{"v":1}"#),
+            ("root/1/2/data/f/foo", r#"{"v":2}"#),
+            ("root/1/status", r#"{"v":3}"#),
+            ("side/y/x", r#"{"v":4}"#),
+            ("side/y/x", r#"{"v":4}"#),
+            ("side/z/x", r#"{"v":5}"#),
+        ]);
         let by_source = || ["all", "deeper", "formats", "left", "right"].map(|name| rows_of(&daemon, name));
         eventually_eq(LIMIT, "rows by source", [1, 1, 1, 1, 2], by_source);
         let messages = daemon.ledger("messages");
         // A last one shows that nothing else was under way.
-        publish(&broker, &[("side/z/x", r#"{"v":6}"#)]);
+        broker.publish(&[("side/z/x", r#"{"v":6}"#)]);
         eventually_eq(LIMIT, "the last", messages + 1, || daemon.ledger("messages"));
         assert_eq!((by_source(), taken(&daemon)), ([1, 1, 1, 2, 2], (7, 0)));
         let copies = count(&daemon.broker(), "copies");
@@ -155,7 +144,7 @@ fn copies_that_waited_at_the_broker_are_stored_once() {
     daemon.wait_subscribed();
     assert!(daemon.stop().success(), "{}", daemon.log());
     let (topic, payloads) = (format!("{name}/y/x"), ["{\"v\":1}", "{\"v\":2}", "{\"v\":1}"]);
-    publish(&broker, &payloads.map(|payload| (topic.as_str(), payload)));
+    broker.publish(&payloads.map(|payload| (topic.as_str(), payload)));
     daemon.restart();
     daemon.wait_drained(3, LIMIT);
     eventually_eq(LIMIT, "rows", 3, || {

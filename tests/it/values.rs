@@ -35,15 +35,6 @@ fn timed(builder: DaemonBuilder) -> DaemonBuilder {
     builder.set("source.s.timestamp.field", "ts")
 }
 
-#[track_caller]
-fn publish(broker: &Mosquitto, messages: &[(&str, &str)]) {
-    let mut publisher = broker.publisher().expect("connects");
-    for (topic, payload) in messages {
-        publisher.publish(topic, payload.as_bytes()).expect("publishes");
-    }
-    publisher.drain(LIMIT).expect("the broker acknowledges");
-}
-
 /// Waits until so many messages have come in, and QuestDB shows their rows.
 fn settled(daemon: &Daemon, questdb: &QuestDb, table: &str, messages: u64) {
     daemon.wait_drained(messages, LIMIT);
@@ -84,7 +75,7 @@ fn rows_that_replace_each_other_are_counted_and_the_missing_symbol_is_named() {
     daemon.wait_subscribed();
     let readings = format!(r#"[{{"pump":"P1","v":7,"ts":{T}}},{{"pump":"P2","v":0,"ts":{T}}}]"#);
     let topic = format!("{table}/a");
-    publish(&broker, &[(&topic, &readings)]);
+    broker.publish(&[(&topic, &readings)]);
     settled(&daemon, questdb, &table, 1);
     assert_eq!(questdb.sql(&format!("SELECT pump, v FROM '{table}'")), [[json!("P2"), json!(0.0)]]);
     assert_eq!(counted(&daemon, "s", "replaced"), 1);
@@ -96,8 +87,8 @@ fn rows_that_replace_each_other_are_counted_and_the_missing_symbol_is_named() {
     );
     assert!(daemon.log().contains("may need \"pump\" in its symbols"), "{}", daemon.log());
     // The same once more is a message delivered again: its last reading is what is stored.
-    publish(&broker, &[(&topic, &format!(r#"{{"pump":"P2","v":0,"ts":{T}}}"#))]);
-    publish(&broker, &[(&topic, &format!(r#"{{"pump":"P2","v":1,"ts":{T}}}"#))]);
+    broker.publish(&[(&topic, &format!(r#"{{"pump":"P2","v":0,"ts":{T}}}"#))]);
+    broker.publish(&[(&topic, &format!(r#"{{"pump":"P2","v":1,"ts":{T}}}"#))]);
     eventually_eq(LIMIT, "a conflict is counted, a redelivery is not", 2, || counted(&daemon, "s", "replaced"));
     let page = daemon.request("GET", "/metrics", "").expect("the page").body;
     assert!(page.contains(r#"forebay_source_replaced_total{source="s"} 2"#), "{page}");
@@ -105,7 +96,7 @@ fn rows_that_replace_each_other_are_counted_and_the_missing_symbol_is_named() {
     daemon.kill9();
     daemon.restart();
     assert_eq!(counted(&daemon, "s", "replaced"), 2, "exact after a kill");
-    publish(&broker, &[(&topic, &format!(r#"{{"pump":"P3","ts":{T}}}"#))]);
+    broker.publish(&[(&topic, &format!(r#"{{"pump":"P3","ts":{T}}}"#))]);
     eventually_eq(LIMIT, "the ring tells what was there", 3, || counted(&daemon, "s", "replaced"));
     // What was under way at the kill may have come twice.
     eventually(LIMIT, "all is stored", || pending(&daemon.status()["ledger"]) == 0);
@@ -123,7 +114,7 @@ fn rows_of_one_time_are_all_kept_where_the_source_says_so() {
     let events: Vec<String> = (0..20).map(|n| format!(r#"{{"event":"door {n}","ts":{}}}"#, T / 1_000)).collect();
     let send = |payloads: &[String]| {
         let messages: Vec<(&str, &str)> = payloads.iter().map(|payload| (topic.as_str(), payload.as_str())).collect();
-        publish(&broker, &messages);
+        broker.publish(&messages);
     };
     send(&events);
     // Rows of one message that do not even differ in what the table has a symbol for.
@@ -156,7 +147,7 @@ fn what_was_left_out_joins_its_row_once_the_source_is_put_right() {
     daemon.wait_subscribed();
     let topic = format!("{table}/a");
     let timed = format!(r#"{{"temp":20.5,"battery":"full","ts":{T}}}"#);
-    publish(&broker, &[(&topic, &timed), (&topic, r#"{"temp":21.5,"battery":"low"}"#)]);
+    broker.publish(&[(&topic, &timed), (&topic, r#"{"temp":21.5,"battery":"low"}"#)]);
     settled(&daemon, questdb, &table, 2);
     eventually_eq(LIMIT, "both parts are set aside", 2, || quarantine(&daemon).len());
     let before = questdb.sql(&format!("SELECT temp, timestamp FROM '{table}' ORDER BY temp"));
@@ -185,7 +176,7 @@ fn halves_of_moments_meet_also_after_an_outage_and_a_restart() {
     let send = |name: &str, seconds: std::ops::Range<u64>| {
         let payloads: Vec<String> = seconds.map(|second| half(name, second)).collect();
         let messages: Vec<(&str, &str)> = payloads.iter().map(|payload| (topic.as_str(), payload.as_str())).collect();
-        publish(&broker, &messages);
+        broker.publish(&messages);
     };
     send("temp", 0..300);
     send("hum", 0..100);
@@ -229,10 +220,14 @@ fn the_first_value_of_a_column_locks_nobody_out() {
     let mut daemon = builder.start();
     daemon.wait_subscribed();
     let [a, b] = ["a", "b"].map(|id| format!("{table}/{id}"));
-    publish(
-        &broker,
-        &[(&a, "unavailable"), (&a, "41.5"), (&b, "42.5"), (&a, "true"), (&b, "9007199254740993"), (&a, "unknown")],
-    );
+    broker.publish(&[
+        (&a, "unavailable"),
+        (&a, "41.5"),
+        (&b, "42.5"),
+        (&a, "true"),
+        (&b, "9007199254740993"),
+        (&a, "unknown"),
+    ]);
     settled(&daemon, questdb, &table, 6);
     let stored = questdb.sql(&format!(
         "SELECT id, value, value_double, value_boolean, value_long FROM '{table}' ORDER BY id, timestamp"
@@ -259,7 +254,7 @@ fn the_first_value_of_a_column_locks_nobody_out() {
     std::fs::remove_file(daemon.ring()).expect("the ring");
     daemon.restart();
     assert_eq!(latest(&daemon, &table, "b")["value"], json!(9_007_199_254_740_993_i64));
-    publish(&broker, &[(&b, "43.5")]);
+    broker.publish(&[(&b, "43.5")]);
     settled(&daemon, questdb, &table, 1);
     assert_eq!(questdb.number(&format!("SELECT count() FROM '{table}' WHERE value_double = 43.5")), 1);
 }
@@ -296,10 +291,11 @@ fn what_a_motion_sensor_did_not_say_is_unknown_and_not_false() {
     let mut daemon = source(&broker, questdb, &table).start();
     daemon.wait_subscribed();
     let [motion, door] = ["motion", "door"].map(|id| format!("{table}/{id}"));
-    publish(
-        &broker,
-        &[(&motion, r#"{"occupancy":true,"battery":90}"#), (&motion, r#"{"battery":89}"#), (&door, r#"{"battery":1}"#)],
-    );
+    broker.publish(&[
+        (&motion, r#"{"occupancy":true,"battery":90}"#),
+        (&motion, r#"{"battery":89}"#),
+        (&door, r#"{"battery":1}"#),
+    ]);
     settled(&daemon, questdb, &table, 3);
     let stored = questdb.sql(&format!("SELECT battery, occupancy FROM '{table}' ORDER BY id DESC, timestamp"));
     assert_eq!(stored, [[json!(90.0), json!(1)], [json!(89.0), Value::Null], [json!(1.0), Value::Null]]);
@@ -323,19 +319,16 @@ fn one_bad_part_costs_itself_and_is_kept_with_its_reason() {
         r#"[{{"ts":{T},"v":1}},7,{{"ts":{},"v":2,"dew-point":9}},{{}},{{"ts":4102444800000,"v":3}}]"#,
         T + 1_000
     );
-    publish(
-        &broker,
-        &[
-            (&at("array"), &array),
-            (&at("type"), &format!(r#"{{"ts":{T},"battery":87.5,"temp":21}}"#)),
-            (&at("twice"), &format!(r#"{{"ts":{T},"Temp":7,"temp":8}}"#)),
-            (&at("topic"), &format!(r#"{{"ts":{T},"id":"topic","temp":1}}"#)),
-            (&at("nul"), &format!("{{\"ts\":{T},\"note\":\"a\\u0000b\",\"temp\":NaN}}\0")),
-            (&at("empty"), "{}"),
-            (&at("empty"), r#"{"v":null}"#),
-            (&at("empty"), "null"),
-        ],
-    );
+    broker.publish(&[
+        (&at("array"), &array),
+        (&at("type"), &format!(r#"{{"ts":{T},"battery":87.5,"temp":21}}"#)),
+        (&at("twice"), &format!(r#"{{"ts":{T},"Temp":7,"temp":8}}"#)),
+        (&at("topic"), &format!(r#"{{"ts":{T},"id":"topic","temp":1}}"#)),
+        (&at("nul"), &format!("{{\"ts\":{T},\"note\":\"a\\u0000b\",\"temp\":NaN}}\0")),
+        (&at("empty"), "{}"),
+        (&at("empty"), r#"{"v":null}"#),
+        (&at("empty"), "null"),
+    ]);
     settled(&daemon, questdb, &table, 5);
     let read = |id: &str, fields: &str| questdb.sql(&format!("SELECT {fields} FROM '{table}' WHERE id = '{id}'"));
     assert_eq!(read("array", "v, dew_point"), [[json!(1.0), Value::Null], [json!(2.0), json!(9.0)]]);
@@ -364,13 +357,13 @@ fn a_flood_of_nothing_pushes_no_dead_letter_out() {
     let daemon = builder.set("source.s.fields.v", "double").start();
     daemon.wait_subscribed();
     let (real, topic) = (format!("{table}/real"), format!("{table}/x"));
-    publish(&broker, &[(&real, "not JSON")]);
+    broker.publish(&[(&real, "not JSON")]);
     let nothing: Vec<(&str, &str)> = (0..3_000).map(|_| (topic.as_str(), r#"{"v":null}"#)).collect();
-    publish(&broker, &nothing);
+    broker.publish(&nothing);
     let pad = "x".repeat(900);
     let bad = format!(r#"{{"v":"broken","pad":"{pad}"}}"#);
     let bad: Vec<(&str, &str)> = (0..2_000).map(|_| (topic.as_str(), bad.as_str())).collect();
-    publish(&broker, &bad);
+    broker.publish(&bad);
     eventually_eq(LIMIT, "all are counted", 3_000, || counted(&daemon, "s", "empty"));
     settled(&daemon, questdb, &table, 2_001);
     let entries = quarantine(&daemon);
@@ -388,7 +381,7 @@ fn times_that_cannot_be_true_give_the_time_of_receipt() {
     let esp = format!("{table}/esp");
     let zero: Vec<String> = (20..26).map(|temp| format!(r#"{{"ts":0,"temp":{temp}}}"#)).collect();
     let zero: Vec<(&str, &str)> = zero.iter().map(|payload| (esp.as_str(), payload.as_str())).collect();
-    publish(&broker, &zero);
+    broker.publish(&zero);
     let other = format!("{table}/other");
     let payloads: Vec<String> = ["42", "null", "\"\"", "\"soon\"", "-1", "true"]
         .map(|ts| format!(r#"{{"ts":{ts},"temp":1}}"#))
@@ -396,12 +389,12 @@ fn times_that_cannot_be_true_give_the_time_of_receipt() {
         .chain([r#"{"temp":1}"#.to_owned()])
         .collect();
     let payloads: Vec<(&str, &str)> = payloads.iter().map(|payload| (other.as_str(), payload.as_str())).collect();
-    publish(&broker, &payloads);
+    broker.publish(&payloads);
     let told = format!("{table}/told");
     let forms =
         ["1780000000", "1780000000000", "1780000000000000", "\"2026-05-28T20:26:40Z\"", "\"2026-05-28 22:26:40+0200\""];
     for (n, ts) in forms.iter().enumerate() {
-        publish(&broker, &[(&told, &format!(r#"{{"ts":{ts},"f{n}":1}}"#))]);
+        broker.publish(&[(&told, &format!(r#"{{"ts":{ts},"f{n}":1}}"#))]);
     }
     settled(&daemon, questdb, &table, 18);
     let recent = "timestamp > dateadd('m', -10, now())";
@@ -492,7 +485,7 @@ fn a_nul_that_is_in_a_table_already_makes_nothing_unreadable() {
     let daemon = timed(source(&broker, questdb, &table)).start();
     daemon.wait_subscribed();
     assert_eq!(latest(&daemon, &table, "old")["note"], json!("a\0b"));
-    publish(&broker, &[(&format!("{table}/new"), &format!(r#"{{"ts":{T},"note":"fine"}}"#))]);
+    broker.publish(&[(&format!("{table}/new"), &format!(r#"{{"ts":{T},"note":"fine"}}"#))]);
     settled(&daemon, questdb, &table, 1);
     verified(&daemon);
 }

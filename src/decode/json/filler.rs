@@ -3,15 +3,15 @@
 use std::fmt::Write;
 
 use super::super::{
-    DecodeError, Decoded, FaultKind, Unfit, drop_seconds,
+    DecodeError, Decoded, FaultKind, Unfit,
     faults::Fault,
     fill::put,
     members::{Branch, Members, is_outside},
-    names::{duplicate, short},
+    names::short,
     repair::BROKEN,
     value::Scalar,
 };
-use crate::point::{MAX_ROWS_PER_MESSAGE, Row, Text};
+use crate::point::{Row, Text};
 
 /// Deepest nesting of objects and arrays in one payload.
 const MAX_DEPTH: usize = 32;
@@ -47,8 +47,6 @@ pub(super) struct Filler<'a> {
     pub is_rounded: bool,
     /// Bytes that the rows of the message take so far, roughly.
     bytes: usize,
-    /// Rows there were before this message.
-    before: usize,
     pub row: Row,
     /// The path of the member being read.
     pub path: Text,
@@ -61,7 +59,6 @@ pub(super) struct Filler<'a> {
 impl<'a> Filler<'a> {
     /// Before the first row of a message.
     pub fn new(members: &'a mut Members, out: &'a mut Decoded, is_repaired: bool) -> Self {
-        let before = out.rows.len();
         members.begin();
         Self {
             members,
@@ -69,7 +66,6 @@ impl<'a> Filler<'a> {
             is_repaired,
             is_rounded: false,
             bytes: 0,
-            before,
             row: Row::default(),
             path: Text::default(),
             joints: Vec::new(),
@@ -79,7 +75,7 @@ impl<'a> Filler<'a> {
 
     /// The number of the row in hand among those of the message.
     pub fn number(&self) -> usize {
-        self.out.rows.len() - self.before
+        self.out.rows.len()
     }
 
     /// The place of the member being read, such as `$[3].temp.x`.
@@ -103,15 +99,7 @@ impl<'a> Filler<'a> {
 
     /// The place of the row in hand, such as `$[3]`.
     pub fn row_place(&self) -> String {
-        let mut place = "$".to_owned();
-        for step in &self.steps {
-            // Writing into memory does not fail.
-            let _ = match step {
-                Step::Name(name) => write!(place, ".{}", short(name)),
-                Step::Index(index) => write!(place, "[{index}]"),
-            };
-        }
-        place
+        place_of(&self.steps)
     }
 
     /// Takes note that the member being read is left out.
@@ -187,26 +175,9 @@ impl<'a> Filler<'a> {
         if self.bytes > MAX_ROWS_BYTES {
             return Err(format!("its readings have more than {MAX_ROWS_BYTES} bytes together"));
         }
-        let mut row = std::mem::take(&mut self.row);
-        let symbols = row.symbols.iter().map(|(name, _)| name.as_str());
-        if duplicate(symbols.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
-            let (number, place) = (self.number(), self.row_place());
-            drop_seconds(&mut row, |name, reason| {
-                let error = DecodeError { place: place.clone(), reason };
-                self.out.faults.member(number, name, FaultKind::Twice, error);
-            });
-        }
-        if row.fields.is_empty() {
-            let number = self.number();
-            self.out.faults.left_out(number);
-            return Ok(());
-        }
-        if self.number() == MAX_ROWS_PER_MESSAGE {
-            return Err(format!("more than {MAX_ROWS_PER_MESSAGE} readings in one message"));
-        }
-        row.notes.untimed = row.time.is_none() && self.members.roles().tell_time();
-        self.out.rows.push(row);
-        Ok(())
+        let Self { out, steps, .. } = self;
+        let tells_time = self.members.roles().tell_time();
+        out.end(std::mem::take(&mut self.row), || place_of(steps), tells_time)
     }
 
     /// An element of the document's array that is no reading.
@@ -215,4 +186,16 @@ impl<'a> Filler<'a> {
         let error = DecodeError { place: self.row_place(), reason };
         self.out.faults.push(Fault { row: None, member: Text::default(), kind: FaultKind::Shape, error });
     }
+}
+
+fn place_of(steps: &[Step]) -> String {
+    let mut place = "$".to_owned();
+    for step in steps {
+        // Writing into memory does not fail.
+        let _ = match step {
+            Step::Name(name) => write!(place, ".{}", short(name)),
+            Step::Index(index) => write!(place, "[{index}]"),
+        };
+    }
+    place
 }

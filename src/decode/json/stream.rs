@@ -14,7 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::super::{DecodeError, Decoded, members::Members, names::short, value::Scalar};
 use super::filler::{Filler, Step};
 
-/// Appends the document's readings to `out`, and says whether a number may have been rounded; on an error some may have been appended already.
+/// Appends the document's readings to `out`, and says whether a number may have been rounded; on an
+/// error some may have been appended already.
 pub(super) fn read(
     document: &[u8],
     members: &mut Members,

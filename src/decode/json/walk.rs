@@ -102,7 +102,6 @@ impl Walk {
     ) -> Result<bool, DecodeError> {
         let parsed = serde_json::from_slice::<Node<'_>>(document);
         let top = parsed.map_err(|error| DecodeError::new("$", format!("invalid JSON: {error}")))?;
-        let before = out.rows.len();
         let mut filler = Filler::new(members, out, is_repaired);
         match &top {
             Node::List(list) if self.steps.first() != Some(&place::Step::Elements) => {
@@ -114,7 +113,7 @@ impl Walk {
         }
         let is_rounded = filler.is_rounded;
         if self.pair.is_some() {
-            merge(out, before);
+            merge(out);
         }
         Ok(is_rounded)
     }
@@ -383,8 +382,8 @@ fn later(row: &mut Row, step: Duration, index: usize) {
 type Moment = (u16, Option<Timestamp>, Vec<(Text, Text)>);
 
 /// Makes one row of those of a moment and symbols, unless they name a field twice, or too many.
-fn merge(out: &mut Decoded, from: usize) {
-    let rows = out.rows.split_off(from);
+fn merge(out: &mut Decoded) {
+    let rows = std::mem::take(&mut out.rows);
     let mut first: HashMap<Moment, usize> = HashMap::new();
     let mut named: HashSet<(usize, Text)> = HashSet::new();
     let mut places = Vec::with_capacity(rows.len());
@@ -399,7 +398,7 @@ fn merge(out: &mut Decoded, from: usize) {
         let at = first.get(&moment).copied().filter(|_| !row.apart).filter(joins);
         let at = at.unwrap_or(out.rows.len());
         named.extend(row.fields.iter().map(|(name, _)| key(at, name)));
-        places.push(at - from);
+        places.push(at);
         if let Some(known) = out.rows.get_mut(at) {
             known.notes.join(row.notes);
             known.fields.extend(row.fields);

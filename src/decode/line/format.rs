@@ -3,10 +3,10 @@
 use super::{Line, Lines, Unit};
 use crate::{
     decode::{
-        DecodeError, Decoded, Fault, FaultKind, Format, Payload, drop_seconds,
+        DecodeError, Decoded, Fault, FaultKind, Format, Payload, Unfit,
+        end::keep_first,
         fill::put,
         members::Members,
-        names::duplicate,
         repair::{BROKEN, readable, trim},
         row::PerRow,
         value::Scalar,
@@ -69,23 +69,14 @@ impl LineProtocol {
                 fault(&name, unfit);
             }
         }
-        let names = shaped.symbols.iter().map(|(name, _)| name.as_str());
-        if duplicate(names.chain(shaped.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
-            drop_seconds(&mut shaped, |name, reason| fault(name, (FaultKind::Twice, reason)));
-        }
+        keep_first(&mut shaped, number, || format!("line {line}"), &mut out.faults);
         shaped
     }
 
     /// A field keeps the type that its line gives it, unless the source says otherwise.
-    fn field(&mut self, row: &mut Row, name: &Text, value: Value) -> Result<(), (FaultKind, String)> {
+    fn field(&mut self, row: &mut Row, name: &Text, value: Value) -> Result<(), Unfit> {
         let before = row.fields.len();
-        let scalar = match &value {
-            Value::Bool(value) | Value::Flag(value) => Scalar::Bool(*value),
-            Value::Long(value) | Value::Whole(value) => Scalar::Int(*value),
-            Value::Double(value) => Scalar::Float(*value),
-            Value::Text(value) => Scalar::Text(value),
-        };
-        put(row, &mut self.members, name, scalar)?;
+        put(row, &mut self.members, name, Scalar::of(&value))?;
         if row.fields.len() > before && !self.members.converts(name) {
             row.fields[before].1 = value;
         }

@@ -25,8 +25,9 @@ use utoipa::ToSchema;
 
 use self::scan::Scanner;
 use super::{
-    DecodeError, FaultKind, Faults, check_symbol, drop_seconds,
-    names::{column_name, duplicate, short, table_name},
+    DecodeError, FaultKind, Faults, check_symbol,
+    end::keep_first,
+    names::{column_name, short, table_name},
     time::unit_of,
     value::clean_text,
 };
@@ -202,12 +203,7 @@ impl<'a> Lines<'a> {
         if !has_fields && row.symbols.is_empty() && faults.is_empty() {
             return Err(self.scan.line_fault("there is no field; write table,symbol=value field=value"));
         }
-        let names = row.symbols.iter().map(|(name, _)| name.as_str());
-        if duplicate(names.chain(row.fields.iter().map(|(name, _)| name.as_str()))).is_some() {
-            drop_seconds(&mut row, |name, reason| {
-                faults.member(0, name, FaultKind::Twice, at_line(number, reason));
-            });
-        }
+        keep_first(&mut row, 0, || place(number), &mut faults);
         if has_fields && row.fields.is_empty() {
             row.symbols.clear();
         }
@@ -313,8 +309,12 @@ impl<'a> Lines<'a> {
     }
 }
 
+fn place(line: u64) -> String {
+    format!("line {line}")
+}
+
 fn at_line(line: u64, reason: String) -> DecodeError {
-    DecodeError { place: format!("line {line}"), reason }
+    DecodeError { place: place(line), reason }
 }
 
 impl<'a> Iterator for Lines<'a> {

@@ -98,6 +98,16 @@ impl Mosquitto {
         eventually(Duration::from_secs(20), "mosquitto accepts a client", || self.publisher().is_ok());
     }
 
+    /// Publishes texts at QoS 1, and waits until all are acknowledged.
+    #[track_caller]
+    pub fn publish(&self, messages: &[(&str, &str)]) {
+        let mut publisher = self.publisher().expect("connects");
+        for (topic, payload) in messages {
+            publisher.publish(topic, payload.as_bytes()).expect("publishes");
+        }
+        publisher.drain(Duration::from_mins(1)).expect("the broker acknowledges");
+    }
+
     /// A connection to publish over.
     pub fn publisher(&self) -> std::io::Result<Publisher> {
         Publisher::connect(self.port, self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())))
