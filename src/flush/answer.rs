@@ -414,6 +414,7 @@ impl Lane {
         }
         self.shared.report(self.number, |report| {
             (report.health, report.error, report.trouble) = (health, Some(text), Some(kind));
+            report.failed_at = now;
             report.failures[kind as usize] += 1;
             report.status.failures += 1;
         });

@@ -249,6 +249,11 @@ impl Flusher {
         &self.quarantine
     }
 
+    /// Has the lanes take tables for what they are now, and judge them by the present settings.
+    pub fn look_afresh(&self) {
+        self.shared.ask_for_fresh_look();
+    }
+
     /// What putting entries of the quarantine back needs.
     pub fn outflow(&self) -> Outflow {
         Outflow {

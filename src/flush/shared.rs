@@ -84,6 +84,8 @@ pub struct Report {
     pub error: Option<String>,
     /// Its kind.
     pub trouble: Option<trouble::Kind>,
+    /// When it was met, since boot.
+    pub failed_at: Duration,
     /// Failures since start, by their kind's number.
     pub failures: [u64; trouble::KINDS],
     /// What the operator should know, with statements that mend it.
