@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Global, connect, out::say as report};
+use super::{Exit, Failure, Global, changes, connect, out::say as report};
 use crate::{
     config::{
         self, Loaded,
@@ -27,7 +27,7 @@ use crate::{
 const RING_WITHIN: Duration = Duration::from_secs(3);
 
 /// Arguments of `forebay check`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct CheckArgs {
     /// Also connect to the broker and the database, and log in to both.
     #[arg(long)]
@@ -36,6 +36,10 @@ pub struct CheckArgs {
     /// ring's directory, or forebay].
     #[arg(long = "as", value_name = "USER")]
     pub user: Option<String>,
+    /// Print what the configuration changes of the running daemon's, and what of it a reload does,
+    /// instead of the whole configuration.
+    #[arg(long)]
+    pub changes: bool,
     /// Print nothing but warnings and mistakes.
     #[arg(long, short)]
     pub quiet: bool,
@@ -49,7 +53,11 @@ pub struct CheckArgs {
 /// 0 sound, 2 mistakes or refused credentials, 1 output or a connection failed.
 pub fn run(args: &CheckArgs, global: &Global) -> Result<(), Failure> {
     let (loaded, permitted) = check(args, global.config_file()).map_err(not_valid)?;
-    let shown = if args.quiet { Ok(()) } else { show(&loaded, permitted.as_ref(), global.json) };
+    let shown = match (args.quiet, args.changes) {
+        (_, true) => changes::show(&loaded, global),
+        (true, false) => Ok(()),
+        (false, false) => show(&loaded, permitted.as_ref(), global.json),
+    };
     let connected = if args.connect { connect::try_all(&loaded.settings) } else { Ok(()) };
     if !args.quiet || connected.is_err() {
         report(verdict(args.connect, &connected));
@@ -181,7 +189,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("forebay.toml");
         fs::write(&file, text).expect("written");
-        let args = CheckArgs { connect: false, user: None, quiet: true };
+        let args = CheckArgs { quiet: true, ..CheckArgs::default() };
         check(&args, Some(&file)).map_or_else(|failure| failure.exit, |_| Exit::Ok)
     }
 
@@ -210,7 +218,7 @@ mod tests {
         let text = control + "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
         fs::write(&file, text).expect("written");
         let checked = || {
-            let done = check(&CheckArgs { connect: false, user: None, quiet: true }, Some(&file));
+            let done = check(&CheckArgs { quiet: true, ..CheckArgs::default() }, Some(&file));
             done.map_or_else(
                 |failure| (failure.exit, failure.error.expect("an error").to_string()),
                 |_| (Exit::Ok, String::new()),

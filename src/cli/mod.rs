@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod changes;
 mod check;
 mod completions;
 mod connect;

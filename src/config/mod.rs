@@ -3,6 +3,7 @@
 //! What there is to set is plain data near the bottom of the crate (`settings/`). [`load`] stands above `decode` and
 //! `republish`, whose patterns and templates it checks.
 
+pub mod changes;
 mod layers;
 mod machine;
 pub mod permitted;

@@ -31,6 +31,10 @@ pub trait Inspect: Send + Sync {
     fn state_of(&self, seq: Seq) -> State;
     /// Everything there is to say about the daemon's state. Called for each status and metrics request; must not block.
     fn status(&self) -> Status;
+    /// By what configuration it runs.
+    fn config(&self) -> ConfigStatus {
+        ConfigStatus::default()
+    }
     /// Whether the ring is recovered and intake runs; if not, what is missing.
     fn ready(&self) -> Result<(), String>;
     /// Asks the lanes to send what is pending without lingering.
@@ -47,6 +51,20 @@ pub trait Inspect: Send + Sync {
     fn lookup(&self) -> Option<&Arc<Lookup>> {
         None
     }
+}
+
+/// By what configuration the daemon runs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ConfigStatus {
+    /// The settings in force, with the defaults of those that are not set. Secrets are in files, and
+    /// are not shown.
+    pub settings: serde_json::Value,
+    /// What is wrong with the configuration that a reload read last, where it was refused.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// Keys that have changed and wait for a restart.
+    #[serde(default)]
+    pub waiting: Vec<String>,
 }
 
 /// Why nothing can be said of what the ring holds.

@@ -2,12 +2,13 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
 
 use super::{
     outlook::Outlook,
+    reloaded::Reloaded,
     ring_look::RingLook,
     silence::{Patience, sentence},
     spells::{Spells, Wrong},
@@ -15,7 +16,8 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{
-        ClockStatus, Inspect, MachineStatus, QuarantineAccess, Rates, RingInfoError, Status, TroubleStatus,
+        ClockStatus, ConfigStatus, Inspect, MachineStatus, QuarantineAccess, Rates, RingInfoError, Status,
+        TroubleStatus,
     },
     files,
     flush::{
@@ -35,7 +37,7 @@ use crate::{
         Ledger, Ring,
         inspect::{RingInfo, live_info},
     },
-    sync::lock,
+    sync::{lock, read},
 };
 
 /// Rates are measured over at least this long.
@@ -70,7 +72,9 @@ pub struct Watched {
     /// Rows set aside on the way to QuestDB.
     pub refused_rows: Arc<RefusedRows>,
     /// How long each may be silent.
-    pub patience: Patience,
+    pub patience: Arc<RwLock<Patience>>,
+    /// What has become of reloads.
+    pub reloaded: Arc<Reloaded>,
 }
 
 #[derive(Clone, Copy)]
@@ -120,7 +124,8 @@ impl Inspector {
 
     /// What sources have brought; nothing where none is watched for silence.
     pub fn sources_if_watched(&self) -> Option<Vec<SourceStatus>> {
-        self.watched.patience.is_needed().then(|| self.sources())
+        let is_needed = read(&self.watched.patience).is_needed();
+        is_needed.then(|| self.sources())
     }
 
     fn sources(&self) -> Vec<SourceStatus> {
@@ -128,7 +133,7 @@ impl Inspector {
         for source in &mut sources {
             source.refused_rows = self.watched.refused_rows.of(source.id);
         }
-        self.watched.patience.judge(&mut sources, self.started.elapsed());
+        read(&self.watched.patience).judge(&mut sources, self.started.elapsed());
         sources
     }
 
@@ -166,7 +171,8 @@ impl Inspector {
     }
 
     fn warnings(&self, status: &Status) -> Vec<String> {
-        let mut warnings = status.flush.warnings.clone();
+        let mut warnings = self.watched.reloaded.warnings();
+        warnings.extend(status.flush.warnings.iter().cloned());
         if let Some(ring) = &status.ring {
             if let Some(reason) = &ring.poisoned {
                 warnings.push(format!("the ring is poisoned: {reason}"));
@@ -230,6 +236,10 @@ impl Inspect for Inspector {
         };
         status.warnings = self.warnings(&status);
         status
+    }
+
+    fn config(&self) -> ConfigStatus {
+        self.watched.reloaded.status()
     }
 
     fn ready(&self) -> Result<(), String> {

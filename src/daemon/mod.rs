@@ -10,14 +10,20 @@ mod outlook;
 mod places;
 mod progress;
 mod reload;
+mod reloaded;
 mod ring_look;
 mod signals;
 mod silence;
+mod sources;
 mod space;
 mod spells;
 mod watchdog;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 
@@ -30,8 +36,10 @@ use self::{
     outlook::Outlook,
     places::Places,
     reload::Reload,
+    reloaded::Reloaded,
     signals::Signal,
     silence::{Patience, Silence},
+    sources::{Followers, NarrowKeys},
 };
 use crate::{
     clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
@@ -41,13 +49,13 @@ use crate::{
         socket::SocketError,
         token::{TokenError, WriteToken},
     },
-    decode::{DecoderError, table::TableTemplate},
+    decode::DecoderError,
     flush::{self, FlushContext, Flusher},
-    ingest::{self, Ingest, filters::Wanted},
+    ingest::{self, Ingest},
     latest::Latest,
     limits::Allowance,
     lookup::{Known, Lookup},
-    mqtt::{self, SharedBroker, Subscription},
+    mqtt::{self, SharedBroker},
     observe::{
         heartbeat::Heartbeats,
         log::{LogError, LogHandle},
@@ -170,11 +178,18 @@ impl Daemon {
         client::remember(&ring, &settings.mqtt.client_id);
         // From here on the way in decides, which knows the ring's newest time too.
         latest.believe_upto(Timestamp::MAX);
-        let ingest = Ingest::new(&settings, ring.clone(), Arc::clone(&latest), trust.not_before(newest))?;
-        let ingest = Arc::new(ingest.with_allowance(Arc::clone(&allowance)));
-        let flushing = flush_context(&settings, &ring, Arc::clone(&allowance), &clock, &heartbeats);
-        let watched =
-            Watched { refused_rows: Arc::clone(&flushing.refused_rows), patience: Patience::of(&settings.source) };
+        let (entered, trust) = (Arc::clone(&latest), trust.not_before(newest));
+        let ingest = Ingest::with_allowance(&settings, ring.clone(), entered, trust, Arc::clone(&allowance))?;
+        let ingest = Arc::new(ingest);
+        let narrow = Arc::new(NarrowKeys::of(&settings));
+        let flushing = flush_context(&settings, &ring, Arc::clone(&allowance), &narrow, &clock, &heartbeats);
+        let reloaded = Arc::new(Reloaded::at_start(settings.clone()));
+        let patience = Arc::new(RwLock::new(Patience::of(&settings.source)));
+        let watched = Watched {
+            refused_rows: Arc::clone(&flushing.refused_rows),
+            patience: Arc::clone(&patience),
+            reloaded: Arc::clone(&reloaded),
+        };
         let flusher = Arc::new(Flusher::start(flushing)?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
@@ -197,9 +212,10 @@ impl Daemon {
         let doors = Doors::open(&settings.control, Arc::new(app), &control_stopped, control_runtime.handle())?;
         let inside = control_runtime.enter();
         start_republishing(&settings, &latest, republish, &control_stopped);
+        let (subscriptions, wanted) = watch::channel(sources::subscriptions(&settings)?);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
-            subscriptions: subscriptions(&settings)?,
+            subscriptions: wanted,
             intake: Arc::clone(&ingest) as _,
             ackable: ring.ackable(),
             status: broker,
@@ -209,7 +225,9 @@ impl Daemon {
             heartbeat: heartbeats.register("mqtt session"),
         }));
         drop(inside);
-        let reload = Reload::new(file, settings, log, Arc::clone(&flusher)).with_token(token);
+        let followers =
+            Followers { ingest: Arc::clone(&ingest), subscriptions, narrow, flusher: Arc::clone(&flusher), patience };
+        let reload = Reload::new(file, settings, log, followers, reloaded).with_token(token);
         Ok(Self {
             runtime,
             control_runtime,
@@ -369,17 +387,17 @@ fn flush_context(
     settings: &Settings,
     ring: &Ring,
     allowance: Arc<Allowance>,
+    narrow: &Arc<NarrowKeys>,
     clock: &SharedClock,
     heartbeats: &Heartbeats,
 ) -> FlushContext {
-    let allowing = settings.source.values().filter(|source| source.allow_narrow_keys);
-    let templates: Vec<_> = allowing.filter_map(|source| TableTemplate::parse(source.table_template()).ok()).collect();
+    let narrow = Arc::clone(narrow);
     FlushContext {
         ring: ring.clone(),
         questdb: settings.questdb.clone(),
         batch: settings.batch.clone(),
         quarantine: settings.quarantine.clone(),
-        allow_narrow: Arc::new(move |table| templates.iter().any(|template| template.could_render(table))),
+        allow_narrow: Arc::new(move |table| narrow.allow(table)),
         allowance,
         refused_rows: Arc::default(),
         clock: Arc::clone(clock),
@@ -455,9 +473,4 @@ fn log_recovery(settings: &Settings, report: &RecoveryReport) {
         tracing::error!(%path, rows = report.lost_rows, "rows lost to damage; the ledger counts them as dropped");
     }
     tracing::info!(%path, clean = report.clean, records = report.records, pending_rows = report.pending_rows, "recovered the ring");
-}
-
-fn subscriptions(settings: &Settings) -> Result<Vec<Subscription>, DecoderError> {
-    let wanted = ingest::filters::wanted(&settings.source)?;
-    Ok(wanted.into_iter().map(|Wanted { filter, qos, id }| Subscription { filter, qos, id }).collect())
 }

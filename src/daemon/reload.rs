@@ -2,10 +2,16 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use super::{
+    reloaded::{Reloaded, named},
+    sources::{Followers, Prepared},
+};
 use crate::{
-    config,
+    config::{
+        self,
+        changes::{self, Change, When},
+    },
     control::token::WriteToken,
-    flush::Flusher,
     observe::{log::LogHandle, systemd::ServiceManager},
     settings::{Batch, Settings},
 };
@@ -15,14 +21,21 @@ pub struct Reload {
     file: Option<PathBuf>,
     settings: Settings,
     log: LogHandle,
-    flusher: Arc<Flusher>,
+    followers: Followers,
     token: Option<Arc<WriteToken>>,
+    reloaded: Arc<Reloaded>,
 }
 
 impl Reload {
     /// Reloading of `file` into what runs with `settings`.
-    pub fn new(file: Option<PathBuf>, settings: Settings, log: LogHandle, flusher: Arc<Flusher>) -> Self {
-        Self { file, settings, log, flusher, token: None }
+    pub fn new(
+        file: Option<PathBuf>,
+        settings: Settings,
+        log: LogHandle,
+        followers: Followers,
+        reloaded: Arc<Reloaded>,
+    ) -> Self {
+        Self { file, settings, log, followers, token: None, reloaded }
     }
 
     /// The same, reading a token's file again as well.
@@ -36,25 +49,30 @@ impl Reload {
         &self.settings
     }
 
-    /// Reads the configuration again. An invalid one is refused and the old one stays in force.
+    /// Reads the configuration again. An invalid one is refused as a whole, and the old one stays in force.
     pub fn now(&mut self) {
         ServiceManager.reloading();
         self.token();
-        match config::load(self.file.as_deref()) {
-            Ok(mut loaded) => {
-                loaded.keep_file_sizes(&self.settings);
-                for warning in &loaded.warnings {
-                    tracing::warn!("{warning}");
-                }
-                self.take(&loaded.settings);
-            }
-            Err(error) => {
-                for problem in &error.problems {
-                    tracing::error!(error = %problem, "the configuration is invalid; the old one stays in force");
-                }
-            }
+        let refused = self.read().err();
+        for problem in refused.iter().flatten() {
+            tracing::error!(error = %problem, "the configuration is invalid; the old one stays in force");
         }
-        ServiceManager.ready("running");
+        if let Some(problems) = &refused {
+            self.reloaded.refused(problems);
+        }
+        ServiceManager.ready(if refused.is_some() { "running; the last reload was refused" } else { "running" });
+    }
+
+    fn read(&mut self) -> Result<(), Vec<String>> {
+        let loaded = config::load(self.file.as_deref());
+        let mut loaded = loaded.map_err(|error| error.problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        loaded.keep_file_sizes(&self.settings);
+        let prepared = Prepared::of(&loaded.settings).map_err(|error| vec![error.to_string()])?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.take(&loaded.settings, prepared);
+        Ok(())
     }
 
     fn token(&self) {
@@ -65,36 +83,40 @@ impl Reload {
         }
     }
 
-    fn take(&mut self, new: &Settings) {
+    fn take(&mut self, new: &Settings, prepared: Prepared) {
+        let changes = changes::between_settings(&self.settings, new);
         if let Err(error) = self.log.set_level(&new.log.level) {
             tracing::error!(%error, "the log level cannot be changed");
         }
-        self.flusher.set_batch(&new.batch);
+        self.followers.flusher.set_batch(&new.batch);
+        if self.settings.source != new.source || self.settings.limits != new.limits {
+            self.followers.follow(&self.settings, new, prepared);
+        }
         self.settings.log.level.clone_from(&new.log.level);
         self.settings.batch = Batch { max_lanes: self.settings.batch.max_lanes, ..new.batch.clone() };
         self.settings.daemon = new.daemon.clone();
-        let waiting = sections_that_differ(&self.settings, new);
-        if waiting.is_empty() {
-            tracing::info!("the configuration was read again and is in force");
-        } else {
-            let sections = waiting.join(", ");
-            tracing::warn!(%sections, "log level, [batch] (but max_lanes) and [daemon] are in force; the rest of the changes needs a restart");
-        }
+        self.settings.source.clone_from(&new.source);
+        self.settings.tags.clone_from(&new.tags);
+        self.settings.limits = new.limits.clone();
+        let waiting = changes.iter().filter(|change| change.when == When::Restart).map(|change| change.key.clone());
+        self.reloaded.taken(self.settings.clone(), waiting.collect());
+        tell(&changes);
     }
 }
 
-fn sections_that_differ(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let pairs = [
-        ("[mqtt]", old.mqtt != new.mqtt),
-        ("[source]", old.source != new.source),
-        ("[ring]", old.ring != new.ring),
-        ("[quarantine]", old.quarantine != new.quarantine),
-        ("[latest]", old.latest != new.latest),
-        ("[limits]", old.limits != new.limits),
-        ("[questdb]", old.questdb != new.questdb),
-        ("[batch] max_lanes", old.batch.max_lanes != new.batch.max_lanes),
-        ("[control]", old.control != new.control),
-        ("[log] target", old.log.target != new.log.target),
-    ];
-    pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+/// Tells the journal what is in force now, and what waits for a restart.
+fn tell(changes: &[Change]) {
+    let keys = |when| {
+        let of = changes.iter().filter(|change| change.when == when);
+        of.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let (now, later) = (keys(When::Reload), keys(When::Restart));
+    if !now.is_empty() {
+        tracing::info!("the configuration was read again and is in force: {}", named(&now));
+    } else if later.is_empty() {
+        tracing::info!("the configuration was read again and is in force; nothing has changed");
+    }
+    if !later.is_empty() {
+        tracing::warn!("these changes of the configuration wait for a restart: {}", named(&later));
+    }
 }

@@ -22,13 +22,15 @@ impl Patience {
         !self.0.is_empty()
     }
 
-    /// Says of each source whether it is silent; one that has brought nothing is so from the
-    /// daemon's start on.
+    /// Says of each source whether it is silent. The time begins again with the daemon's start and
+    /// with a reload that changes the source.
     pub fn judge(&self, sources: &mut [SourceStatus], uptime: Duration) {
         for source in sources {
             let Some(limit) = self.0.get(&source.name) else { continue };
             source.silent_after_s = Some(limit.as_secs_f64());
-            source.silent = source.last_received_age_s.unwrap_or(uptime.as_secs_f64()) >= limit.as_secs_f64();
+            let since = uptime.min(source.in_force_for).as_secs_f64();
+            let quiet = source.last_received_age_s.map_or(since, |age| age.min(since));
+            source.silent = quiet >= limit.as_secs_f64();
         }
     }
 }
@@ -72,11 +74,23 @@ mod tests {
 
     #[test]
     fn a_source_is_silent_after_its_time_since_its_last_message_or_the_start() {
-        let source =
-            |name: &str, age| SourceStatus { name: name.into(), last_received_age_s: age, ..SourceStatus::default() };
-        let mut sources = [source("a", Some(59.9)), source("b", Some(60.0)), source("c", None), source("d", Some(1e6))];
-        let patience = Patience(["a", "b", "c"].map(|name| (name.to_owned(), Duration::from_mins(1))).into());
-        for (uptime, expected) in [(59, [false, true, false, false]), (61, [false, true, true, false])] {
+        let source = |name: &str, age, in_force| SourceStatus {
+            name: name.into(),
+            last_received_age_s: age,
+            in_force_for: Duration::from_secs(in_force),
+            ..SourceStatus::default()
+        };
+        let mut sources = [
+            source("a", Some(59.9), 1_000),
+            source("b", Some(60.0), 1_000),
+            source("c", None, 1_000),
+            source("d", Some(1e6), 1_000),
+            source("e", None, 59),
+        ];
+        let patience = Patience(["a", "b", "c", "e"].map(|name| (name.to_owned(), Duration::from_mins(1))).into());
+        for (uptime, expected) in
+            [(60, [false, true, true, false, false]), (59, [false; 5]), (61, [false, true, true, false, false])]
+        {
             patience.judge(&mut sources, Duration::from_secs(uptime));
             assert_eq!(sources.each_ref().map(|source| source.silent), expected);
         }

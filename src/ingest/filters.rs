@@ -89,6 +89,18 @@ fn id(filter: &str, taken: &mut BTreeSet<u32>) -> u32 {
     id
 }
 
+/// Identifiers for filters that have none, and that bring messages which one of `others` brings as
+/// well: filters that the broker still has and that are about to be taken back.
+pub fn ids_beside<'a>(wanted: impl Iterator<Item = (&'a str, Option<u32>)>, others: &[String]) -> Vec<Option<u32>> {
+    let wanted: Vec<_> = wanted.collect();
+    let mut taken: BTreeSet<u32> = wanted.iter().filter_map(|(_, id)| *id).collect();
+    let mut identify = |(filter, known): &(&str, Option<u32>)| {
+        let overlaps = || others.iter().any(|other| overlap(plain(other), plain(filter)));
+        known.or_else(|| overlaps().then(|| id(filter, &mut taken)))
+    };
+    wanted.iter().map(&mut identify).collect()
+}
+
 /// Whether a filter is that of a shared subscription.
 fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
@@ -181,6 +193,16 @@ mod tests {
         assert_eq!(wanted(None, Some("#")), plain(&["a/#", "b/+/c"]));
         assert_eq!(wanted(None, Some("+/1/+")), plain(&["a/#", "b/+/c"]), "neither is within the other");
         assert_eq!(wanted(Some("b"), Some("a/1")), plain(&[]));
+    }
+
+    #[test]
+    fn filters_beside_those_to_be_taken_back_have_identifiers() {
+        let others = ["a/+".to_owned(), "$share/g/c/#".to_owned()];
+        let wanted = [("a/#", None), ("b", None), ("c/x", None), ("d", Some(7))];
+        let ids = ids_beside(wanted.into_iter(), &others);
+        assert_eq!(ids.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true]);
+        assert_eq!(ids, ids_beside(wanted.into_iter(), &others), "the same in every run");
+        assert_eq!(ids_beside(wanted.into_iter(), &[]), [None, None, None, Some(7)]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod status;
 pub mod write;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,7 +31,7 @@ use self::{
     message::{Workbench, too_large},
     quota::Quota,
     replaced::Replaced,
-    routes::{Route, Routes},
+    routes::{Prepared, Route, Routes},
 };
 pub use self::{
     held::{Came, Released},
@@ -45,12 +46,12 @@ use crate::{
     decode::{Decoder, DecoderError, Faults, Payload},
     entry::{self, DeadLetter},
     latest::{Collisions, Latest},
-    limits::{Allowance, LeftOut, LimitStatus, WRITE},
+    limits::{Allowance, LeftOut, LimitStatus, Owner, WRITE},
     marks::Pos,
     observe::log::clip,
     point::{Received, Row, Text, Timestamp},
     ring::{self, AppendError, Kind, Part, Ring},
-    settings::{OnBadMember, OnFull, Retained, Settings},
+    settings::{OnBadMember, OnFull, Retained, Settings, Source},
     sync::lock,
     tally::{Counter, Counts, SourceId, Tally},
 };
@@ -79,6 +80,11 @@ pub struct Ingest {
     write_source: SourceId,
 }
 
+/// Decoders of sources, in the order of their names; the error is the first mistake.
+pub fn decoders(sources: &BTreeMap<String, Source>) -> Result<Vec<Decoder>, DecoderError> {
+    sources.iter().map(|(name, source)| Decoder::new(name, source)).collect()
+}
+
 struct Work {
     routes: Routes,
     bench: Workbench,
@@ -88,13 +94,21 @@ struct Work {
 impl Ingest {
     /// A way in for the configured sources.
     pub fn new(settings: &Settings, ring: Ring, latest: Arc<Latest>, trust: ClockTrust) -> Result<Self, DecoderError> {
-        let decoders = settings.source.iter().map(|(name, source)| Decoder::new(name, source));
-        let names: Vec<&str> = settings.source.keys().map(String::as_str).chain([WRITE]).collect();
-        let mut ids = ring.register_sources(&names);
-        let write_source = ids.pop().unwrap_or_default();
-        let named = ids.iter().copied().chain([write_source]).zip(names.iter().map(|name| (*name).to_owned()));
-        let replaced = Replaced::of(named);
-        Ok(Self {
+        let allowance = Arc::new(Allowance::new(&settings.limits, settings.source.iter()));
+        Self::with_allowance(settings, ring, latest, trust, allowance)
+    }
+
+    /// The same with limits that others know of, too: those that fill them from the ring and from the
+    /// database.
+    pub fn with_allowance(
+        settings: &Settings,
+        ring: Ring,
+        latest: Arc<Latest>,
+        trust: ClockTrust,
+        allowance: Arc<Allowance>,
+    ) -> Result<Self, DecoderError> {
+        let decoders = decoders(&settings.source)?;
+        let ingest = Self {
             ring,
             latest,
             trust,
@@ -102,18 +116,49 @@ impl Ingest {
             max_past: settings.latest.max_past,
             boot: boot_id(),
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
-            work: Mutex::new(Work {
-                routes: Routes::new(decoders.collect::<Result<_, _>>()?, ids),
-                bench: Workbench::default(),
-                quota: Quota::default(),
-            }),
+            work: Mutex::new(Work { routes: Routes::new([]), bench: Workbench::default(), quota: Quota::default() }),
             gate: Gate::default(),
-            allowance: Arc::new(Allowance::new(&settings.limits, settings.source.iter())),
+            allowance,
             writes: write::WriteCounts::default(),
             write_quota: Mutex::default(),
-            replaced,
-            write_source,
-        })
+            replaced: Replaced::default(),
+            write_source: SourceId::NONE,
+        };
+        Ok(ingest.serving(decoders))
+    }
+
+    /// Serves the sources of a start.
+    fn serving(mut self, decoders: Vec<Decoder>) -> Self {
+        let prepared = self.prepare(decoders, &|_| false);
+        self.write_source = self.ring.register_sources(&[WRITE]).pop().unwrap_or_default();
+        self.replaced.name_sources(std::iter::once((self.write_source, WRITE.to_owned())));
+        lock(&self.work).routes = Routes::new(prepared);
+        self
+    }
+
+    /// Puts other sources and limits in force, between one message and the next: a message is taken
+    /// by the earlier ones or by these, as a whole. What has been taken keeps what it became.
+    /// `is_unchanged` says of a source's name whether it is what it was.
+    pub fn reconfigure(&self, decoders: Vec<Decoder>, settings: &Settings, is_unchanged: &dyn Fn(&str) -> bool) {
+        let mut work = lock(&self.work);
+        self.allowance.reconfigure(&settings.limits, settings.source.iter());
+        let prepared = self.prepare(decoders, is_unchanged);
+        work.routes.replace(prepared, SystemClock.since_boot());
+    }
+
+    /// Gives sources their numbers.
+    fn prepare(&self, decoders: Vec<Decoder>, is_unchanged: &dyn Fn(&str) -> bool) -> Vec<Prepared> {
+        let names: Vec<&str> = decoders.iter().map(Decoder::name).chain([WRITE]).collect();
+        let ids = self.ring.register_sources(&names);
+        self.replaced.name_sources(ids.iter().copied().zip(names.iter().map(|name| (*name).to_owned())));
+        let numbers = ids.into_iter().zip(self.allowance.sources());
+        let prepare = |(decoder, (id, owner)): (Decoder, (SourceId, Owner))| Prepared {
+            id,
+            owner,
+            is_unchanged: is_unchanged(decoder.name()),
+            decoder,
+        };
+        decoders.into_iter().zip(numbers).map(prepare).collect()
     }
 
     /// Whether the wall clock is set and may judge the times that devices tell. The map of latest
@@ -134,12 +179,6 @@ impl Ingest {
     /// Whether the clock had been found to be right by the last look.
     pub fn has_trusted_clock(&self) -> bool {
         self.trust.is_gained()
-    }
-
-    /// The same with limits that others know of, too: those that fill them from the ring and from the database.
-    #[must_use]
-    pub fn with_allowance(self, allowance: Arc<Allowance>) -> Self {
-        Self { allowance, ..self }
     }
 
     /// Rows that took the place of others since start.
@@ -196,7 +235,7 @@ impl Ingest {
         bench.judge_times(self.max_past, self.latest_time(message.received), message.received.wall);
         let retained = routes.decoder(&route).retained();
         let left_out = if message.retain { bench.leave_out_retained(retained) } else { Vec::new() };
-        let (source, now) = (route.source_number(), Duration::from_nanos(message.received.since_boot_ns));
+        let (source, now) = (route.owner, Duration::from_nanos(message.received.since_boot_ns));
         let faults = std::mem::take(&mut bench.of.faults);
         if faults.is_empty() {
             routes.look(&route, &bench.of.rows);
@@ -284,7 +323,7 @@ impl Ingest {
             door: Door::Mqtt,
             source: route.id,
             tables: &mut bench.tables,
-            owner: self.allowance.source(route.source_number()),
+            owner: route.owner,
             received: message.received,
             shown: Shown { topic: message.topic, payload: message.payload, most_bytes: LETTER_PAYLOAD_BYTES },
             left_out: LeftOut::default(),

@@ -7,13 +7,12 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     Incoming,
     message::{Workbench, too_large},
-    routes::{NoRoute, Route, Routes},
+    routes::{NoRoute, Prepared, Route, Routes},
 };
 use crate::{
     decode::{Decoder, DecoderError, Payload},
     point::{Row, Text, Value},
     settings::{Latest, OnBadMember, Retained, Settings},
-    tally::SourceId,
 };
 
 /// A message and what it would become.
@@ -112,9 +111,8 @@ impl Previewer {
     pub fn new(settings: &Settings, only: Option<&str>) -> Result<Self, DecoderError> {
         let sources = settings.source.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
         let decoders = sources.map(|(name, source)| Decoder::new(name, source)).collect::<Result<Vec<_>, _>>()?;
-        let ids = vec![SourceId::NONE; decoders.len()];
         Ok(Self {
-            routes: Routes::new(decoders, ids),
+            routes: Routes::new(decoders.into_iter().map(Prepared::uncounted)),
             bench: Workbench::default(),
             max_payload: usize::try_from(settings.mqtt.max_payload.0).unwrap_or(usize::MAX),
             latest: settings.latest.clone(),

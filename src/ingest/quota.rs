@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use crate::{
     decode::{Fault, FaultKind, Faults},
+    limits::Owner,
     point::Text,
 };
 
@@ -20,13 +21,13 @@ const DAY: Duration = Duration::from_hours(24);
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     day: u64,
-    kept: HashMap<(usize, Text, FaultKind), u32, foldhash::quality::RandomState>,
+    kept: HashMap<(Owner, Text, FaultKind), u32, foldhash::quality::RandomState>,
 }
 
 impl Quota {
     /// Whether a letter is kept about a message of a source; `now` is the time since boot. It is
     /// when one of its faults has not been told often enough.
-    pub fn keeps(&self, source: usize, faults: &Faults, now: Duration) -> bool {
+    pub fn keeps(&self, source: Owner, faults: &Faults, now: Duration) -> bool {
         let is_new_day = self.day != day(now);
         let has_room = |fault: &Fault| {
             let kept = self.kept.get(&self.key(source, fault)).copied().unwrap_or_default();
@@ -36,7 +37,7 @@ impl Quota {
     }
 
     /// Takes note of the faults of a message that has been taken in.
-    pub fn note(&mut self, source: usize, faults: &Faults, now: Duration) {
+    pub fn note(&mut self, source: Owner, faults: &Faults, now: Duration) {
         if self.day != day(now) {
             self.day = day(now);
             self.kept.clear();
@@ -47,7 +48,7 @@ impl Quota {
         }
     }
 
-    fn key(&self, source: usize, fault: &Fault) -> (usize, Text, FaultKind) {
+    fn key(&self, source: Owner, fault: &Fault) -> (Owner, Text, FaultKind) {
         let key = (source, fault.member.clone(), fault.kind);
         let is_beyond = self.kept.len() >= MAX_MEMBERS && !self.kept.contains_key(&key);
         if is_beyond { (source, Text::default(), fault.kind) } else { key }
@@ -61,7 +62,7 @@ fn day(now: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::DecodeError;
+    use crate::{decode::DecodeError, limits::Allowance, settings};
 
     fn faults(members: &[&str]) -> Faults {
         let mut faults = Faults::default();
@@ -72,7 +73,16 @@ mod tests {
         faults
     }
 
-    fn keeps(quota: &mut Quota, source: usize, faults: &Faults, now: Duration) -> bool {
+    fn one() -> Owner {
+        Owner::default()
+    }
+
+    fn another() -> Owner {
+        let source: settings::Source = toml::from_str("topic = \"t\"\ntable = \"t\"").expect("a source");
+        Allowance::new(&settings::Limits::default(), [(&"a".to_owned(), &source)].into_iter()).sources()[0]
+    }
+
+    fn keeps(quota: &mut Quota, source: Owner, faults: &Faults, now: Duration) -> bool {
         let keeps = quota.keeps(source, faults, now);
         quota.note(source, faults, now);
         keeps
@@ -83,18 +93,18 @@ mod tests {
         let mut quota = Quota::default();
         let noon = DAY / 2;
         for _ in 0..MOST_A_DAY {
-            assert!(keeps(&mut quota, 0, &faults(&["a"]), noon));
+            assert!(keeps(&mut quota, one(), &faults(&["a"]), noon));
         }
-        assert!(!quota.keeps(0, &faults(&["a"]), noon));
-        assert!(quota.keeps(0, &faults(&["a", "b"]), noon), "the other one is new");
-        assert!(quota.keeps(1, &faults(&["a"]), noon));
-        assert!(quota.keeps(0, &faults(&["a"]), noon + DAY), "the next day");
+        assert!(!quota.keeps(one(), &faults(&["a"]), noon));
+        assert!(quota.keeps(one(), &faults(&["a", "b"]), noon), "the other one is new");
+        assert!(quota.keeps(another(), &faults(&["a"]), noon));
+        assert!(quota.keeps(one(), &faults(&["a"]), noon + DAY), "the next day");
     }
 
     #[test]
     fn members_are_told_apart_up_to_a_limit() {
         let mut quota = Quota::default();
-        let kept = (0..MAX_MEMBERS * 2).filter(|n| keeps(&mut quota, 0, &faults(&[&n.to_string()]), DAY)).count();
+        let kept = (0..MAX_MEMBERS * 2).filter(|n| keeps(&mut quota, one(), &faults(&[&n.to_string()]), DAY)).count();
         assert_eq!(kept, MAX_MEMBERS + MOST_A_DAY as usize);
         assert!(quota.kept.len() <= MAX_MEMBERS + 1);
     }

@@ -56,14 +56,14 @@ struct Of {
 /// The counts.
 #[derive(Debug, Default)]
 pub(super) struct Replaced {
-    names: Vec<(SourceId, String)>,
+    names: Mutex<HashMap<SourceId, String, foldhash::quality::RandomState>>,
     tables: Mutex<HashMap<(SourceId, Text), Of, foldhash::quality::RandomState>>,
 }
 
 impl Replaced {
-    /// No counts, of sources with these names.
-    pub fn of(names: impl Iterator<Item = (SourceId, String)>) -> Self {
-        Self { names: names.collect(), tables: Mutex::default() }
+    /// Takes note of the names of sources; those that were noted before stay.
+    pub fn name_sources(&self, names: impl Iterator<Item = (SourceId, String)>) {
+        lock(&self.names).extend(names);
     }
 
     /// Counts what a message that has entered replaced, and warns of it.
@@ -96,11 +96,11 @@ impl Replaced {
         of.warned = Some(now);
         drop(tables);
         let source = self.name(message.source);
-        warn(source, table, clip(message.shown.topic), replaced, collisions);
+        warn(&source, table, clip(message.shown.topic), replaced, collisions);
     }
 
-    fn name(&self, source: SourceId) -> &str {
-        self.names.iter().find(|(id, _)| *id == source).map_or(NO_SOURCE, |(_, name)| name)
+    fn name(&self, source: SourceId) -> String {
+        lock(&self.names).get(&source).map_or(NO_SOURCE, String::as_str).to_owned()
     }
 
     /// The counts, by source and table.
@@ -109,7 +109,7 @@ impl Replaced {
         let mut status: Vec<ReplacedStatus> = tables
             .iter()
             .map(|((source, table), of)| ReplacedStatus {
-                source: self.name(*source).to_owned(),
+                source: self.name(*source),
                 table: table.to_string(),
                 replaced: of.replaced,
                 uncompared: of.uncompared,

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::{SourceStatus, seen::Seen};
 use crate::{
     decode::{Decoder, Resolved, pattern::Pattern},
+    limits::Owner,
     point::Row,
     point::{Received, Text},
     ring::table_hash,
@@ -17,6 +18,8 @@ use crate::{
 const MAX_TOPICS: usize = 10_000;
 /// Longer topics are worked out each time.
 const MAX_TOPIC_BYTES: usize = 256;
+/// Sources that a reload took away whose counts are kept.
+const MAX_RETIRED: usize = 10_000;
 /// A source's dead letters are logged one by one up to this number, then one in so many.
 const LOGGED_LETTERS: u64 = 10;
 
@@ -48,31 +51,39 @@ pub struct Route {
     source: usize,
     /// The source's number in the ring.
     pub id: SourceId,
+    /// Whom the source's tables count for.
+    pub owner: Owner,
     /// Table and the topic's symbols.
     pub resolved: Arc<Resolved>,
     /// Hash of the table's name.
     pub table_hash: u32,
 }
 
-impl Route {
-    /// The source's place in the order of names.
-    pub fn source_number(&self) -> usize {
-        self.source
-    }
-}
-
 /// The sources and the topics seen.
 pub struct Routes {
-    decoders: Vec<Decoder>,
-    /// Places of the decoders and their patterns, the most specific pattern first.
+    /// In the order of names.
+    sources: Vec<Served>,
+    /// Places of the sources and their patterns, the most specific pattern first.
     order: Vec<(usize, usize)>,
-    /// The filters that bring more than their patterns match, and the places of their decoders.
+    /// The filters that bring more than their patterns match, and the places of their sources.
     wider: Vec<(Pattern, usize)>,
-    ids: Vec<SourceId>,
-    counts: Vec<Counts>,
     unrouted: Counts,
-    seen: Vec<Seen>,
     by_topic: HashMap<Text, Route, foldhash::quality::RandomState>,
+    /// The counts of sources that a reload took away, in case one brings them back.
+    retired: HashMap<String, Counts, foldhash::quality::RandomState>,
+}
+
+/// A source in force.
+struct Served {
+    decoder: Decoder,
+    /// Its number in the ring.
+    id: SourceId,
+    /// Whom its tables count for.
+    owner: Owner,
+    counts: Counts,
+    seen: Seen,
+    /// Since when it is as it is, as time since boot.
+    since: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,20 +95,77 @@ struct Counts {
     last: Option<Received>,
 }
 
+/// A source to be put in force.
+pub struct Prepared {
+    /// What decodes its messages.
+    pub decoder: Decoder,
+    /// Its number in the ring.
+    pub id: SourceId,
+    /// Whom its tables count for.
+    pub owner: Owner,
+    /// Whether it is what it was before: then what it has learned stays.
+    pub is_unchanged: bool,
+}
+
+impl Prepared {
+    /// One that nothing is counted for.
+    pub fn uncounted(decoder: Decoder) -> Self {
+        Self { decoder, id: SourceId::NONE, owner: Owner::default(), is_unchanged: false }
+    }
+}
+
 impl Routes {
-    /// Routes to these decoders; where patterns overlap, the most specific takes a message, and of those that are alike the first
-    /// in the order of names.
-    pub fn new(decoders: Vec<Decoder>, ids: Vec<SourceId>) -> Self {
-        let counts = vec![Counts::default(); decoders.len()];
-        let patterns = |at: usize| decoders[at].patterns().iter().enumerate().map(move |(n, of)| (at, n, of));
-        let mut order: Vec<(usize, usize, &Pattern)> = (0..decoders.len()).flat_map(patterns).collect();
+    /// Routes to these sources, in the order of names; where patterns overlap, the most specific takes a message, and of those that
+    /// are alike the first in the order of names.
+    pub fn new(sources: impl IntoIterator<Item = Prepared>) -> Self {
+        let mut routes = Self {
+            sources: Vec::new(),
+            order: Vec::new(),
+            wider: Vec::new(),
+            unrouted: Counts::default(),
+            by_topic: HashMap::default(),
+            retired: HashMap::default(),
+        };
+        routes.replace(sources, Duration::ZERO);
+        routes
+    }
+
+    /// Puts other sources in force, at a time since boot. Counts of a source go on under its name.
+    pub fn replace(&mut self, sources: impl IntoIterator<Item = Prepared>, now: Duration) {
+        let before = std::mem::take(&mut self.sources).into_iter();
+        let mut before: HashMap<String, Served> =
+            before.map(|served| (served.decoder.name().to_owned(), served)).collect();
+        let serve = |Prepared { decoder, id, owner, is_unchanged }: Prepared| {
+            let counts = self.retired.remove(decoder.name());
+            match before.remove(decoder.name()) {
+                Some(served) if is_unchanged => Served { id, owner, ..served },
+                served => {
+                    let counts = served.map(|served| served.counts).or(counts).unwrap_or_default();
+                    Served { id, owner, counts, seen: Seen::new(&decoder), since: now, decoder }
+                }
+            }
+        };
+        self.sources = sources.into_iter().map(serve).collect();
+        for (name, served) in before {
+            if self.retired.len() < MAX_RETIRED {
+                self.retired.insert(name, served.counts);
+            }
+        }
+        self.by_topic.clear();
+        self.arrange();
+    }
+
+    /// Puts the patterns in their order.
+    fn arrange(&mut self) {
+        let patterns =
+            |at: usize| self.sources[at].decoder.patterns().iter().enumerate().map(move |(n, of)| (at, n, of));
+        let mut order: Vec<(usize, usize, &Pattern)> = (0..self.sources.len()).flat_map(patterns).collect();
         order.sort_by_cached_key(|(.., pattern)| pattern.breadth());
         let wider = order.iter().filter(|(.., pattern)| pattern.is_narrower_than_its_filter());
         let wider = wider.filter_map(|(at, _, pattern)| Some((Pattern::parse(&pattern.filter()).ok()?, *at)));
         let wider = wider.collect();
-        let order = order.iter().map(|(at, n, _)| (*at, *n)).collect();
-        let seen = decoders.iter().map(Seen::new).collect();
-        Self { decoders, order, wider, ids, counts, seen, unrouted: Counts::default(), by_topic: HashMap::default() }
+        self.order = order.iter().map(|(at, n, _)| (*at, *n)).collect();
+        self.wider = wider;
     }
 
     /// The route of a topic, or why it has none.
@@ -105,12 +173,12 @@ impl Routes {
         if let Some(route) = self.by_topic.get(topic) {
             return Ok(route.clone());
         }
-        let takes = |(at, n): &(usize, usize)| Some((*at, self.decoders[*at].resolve_by(*n, topic)?));
+        let takes = |(at, n): &(usize, usize)| Some((*at, self.sources[*at].decoder.resolve_by(*n, topic)?));
         let mut takers = self.order.iter().filter_map(takes);
         let mut first = None;
         let found = takers.find(|(source, _)| {
             first.get_or_insert(*source);
-            !self.decoders[*source].excludes(topic)
+            !self.sources[*source].decoder.excludes(topic)
         });
         let Some((source, resolved)) = found else {
             let wider = || self.wider.iter().find(|(filter, _)| filter.captures(topic).is_some()).map(|(_, at)| *at);
@@ -119,7 +187,8 @@ impl Routes {
         let resolved = resolved.map_err(|error| NoRoute::Unusable { at: source, reason: error.to_string() })?;
         let route = Route {
             source,
-            id: self.ids[source],
+            id: self.sources[source].id,
+            owner: self.sources[source].owner,
             table_hash: table_hash(&resolved.table),
             resolved: Arc::new(resolved),
         };
@@ -134,44 +203,44 @@ impl Routes {
 
     /// The name of a source, by its place.
     pub fn name(&self, source: usize) -> &str {
-        self.decoders[source].name()
+        self.sources[source].decoder.name()
     }
 
     /// The number of a source in the ring, by its place.
     pub fn id(&self, source: usize) -> SourceId {
-        self.ids[source]
+        self.sources[source].id
     }
 
     /// Counts a message that the source leaves out.
     pub fn count_dropped(&mut self, source: usize, received: Received) {
-        let counts = &mut self.counts[source];
+        let counts = &mut self.sources[source].counts;
         counts.messages += 1;
         counts.last = Some(received);
     }
 
     /// The decoder of a route's source.
     pub fn decoder(&self, route: &Route) -> &Decoder {
-        &self.decoders[route.source]
+        &self.sources[route.source].decoder
     }
 
     /// The same, to decode with.
     pub fn decoder_mut(&mut self, route: &Route) -> &mut Decoder {
-        &mut self.decoders[route.source]
+        &mut self.sources[route.source].decoder
     }
 
     /// Looks at the rows of a message without faults.
     pub fn look(&mut self, route: &Route, rows: &[Row]) {
-        self.seen[route.source].look(rows);
+        self.sources[route.source].seen.look(rows);
     }
 
     /// Counts a dead letter about a part of a message that was taken in.
     pub fn count_letter(&mut self, route: &Route) {
-        self.counts[route.source].dead_letters += 1;
+        self.sources[route.source].counts.dead_letters += 1;
     }
 
     /// Counts members that were left out of a message; true when it is to be logged.
     pub fn count_bad_members(&mut self, route: &Route, members: u64) -> bool {
-        let counted = &mut self.counts[route.source].bad_members;
+        let counted = &mut self.sources[route.source].counts.bad_members;
         let before = *counted;
         *counted += members;
         before < LOGGED_LETTERS || before.leading_zeros() != counted.leading_zeros()
@@ -179,7 +248,7 @@ impl Routes {
 
     /// Counts a message that was taken in.
     pub fn count(&mut self, route: &Route, received: Received, rows: u64) {
-        let counts = &mut self.counts[route.source];
+        let counts = &mut self.sources[route.source].counts;
         counts.messages += 1;
         counts.rows += rows;
         counts.last = Some(received);
@@ -187,7 +256,7 @@ impl Routes {
 
     /// Counts a dead letter; true when it is to be logged.
     pub fn count_dead_letter(&mut self, route: Option<&Route>, received: Received) -> bool {
-        let counts = route.map_or(&mut self.unrouted, |route| &mut self.counts[route.source]);
+        let counts = route.map_or(&mut self.unrouted, |route| &mut self.sources[route.source].counts);
         counts.messages += 1;
         counts.dead_letters += 1;
         counts.last = Some(received);
@@ -196,15 +265,17 @@ impl Routes {
 
     /// The counts by source at a time since boot; messages that match none come last, under [`NO_SOURCE`].
     pub fn status(&self, now: Duration) -> Vec<SourceStatus> {
-        let seen = self.seen.iter().map(Seen::missing).zip(&self.ids);
         let filters = |d: &Decoder| d.patterns().iter().map(Pattern::filter).collect::<Vec<_>>().join(", ");
-        let named = self.decoders.iter().map(|d| (d.name().to_owned(), filters(d))).zip(seen);
-        let named = named.map(|((name, topic), (never_seen, id))| SourceStatus {
-            name,
-            topic,
-            never_seen,
-            id: *id,
-            ..SourceStatus::default()
+        let named = self.sources.iter().map(|served| {
+            let source = SourceStatus {
+                name: served.decoder.name().to_owned(),
+                topic: filters(&served.decoder),
+                never_seen: served.seen.missing(),
+                id: served.id,
+                in_force_for: now.saturating_sub(served.since),
+                ..SourceStatus::default()
+            };
+            (source, &served.counts)
         });
         let unrouted = SourceStatus { name: NO_SOURCE.to_owned(), ..SourceStatus::default() };
         let unrouted = (self.unrouted.messages > 0).then_some((unrouted, &self.unrouted));
@@ -219,7 +290,7 @@ impl Routes {
                 .map(|received| now.saturating_sub(Duration::from_nanos(received.since_boot_ns)).as_secs_f64()),
             ..source
         };
-        named.zip(&self.counts).chain(unrouted).map(status).collect()
+        named.chain(unrouted).map(status).collect()
     }
 }
 
@@ -235,11 +306,9 @@ mod tests {
             let source: Source = toml::from_str(&format!("topic = {topic:?}\ntable = \"t\"")).expect("a source");
             Decoder::new(&format!("s{at}"), &source).expect("a decoder")
         };
-        let decoders: Vec<Decoder> = topics.iter().enumerate().map(decoder).collect();
-        let ids = vec![SourceId::NONE; decoders.len()];
-        let mut routes = Routes::new(decoders, ids);
+        let mut routes = Routes::new(topics.iter().enumerate().map(decoder).map(Prepared::uncounted));
         for (topic, expected) in [("root", 0), ("root/a/x", 1), ("root/b/x", 2), ("root/b/y", 2), ("root/a/x/y", 0)] {
-            assert_eq!(routes.find(topic).expect("a route").source_number(), expected, "{topic}");
+            assert_eq!(routes.find(topic).expect("a route").source, expected, "{topic}");
         }
         assert_eq!(routes.find("other").expect_err("none"), NoRoute::Unmatched);
     }
@@ -259,8 +328,7 @@ mod tests {
             let text = format!("{topic}\nexclude = {exclude}\ntable = \"t\"");
             Decoder::new(name, &toml::from_str::<Source>(&text).expect("a source")).expect("a decoder")
         };
-        let decoders: Vec<Decoder> = all.iter().map(decoder).collect();
-        let mut routes = Routes::new(decoders, vec![SourceId::NONE; 3]);
+        let mut routes = Routes::new(all.iter().map(decoder).map(Prepared::uncounted));
         for (topic, expected) in [
             ("zigbee2mqtt/lamp", Ok(0)),
             ("zigbee2mqtt/lamp/availability", Ok(0)),
@@ -271,7 +339,7 @@ mod tests {
             ("other/status", Err(NoRoute::Dropped(1))),
             ("other/x", Err(NoRoute::Unmatched)),
         ] {
-            assert_eq!(routes.find(topic).map(|route| route.source_number()), expected, "{topic}");
+            assert_eq!(routes.find(topic).map(|route| route.source), expected, "{topic}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The sources as `status` shows them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -37,6 +39,9 @@ pub struct SourceStatus {
     /// Its number in the ring.
     #[serde(skip)]
     pub id: SourceId,
+    /// How long it is in force as it is.
+    #[serde(skip)]
+    pub in_force_for: Duration,
     /// When the last message came (RFC 3339); none before the first.
     pub last_received: Option<String>,
     /// Seconds since then by the monotonic clock, which no change of the time of day moves.

@@ -278,7 +278,7 @@ impl Ingest {
     fn enter_lines(&self, read: Read, writing: &Writing<'_>) -> Written {
         let Read { mut tables, faults, aside, is_empty } = read;
         let now = Duration::from_nanos(writing.received.since_boot_ns);
-        let keeps = !faults.is_empty() && lock(&self.write_quota).keeps(0, &faults, now);
+        let keeps = !faults.is_empty() && lock(&self.write_quota).keeps(self.allowance.write(), &faults, now);
         let max_bytes = self.ring.capacity_bytes() / RING_PART;
         let mut message = Message {
             door: Door::Lines,
@@ -328,7 +328,7 @@ impl Ingest {
 
     fn count_left_out(&self, faults: &Faults, now: Duration) {
         if !faults.is_empty() {
-            lock(&self.write_quota).note(0, faults, now);
+            lock(&self.write_quota).note(self.allowance.write(), faults, now);
             self.writes.left_out(faults.count(), &faults.reason());
         }
     }

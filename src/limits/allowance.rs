@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     fmt::Write as _,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -26,15 +29,24 @@ const MAX_NAMED: usize = 10;
 const MAX_SEEN: usize = 10_000;
 /// Rows looked at under the lock at a time.
 const SLICE_ROWS: usize = 500;
+/// Most sources that are told apart, with those of earlier configurations of this run; what others
+/// bring counts for `/write`.
+const MAX_ACCOUNTS: usize = 10_000;
 /// A source gets one dead letter in this time.
 const LETTER_PERIOD: Duration = Duration::from_mins(1);
 
 /// By what name rows of `POST /write` are counted.
 pub const WRITE: &str = "/write";
 
-/// Whom a table counts for: a source by its place in the order of names, or `/write`, which comes last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whom a table counts for: `/write`, which comes first, or a source. A source keeps its number while
+/// the daemon runs, also when the configuration changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Owner(usize);
+
+impl Owner {
+    /// What `/write` brings.
+    const WRITE: Self = Self(0);
+}
 
 /// What was left out of a message.
 #[derive(Debug, Default)]
@@ -109,21 +121,60 @@ impl LeftOut {
     }
 }
 
+/// What is known of an owner, by its number.
+#[derive(Debug, Default)]
+struct Account {
+    name: String,
+    counts: [Count; 3],
+    /// When its last dead letter was written.
+    letter: Option<Duration>,
+}
+
+/// A configured source.
+#[derive(Debug)]
+struct Configured {
+    owner: Owner,
+    /// The tables that it may bring; none where its template does not read.
+    tables: Option<TableTemplate>,
+}
+
 #[derive(Debug)]
 struct Shared {
     book: Book,
-    counts: Vec<[Count; 3]>,
-    /// When each owner's last dead letter was written.
-    letters: Vec<Option<Duration>>,
+    accounts: Vec<Account>,
+    /// The configured sources, in the order of names.
+    sources: Vec<Configured>,
+}
+
+/// The rules, for those who ask often.
+#[derive(Debug, Default)]
+struct InForce {
+    columns: AtomicUsize,
+    tables: AtomicUsize,
+    new_columns: AtomicUsize,
+}
+
+impl InForce {
+    fn set(&self, rules: Rules) {
+        self.columns.store(rules.columns, Relaxed);
+        self.tables.store(rules.tables, Relaxed);
+        self.new_columns.store(rules.new_columns, Relaxed);
+    }
+
+    fn get(&self) -> Rules {
+        Rules {
+            columns: self.columns.load(Relaxed),
+            tables: self.tables.load(Relaxed),
+            new_columns: self.new_columns.load(Relaxed),
+        }
+    }
 }
 
 /// The limits in force.
 #[derive(Debug)]
 pub struct Allowance {
     shared: Mutex<Shared>,
-    rules: Rules,
-    /// The sources' names and the tables they may bring, in the order of names.
-    sources: Vec<(String, Option<TableTemplate>)>,
+    rules: InForce,
 }
 
 impl Default for Allowance {
@@ -136,16 +187,30 @@ impl Default for Allowance {
 impl Allowance {
     /// For the configured sources. Of a table template that does not read no table comes.
     pub fn new<'a>(limits: &settings::Limits, sources: impl Iterator<Item = (&'a String, &'a Source)>) -> Self {
-        let template =
-            |(name, source): (&String, &Source)| (name.clone(), TableTemplate::parse(source.table_template()).ok());
-        let (rules, sources) = (Rules::from(limits), sources.map(template).collect::<Vec<_>>());
-        let owners = sources.len() + 1;
-        let shared = Shared {
-            book: Book::new(rules, owners),
-            counts: vec![[Count::default(); 3]; owners],
-            letters: vec![None; owners],
+        let write = Account { name: WRITE.to_owned(), ..Account::default() };
+        let shared = Shared { book: Book::new(Rules::from(limits)), accounts: vec![write], sources: Vec::new() };
+        let allowance = Self { shared: Mutex::new(shared), rules: InForce::default() };
+        allowance.reconfigure(limits, sources);
+        allowance
+    }
+
+    /// Goes by other limits and sources from now on. What was counted stays, and so do the tables
+    /// that there are: they count for whom they have counted.
+    pub fn reconfigure<'a>(&self, limits: &settings::Limits, sources: impl Iterator<Item = (&'a String, &'a Source)>) {
+        let (rules, mut shared) = (Rules::from(limits), self.lock());
+        self.rules.set(rules);
+        shared.book.set_rules(rules);
+        let accounts = &mut shared.accounts;
+        let configured = |(name, source): (&String, &Source)| {
+            // `/write` is no source, whatever one is called.
+            let known = accounts.iter().skip(1).position(|account| account.name == *name).map(|at| at + 1);
+            let owner = Owner(known.unwrap_or(if accounts.len() < MAX_ACCOUNTS { accounts.len() } else { 0 }));
+            if owner.0 == accounts.len() {
+                accounts.push(Account { name: name.clone(), ..Account::default() });
+            }
+            Configured { owner, tables: TableTemplate::parse(source.table_template()).ok() }
         };
-        Self { shared: Mutex::new(shared), rules, sources }
+        shared.sources = sources.map(configured).collect();
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -154,36 +219,30 @@ impl Allowance {
 
     /// The limits.
     pub fn rules(&self) -> Rules {
-        self.rules
+        self.rules.get()
     }
 
-    /// The owner of the tables of the source at this place in the order of names.
-    pub fn source(&self, number: usize) -> Owner {
-        Owner(number.min(self.sources.len()))
+    /// The owners of the tables of the configured sources, in the order of their names.
+    pub fn sources(&self) -> Vec<Owner> {
+        self.lock().sources.iter().map(|source| source.owner).collect()
     }
 
     /// The owner of what `/write` brings.
     pub fn write(&self) -> Owner {
-        Owner(self.sources.len())
+        Owner::WRITE
     }
 
     /// Whom a table counts for that is there already: the source that could have brought it and whose
     /// template says most of its name, the first of several; or else `/write`.
     pub fn owner(&self, table: &str) -> Owner {
-        let mut owner = (0, self.sources.len());
-        for (at, (_, template)) in self.sources.iter().enumerate() {
-            let said = template.as_ref().filter(|template| template.could_render(table)).map(TableTemplate::said);
-            if let Some(said) = said.filter(|said| said + 1 > owner.0) {
-                owner = (said + 1, at);
-            }
-        }
-        Owner(owner.1)
+        self.lock().owner(table)
     }
 
     /// Whether a table, in whatever spelling, is one that a source may write, or that has come by `/write` or from the ring since the
     /// start. Others are somebody else's, and forebay's credentials are not for whoever asks it.
     pub fn is_ours(&self, table: &str) -> bool {
-        self.owner(table).0 < self.sources.len() || self.lock().book.has(table)
+        let shared = self.lock();
+        shared.owner(table) != Owner::WRITE || shared.book.has(table)
     }
 
     /// Leaves out of a table's rows what must not get in, and notes it in `left_out`.
@@ -230,32 +289,32 @@ impl Allowance {
 
     /// Whether a dead letter about what was left out is due.
     pub fn letter_is_due(&self, owner: Owner, now: Duration) -> bool {
-        self.lock().letters[owner.0].is_none_or(|last| now.saturating_sub(last) >= LETTER_PERIOD)
+        let last = self.lock().accounts.get(owner.0).and_then(|account| account.letter);
+        last.is_none_or(|last| now.saturating_sub(last) >= LETTER_PERIOD)
     }
 
     /// Counts what was left out of a message that was taken, and whether a dead letter said so.
     pub fn count(&self, owner: Owner, left_out: &LeftOut, letter: Option<Duration>) {
         let mut shared = self.lock();
-        for (count, new) in shared.counts[owner.0].iter_mut().zip(&left_out.counts) {
+        let Some(account) = shared.accounts.get_mut(owner.0) else { return };
+        for (count, new) in account.counts.iter_mut().zip(&left_out.counts) {
             count.fields += new.fields;
             count.rows += new.rows;
         }
-        if letter.is_some() {
-            shared.letters[owner.0] = letter;
-        }
+        account.letter = letter.or(account.letter);
     }
 
     /// Takes note of a row that is in the ring.
     pub fn restore(&self, table: &str, row: &RowRef<'_>) {
-        let owner = self.owner(table);
         let columns = row.symbols().map(|(name, _)| name).chain(row.fields().map(|(name, _)| name));
-        self.lock().book.learn(owner.0, table, columns);
+        self.learn(table, columns);
     }
 
     /// Takes note of the columns that a table has in the database, the time's left out.
     pub fn learn<'a>(&self, table: &str, columns: impl Iterator<Item = &'a str>) {
-        let owner = self.owner(table);
-        self.lock().book.learn(owner.0, table, columns);
+        let mut shared = self.lock();
+        let owner = shared.owner(table);
+        shared.book.learn(owner.0, table, columns);
     }
 
     /// Whether rows of the table that are in the ring may have columns that it must not get.
@@ -266,17 +325,31 @@ impl Allowance {
     /// What was left out since start, by source and limit.
     pub fn status(&self) -> Vec<LimitStatus> {
         let shared = self.lock();
-        let names = self.sources.iter().map(|(name, _)| name.as_str()).chain([WRITE]);
+        let owners = shared.sources.iter().map(|source| source.owner).chain([Owner::WRITE]);
         let mut status = Vec::new();
-        for (name, counts) in names.zip(&shared.counts) {
+        for account in owners.filter_map(|owner| shared.accounts.get(owner.0)) {
             for excess in Excess::ALL {
-                let Count { fields, rows } = counts[excess as usize];
+                let Count { fields, rows } = account.counts[excess as usize];
                 if fields + rows > 0 {
-                    status.push(LimitStatus { source: name.to_owned(), limit: excess.key().to_owned(), fields, rows });
+                    let (source, limit) = (account.name.clone(), excess.key().to_owned());
+                    status.push(LimitStatus { source, limit, fields, rows });
                 }
             }
         }
         status
+    }
+}
+
+impl Shared {
+    fn owner(&self, table: &str) -> Owner {
+        let mut owner = (0, Owner::WRITE);
+        for source in &self.sources {
+            let said = source.tables.as_ref().filter(|template| template.could_render(table)).map(TableTemplate::said);
+            if let Some(said) = said.filter(|said| said + 1 > owner.0) {
+                owner = (said + 1, source.owner);
+            }
+        }
+        owner.1
     }
 }
 
@@ -306,7 +379,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted_by_source_and_named_once_a_minute() {
         let allowance = allowance("columns_per_table = 61");
-        let (owner, now) = (allowance.source(0), Duration::from_secs(100));
+        let (owner, now) = (allowance.sources()[0], Duration::from_secs(100));
         let (mut rows, mut left_out) = (rows(80, 3), LeftOut::default());
         allowance.keep(owner, "p_1", &mut rows, now, &mut left_out);
         assert!(rows.iter().all(|row| row.fields.len() == 60));
@@ -320,7 +393,7 @@ mod tests {
         allowance.count(owner, &left_out, Some(now));
         assert!(!allowance.letter_is_due(owner, now + Duration::from_secs(59)));
         assert!(allowance.letter_is_due(owner, now + Duration::from_secs(60)));
-        assert!(allowance.letter_is_due(allowance.source(1), now), "each source has its own");
+        assert!(allowance.letter_is_due(allowance.sources()[1], now), "each source has its own");
         let expected = LimitStatus { source: "a".into(), limit: "columns_per_table".into(), fields: 60, rows: 0 };
         assert_eq!(allowance.status(), [expected]);
     }
@@ -329,7 +402,7 @@ mod tests {
     fn rows_of_a_table_too_many_are_left_out_and_the_ring_s_tables_count() {
         let allowance = allowance("tables_per_source = 2");
         allowance.learn("p_1", ["x"].into_iter());
-        let (owner, now) = (allowance.source(0), Duration::ZERO);
+        let (owner, now) = (allowance.sources()[0], Duration::ZERO);
         let mut left_out = LeftOut::default();
         for (table, kept) in [("p_1", 2), ("p_2", 2), ("p_3", 0), ("p_1", 2)] {
             let mut rows = rows(1, 2);
@@ -342,7 +415,32 @@ mod tests {
         let mut rows = rows(1, 1);
         allowance.keep(allowance.write(), "p_4", &mut rows, now, &mut left_out);
         assert_eq!(rows.len(), 1);
-        assert_eq!((allowance.owner("fixed"), allowance.owner("other")), (allowance.source(1), allowance.write()));
+        assert_eq!((allowance.owner("fixed"), allowance.owner("other")), (allowance.sources()[1], allowance.write()));
+    }
+
+    #[test]
+    fn sources_keep_their_counts_and_tables_when_the_configuration_changes() {
+        let allowance = allowance("tables_per_source = 2");
+        let [a, b] = allowance.sources()[..] else { panic!("two sources") };
+        let now = Duration::ZERO;
+        let keeps = |owner, table| {
+            let (mut rows, mut left_out) = (rows(1, 1), LeftOut::default());
+            allowance.keep(owner, table, &mut rows, now, &mut left_out);
+            allowance.count(owner, &left_out, None);
+            !rows.is_empty()
+        };
+        assert!(keeps(b, "fixed") && keeps(a, "p_1") && keeps(a, "p_2") && !keeps(a, "p_3"));
+        let sources: BTreeMap<String, Source> =
+            toml::from_str("[0]\ntopic = \"0/#\"\ntable = \"zero\"\n[b]\ntopic = \"b/#\"\ntable = \"fixed\"").unwrap();
+        let limits = |tables: u16| settings::Limits { tables_per_source: tables, ..settings::Limits::default() };
+        allowance.reconfigure(&limits(1), sources.iter());
+        let [zero, b_now] = allowance.sources()[..] else { panic!("two sources") };
+        assert!(b_now == b && zero != a && !allowance.is_ours("p_9") && allowance.is_ours("p_1"));
+        assert!(keeps(zero, "zero") && !keeps(zero, "zero_2") && keeps(b, "fixed") && !keeps(b, "second"));
+        allowance.reconfigure(&limits(3), [("a".to_owned(), sources["b"].clone())].iter().map(|(n, s)| (n, s)));
+        assert_eq!(allowance.sources(), [a]);
+        assert_eq!(allowance.status().iter().map(|of| of.rows).sum::<u64>(), 1, "of what is configured now");
+        assert!(keeps(a, "p_1") && keeps(a, "p_4") && !keeps(a, "p_5"));
     }
 
     #[test]

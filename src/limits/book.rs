@@ -24,7 +24,7 @@ struct Table {
 pub struct Book {
     rules: Rules,
     tables: HashMap<u64, Table, foldhash::fast::RandomState>,
-    /// How many tables each owner has brought.
+    /// How many tables each owner has brought, by its number.
     owned: Vec<usize>,
     /// Tables and names of rows all of whose columns are in.
     shapes: HashSet<u64, foldhash::fast::RandomState>,
@@ -32,15 +32,28 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book for so many owners.
-    pub fn new(rules: Rules, owners: usize) -> Self {
+    /// An empty book.
+    pub fn new(rules: Rules) -> Self {
         Self {
             rules,
             tables: HashMap::default(),
-            owned: vec![0; owners],
+            owned: Vec::new(),
             shapes: HashSet::default(),
             hasher: foldhash::quality::RandomState::default(),
         }
+    }
+
+    /// Goes by other limits from now on.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// How many tables an owner has brought, to be changed.
+    fn owned(&mut self, owner: usize) -> &mut usize {
+        if self.owned.len() <= owner {
+            self.owned.resize(owner + 1, 0);
+        }
+        &mut self.owned[owner]
     }
 
     /// Takes note of columns that a table has: in the database, or by rows in the ring.
@@ -56,7 +69,7 @@ impl Book {
             if self.tables.len() >= MAX_TABLES {
                 return None;
             }
-            self.owned[owner] += 1;
+            *self.owned(owner) += 1;
         }
         Some(self.tables.entry(number).or_default())
     }
@@ -84,10 +97,10 @@ impl Book {
         if let Some(table) = self.tables.get(&number) {
             return Ok(Page { table: number, starting: table.columns.is_starting() });
         }
-        if self.owned[owner] >= self.rules.tables || self.tables.len() >= MAX_TABLES {
+        if *self.owned(owner) >= self.rules.tables || self.tables.len() >= MAX_TABLES {
             return Err(Excess::Tables);
         }
-        self.owned[owner] += 1;
+        *self.owned(owner) += 1;
         self.tables.insert(number, Table::default());
         Ok(Page { table: number, starting: true })
     }
@@ -186,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_is_left_out_and_the_rest_stays() {
-        let mut book = Book::new(RULES, 1);
+        let mut book = Book::new(RULES);
         let mut wide = row(&["device"], &names("x", 1_000));
         let (kept, left_out) = keep(&mut book, "t", &mut wide, NOW);
         assert!(kept);
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_row_without_one_of_its_symbols_would_be_anothers() {
-        let mut book = Book::new(RULES, 1);
+        let mut book = Book::new(RULES);
         keep(&mut book, "t", &mut row(&["device"], &names("x", 58)), NOW);
         let mut falsified = row(&["device", "room"], &names("x", 1));
         let left_out = keep(&mut book, "t", &mut falsified, NOW);
@@ -216,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_owner_brings_so_many_tables_and_those_that_there_are_count() {
-        let mut book = Book::new(RULES, 2);
+        let mut book = Book::new(RULES);
         book.learn(0, "a", ["x"].into_iter());
         book.learn(0, "A", ["y"].into_iter());
         assert!(book.table(0, "b").is_ok());
@@ -229,7 +242,7 @@ mod tests {
 
     #[test]
     fn tables_are_bounded_in_all() {
-        let mut book = Book::new(Rules { tables: usize::MAX, ..RULES }, 1);
+        let mut book = Book::new(Rules { tables: usize::MAX, ..RULES });
         assert!((0..MAX_TABLES).all(|n| book.table(0, &format!("t{n}")).is_ok()));
         assert_eq!(book.table(0, "more").unwrap_err(), Excess::Tables);
         book.learn(0, "more", ["x"].into_iter());
@@ -242,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_table_is_tight_when_the_ring_has_more_than_it_may_get() {
-        let mut book = Book::new(RULES, 1);
+        let mut book = Book::new(RULES);
         book.learn(0, "t", names("x", 59).iter().map(String::as_str));
         assert!(!book.is_tight("t") && book.is_tight("unknown"));
         book.learn(0, "t", ["one more"].into_iter());

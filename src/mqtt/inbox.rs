@@ -23,6 +23,9 @@ use crate::{
 /// Most bytes of topics and payloads held while the ring is full.
 pub const HELD_BYTES: usize = 32 << 20;
 
+/// Stands for the identifier of subscriptions that have none; no broker sends it (section 3.8.2.1.2).
+const NO_ID: u32 = 0;
+
 /// An acknowledgement that is due once the ring says so. It belongs to the current connection: the queue is emptied when
 /// that goes, so that none is ever sent on another.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,8 @@ pub(super) struct Inbox {
     /// When the newest message came that waits for an acknowledgement, as time since boot.
     last_ns: u64,
     copies: Copies,
+    /// Whether subscriptions with identifiers may bring copies of what comes for those without.
+    has_ids: bool,
     /// What the newest message that was taken waits for.
     newest: Ackable,
     /// Acknowledgements handed to the connection that have not left for the socket.
@@ -79,10 +84,16 @@ impl Inbox {
             window,
             last_ns: 0,
             copies: Copies::default(),
+            has_ids: false,
             newest: Ackable::default(),
             handed: 0,
             left: 0,
         }
+    }
+
+    /// Takes note whether some subscription has an identifier.
+    pub fn expect_ids(&mut self, has_ids: bool) {
+        self.has_ids = has_ids;
     }
 
     /// Takes one message in. An error ends the connection; the broker then keeps what is unacknowledged.
@@ -118,6 +129,8 @@ impl Inbox {
 
     /// Offers a message, unless it is a copy of one that was taken.
     fn offer(&mut self, message: Incoming<'_>, ids: &[u32]) -> Taken {
+        // While subscriptions change, one may have its identifier already and another not yet.
+        let ids = if ids.is_empty() && self.has_ids { &[NO_ID][..] } else { ids };
         let key = (!ids.is_empty()).then(|| self.copies.key(message.topic, message.payload, message.retain));
         let due = if key.is_some_and(|key| self.copies.knows(key, ids)) {
             self.status.copies.fetch_add(1, Relaxed);

@@ -1,5 +1,7 @@
 //! The session with the broker: one task that owns the connection, keeps it, and acknowledges what has become durable.
 
+mod asking;
+
 use std::{
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -10,7 +12,7 @@ use tokio::{
     sync::watch,
     time::{Instant, Interval, MissedTickBehavior},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     connection::{Poller, Requests, connection},
@@ -19,26 +21,19 @@ use super::{
     protocol::{CONNECT_TIMEOUT, Event, MAX_UNACKNOWLEDGED, Subscription},
     retry::Retry,
     status::{SharedBroker, State},
-    subscribe::{Answer, Subscriber, packets},
+    subscribe::Subscriber,
     url::shown,
     window::Window,
     withdraw::Withdrawal,
 };
 use crate::{
-    clock::SharedClock,
-    ingest::Intake,
-    marks::Ackable,
-    observe::{heartbeat::Heartbeat, log::clip},
-    point::Received,
-    settings::Mqtt,
+    clock::SharedClock, ingest::Intake, marks::Ackable, observe::heartbeat::Heartbeat, point::Received, settings::Mqtt,
 };
 
 /// How often the session looks at what only time changes.
 const TICK: Duration = Duration::from_secs(1);
 /// The watchdog's deadline: far beyond a tick, since other tasks share the workers.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
-/// How long a subscription waits for being remembered on the disk; a full ring may take longer.
-const REMEMBERED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the broker may take to close the connection after the DISCONNECT.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -46,8 +41,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 pub struct Task {
     /// `[mqtt]`.
     pub settings: Mqtt,
-    /// What to subscribe to.
-    pub subscriptions: Vec<Subscription>,
+    /// What to subscribe to; may change at any time.
+    pub subscriptions: watch::Receiver<Arc<[Subscription]>>,
     /// Where messages go.
     pub intake: Arc<dyn Intake>,
     /// How far messages may be acknowledged.
@@ -81,6 +76,8 @@ pub async fn run(task: Task) {
         next_report: Duration::ZERO,
         since: None,
         remembered: 0,
+        asks_since: Duration::ZERO,
+        wanted: Wanted::Followed,
     };
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
@@ -112,11 +109,27 @@ struct Session {
     since: Option<Duration>,
     /// The note that makes every filter durable which is asked for.
     remembered: u64,
+    /// Since when filters are asked for that may not have been asked for before, as time since boot.
+    asks_since: Duration,
+    wanted: Wanted,
+}
+
+/// How this connection stands to `task.subscriptions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// It goes by them.
+    Followed,
+    /// They have changed.
+    Changed,
+    /// Nobody is left who could change them.
+    Final,
 }
 
 /// One connection, besides its socket.
 struct Link {
     requests: Requests,
+    /// What is subscribed to, with the identifiers that tell copies apart on this connection.
+    subscriptions: Vec<Subscription>,
     subscriber: Subscriber,
     withdrawal: Withdrawal,
     /// Whether subscriptions wait for the ring, which is to remember them first.
@@ -152,6 +165,7 @@ enum Wake {
     Ackable,
     RingGone,
     Room,
+    Configured,
     Stop,
     Tick,
 }
@@ -162,7 +176,8 @@ impl Session {
         let (requests, mut poller) = connection(&self.task.settings, false)?;
         let mut link = Link {
             requests,
-            subscriber: Subscriber::new(self.task.subscriptions.len()),
+            subscriptions: Vec::new(),
+            subscriber: Subscriber::new(0),
             withdrawal: Withdrawal::of(Vec::new()),
             waits_for_ring: false,
             has_ids: false,
@@ -204,6 +219,10 @@ impl Session {
                     if changed.is_ok() { Wake::Ackable } else { Wake::RingGone }
                 }
                 () = self.task.intake.room().notified(), if self.inbox.holds() && link.phase == Phase::Open => Wake::Room,
+                changed = self.task.subscriptions.changed(), if self.wanted != Wanted::Final && link.phase == Phase::Open => {
+                    self.wanted = if changed.is_ok() { Wanted::Changed } else { Wanted::Final };
+                    Wake::Configured
+                }
                 changed = self.task.stop.changed(), if !link.phase.is_stopping() => {
                     // Whoever could have said stop is gone: that is a stop, too.
                     self.told_to_stop = changed.is_err() || *self.task.stop.borrow();
@@ -221,6 +240,7 @@ impl Session {
                     self.inbox.retry()?;
                     self.acknowledge(link);
                 }
+                Wake::Configured => self.follow_configuration(link)?,
                 Wake::Stop => {}
                 Wake::Tick => {
                     waited += TICK;
@@ -285,8 +305,14 @@ impl Session {
                 }
                 self.connected(session_present, link)?;
             }
-            Event::SubAck { id, codes } => self.subscribed(id, &codes, link),
-            Event::UnsubAck { id, codes } => self.unsubscribed(id, &codes, link),
+            Event::SubAck { id, codes } => {
+                self.subscribed(id, &codes, link);
+                self.follow_configuration(link)?;
+            }
+            Event::UnsubAck { id, codes } => {
+                self.unsubscribed(id, &codes, link);
+                self.follow_configuration(link)?;
+            }
             Event::DisconnectSent | Event::Other => {}
         }
         Ok(())
@@ -302,112 +328,12 @@ impl Session {
         self.task.status.set_state(State::Subscribing);
         link.phase = Phase::Open;
         self.inbox.connected(session_present);
-        link.withdrawal = Withdrawal::of(self.gone(session_present));
+        self.configure(link, session_present);
         if link.subscriber.is_confirmed() {
             self.task.status.set_state(State::Connected);
         }
         self.subscribe(link)?;
         self.inbox.retry()
-    }
-
-    /// The filters that the session at the broker has from earlier configurations, and that no source wants any more.
-    fn gone(&self, session_present: bool) -> Vec<String> {
-        let is_wanted = |filter: &String| self.task.subscriptions.iter().any(|wanted| wanted.filter == *filter);
-        let gone: Vec<String> = self.task.intake.subscribed().into_iter().filter(|filter| !is_wanted(filter)).collect();
-        if session_present {
-            return gone;
-        }
-        // They went with the session.
-        for filter in &gone {
-            self.task.intake.taken_back(filter);
-        }
-        Vec::new()
-    }
-
-    /// Asks for the subscriptions that are due, and takes back those that no source wants any more; in this order, so that nothing falls
-    /// between the two where a topic's filter has changed.
-    fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
-        let now = self.task.clock.since_boot();
-        let all = &self.task.subscriptions;
-        let due = link.subscriber.due(now).to_vec();
-        if !due.is_empty() {
-            for Subscription { filter, qos, .. } in due.iter().filter_map(|index| all.get(*index)) {
-                self.remembered = self.remembered.max(self.task.intake.subscribing(filter, *qos));
-            }
-            link.waits_for_ring = !self.is_remembered(now);
-            if link.waits_for_ring {
-                return Ok(());
-            }
-            let mut asked = Vec::new();
-            for (id, indexes) in packets(all, &due, link.has_ids) {
-                let Some(packet) = link.requests.subscribe(id, indexes.iter().filter_map(|index| all.get(*index)))
-                else {
-                    return Err(ConnectError::Settings("source topics: all filters together are too long".into()));
-                };
-                asked.push((packet, indexes));
-            }
-            link.subscriber.asked(asked, now);
-        }
-        let gone = link.withdrawal.due(now);
-        if !gone.is_empty()
-            && let Some(packet) = link.requests.unsubscribe(gone.iter().map(String::as_str))
-        {
-            link.withdrawal.asked(packet, now);
-        }
-        Ok(())
-    }
-
-    /// Whether what is asked for may be asked for: a filter that a crash makes forgotten could never be taken back.
-    fn is_remembered(&self, now: Duration) -> bool {
-        let waits_since = self.since.unwrap_or(now);
-        self.task.ackable.borrow().notes >= self.remembered || now >= waits_since + REMEMBERED_WITHIN
-    }
-
-    fn subscribe_once_remembered(&mut self, link: &mut Link) -> Result<(), ConnectError> {
-        if link.waits_for_ring && link.phase == Phase::Open { self.subscribe(link) } else { Ok(()) }
-    }
-
-    fn subscribed(&mut self, id: u16, codes: &[Result<u8, String>], link: &mut Link) {
-        let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
-        let all = &self.task.subscriptions;
-        let answer = link.subscriber.answered(id, all, codes, now, random);
-        let lowered = link.subscriber.lowered(all);
-        if answer != Answer::Partly && self.task.status.set_lowered(lowered.clone()) {
-            for of in &lowered {
-                warn!("{of}");
-            }
-        }
-        match answer {
-            Answer::Confirmed => {
-                info!(filters = all.len(), "subscribed");
-                if link.phase == Phase::Open {
-                    self.task.status.set_state(State::Connected);
-                }
-            }
-            Answer::Refused(why) => {
-                error!("{why}");
-                self.task.status.set_error(why);
-            }
-            Answer::Partly => {}
-            Answer::Unexpected => warn!("the broker answered a SUBSCRIBE that was not asked"),
-        }
-    }
-
-    fn unsubscribed(&mut self, id: u16, codes: &[Result<u8, String>], link: &mut Link) {
-        let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
-        let Some(withdrawn) = link.withdrawal.answered(id, codes, now, random) else {
-            return warn!("the broker answered an UNSUBSCRIBE that was not asked");
-        };
-        for filter in &withdrawn.done {
-            self.task.intake.taken_back(filter);
-        }
-        if !withdrawn.done.is_empty() {
-            let filters = clip(&withdrawn.done.join(", ")).to_string();
-            info!(%filters, "subscriptions that no source wants any more are taken back; what the broker still holds for them comes all the same");
-        }
-        for (filter, why) in &withdrawn.refused {
-            warn!(filter = %clip(filter), %why, "the broker does not take a subscription back that no source wants any more; asking again");
-        }
     }
 
     /// Acknowledges everything that has become ackable, in one go.

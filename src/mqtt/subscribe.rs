@@ -1,7 +1,10 @@
 //! Getting every subscription confirmed: asked for on each connection, refusals asked for again later. Pure: the time (since
 //! boot) and randomness are arguments.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{backoff::Backoff, protocol::Subscription, status::Lowered};
 
@@ -50,6 +53,23 @@ impl Subscriber {
             lowered: BTreeMap::new(),
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
         }
+    }
+
+    /// Whether an answer is awaited.
+    pub fn is_waiting(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Goes over to other subscriptions: those that are confirmed as they are stay so, the others are
+    /// asked for at once. To be called while no answer is awaited.
+    pub fn replace(&mut self, before: &[Subscription], all: &[Subscription]) {
+        let open: BTreeSet<usize> = self.due.iter().chain(&self.refused).copied().collect();
+        let place = |of: &Subscription| before.iter().position(|known| known == of);
+        let confirmed = |of: &Subscription| place(of).filter(|at| !open.contains(at));
+        let lowered = all.iter().enumerate().filter_map(|(at, of)| Some((at, *self.lowered.get(&confirmed(of)?)?)));
+        let lowered = lowered.collect();
+        let due = (0..all.len()).filter(|at| confirmed(&all[*at]).is_none()).collect();
+        *self = Self { due, lowered, ..Self::new(0) };
     }
 
     /// Which subscriptions to ask for now.
@@ -172,6 +192,29 @@ mod tests {
         assert_eq!(subscriber.due(NOW + FIRST_RETRY), [1]);
         subscriber.asked([(2, vec![1])], NOW);
         assert_eq!(subscriber.answered(2, &all(), &[Ok(1)], NOW, 1.0), Answer::Confirmed);
+        assert!(subscriber.is_confirmed());
+    }
+
+    #[test]
+    fn other_subscriptions_are_asked_for_and_what_is_confirmed_stays() {
+        let mut subscriber = asked(4);
+        let codes = [Ok(1), Ok(0), Err("not authorised".into()), Ok(1)];
+        assert!(matches!(subscriber.answered(1, &all(), &codes, NOW, 1.0), Answer::Refused(_)));
+        let other = |filter: &str, qos, id| Subscription { filter: filter.into(), qos, id };
+        let new = [
+            other("new", 1, None),
+            other("c/x/+", 1, Some(8)),
+            other("c/+/d", 1, Some(9)),
+            other("a/+", 1, Some(5)),
+            other("b/#", 1, None),
+        ];
+        subscriber.replace(&all(), &new);
+        assert_eq!(subscriber.due(NOW), [0, 2, 3], "new, refused before, with another identifier");
+        assert_eq!(subscriber.lowered(&new), [Lowered { filter: "b/#".into(), asked: 1, granted: 0 }]);
+        subscriber.asked([(2, vec![0, 2, 3])], NOW);
+        assert!(subscriber.is_waiting());
+        assert_eq!(subscriber.answered(2, &new, &[Ok(1), Ok(1), Ok(1)], NOW, 1.0), Answer::Confirmed);
+        subscriber.replace(&new, &new[..2]);
         assert!(subscriber.is_confirmed());
     }
 

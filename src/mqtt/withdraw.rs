@@ -34,6 +34,11 @@ impl Withdrawal {
         Self { due, at: Duration::ZERO, asked: None, backoff: Backoff::new(FIRST_RETRY, LAST_RETRY) }
     }
 
+    /// Whether an answer is awaited.
+    pub fn is_waiting(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// The filters to ask for now.
     pub fn due(&self, now: Duration) -> &[String] {
         if self.asked.is_none() && self.at <= now { &self.due } else { &[] }

@@ -34,6 +34,7 @@ mod openapi;
 mod packets;
 mod page;
 mod quarantine_tools;
+mod reload_sources;
 mod replay;
 mod republish;
 mod ring_full;

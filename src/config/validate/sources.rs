@@ -20,9 +20,9 @@ const MAX_SOURCES: usize = 1_000;
 
 pub(super) fn check(sources: &BTreeMap<String, Source>, protocol: u8, findings: &mut Findings) {
     if sources.is_empty() {
-        findings.problem(
+        findings.warn(
             "source",
-            "there is none; add [source.NAME] with topic = \"sensors/{site}/{device}\" and table = \"sensors\"",
+            "there is none, so nothing is taken from the broker; forebay init listens and proposes some, forebay device ls lists ready-made ones",
         );
     }
     if sources.len() > MAX_SOURCES {

@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod browser;
+mod config;
 mod latest;
 mod openapi;
 mod quarantine;
@@ -106,7 +107,11 @@ impl Routes {
 }
 
 fn local(context: Context) -> Router {
-    let routes = reading().merge(admin::routes()).merge(quarantine::reading()).merge(quarantine::administering());
+    let routes = reading()
+        .merge(config::routes())
+        .merge(admin::routes())
+        .merge(quarantine::reading())
+        .merge(quarantine::administering());
     complete(routes.merge(write::open()), context)
 }
 

@@ -28,6 +28,7 @@ use crate::control::page;
         super::latest::latest,
         super::latest::watch,
         super::status,
+        super::config::config,
         super::ring::info,
         super::scrape::metrics,
         super::health,
@@ -133,7 +134,7 @@ impl Modify for Everywhere {
         for (path, operation) in document.paths.paths.iter_mut().flat_map(operations) {
             let tag = operation.tags.iter().flatten().next().map_or("", String::as_str);
             let (servers, on_listener) = match tag {
-                "quarantine" | "administration" => (Some(vec![socket.clone()]), false),
+                "quarantine" | "administration" | "configuration" => (Some(vec![socket.clone()]), false),
                 "page" => (Some(vec![listener.clone()]), true),
                 _ => (None, true),
             };

@@ -34,7 +34,7 @@ const KNOWN: &[Known] = &[
     // Of the topic.
     (
         &["no [source] has a topic pattern"],
-        "Add a [source.NAME] whose topic matches, restart forebay, then run forebay quarantine requeue.",
+        "Add a [source.NAME] whose topic matches, reload forebay, then run forebay quarantine requeue.",
     ),
     (
         &["at topic: the level for"],
@@ -47,7 +47,7 @@ const KNOWN: &[Known] = &[
     // Of a member.
     (
         &["but the source wants type"],
-        "Change the member's type in [source.NAME.fields] (\"string\" holds everything), restart forebay, then run \
+        "Change the member's type in [source.NAME.fields] (\"string\" holds everything), reload forebay, then run \
          forebay quarantine requeue.",
     ),
     (

@@ -124,6 +124,26 @@ fn a_copy_for_another_subscription_is_acknowledged_with_what_it_is_a_copy_of() {
 }
 
 #[test]
+fn a_copy_for_a_subscription_without_an_identifier_is_told_while_another_has_one() {
+    let (fake, status, mut inbox) = inbox(9, 9);
+    let mut take = |pkid, ids: &[u8]| {
+        inbox.take(&Message::with_ids("a/b", pkid, b"x", ids), Received::default()).expect("is taken");
+    };
+    // None has one: each is a message.
+    take(1, &[]);
+    take(2, &[]);
+    inbox.expect_ids(true);
+    let mut take = |pkid, ids: &[u8]| {
+        inbox.take(&Message::with_ids("a/c", pkid, b"x", ids), Received::default()).expect("is taken");
+    };
+    for (pkid, ids) in [(3, &[][..]), (4, &[7]), (5, &[7]), (6, &[]), (7, &[])] {
+        take(pkid, ids);
+    }
+    assert_eq!(fake.taken.lock().unwrap().len(), 2 + 3, "three of the second topic, two of them with a copy");
+    assert_eq!(status.status().copies, 2);
+}
+
+#[test]
 fn a_copy_of_a_message_that_found_no_room_is_held_and_taken_once() {
     let (fake, _, mut inbox) = inbox(0, 9);
     for (pkid, id) in [(0, 1), (5, 2), (6, 1)] {

@@ -1,0 +1,78 @@
+//! What others may know of reloading: the settings in force, and what became of the last reload.
+
+use std::{fmt::Write as _, sync::Mutex};
+
+use crate::{config::as_shown, control::api::ConfigStatus, settings::Settings, sync::lock};
+
+/// Most names, or keys, that a line names.
+const MAX_NAMED: usize = 20;
+
+/// What others may know of reloading.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    in_force: Mutex<Settings>,
+    /// What is wrong with the configuration that was read last, where it was refused.
+    refused: Mutex<Option<String>>,
+    /// The keys that wait for a restart.
+    waiting: Mutex<Vec<String>>,
+}
+
+impl Reloaded {
+    /// After a start with these settings.
+    pub fn at_start(settings: Settings) -> Self {
+        Self { in_force: Mutex::new(settings), ..Self::default() }
+    }
+
+    /// All of it, for who asks.
+    pub fn status(&self) -> ConfigStatus {
+        let shown = as_shown(&lock(&self.in_force));
+        ConfigStatus {
+            // Settings become JSON whatever they are: each of them is data.
+            settings: serde_json::to_value(shown).unwrap_or_default(),
+            refused: lock(&self.refused).clone(),
+            waiting: lock(&self.waiting).clone(),
+        }
+    }
+
+    /// Takes note of the settings that are in force now, and of the keys that wait for a restart.
+    pub fn taken(&self, settings: Settings, waiting: Vec<String>) {
+        *lock(&self.in_force) = settings;
+        *lock(&self.waiting) = waiting;
+        *lock(&self.refused) = None;
+    }
+
+    /// Takes note that what was read is refused, for these mistakes.
+    pub fn refused(&self, problems: &[String]) {
+        *lock(&self.refused) = Some(first_of(problems));
+    }
+
+    /// What the operator should know.
+    pub fn warnings(&self) -> Vec<String> {
+        let refused = lock(&self.refused).as_ref().map(|why| {
+            format!("the configuration that was read last is invalid, and the one before stays in force: {why}")
+        });
+        let waiting = lock(&self.waiting);
+        let waits = (!waiting.is_empty())
+            .then(|| format!("the configuration has changed in what is in force after a restart: {}", named(&waiting)));
+        refused.into_iter().chain(waits).collect()
+    }
+}
+
+/// The first of several, and how many more there are.
+fn first_of(problems: &[String]) -> String {
+    match problems {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    }
+}
+
+/// The first of a list, in one line.
+pub fn named(list: &[String]) -> String {
+    let mut text = list[..list.len().min(MAX_NAMED)].join("; ");
+    if list.len() > MAX_NAMED {
+        // Writing into memory does not fail.
+        let _ = write!(text, "; and {} more", list.len() - MAX_NAMED);
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! What the session asks the broker to send, and what it takes back, also when the configuration changes meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{error, info, warn};
+
+use super::{Link, Phase, Session, Wanted};
+use crate::{
+    ingest::filters,
+    mqtt::{
+        error::ConnectError,
+        protocol::Subscription,
+        status::State,
+        subscribe::{Answer, packets},
+        withdraw::Withdrawal,
+    },
+    observe::log::clip,
+};
+
+/// How long a subscription waits for being remembered on the disk; a full ring may take longer.
+const REMEMBERED_WITHIN: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// Goes over to the subscriptions of the present configuration; `session_present` where the broker
+    /// may have others.
+    pub(super) fn configure(&mut self, link: &mut Link, session_present: bool) {
+        if self.wanted == Wanted::Changed {
+            self.wanted = Wanted::Followed;
+        }
+        self.asks_since = self.task.clock.since_boot();
+        let wanted = Arc::clone(&self.task.subscriptions.borrow_and_update());
+        let gone = self.gone(&wanted, session_present);
+        // Until those are taken back the broker sends a message for the new filter and for the old one.
+        let ids = filters::ids_beside(wanted.iter().map(|of| (of.filter.as_str(), of.id)), &gone);
+        let with_id = |(of, id): (&Subscription, Option<u32>)| Subscription { id, ..of.clone() };
+        let all: Vec<Subscription> = wanted.iter().zip(ids).map(with_id).collect();
+        self.inbox.expect_ids(link.has_ids && all.iter().any(|of| of.id.is_some()));
+        link.subscriber.replace(&link.subscriptions, &all);
+        link.subscriptions = all;
+        link.withdrawal = Withdrawal::of(gone);
+    }
+
+    /// Does so on a connection that is open, once the broker owes no answer.
+    pub(super) fn follow_configuration(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        if self.wanted != Wanted::Changed
+            || link.phase != Phase::Open
+            || link.subscriber.is_waiting()
+            || link.withdrawal.is_waiting()
+        {
+            return Ok(());
+        }
+        self.configure(link, true);
+        self.subscribe(link)
+    }
+
+    /// The filters that the session at the broker has from earlier configurations, and that no source wants any more.
+    fn gone(&self, wanted: &[Subscription], session_present: bool) -> Vec<String> {
+        let is_wanted = |filter: &String| wanted.iter().any(|wanted| wanted.filter == *filter);
+        let gone: Vec<String> = self.task.intake.subscribed().into_iter().filter(|filter| !is_wanted(filter)).collect();
+        if session_present {
+            return gone;
+        }
+        // They went with the session.
+        for filter in &gone {
+            self.task.intake.taken_back(filter);
+        }
+        Vec::new()
+    }
+
+    /// Asks for the subscriptions that are due, and takes back those that no source wants any more; in this order, so that nothing falls
+    /// between the two where a topic's filter has changed.
+    pub(super) fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        let now = self.task.clock.since_boot();
+        let all = &link.subscriptions;
+        let due = link.subscriber.due(now).to_vec();
+        if !due.is_empty() {
+            for Subscription { filter, qos, .. } in due.iter().filter_map(|index| all.get(*index)) {
+                self.remembered = self.remembered.max(self.task.intake.subscribing(filter, *qos));
+            }
+            link.waits_for_ring = !self.is_remembered(now);
+            if link.waits_for_ring {
+                return Ok(());
+            }
+            let mut asked = Vec::new();
+            for (id, indexes) in packets(all, &due, link.has_ids) {
+                let Some(packet) = link.requests.subscribe(id, indexes.iter().filter_map(|index| all.get(*index)))
+                else {
+                    return Err(ConnectError::Settings("source topics: all filters together are too long".into()));
+                };
+                asked.push((packet, indexes));
+            }
+            link.subscriber.asked(asked, now);
+        }
+        let gone = link.withdrawal.due(now);
+        if !gone.is_empty()
+            && let Some(packet) = link.requests.unsubscribe(gone.iter().map(String::as_str))
+        {
+            link.withdrawal.asked(packet, now);
+        }
+        Ok(())
+    }
+
+    /// Whether what is asked for may be asked for: a filter that a crash makes forgotten could never be taken back.
+    fn is_remembered(&self, now: Duration) -> bool {
+        self.task.ackable.borrow().notes >= self.remembered || now >= self.asks_since + REMEMBERED_WITHIN
+    }
+
+    pub(super) fn subscribe_once_remembered(&mut self, link: &mut Link) -> Result<(), ConnectError> {
+        if link.waits_for_ring && link.phase == Phase::Open { self.subscribe(link) } else { Ok(()) }
+    }
+
+    pub(super) fn subscribed(&mut self, id: u16, codes: &[Result<u8, String>], link: &mut Link) {
+        let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
+        let all = &link.subscriptions;
+        let answer = link.subscriber.answered(id, all, codes, now, random);
+        let lowered = link.subscriber.lowered(all);
+        if answer != Answer::Partly && self.task.status.set_lowered(lowered.clone()) {
+            for of in &lowered {
+                warn!("{of}");
+            }
+        }
+        match answer {
+            Answer::Confirmed => {
+                info!(filters = all.len(), "subscribed");
+                if link.phase == Phase::Open {
+                    self.task.status.set_state(State::Connected);
+                }
+            }
+            Answer::Refused(why) => {
+                error!("{why}");
+                self.task.status.set_error(why);
+            }
+            Answer::Partly => {}
+            Answer::Unexpected => warn!("the broker answered a SUBSCRIBE that was not asked"),
+        }
+    }
+
+    pub(super) fn unsubscribed(&mut self, id: u16, codes: &[Result<u8, String>], link: &mut Link) {
+        let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
+        let Some(withdrawn) = link.withdrawal.answered(id, codes, now, random) else {
+            return warn!("the broker answered an UNSUBSCRIBE that was not asked");
+        };
+        for filter in &withdrawn.done {
+            self.task.intake.taken_back(filter);
+        }
+        if !withdrawn.done.is_empty() {
+            let filters = clip(&withdrawn.done.join(", ")).to_string();
+            info!(%filters, "subscriptions that no source wants any more are taken back; what the broker still holds for them comes all the same");
+        }
+        for (filter, why) in &withdrawn.refused {
+            warn!(filter = %clip(filter), %why, "the broker does not take a subscription back that no source wants any more; asking again");
+        }
+    }
+}
