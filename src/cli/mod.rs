@@ -8,6 +8,7 @@ mod decode;
 mod device;
 mod document;
 mod exit;
+mod fragment;
 mod get;
 mod man;
 mod options;

@@ -6,7 +6,6 @@ use clap::Command;
 /// Commands, by their path, and the options that mean nothing to them.
 const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["run"], &["socket", "json"]),
-    (&["check"], &["socket"]),
     (&["decode"], &["socket"]),
     (&["device", "ls"], &["config", "socket"]),
     (&["device", "show"], &["config", "socket"]),

@@ -68,19 +68,18 @@ pub struct Added<'a> {
     pub text: &'a str,
 }
 
-/// Reads `file`, the fragments beside it and one more, and `environment`.
-pub fn merge(file: &Path, added: Option<Added<'_>>, environment: impl Iterator<Item = (OsString, OsString)>) -> Merged {
+/// Reads `file`, the fragments beside it and some more, and `environment`.
+pub fn merge(file: &Path, added: &[Added<'_>], environment: impl Iterator<Item = (OsString, OsString)>) -> Merged {
     let mut merged = Merged { values: Map::new(), origins: Origins::new(), files: Vec::new(), problems: Vec::new() };
     let mut layers: Vec<Layer> = Vec::new();
     let mut fragments = fragments(file, &mut merged.problems);
-    if let Some(added) = added {
-        fragments.retain(|path| path != added.path);
-        fragments.push(added.path.to_owned());
-        fragments.sort();
-    }
+    fragments.extend(added.iter().map(|added| added.path.to_owned()));
+    fragments.sort();
+    fragments.dedup();
     for path in std::iter::once(file.to_owned()).chain(fragments) {
         let there = || read(&path, &mut merged.problems);
-        let text = added.filter(|added| added.path == path).map_or_else(there, |added| Some(added.text.to_owned()));
+        let new = added.iter().find(|added| added.path == path);
+        let text = new.map_or_else(there, |added| Some(added.text.to_owned()));
         if let Some(text) = text {
             layers.push(file_layer(&path, &text, &mut merged));
             merged.files.push(path);

@@ -1,31 +1,26 @@
 //! `forebay device add`.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
 use super::FamilyArg;
 use crate::{
     cli::{
         Exit, Failure, Global,
+        fragment::{Fragment, check, in_the_way},
         out::{emit, say},
     },
-    config::{self, Added, ConfigError, Loaded, validate::name_fault},
+    config::{self, validate::name_fault},
     devices::change::Changes,
-    files::access::{Wish, advice},
 };
 
-/// Whoever runs the daemon reads it.
-const FILE_MODE: u32 = 0o644;
-const DIRECTORY_MODE: u32 = 0o755;
+/// How a file gets another name.
+const OTHER_NAME: &str = ", or give the new one a name with --as";
 
 /// Arguments of `device add`.
 #[derive(Debug, Clone, Args)]
@@ -78,10 +73,12 @@ fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
     let text = family.changed(&changes).map_err(|error| Failure::new(Exit::Usage, error))?;
     let file = global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE));
     let path = free_place(file, name)?;
-    let warnings = check(file, Added { path: &path, text: &text })?;
+    let fragment = Fragment { path, text };
+    let warnings = check(file, std::slice::from_ref(&fragment))?;
     if !args.dry_run {
-        write_new(&path, &text).map_err(|error| not_written(&path, &error))?;
+        fragment.write(OTHER_NAME)?;
     }
+    let Fragment { path, text } = fragment;
     Ok(New { path, text, warnings })
 }
 
@@ -94,68 +91,9 @@ fn free_place(file: &Path, name: &str) -> Result<PathBuf, Failure> {
     }
     let path = config::fragments_of(file).join(format!("{name}.toml"));
     if fs::symlink_metadata(&path).is_ok() {
-        return Err(Failure::new(Exit::Usage, in_the_way(&path)));
+        return Err(Failure::new(Exit::Usage, in_the_way(&path, OTHER_NAME)));
     }
     Ok(path)
-}
-
-fn in_the_way(path: &Path) -> String {
-    format!(
-        "{} is there already and is not replaced; edit it, remove it, or give the new one a name with --as",
-        path.display()
-    )
-}
-
-/// Checks the whole configuration with the fragment; what it newly warns of.
-fn check(file: &Path, added: Added<'_>) -> Result<Vec<String>, Failure> {
-    let not_valid = |error: ConfigError| {
-        Failure::new(Exit::Usage, format!("{error}\nnot added: the configuration would not be valid with it"))
-    };
-    let Loaded { warnings, .. } = config::load_added(Some(file), added).map_err(not_valid)?;
-    let before = config::load(Some(file)).map(|loaded| loaded.warnings).unwrap_or_default();
-    Ok(warnings.into_iter().filter(|warning| !before.contains(warning)).collect())
-}
-
-/// Writes a new file: it has its name once it is whole and synced. Nothing is replaced.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    // A hidden file is no fragment.
-    let mut hidden = OsString::from(".");
-    hidden.push(path.file_name().unwrap_or_default());
-    hidden.push(format!(".{}.new", std::process::id()));
-    let temporary = directory.join(hidden);
-    let written = write_whole(&temporary, text).and_then(|()| {
-        renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE)?;
-        File::open(directory)?.sync_all()
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
-    // Whatever the umask takes away.
-    file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-fn not_written(path: &Path, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(Exit::Usage, in_the_way(path)),
-        io::ErrorKind::PermissionDenied => {
-            let directory = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("."));
-            let advice = advice(directory, Wish::Make);
-            Failure::new(Exit::Failed, format!("{} cannot be written ({error}): {advice}", path.display()))
-        }
-        _ => Failure::new(Exit::Failed, format!("{} cannot be written ({error})", path.display())),
-    }
 }
 
 /// The next command: the running daemon takes new sources in.
@@ -180,7 +118,10 @@ fn report(new: &New, dry_run: bool, json: bool) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::cli::fragment::FILE_MODE;
 
     const CONFIGURATION: &str = "[source.a]\ntopic = \"a/{x}\"\ntable = \"a\"\n";
 
@@ -289,7 +230,6 @@ mod tests {
         place.add(|args| args.name = Some("x".into())).expect("added");
         let (exit, told) = place.add(|args| args.name = Some("x".into())).expect_err("it is there");
         assert!(exit == Exit::Usage && told.contains("conf.d/x.toml is there already"), "{told}");
-        assert_eq!(write_new(&place.at("conf.d/x.toml"), "").expect_err("there").kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(place.fragments(), ["x.toml"]);
     }
 
