@@ -141,7 +141,7 @@ size: release        ## Checks that the program as it is installed has less than
 	bytes=$$(stat -c %s "$$dir$(PREFIX)/bin/forebay") && echo "the installed program has $$bytes bytes, less than $(MOST_BYTES) are meant" && \
 	[ "$$bytes" -lt $(MOST_BYTES) ]
 
-# Manual pages, completion scripts, alerts and dashboard.
+# Manual pages, completion scripts, alerts, dashboard and ready-made sources.
 install-extras:
 	"$(PROGRAM)" man "$(DESTDIR)$(SHAREDIR)/man/man1"
 	install -d "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(ZSHDIR)" "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
@@ -149,6 +149,7 @@ install-extras:
 	"$(PROGRAM)" completions zsh > "$(DESTDIR)$(ZSHDIR)/_forebay"
 	"$(PROGRAM)" completions fish > "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay" conf/alerts/forebay.rules.yml conf/alerts/forebay.test.yml conf/grafana/forebay.json
+	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay/devices" conf/devices/*.toml
 
 uninstall:           ## Removes the program and its unit; configuration, data and user stay.
 	rm -f "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay.1 "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay-*.1

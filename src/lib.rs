@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod decode;
+pub mod devices;
 pub mod entry;
 pub mod files;
 pub mod flush;

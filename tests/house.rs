@@ -23,7 +23,7 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 33] = [
+const ORDER: [&str; 34] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
     "files",
@@ -45,6 +45,7 @@ const ORDER: [&str; 33] = [
     "observe",
     // What rows come from, go through and go to.
     "decode",
+    "devices",
     "limits",
     "questdb",
     "ring",

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod connect;
 mod decode;
+mod device;
 mod document;
 mod exit;
 mod get;
@@ -89,6 +90,8 @@ enum Action {
     /// right; [limits] and what is held of a row's moment are not looked at.
     #[command(after_help = EXIT_CODES)]
     Decode(decode::DecodeArgs),
+    /// List, show or add ready-made sources for devices and programs that are known.
+    Device(device::DeviceArgs),
     /// Print latest values.
     #[command(after_help = EXIT_CODES)]
     Get(get::GetArgs),
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Action::Run(args) => run::run(args, &global),
         Action::Check(args) => check::run(args, &global),
         Action::Decode(args) => decode::run(args, &global),
+        Action::Device(args) => device::run(args, &global),
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),

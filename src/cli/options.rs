@@ -8,6 +8,9 @@ const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["run"], &["socket", "json"]),
     (&["check"], &["socket"]),
     (&["decode"], &["socket"]),
+    (&["device", "ls"], &["config", "socket"]),
+    (&["device", "show"], &["config", "socket"]),
+    (&["device", "add"], &["socket"]),
     // It refuses --json.
     (&["top"], &["json"]),
     (&["ring", "verify"], &["socket"]),

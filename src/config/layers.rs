@@ -59,12 +59,29 @@ impl Source for Layer {
     }
 }
 
-/// Reads `file`, the fragments beside it, and `environment`.
-pub fn merge(file: &Path, environment: impl Iterator<Item = (OsString, OsString)>) -> Merged {
+/// A fragment that is not there yet, as if it were.
+#[derive(Debug, Clone, Copy)]
+pub struct Added<'a> {
+    /// Where it will stand.
+    pub path: &'a Path,
+    /// What it will say.
+    pub text: &'a str,
+}
+
+/// Reads `file`, the fragments beside it and one more, and `environment`.
+pub fn merge(file: &Path, added: Option<Added<'_>>, environment: impl Iterator<Item = (OsString, OsString)>) -> Merged {
     let mut merged = Merged { values: Map::new(), origins: Origins::new(), files: Vec::new(), problems: Vec::new() };
     let mut layers: Vec<Layer> = Vec::new();
-    for path in std::iter::once(file.to_owned()).chain(fragments(file, &mut merged.problems)) {
-        if let Some(text) = read(&path, &mut merged.problems) {
+    let mut fragments = fragments(file, &mut merged.problems);
+    if let Some(added) = added {
+        fragments.retain(|path| path != added.path);
+        fragments.push(added.path.to_owned());
+        fragments.sort();
+    }
+    for path in std::iter::once(file.to_owned()).chain(fragments) {
+        let there = || read(&path, &mut merged.problems);
+        let text = added.filter(|added| added.path == path).map_or_else(there, |added| Some(added.text.to_owned()));
+        if let Some(text) = text {
             layers.push(file_layer(&path, &text, &mut merged));
             merged.files.push(path);
         }
@@ -93,9 +110,14 @@ fn names_at<'a>(layers: &'a [Layer], path: &[String]) -> Vec<&'a String> {
     layers.iter().filter_map(at).flat_map(|table| table.keys()).collect()
 }
 
+/// Where the fragments of a configuration file stand.
+pub fn directory(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join("conf.d")
+}
+
 /// The fragments: *.toml in conf.d beside the file, hidden ones left out, in the order of their names.
 fn fragments(file: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let directory = file.parent().unwrap_or(Path::new("")).join("conf.d");
+    let directory = directory(file);
     let listing = fs::read_dir(&directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> = match listing {
         Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),

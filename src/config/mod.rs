@@ -26,7 +26,7 @@ use std::{
 use config::{ConfigError as LayerError, Map, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-pub use layers::Origins;
+pub use layers::{Added, Origins, directory as fragments_of};
 pub use print::{as_shown, to_toml};
 
 use self::{
@@ -138,7 +138,31 @@ impl Loaded {
 /// Loads `file` (default [`DEFAULT_FILE`]), conf.d/*.toml beside it, and the environment. Sizes
 /// that are not set fit the machine. The error has every mistake.
 pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-    load_on(file, std::env::vars_os(), &machine::look)
+    load_on(file, None, std::env::vars_os(), &machine::look)
+}
+
+/// Loads the same with one more fragment, which need not be there yet. A source that it has and
+/// another file has as well is a mistake: the two would become one.
+pub fn load_added(file: Option<&Path>, added: Added<'_>) -> Result<Loaded, ConfigError> {
+    let taken = taken_names(file.unwrap_or(Path::new(DEFAULT_FILE)), added);
+    if !taken.is_empty() {
+        return Err(ConfigError { problems: taken });
+    }
+    load_on(file, Some(added), std::env::vars_os(), &machine::look)
+}
+
+/// Sources of a fragment that other files have.
+fn taken_names(file: &Path, added: Added<'_>) -> Vec<Problem> {
+    let names = toml::from_str::<toml::Table>(added.text).ok();
+    let sources = names.as_ref().and_then(|table| table.get("source")).and_then(toml::Value::as_table);
+    let there = layers::merge(file, None, std::iter::empty()).origins;
+    let taken = sources.into_iter().flatten().filter_map(|(name, _)| {
+        let key = format!("source.{name}");
+        let origin = there.get(&key)?;
+        let what = "there is a source of this name already; give the new one another name, or change the one there";
+        Some(Problem::new(key, what).at(origin))
+    });
+    taken.collect()
 }
 
 /// The same with an environment of the caller's, and the usual sizes.
@@ -146,16 +170,17 @@ pub fn load_with(
     file: Option<&Path>,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, ConfigError> {
-    load_on(file, environment, &|_| Machine::default())
+    load_on(file, None, environment, &|_| Machine::default())
 }
 
 /// The same on a machine of the caller's.
 fn load_on(
     file: Option<&Path>,
+    added: Option<Added<'_>>,
     environment: impl Iterator<Item = (OsString, OsString)>,
     look: &dyn Fn(&Settings) -> Machine,
 ) -> Result<Loaded, ConfigError> {
-    let mut merged = layers::merge(file.unwrap_or(Path::new(DEFAULT_FILE)), environment);
+    let mut merged = layers::merge(file.unwrap_or(Path::new(DEFAULT_FILE)), added, environment);
     if merged.files.is_empty() {
         return Err(ConfigError { problems: merged.problems });
     }

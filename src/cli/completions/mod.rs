@@ -57,12 +57,13 @@ pub fn complete() {
     CompleteEnv::with_factory(|| with_names(command())).var(VARIABLE).shells(SHELLS).complete();
 }
 
-/// Adds names from the daemon to the arguments that take them, in every subcommand.
+/// Adds names, from the daemon and of ready-made files, to the arguments that take them, in every subcommand.
 fn with_names(command: clap::Command) -> clap::Command {
     let named = command.mut_args(|arg| match arg.get_id().as_str() {
         "terms" => arg.add(names::terms()),
         "table" | "tables" => arg.add(names::tables()),
         "fields" => arg.add(names::fields()),
+        "family" => arg.add(names::families()),
         _ => arg,
     });
     named.mut_subcommands(with_names)
@@ -91,6 +92,8 @@ mod tests {
             (&["verify"], "tables"),
             (&["ring", "cat"], "table"),
             (&["quarantine", "ls"], "table"),
+            (&["device", "show"], "family"),
+            (&["device", "add"], "family"),
         ] {
             assert!(completed(path, id), "{path:?} {id}");
         }

@@ -1,4 +1,4 @@
-//! Names from the running daemon: tables, symbols with their values, fields.
+//! Names from the running daemon: tables, symbols with their values, fields; and those of ready-made files.
 
 use std::{
     collections::BTreeSet,
@@ -16,6 +16,7 @@ use crate::{
         api::{LatestAnswer, SeriesView},
         client::Client,
     },
+    devices::{self, Family},
 };
 
 /// How long the daemon may take. Someone waits with a finger on the key; without an answer there are no names.
@@ -37,6 +38,15 @@ pub fn tables() -> ArgValueCompleter {
 pub fn fields() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         offer(current, |_, _, series| series.iter().flat_map(|series| series.fields.keys().cloned()).collect())
+    })
+}
+
+/// Completes the name of a ready-made file, with its title.
+pub fn families() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let fits = |family: &&Family| current.to_str().is_some_and(|current| family.name.starts_with(current));
+        let candidate = |family: &Family| CompletionCandidate::new(family.name).help(Some(family.title().into()));
+        devices::all().iter().filter(fits).map(candidate).collect()
     })
 }
 

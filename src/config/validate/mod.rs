@@ -10,7 +10,7 @@ mod topics;
 
 use std::{fmt::Display, path::Path, time::Duration};
 
-pub use self::sources::tag_fault;
+pub use self::sources::{name_fault, tag_fault};
 use super::Problem;
 use crate::{
     decode::table::TableTemplate,

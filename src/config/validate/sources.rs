@@ -140,11 +140,17 @@ fn check_same_time(name: &str, source: &Source, findings: &mut Findings) {
     findings.warn(format!("source.{name}.same_time"), what);
 }
 
-fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings) {
+/// Why a source cannot have this name.
+#[must_use]
+pub fn name_fault(name: &str) -> Option<String> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(valid) {
-        let what = format!("a source's name has letters, digits, _ and -, at most {MAX_NAME_BYTES}");
-        findings.problem(format!("source.{name}"), what);
+    let is_fine = !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(valid);
+    (!is_fine).then(|| format!("a source's name has letters, digits, _ and -, at most {MAX_NAME_BYTES}"))
+}
+
+fn check_one(name: &str, source: &Source, protocol: u8, findings: &mut Findings) {
+    if let Some(fault) = name_fault(name) {
+        findings.problem(format!("source.{name}"), fault);
     }
     if source.same_time == SameTime::Keep {
         check_same_time(name, source, findings);
