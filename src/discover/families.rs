@@ -6,34 +6,23 @@ use jiff::{civil::DateTime, tz::TimeZone};
 use serde_json::Value as Json;
 
 use super::{
-    notes::{Notes, Topic},
+    notes::{Kept, Notes, Topic},
+    payload::Read,
     shape::reads,
     time::{Zone, zone},
     trial::{Owner, Trial, settings},
 };
 use crate::{
-    decode::pattern::Pattern,
+    devices::{Family, change::Changes},
+    point::Timestamp,
     settings::{Settings, Source, TimeUnit, TimeWord},
 };
 
-/// A family that is known.
-#[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Its ready-made sources.
-    pub text: &'a str,
-    /// Filters of topics that nobody else has.
-    pub topics: &'a [&'a str],
-    /// Paths of members that nobody else has together.
-    pub members: &'a [&'a [&'a str]],
-}
-
 /// A family that shows.
 #[derive(Debug, Clone)]
-pub struct Shown<'a> {
+pub struct Shown {
     /// Its name.
-    pub name: &'a str,
+    pub name: &'static str,
     /// Its sources, with the zone that was found.
     pub text: String,
     /// That zone, where it is another than the text's.
@@ -43,66 +32,55 @@ pub struct Shown<'a> {
 }
 
 /// The families that show in what was heard, among topics that `is_free` lets pass.
-pub fn shown<'a>(
-    notes: &Notes,
-    families: &[Known<'a>],
-    machine: &TimeZone,
-    is_free: &dyn Fn(&str) -> bool,
-) -> Vec<Shown<'a>> {
-    let of = |family: &Known<'a>| {
-        let own = settings(family.text).ok()?;
-        let mut trial = Trial::new(&own)?;
-        let mut takes = |topic: &str| matches!(trial.owner(topic), Owner::Takes(_));
-        let taken: Vec<(&String, &Topic)> =
-            notes.topics.iter().filter(|(name, _)| is_free(name) && takes(name)).collect();
-        if taken.is_empty() || !shows(family, notes, &taken, is_free) {
+pub fn shown(notes: &Notes, families: &[Family], machine: &TimeZone, is_free: &dyn Fn(&str) -> bool) -> Vec<Shown> {
+    let of = |family: &Family| {
+        let recogniser = family.recogniser().ok()?;
+        let free: Vec<(&String, &Topic)> = notes.topics.iter().filter(|(name, _)| is_free(name)).collect();
+        let taken: Vec<(&String, &Topic)> = free.iter().copied().filter(|(name, _)| recogniser.takes(name)).collect();
+        let has_sign = |(name, topic): &(&String, &Topic)| {
+            recogniser.topic_shows(name)
+                || recogniser.takes(name) && {
+                    let reads = reads(name, topic);
+                    reads.iter().any(|read| recogniser.shows(name, read.document.as_ref()))
+                }
+        };
+        if taken.is_empty() || !free.iter().any(has_sign) {
             return None;
         }
-        let (text, zone) = in_zone(family.text, &own, &taken, machine);
+        let own = settings(family.text).ok()?;
+        let zone = other_zone(&own, &taken, machine);
+        let changes = Changes { zone: zone.clone(), ..Changes::default() };
+        let (text, zone) = match family.changed(&changes) {
+            Ok(text) if zone.is_some() => (text, zone),
+            _ => (family.text.to_owned(), None),
+        };
         let settings = settings(&text).unwrap_or(own);
         Some(Shown { name: family.name, text, zone, settings })
     };
-    let mut shown: Vec<Shown<'a>> = families.iter().filter_map(of).collect();
+    let mut shown: Vec<Shown> = families.iter().filter_map(of).collect();
     // Of two that have a source of one name the first stays.
     let mut names = BTreeSet::new();
     shown.retain(|family| family.settings.source.keys().all(|name| names.insert(name.clone())));
     shown
 }
 
-fn shows(family: &Known<'_>, notes: &Notes, taken: &[(&String, &Topic)], is_free: &dyn Fn(&str) -> bool) -> bool {
-    let filters: Vec<Pattern> = family.topics.iter().filter_map(|filter| Pattern::parse(filter).ok()).collect();
-    let matches = |name: &String| is_free(name) && filters.iter().any(|filter| filter.captures(name).is_some());
-    notes.topics.keys().any(matches) || taken.iter().any(|(name, topic)| has_members(name, topic, family.members))
-}
-
-/// Whether a message has all members of one of the sets.
-fn has_members(name: &str, topic: &Topic, sets: &[&[&str]]) -> bool {
-    let has = |document: &Json| {
-        let elements = document.as_array().map_or(std::slice::from_ref(document), Vec::as_slice);
-        let has_all = |element: &Json| sets.iter().any(|set| !set.is_empty() && set.iter().all(|path| find(element, path).is_some()));
-        elements.iter().any(has_all)
-    };
-    !sets.is_empty() && reads(name, topic).iter().filter_map(|read| read.document.as_ref()).any(has)
-}
-
 /// The member at a path: an exact name first, then from one object to the next.
 fn find<'j>(node: &'j Json, path: &str) -> Option<&'j Json> {
-    let step = |node: &'j Json, name: &str| match node {
+    let step = |name: &str| match node {
         Json::Object(members) => members.get(name),
         Json::Array(list) => list.get(name.parse::<usize>().ok()?),
         _ => None,
     };
-    if let Some(found) = step(node, path) {
+    if let Some(found) = step(path) {
         return Some(found);
     }
     let mut ends = path.match_indices('.');
-    ends.find_map(|(at, _)| find(step(node, path.get(..at)?)?, path.get(at + 1..)?))
+    ends.find_map(|(at, _)| find(step(path.get(..at)?)?, path.get(at + 1..)?))
 }
 
-/// A family's text with the zone by which its local times are off, and that zone where it is
-/// another.
-fn in_zone(text: &str, settings: &Settings, taken: &[(&String, &Topic)], machine: &TimeZone) -> (String, Option<String>) {
-    let Some(mut trial) = Trial::new(settings) else { return (text.to_owned(), None) };
+/// The zone by which a family's local times are off, where it is another than its text's.
+fn other_zone(settings: &Settings, taken: &[(&String, &Topic)], machine: &TimeZone) -> Option<String> {
+    let mut trial = Trial::new(settings, Timestamp::default())?;
     let mut locals: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for (name, topic) in taken {
         let Owner::Takes(owner) = trial.owner(name) else { continue };
@@ -110,30 +88,18 @@ fn in_zone(text: &str, settings: &Settings, taken: &[(&String, &Topic)], machine
             locals.entry(owner).or_default().extend(local_times(name, topic, source));
         }
     }
-    let mut text = text.to_owned();
-    let mut adapted = None;
     for (owner, times) in locals {
-        let Some(time) = settings.source.get(&owner).and_then(|source| source.timestamp.as_ref()) else { continue };
+        let own = settings.source.get(&owner).and_then(|source| source.timestamp.as_ref()?.zone.as_ref());
         let found = match zone(times.into_iter(), machine) {
             Zone::Named(zone) => zone,
-            Zone::None if time.zone.as_deref().is_some_and(|zone| zone != "UTC") => "UTC".to_owned(),
+            Zone::None if own.is_some() => "UTC".to_owned(),
             Zone::None | Zone::Unknown => continue,
         };
-        if time.zone.as_ref().is_some_and(|own| same_now(own, &found, taken)) {
-            continue;
-        }
-        let changed = match &time.zone {
-            Some(own) => text.replace(&format!("zone = \"{own}\""), &format!("zone = \"{found}\"")),
-            None => {
-                let field = format!("field = \"{}\"", time.field);
-                text.replace(&field, &format!("{field}, zone = \"{found}\""))
-            }
-        };
-        if super::trial::settings(&changed).is_ok() && changed != text {
-            (text, adapted) = (changed, Some(found));
+        if own.is_none_or(|own| !same_now(own, &found, taken)) {
+            return Some(found);
         }
     }
-    (text, adapted)
+    None
 }
 
 /// Whether two zones have the same offset when the last message came.
@@ -148,12 +114,12 @@ fn same_now(own: &str, found: &str, taken: &[(&String, &Topic)]) -> bool {
 }
 
 /// Local times of a source's messages.
-fn local_times(name: &str, topic: &Topic, source: &Source) -> Vec<(DateTime, crate::point::Timestamp, bool)> {
+fn local_times(name: &str, topic: &Topic, source: &Source) -> Vec<(DateTime, Timestamp, bool)> {
     let Some(time) = source.timestamp.as_ref().filter(|time| time.unit == TimeUnit::Word(TimeWord::Auto)) else {
         return Vec::new();
     };
     let path = time.field.trim_start_matches("$.").trim_start_matches("^.");
-    let local = |(kept, read): (&super::notes::Kept, super::payload::Read)| {
+    let local = |(kept, read): (&Kept, Read)| {
         let text = find(read.document.as_ref()?, path)?.as_str()?.to_owned();
         let is_zoned = text.parse::<jiff::Timestamp>().is_ok();
         let local = text.parse::<DateTime>().ok().filter(|_| !is_zoned)?;
@@ -165,13 +131,13 @@ fn local_times(name: &str, topic: &Topic, source: &Source) -> Vec<(DateTime, cra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{discover::notes::Limits, mqtt::listener::Heard, point::Timestamp};
+    use crate::{devices::Signs, discover::notes::Limits, mqtt::listener::Heard};
 
-    const TASMO: Known<'static> = Known {
+    const TASMO: Family = Family {
         name: "tasmo",
-        text: "# Tasmo\n[source.tasmo]\ntopic = \"tele/{device}/SENSOR\"\ntable = \"tasmo\"\ntimestamp = { field = \"Time\", zone = \"Europe/Berlin\" }\n",
-        topics: &["tele/+/LWT"],
-        members: &[&["Time", "ENERGY.Total"]],
+        text: "# Tasmo\n[source.tasmo]\ntopic = \"tele/{device}/SENSOR\"\ntable = \"tasmo\"\n\
+               timestamp = { field = \"Time\", zone = \"Europe/Berlin\" }\n",
+        signs: Signs { topics: &["tele/+/LWT"], members: &[&["Time", "ENERGY.Total"]] },
     };
     const NOW: Timestamp = Timestamp(1_772_366_400_000_000_000);
 
@@ -179,12 +145,13 @@ mod tests {
         let mut notes = Notes::new(Limits::default());
         for (topic, payload) in messages {
             let payload = payload.as_bytes().to_vec();
-            notes.note(&Heard { topic: (*topic).into(), payload_bytes: payload.len(), payload, ..Heard::default() }, NOW);
+            let heard = Heard { topic: (*topic).into(), payload_bytes: payload.len(), payload, ..Heard::default() };
+            notes.note(&heard, NOW);
         }
         notes
     }
 
-    fn all(notes: &Notes) -> Vec<Shown<'static>> {
+    fn all(notes: &Notes) -> Vec<Shown> {
         shown(notes, &[TASMO], &TimeZone::UTC, &|_| true)
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     hash::{Hash, Hasher},
+    time::Duration,
 };
 
 use crate::{mqtt::listener::Heard, point::Timestamp};
@@ -78,6 +79,8 @@ pub struct Notes {
     pub beyond: u64,
     /// When the first live message came, and the last.
     pub live: Option<(Timestamp, Timestamp)>,
+    /// How long it was listened; none where only the messages tell it.
+    pub listened: Option<Duration>,
     bytes: usize,
 }
 
@@ -86,6 +89,13 @@ impl Notes {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// How long it was listened, as far as that is known.
+    #[must_use]
+    pub fn span(&self) -> Duration {
+        let told = self.live.map_or(0, |(first, last)| last.0.saturating_sub(first.0).max(0));
+        self.listened.unwrap_or(Duration::from_nanos(told.unsigned_abs()))
     }
 
     /// Bytes of payloads that are kept.

@@ -10,7 +10,7 @@ use crate::{
         Incoming,
         preview::{Preview, Previewer},
     },
-    point::{Received, Row, Text},
+    point::{Received, Row, Text, Timestamp},
     settings::Settings,
 };
 
@@ -57,18 +57,21 @@ pub struct Fates {
 }
 
 /// Sources on trial.
-pub struct Trial(Previewer);
+pub struct Trial {
+    previewer: Previewer,
+    now: Timestamp,
+}
 
 impl Trial {
-    /// Of these settings; none where a source cannot be made.
+    /// Of these settings, now; none where a source cannot be made.
     #[must_use]
-    pub fn new(settings: &Settings) -> Option<Self> {
-        Previewer::new(settings, None).ok().map(Self)
+    pub fn new(settings: &Settings, now: Timestamp) -> Option<Self> {
+        Some(Self { previewer: Previewer::new(settings, None).ok()?, now })
     }
 
     /// Who gets the messages of a topic.
     pub fn owner(&mut self, topic: &str) -> Owner {
-        match self.0.preview(&Incoming { topic, ..Incoming::default() }) {
+        match self.previewer.preview(&Incoming { topic, ..Incoming::default() }) {
             None => Owner::Nobody,
             Some(Preview { source, is_dropped: true, .. }) => Owner::LeavesOut(source),
             Some(Preview { source, .. }) => Owner::Takes(source),
@@ -80,10 +83,10 @@ impl Trial {
         let mut moments: HashSet<String> = HashSet::new();
         for kept in &topic.kept {
             fates.messages += 1;
-            let received = Received { wall: kept.received, since_boot_ns: 0 };
+            let received = Received { wall: self.now.max(kept.received), since_boot_ns: 0 };
             let message =
                 Incoming { topic: name, payload: &kept.payload, received, retain: kept.retain, ..Incoming::default() };
-            let Some(told) = self.0.preview(&message) else { continue };
+            let Some(told) = self.previewer.preview(&message) else { continue };
             let all: Vec<&(Text, Row)> = told.rows.iter().chain(&told.left_out).collect();
             moments.clear();
             let is_new = |(table, row): &&&(Text, Row)| {

@@ -1,0 +1,1 @@
+//! What the pages' messages come to.
