@@ -346,7 +346,7 @@ mod tests {
         assert_eq!((told.paths, told.repeats), (vec!["room".to_owned()], vec!["dev".to_owned()]));
         let states = flat(&[(0, json!({"state":"ON","v":1})), (1, json!({"state":"OFF","v":1}))]);
         assert_eq!(states.paths, Vec::<String>::new());
-        let several: Vec<_> = (0..8).map(|n| (n % 2, json!({"kind": ["in", "out"][n % 2], "v": n}))).collect();
+        let several: Vec<_> = (0..8).map(|n| (n % 2, json!({"kind": (["in", "out"][n % 2]), "v": n}))).collect();
         assert_eq!(flat(&several).paths, ["kind"], "it never changed, and differs between topics");
         let mixed = flat(&[(0, json!({"sensor":"x","v":1})), (0, json!({"sensor":"y","v":1}))]);
         assert_eq!(mixed.paths, ["sensor"]);

@@ -58,7 +58,7 @@ pub async fn listen(
     };
     let mut stop = std::pin::pin!(stop);
     let mut began = Instant::now();
-    let (mut refused, mut is_subscribed) = (None, false);
+    let mut is_subscribed = false;
     let ended = loop {
         let until = began.checked_add(listening.span).unwrap_or(began);
         let tick = (Instant::now() + TELL_EVERY).min(until);
@@ -92,12 +92,8 @@ pub async fn listen(
                     (is_subscribed, began) = (true, Instant::now());
                 }
             }
-            Some(Ok(News::Refused(why))) => {
-                refused = Some(why);
-                if !is_subscribed && notes.messages == 0 {
-                    break Ended::Refused(refused.take().unwrap_or_default());
-                }
-            }
+            Some(Ok(News::Refused(why))) if !is_subscribed && notes.messages == 0 => break Ended::Refused(why),
+            Some(Ok(News::Refused(_))) => {}
             Some(Ok(News::Message(heard))) => {
                 notes.note(&heard, clock.now().wall);
                 if Instant::now() >= until {

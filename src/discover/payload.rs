@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::{binary, words};
 use crate::{
     decode::{self, Decoded, Decoder, Payload},
-    settings::{Format, Source},
+    settings::Source,
 };
 
 /// Most members and elements of a document that is looked into.
@@ -211,19 +211,6 @@ fn delimiter(text: &str) -> Option<char> {
         is_even && first >= least && told.count() * 2 > cells().count()
     };
     [';', '\t', ',', '|'].into_iter().find(|delimiter| is_between(*delimiter))
-}
-
-impl Source {
-    /// Whether payloads of a kind are of this source's format.
-    #[must_use]
-    pub(super) fn reads(&self, kind: &Kind) -> bool {
-        match kind {
-            Kind::Json => self.has_documents(),
-            Kind::Line => self.format == Format::Line,
-            Kind::Csv(_) => self.format == Format::Csv,
-            kind => kind.is_plain() && self.format == Format::Plain,
-        }
-    }
 }
 
 #[cfg(test)]
