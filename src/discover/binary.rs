@@ -104,9 +104,7 @@ fn msgpack(bytes: &[u8], at: usize, depth: u8) -> Option<usize> {
         0xcd | 0xd1 => skip(bytes, next, 2),
         0xd4..=0xd8 => skip(bytes, next, 1 + (1 << (first - 0xd4))),
         0xdc | 0xdd => items(next + (2 << (first - 0xdc)), number(bytes, next, 2 << (first - 0xdc))?),
-        0xde | 0xdf => {
-            items(next + (2 << (first - 0xde)), number(bytes, next, 2 << (first - 0xde))?.checked_mul(2)?)
-        }
+        0xde | 0xdf => items(next + (2 << (first - 0xde)), number(bytes, next, 2 << (first - 0xde))?.checked_mul(2)?),
         0xc1 => None,
     }
 }

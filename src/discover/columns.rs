@@ -128,7 +128,9 @@ impl<'r> Values<'r> {
     fn level(&self, levels: &[Vec<&str>]) -> Option<usize> {
         let most = levels.iter().map(Vec::len).max().unwrap_or(0);
         let says = |at: usize| {
-            self.of.iter().all(|(row, text)| levels.get(row.topic).and_then(|levels| levels.get(at)) == Some(&text.as_str()))
+            self.of
+                .iter()
+                .all(|(row, text)| levels.get(row.topic).and_then(|levels| levels.get(at)) == Some(&text.as_str()))
         };
         (0..most).find(|at| says(*at))
     }
@@ -211,7 +213,8 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool) 
     let (distinct, by_topic) = (values.distinct().len(), values.by_topic());
     if !values.is_text {
         let comes_again = values.messages() >= 4 && values.comes_again() && distinct > 1;
-        return is_identity && !is_outside(path)
+        return is_identity
+            && !is_outside(path)
             && if has_several { is_stable(values) } else { comes_again && by_topic.values().any(|of| of.len() > 1) };
     }
     if values.is_unique_by_make() && distinct > 1 && !has_several
@@ -277,8 +280,9 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
             Json::String(text) => match words::plain(text) {
                 Some(words::Plain::Number | words::Plain::Measure) => {
                     numeric += 1;
-                    is_code |= text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
-                        || text.len() > 15 && text.bytes().all(|byte| byte.is_ascii_digit());
+                    is_code |=
+                        text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
+                            || text.len() > 15 && text.bytes().all(|byte| byte.is_ascii_digit());
                 }
                 Some(words::Plain::Boolean | words::Plain::Switch) => switches += 1,
                 None => other += 1,
@@ -311,8 +315,13 @@ pub fn nulls(values: &[&Json]) -> BTreeSet<String> {
     };
     let texts = values.iter().filter_map(|value| value.as_str()).filter(|text| words::is_nothing(text));
     let nulls: BTreeSet<String> = texts.map(|text| text.trim().to_owned()).collect();
-    let is_other = |value: &&&Json| value.as_str().is_some_and(|text| !words::is_nothing(text) && words::plain(text).is_none());
-    if values.iter().any(|value| is_number(&value)) && !values.iter().any(|value| is_other(&value)) { nulls } else { BTreeSet::new() }
+    let is_other =
+        |value: &&&Json| value.as_str().is_some_and(|text| !words::is_nothing(text) && words::plain(text).is_none());
+    if values.iter().any(|value| is_number(&value)) && !values.iter().any(|value| is_other(&value)) {
+        nulls
+    } else {
+        BTreeSet::new()
+    }
 }
 
 #[cfg(test)]

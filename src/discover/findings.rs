@@ -180,8 +180,13 @@ impl<'a> Work<'a> {
     }
 
     fn take_families(&mut self, families: &[Family]) {
-        let taken: BTreeSet<&str> =
-            self.entries.iter().enumerate().filter(|(at, _)| self.why.contains_key(at)).map(|(_, entry)| entry.name).collect();
+        let taken: BTreeSet<&str> = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| self.why.contains_key(at))
+            .map(|(_, entry)| entry.name)
+            .collect();
         let mut shown = families::shown(self.notes, families, self.zone, &|name| !taken.contains(name));
         shown.retain(|family| !family.settings.source.keys().any(|name| self.there.source.contains_key(name)));
         self.families = shown;
@@ -230,11 +235,16 @@ impl<'a> Work<'a> {
             }
         }
         let mut groups = group::groups(&items);
-        groups.sort_by(|one, other| other.topics.len().cmp(&one.topics.len()).then_with(|| one.shape().cmp(&other.shape())));
+        groups.sort_by(|one, other| {
+            other.topics.len().cmp(&one.topics.len()).then_with(|| one.shape().cmp(&other.shape()))
+        });
         let mut names: BTreeSet<String> = self.there.source.keys().cloned().collect();
-        names.extend(self.settings_of_families().source.into_iter().flat_map(|(name, source)| {
-            [name, source.table.unwrap_or_default().to_lowercase()]
-        }));
+        names.extend(
+            self.settings_of_families()
+                .source
+                .into_iter()
+                .flat_map(|(name, source)| [name, source.table.unwrap_or_default().to_lowercase()]),
+        );
         for (number, group) in groups.iter().enumerate() {
             if number >= MAX_GROUPS {
                 let why = format!("there are more than {MAX_GROUPS} groups of topics: listen with --filter to fewer");
@@ -294,7 +304,8 @@ impl<'a> Work<'a> {
     }
 
     fn try_out(&self, draft: &Draft, subject: &Subject<'_>) -> Result<Fates, String> {
-        let settings = settings(&draft.text()).map_err(|problems| problems.first().map_or(String::new(), |(_, what)| what.clone()))?;
+        let settings = settings(&draft.text())
+            .map_err(|problems| problems.first().map_or(String::new(), |(_, what)| what.clone()))?;
         let mut trial = Trial::new(&settings, self.now).ok_or_else(|| "it cannot be tried".to_owned())?;
         let mut fates = Fates::default();
         for member in &subject.topics {
@@ -308,12 +319,21 @@ impl<'a> Work<'a> {
 
     /// Sources of one topic each that came of one group have one table.
     fn share_tables(&mut self) {
-        let tagged = |own: &Own| own.draft.topics.iter().all(|topic| !topic.contains('{')) && own.draft.get("tags").is_some();
+        let tagged =
+            |own: &Own| own.draft.topics.iter().all(|topic| !topic.contains('{')) && own.draft.get("tags").is_some();
         let key = |own: &Own| {
-            let keys: Vec<String> = own.draft.keys.iter().filter(|(key, ..)| *key != "tags").map(|(key, value, _)| format!("{key}={value}")).collect();
-            let above = own.draft.topics.first().and_then(|topic| topic.rsplit_once('/')).map_or("", |(above, _)| above);
+            let keys: Vec<String> = own
+                .draft
+                .keys
+                .iter()
+                .filter(|(key, ..)| *key != "tags")
+                .map(|(key, value, _)| format!("{key}={value}"))
+                .collect();
+            let above =
+                own.draft.topics.first().and_then(|topic| topic.rsplit_once('/')).map_or("", |(above, _)| above);
             let shape = own.topics.first().and_then(|at| self.entries.get(*at)?.shape.as_ref());
-            let paths = shape.map(|shape| shape.paths.iter().cloned().collect::<Vec<_>>().join(" ")).unwrap_or_default();
+            let paths =
+                shape.map(|shape| shape.paths.iter().cloned().collect::<Vec<_>>().join(" ")).unwrap_or_default();
             format!("{above}\n{}\n{paths}", keys.join("\n"))
         };
         let mut tables: BTreeMap<String, Option<String>> = BTreeMap::new();
@@ -388,8 +408,12 @@ impl<'a> Work<'a> {
         let Some(own) = self.own.get(number) else { return false };
         let mine: BTreeSet<usize> = own.topics.iter().copied().collect();
         let is_mine = |owner: &Owner| *owner == Owner::Takes(own.draft.name.clone());
-        let strays: Vec<usize> =
-            owners.iter().enumerate().filter(|(at, owner)| is_mine(owner) && !mine.contains(at)).map(|(at, _)| at).collect();
+        let strays: Vec<usize> = owners
+            .iter()
+            .enumerate()
+            .filter(|(at, owner)| is_mine(owner) && !mine.contains(at))
+            .map(|(at, _)| at)
+            .collect();
         let kept: Vec<&str> = mine.iter().filter_map(|at| self.entries.get(*at)).map(|entry| entry.name).collect();
         let mut exclude = own.draft.exclude.clone();
         for at in strays {
@@ -410,7 +434,8 @@ impl<'a> Work<'a> {
         let all = self.together();
         let mut findings = Findings { beyond: self.notes.beyond, ..Findings::default() };
         let warnings = crate::config::validate::check(&all).warnings;
-        findings.warnings = warnings.iter().filter(|of| of.key.starts_with("source.")).map(ToString::to_string).collect();
+        findings.warnings =
+            warnings.iter().filter(|of| of.key.starts_with("source.")).map(ToString::to_string).collect();
         findings.warnings.extend(std::mem::take(&mut self.warnings));
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for family in &self.families {
@@ -513,7 +538,8 @@ fn filter(topic: &str, own: &[&str], draft: &Draft) -> String {
     let spares = |filter: &String| !own.iter().any(|own| matches(filter, own));
     // All placeholders but one are any level.
     let but_one = (0..levels.len()).rev().filter(|at| varies(*at)).map(|kept| {
-        let level = |(at, level): (usize, &&str)| if varies(at) && at != kept { "+".to_owned() } else { (*level).to_owned() };
+        let level =
+            |(at, level): (usize, &&str)| if varies(at) && at != kept { "+".to_owned() } else { (*level).to_owned() };
         levels.iter().enumerate().map(level).collect::<Vec<_>>().join("/")
     });
     let first = levels.first().copied().unwrap_or_default();

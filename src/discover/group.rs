@@ -9,7 +9,7 @@ const MAX_COMPARED: usize = 16;
 /// Most names that become columns; more of them are a symbol.
 const MAX_METRICS: usize = 200;
 /// Ways below a level before a placeholder takes the rest of the topic.
-const LEAST_WAYS: usize = 4;
+const LEAST_WAYS: usize = 3;
 
 /// One level of a group's pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,12 @@ fn rest(leaves: &[&Item<'_>], inner: &[&Item<'_>], prefix: &[Level]) -> Option<G
     let ways: BTreeSet<String> =
         all().map(|item| item.levels.get(prefix.len()..).unwrap_or_default().join("/")).collect();
     let fits = (LEAST_WAYS..=MAX_METRICS).contains(&ways.len());
-    if inner.is_empty() || prefix.is_empty() || !is_one || !fits || ways.iter().any(|way| way.split('/').any(str::is_empty)) {
+    if inner.is_empty()
+        || prefix.is_empty()
+        || !is_one
+        || !fits
+        || ways.iter().any(|way| way.split('/').any(str::is_empty))
+    {
         return None;
     }
     let levels = [prefix, &[Level::Rest]].concat();
@@ -236,9 +241,8 @@ impl<'a> Below<'a> {
         let shared: Vec<&(String, &Class)> = self.ways.intersection(&other.ways).collect();
         let is_same = shared.len() * 2 >= self.ways.union(&other.ways).count() && !shared.is_empty();
         // At the top a single value named like many others says little.
-        let says = |(way, class): &(String, &Class)| {
-            !class.is_single() || words::is_quantity(way) && !words::is_state(way)
-        };
+        let says =
+            |(way, class): &(String, &Class)| !class.is_single() || words::is_quantity(way) && !words::is_state(way);
         let is_telling = is_loose || shared.len() > 1 || shared.iter().any(|way| says(way));
         let depths = self.depths.intersection(&other.depths).count();
         let is_near = is_loose && depths * 2 >= self.depths.union(&other.depths).count();

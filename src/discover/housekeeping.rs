@@ -62,8 +62,11 @@ fn is_discovery(levels: &[String], reads: &[Read]) -> bool {
         Some(Json::Object(members)) => keys.iter().any(|key| members.contains_key(*key)),
         _ => read.kind == Kind::Empty,
     };
-    is_config && !reads.is_empty() && reads.iter().all(describes)
-        && (levels.first().is_some_and(|first| first == "homeassistant") || reads.iter().any(|read| read.kind == Kind::Json))
+    is_config
+        && !reads.is_empty()
+        && reads.iter().all(describes)
+        && (levels.first().is_some_and(|first| first == "homeassistant")
+            || reads.iter().any(|read| read.kind == Kind::Json))
 }
 
 fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<String> {
@@ -78,7 +81,8 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
     let is_large = |read: &&Read| read.text.len() > LARGE_BYTES || read.kind == Kind::LargeJson;
     let describes = |read: &&Read| {
         let text = &read.text;
-        (text.contains("\"friendly_name\"") || text.contains("\"definition\"") || text.contains("\"$schema\"")) && text.len() > 300
+        (text.contains("\"friendly_name\"") || text.contains("\"definition\"") || text.contains("\"$schema\""))
+            && text.len() > 300
     };
     if is_kept && said.iter().any(is_large) || said.iter().all(describes) {
         return Some("a large document that the broker keeps: a description, no reading".into());
@@ -93,7 +97,9 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
     if all(|kind| *kind == Kind::BrokenJson) {
         return Some("JSON that is broken".into());
     }
-    if let Some(Kind::Binary(kind)) = said.first().map(|read| &read.kind).filter(|_| all(|kind| matches!(kind, Kind::Binary(_)))) {
+    if let Some(Kind::Binary(kind)) =
+        said.first().map(|read| &read.kind).filter(|_| all(|kind| matches!(kind, Kind::Binary(_))))
+    {
         return Some(format!("binary payloads: {kind}"));
     }
     if all(|kind| matches!(kind, Kind::Text | Kind::BrokenJson | Kind::Binary(_) | Kind::LargeJson)) {
@@ -113,13 +119,16 @@ fn is_availability(levels: &[String], read: &Read) -> bool {
     let is_said = |text: &str| {
         let text = text.trim().trim_matches('"').to_lowercase();
         let last = levels.last().map_or("", String::as_str);
-        clear.contains(&text.as_str()) || vague.contains(&text.as_str()) && of_a_client.contains(&last) && levels.len() > 1
+        clear.contains(&text.as_str())
+            || vague.contains(&text.as_str()) && of_a_client.contains(&last) && levels.len() > 1
     };
     match &read.document {
         None => is_said(&read.text),
         Some(Json::Object(members)) if members.len() == 1 => {
             let keys = ["state", "status", "availability", "online"];
-            members.iter().all(|(key, value)| keys.contains(&key.to_lowercase().as_str()) && value.as_str().is_some_and(is_said))
+            members
+                .iter()
+                .all(|(key, value)| keys.contains(&key.to_lowercase().as_str()) && value.as_str().is_some_and(is_said))
         }
         Some(_) => false,
     }

@@ -159,7 +159,9 @@ impl Places {
         let Some(first) = elements().next() else { return };
         let Some((name, _)) = first.iter().find(|(_, member)| member.is_object()) else { return };
         let is_so = |element: &serde_json::Map<String, Json>| {
-            element.iter().all(|(own, member)| if own == name { member.is_object() } else { words::time_rank(own).is_some() })
+            element
+                .iter()
+                .all(|(own, member)| if own == name { member.is_object() } else { words::time_rank(own).is_some() })
         };
         if elements().all(is_so) && is_a_step(name) {
             let steps = [steps, &[Step::Name(name.clone())]].concat();
@@ -183,11 +185,10 @@ impl Places {
 
     fn side_by_side(&mut self, node: &Json, steps: &[Step]) {
         let Json::Object(members) = node else { return };
-        let is_flat = |list: &&Vec<Json>| list.len() > 1 && list.iter().all(|value| !value.is_array() && !value.is_object());
-        let lists: Vec<(&String, &Vec<Json>)> = members
-            .iter()
-            .filter_map(|(name, member)| Some((name, member.as_array().filter(is_flat)?)))
-            .collect();
+        let is_flat =
+            |list: &&Vec<Json>| list.len() > 1 && list.iter().all(|value| !value.is_array() && !value.is_object());
+        let lists: Vec<(&String, &Vec<Json>)> =
+            members.iter().filter_map(|(name, member)| Some((name, member.as_array().filter(is_flat)?))).collect();
         let mut by_length: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (name, list) in &lists {
             by_length.entry(list.len()).or_default().insert((*name).clone());
@@ -250,19 +251,24 @@ impl Place {
     fn are_rows(&self, rows: &Rows) -> bool {
         let is_number = |path: &String| {
             let mut numbers = rows.values(path).filter(|(_, value)| is_measured(value));
-            numbers.next().is_some() && words::time_rank(path).is_none() && !words::is_link(path)
+            numbers.next().is_some() && !rows.tells_time(path) && !words::is_link(path)
         };
         let is_reading = |path: &&String| is_number(path) && !words::is_identity(path);
         let inside = rows.members.keys().filter(|path| !super::members::is_outside(path)).filter(is_reading).count();
         let is_number_of = |path: &&String| {
             let last = path.rsplit('.').next().unwrap_or(path).to_lowercase();
-            ["version", "seq", "count", "len", "length", "n", "id", "sequence", "sequencenumber"].contains(&last.as_str())
+            ["version", "seq", "count", "len", "length", "n", "id", "sequence", "sequencenumber"]
+                .contains(&last.as_str())
         };
         let outside = rows.members.keys().filter(|path| super::members::is_outside(path));
         let outside = outside.filter(is_reading).filter(|path| !is_number_of(path)).count();
-        let texts = || rows.members.iter().any(|(path, seen)| {
-            words::is_state(path) && seen.iter().any(|seen| seen.value.is_string() || seen.value.is_boolean())
-        });
+        let texts = || {
+            rows.members.iter().any(|(path, seen)| {
+                words::is_state(path)
+                    && !words::is_identity(path)
+                    && seen.iter().any(|seen| seen.value.is_string() || seen.value.is_boolean())
+            })
+        };
         (inside > 0 || texts()) && (outside == 0 || outside <= 2 && inside * self.most > outside)
     }
 
@@ -290,14 +296,34 @@ fn pair(rows: &Rows) -> Option<(String, String)> {
     let is = |path: &&&String, names: &[&str]| names.contains(&path.to_lowercase().as_str());
     let value = inside.iter().find(|path| is(path, &["value", "v", "val", "reading", "wert"]))?;
     let names = [
-        "id", "name", "n", "key", "tag", "parameter", "param", "variable", "var", "metric", "measurement", "field",
-        "label", "type", "quantity", "property", "code", "kind", "signal", "tagname", "datapoint", "dp",
+        "id",
+        "name",
+        "n",
+        "key",
+        "tag",
+        "parameter",
+        "param",
+        "variable",
+        "var",
+        "metric",
+        "measurement",
+        "field",
+        "label",
+        "type",
+        "quantity",
+        "property",
+        "code",
+        "kind",
+        "signal",
+        "tagname",
+        "datapoint",
+        "dp",
     ];
     let name = names.iter().find_map(|name| inside.iter().find(|path| path.eq_ignore_ascii_case(name)))?;
     let texts: BTreeSet<&str> = rows.values(name).filter_map(|(_, value)| value.as_str()).collect();
     let is_all_text = rows.values(name).all(|(_, value)| value.is_string());
     let beside = |path: &&&String| {
-        let is_told = *path == name || *path == value || words::time_rank(path).is_some();
+        let is_told = *path == name || *path == value || rows.tells_time(path);
         let words = ["q", "quality", "unit", "units", "u", "good", "status", "datatype", "type", "error", "bu"];
         !is_told && !words.contains(&path.to_lowercase().as_str())
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
+use super::words;
 use crate::point::Timestamp;
 
 /// Most members of rows that are looked at.
@@ -145,6 +146,17 @@ impl Rows {
     pub fn values<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a RowOf, &'a Json)> {
         let seen = self.members.get(path).map_or(&[][..], Vec::as_slice);
         seen.iter().filter_map(|seen| Some((self.rows.get(seen.row)?, &seen.value)))
+    }
+
+    /// Whether a member is named like a time, and has one.
+    #[must_use]
+    pub fn tells_time(&self, path: &str) -> bool {
+        let is_time = |value: &Json| match value {
+            Json::Number(number) => number.as_f64().is_some_and(|number| number >= 9e8),
+            Json::String(text) => words::is_time_text(text) || text.parse::<f64>().is_ok_and(|number| number >= 9e8),
+            _ => false,
+        };
+        words::time_rank(path).is_some() && self.values(path).any(|(_, value)| is_time(value))
     }
 
     /// The most rows that a message has.

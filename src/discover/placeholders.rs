@@ -8,19 +8,75 @@ use super::{group::Level, words};
 const MAX_NAME_CHARS: usize = 48;
 /// What is known of the words of levels.
 const ROOMS: &[&str] = &[
-    "kitchen", "bath", "bathroom", "living", "livingroom", "bedroom", "hall", "hallway", "garage", "attic", "cellar",
-    "basement", "office", "kueche", "küche", "bad", "wohnzimmer", "schlafzimmer", "flur", "keller", "buero", "büro",
-    "garden", "garten", "garage", "corridor", "lobby", "stairs", "nursery", "kinderzimmer", "laundry", "toilet", "room",
+    "kitchen",
+    "bath",
+    "bathroom",
+    "living",
+    "livingroom",
+    "bedroom",
+    "hall",
+    "hallway",
+    "garage",
+    "attic",
+    "cellar",
+    "basement",
+    "office",
+    "kueche",
+    "küche",
+    "bad",
+    "wohnzimmer",
+    "schlafzimmer",
+    "flur",
+    "keller",
+    "buero",
+    "büro",
+    "garden",
+    "garten",
+    "garage",
+    "corridor",
+    "lobby",
+    "stairs",
+    "nursery",
+    "kinderzimmer",
+    "laundry",
+    "toilet",
+    "room",
 ];
 const SITES: &[&str] = &["north", "south", "east", "west", "nord", "sued", "süd", "ost", "site"];
 /// Beginnings of names, and what they are names of.
 const STEMS: &[(&str, &str)] = &[
-    ("dev", "device"), ("device", "device"), ("gw", "gateway"), ("gateway", "gateway"), ("node", "node"),
-    ("line", "line"), ("linie", "line"), ("l", "line"), ("hall", "hall"), ("halle", "hall"), ("barn", "barn"), ("stall", "barn"),
-    ("silo", "silo"), ("sensor", "sensor"), ("meter", "meter"), ("machine", "machine"), ("press", "press"),
-    ("pump", "pump"), ("tank", "tank"), ("room", "room"), ("r", "room"), ("floor", "floor"), ("zone", "zone"),
-    ("site", "site"), ("plant", "plant"), ("unit", "unit"), ("inverter", "inverter"), ("truck", "vehicle"),
-    ("station", "station"), ("esp", "device"), ("rack", "rack"), ("cell", "cell"),
+    ("dev", "device"),
+    ("device", "device"),
+    ("gw", "gateway"),
+    ("gateway", "gateway"),
+    ("node", "node"),
+    ("line", "line"),
+    ("linie", "line"),
+    ("l", "line"),
+    ("hall", "hall"),
+    ("halle", "hall"),
+    ("barn", "barn"),
+    ("stall", "barn"),
+    ("silo", "silo"),
+    ("sensor", "sensor"),
+    ("meter", "meter"),
+    ("machine", "machine"),
+    ("press", "press"),
+    ("pump", "pump"),
+    ("tank", "tank"),
+    ("room", "room"),
+    ("r", "room"),
+    ("floor", "floor"),
+    ("zone", "zone"),
+    ("site", "site"),
+    ("plant", "plant"),
+    ("unit", "unit"),
+    ("inverter", "inverter"),
+    ("truck", "vehicle"),
+    ("station", "station"),
+    ("esp", "device"),
+    ("rack", "rack"),
+    ("cell", "cell"),
 ];
 
 /// A pattern with its names.
@@ -40,7 +96,8 @@ pub struct Named {
 pub fn named(levels: &[Level], members: &BTreeMap<usize, String>, columns: &BTreeSet<String>) -> Named {
     let mut named = Named::default();
     let mut parts = Vec::new();
-    let last_varying = levels.iter().rposition(|level| matches!(level, Level::Varies(_) | Level::Part(..) | Level::Fixed(_)));
+    let last_varying =
+        levels.iter().rposition(|level| matches!(level, Level::Varies(_) | Level::Part(..) | Level::Fixed(_)));
     for (at, level) in levels.iter().enumerate() {
         let above = levels.get(..at).and_then(<[Level]>::last);
         let name = match level {
@@ -52,7 +109,8 @@ pub fn named(levels: &[Level], members: &BTreeMap<usize, String>, columns: &BTre
             Level::Metric(_) => "metric".to_owned(),
             Level::Rest => "path".to_owned(),
             Level::Varies(names) | Level::Part(_, names) => {
-                let member = members.get(&at).filter(|_| !matches!(level, Level::Part(..))).filter(|path| is_name(path));
+                let member =
+                    members.get(&at).filter(|_| !matches!(level, Level::Part(..))).filter(|path| is_name(path));
                 member.cloned().unwrap_or_else(|| of_level(names, above, last_varying == Some(at)))
             }
             Level::Fixed(text) => of_level(&BTreeSet::from([text.clone()]), above, last_varying == Some(at)),
@@ -134,8 +192,28 @@ fn singular(word: &str) -> Option<String> {
         return Some(if es { stem.trim_end_matches('e').to_owned() } else { stem.to_owned() });
     }
     const ONE: &[&str] = &[
-        "device", "gateway", "room", "line", "site", "sensor", "node", "machine", "building", "floor", "zone",
-        "application", "station", "meter", "vehicle", "user", "area", "hall", "barn", "silo", "plant", "tank",
+        "device",
+        "gateway",
+        "room",
+        "line",
+        "site",
+        "sensor",
+        "node",
+        "machine",
+        "building",
+        "floor",
+        "zone",
+        "application",
+        "station",
+        "meter",
+        "vehicle",
+        "user",
+        "area",
+        "hall",
+        "barn",
+        "silo",
+        "plant",
+        "tank",
     ];
     ONE.contains(&lower.as_str()).then_some(lower)
 }

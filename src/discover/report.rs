@@ -33,7 +33,9 @@ pub fn in_words(notes: &Notes, findings: &Findings) -> String {
         findings.rest.iter().take(MAX_SHOWN).for_each(|left| text.push_str(&left_in_words(left)));
     }
     if !findings.proposals.is_empty() {
-        text.push_str("\nPut this into a file of conf.d, such as /etc/forebay/conf.d/discovered.toml, and restart forebay:\n\n");
+        text.push_str(
+            "\nPut this into a file of conf.d, such as /etc/forebay/conf.d/discovered.toml, and restart forebay:\n\n",
+        );
         text.push_str(&findings.text());
     }
     text

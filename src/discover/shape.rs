@@ -88,7 +88,8 @@ impl Shape {
 
     /// What tells it from other shapes: its paths without those that any device may have.
     fn telling(&self) -> BTreeSet<&str> {
-        let is_common = |path: &&str| words::time_rank(path).is_some() || words::is_identity(path) || words::is_link(path);
+        let is_common =
+            |path: &&str| words::time_rank(path).is_some() || words::is_identity(path) || words::is_link(path);
         let telling: BTreeSet<&str> = self.paths.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
         if telling.is_empty() { self.paths.iter().map(String::as_str).collect() } else { telling }
     }

@@ -84,7 +84,8 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u
     let (other, unset) = (count(|told| *told == Told::Other), count(|told| *told == Told::Unset));
     let near = some.iter().zip(&told).filter(|((row, _), told)| row.is_live && is_near(told, row.received)).count();
     let live = some.iter().filter(|(row, _)| row.is_live).count();
-    let is_constant = some.len() > 2 && some.iter().all(|(_, value)| some.first().is_some_and(|(_, first)| value == first))
+    let is_constant = some.len() > 2
+        && some.iter().all(|(_, value)| some.first().is_some_and(|(_, first)| value == first))
         && rows.messages > 2;
     let is_time = match rank {
         Some(_) => good > 0 && other * 4 <= told.len() || good == 0 && unset == told.len() && is_exactly_a_time(path),
@@ -99,7 +100,10 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u
         told.iter().filter_map(|told| if let Told::Moment(_, unit) = told { Some(*unit) } else { None }).collect();
     let unit = match form {
         Some(form) => Some(form.to_owned()),
-        None => units.first().filter(|first| !first.is_empty() && units.iter().all(|unit| unit == *first)).map(|unit| (*unit).to_owned()),
+        None => units
+            .first()
+            .filter(|first| !first.is_empty() && units.iter().all(|unit| unit == *first))
+            .map(|unit| (*unit).to_owned()),
     };
     let locals = some.iter().zip(&told).filter_map(|((row, _), told)| match told {
         Told::Local(local) => Some((*local, row.received, row.is_live)),
@@ -210,7 +214,8 @@ fn form(values: &[(Timestamp, &Json)]) -> Option<&'static str> {
         })
         .filter(|(_, text)| !text.is_empty())
         .collect();
-    let is_needed = |(_, text): &(Timestamp, String)| text.len() >= 8 && told(&Json::String(text.clone()), None) == Told::Other;
+    let is_needed =
+        |(_, text): &(Timestamp, String)| text.len() >= 8 && told(&Json::String(text.clone()), None) == Told::Other;
     if texts.is_empty() || !texts.iter().all(is_needed) {
         return None;
     }
@@ -237,7 +242,10 @@ pub fn zone(locals: impl Iterator<Item = (DateTime, Timestamp, bool)>, machine: 
         is_local = true;
         let Some(ahead) = ahead_s(local, received).filter(|_| is_live) else { continue };
         let offset = (ahead as f64 / QUARTER_S as f64).round() as i64 * QUARTER_S;
-        if (ahead - offset).abs() > MAX_OFF_S || offset.abs() > MAX_OFFSET_S || found.is_some_and(|known| known != offset) {
+        if (ahead - offset).abs() > MAX_OFF_S
+            || offset.abs() > MAX_OFFSET_S
+            || found.is_some_and(|known| known != offset)
+        {
             return Zone::Unknown;
         }
         (found, at) = (Some(offset), received);

@@ -50,11 +50,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("forebay.toml");
         let global = Global { config: Some(file.clone()), ..Global::default() };
-        std::fs::write(&file, "[mqtt]\nurl = \"mqtt://192.0.2.7:1883\"\nusername = \"u\"\n").expect("writes");
+        std::fs::write(&file, "[mqtt]\nurl = \"mqtt://192.0.2.7:1883\"\n").expect("writes");
         let told = settings(None, &global).expect("settings");
         assert!(told.mqtt.url == "mqtt://192.0.2.7:1883" && told.source.is_empty());
         let told = settings(Some("mqtt://192.0.2.8:1883"), &global).expect("settings");
-        assert!(told.mqtt.url == "mqtt://192.0.2.8:1883" && told.mqtt.username.is_none());
+        assert_eq!(told.mqtt.url, "mqtt://192.0.2.8:1883");
         std::fs::write(&file, "[mqtt]\nurl = 7\n").expect("writes");
         assert_eq!(settings(None, &global).expect_err("refused").exit, Exit::Usage);
         let none = Global { config: Some(dir.path().join("none.toml")), ..Global::default() };

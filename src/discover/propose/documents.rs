@@ -72,14 +72,19 @@ pub fn wrapped(subject: &Subject<'_>, value: &str, time: Option<&str>) -> Vec<Ca
     for (types, with_time) in [(true, true), (false, true), (false, false)] {
         let mut draft = begin(subject, &named);
         draft.set("rows", quoted(value), "");
-        draft.set("field", quoted(&format!("{{{}}}", named.names.last().map_or("metric", String::as_str))), "the topic names the field");
+        draft.set(
+            "field",
+            quoted(&format!("{{{}}}", named.names.last().map_or("metric", String::as_str))),
+            "the topic names the field",
+        );
         let time = times(&rows, subject.zone).into_iter().find(|time| with_time && Some(&time.path) == path.as_ref());
         if let Some(time) = &time {
             set_time(&mut draft, time, None);
         }
         if types {
             let by_name = by_name(subject, &rows);
-            let kinds = by_name.iter().filter_map(|(name, values)| Some((name.clone(), columns::kind(values, name, false)?)));
+            let kinds =
+                by_name.iter().filter_map(|(name, values)| Some((name.clone(), columns::kind(values, name, false)?)));
             set_fields(&mut draft, &kinds.collect());
         }
         candidates.push(Candidate { draft, time: time.map(|time| time.said), collides: false });
@@ -125,9 +130,14 @@ fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candid
     }
     let named = named(&subject.group.levels, &BTreeMap::new(), &BTreeSet::new());
     let mut draft = begin(subject, &named);
-    let column = |at: usize| if time.as_ref().is_some_and(|time| time.path == name(at)) { "time".into() } else { name(at) };
+    let column =
+        |at: usize| if time.as_ref().is_some_and(|time| time.path == name(at)) { "time".into() } else { name(at) };
     let members: Vec<String> = (0..length).map(|at| format!("{}: .[{at}]", column(at))).collect();
-    draft.set("jq", quoted(&format!("{{{}}}", members.join(", "))), "an array whose positions say what it holds: give them names");
+    draft.set(
+        "jq",
+        quoted(&format!("{{{}}}", members.join(", "))),
+        "an array whose positions say what it holds: give them names",
+    );
     if let Some(time) = &mut time {
         time.path = "time".into();
         set_time(&mut draft, time, None);
@@ -152,13 +162,16 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
         // Samples that share a time would be one row.
         time = None;
     }
-    let mut known = Known { levels, has_keys: layout.has_keys(), is_zipped: !layout.zip.is_empty(), ..Known::default() };
+    let mut known =
+        Known { levels, has_keys: layout.has_keys(), is_zipped: !layout.zip.is_empty(), ..Known::default() };
     known.taken.extend(layout.pair.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
     let mut symbols = columns::symbols(&rows, &known, time.as_ref().map(|time| time.path.as_str()));
     if !with.symbols {
         symbols = Symbols { collides: symbols.collides, ..Symbols::default() };
     }
-    symbols.paths.retain(|path| !path.is_empty() && !named.names.iter().any(|name| name.eq_ignore_ascii_case(&column(path))));
+    symbols
+        .paths
+        .retain(|path| !path.is_empty() && !named.names.iter().any(|name| name.eq_ignore_ascii_case(&column(path))));
     symbols.collides &= !is_bare;
     let mut draft = begin(subject, &named);
     describe(&mut draft, layout, is_bare);
@@ -218,7 +231,8 @@ fn key_name(layout: &Layout, named: &Named, columns: &BTreeSet<String>) -> Strin
         Some(Step::Name(name)) => one_of(name),
         _ => None,
     };
-    let mut taken: BTreeSet<String> = columns.iter().cloned().chain(named.names.iter().map(|name| name.to_lowercase())).collect();
+    let mut taken: BTreeSet<String> =
+        columns.iter().cloned().chain(named.names.iter().map(|name| name.to_lowercase())).collect();
     placeholders::unique(&one.map_or_else(|| "item".to_owned(), |one| sanitized(&one)), &mut taken)
 }
 
@@ -240,7 +254,9 @@ fn types(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, tim
         }
     } else {
         for path in rows.members.keys().filter(|path| !path.is_empty() && !is_outside(path)) {
-            let is_other = symbols.paths.contains(path) || symbols.repeats.contains(path) || time.is_some_and(|time| time.path == *path);
+            let is_other = symbols.paths.contains(path)
+                || symbols.repeats.contains(path)
+                || time.is_some_and(|time| time.path == *path);
             if is_other {
                 continue;
             }
@@ -257,7 +273,8 @@ fn types(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, tim
 /// The values of a list of names and values, by name.
 fn by_pair<'r>(rows: &'r Rows, name: &str, value: &str) -> BTreeMap<String, Vec<&'r Json>> {
     let seen = |path: &str| rows.members.get(path).map_or(&[][..], Vec::as_slice);
-    let names: BTreeMap<usize, &str> = seen(name).iter().filter_map(|seen| Some((seen.row, seen.value.as_str()?))).collect();
+    let names: BTreeMap<usize, &str> =
+        seen(name).iter().filter_map(|seen| Some((seen.row, seen.value.as_str()?))).collect();
     let mut by_name: BTreeMap<String, Vec<&Json>> = BTreeMap::new();
     for seen in seen(value) {
         if let Some(name) = names.get(&seen.row) {
@@ -269,18 +286,21 @@ fn by_pair<'r>(rows: &'r Rows, name: &str, value: &str) -> BTreeMap<String, Vec<
 
 /// What stands around the rows, and what is left out.
 fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, time: Option<&Time>) {
-    let is_used = |path: &str| symbols.paths.iter().any(|symbol| symbol == path) || time.is_some_and(|time| time.path == path);
-    let inside: BTreeSet<String> = rows.members.keys().filter(|path| !is_outside(path)).map(|path| column(path)).collect();
+    let is_used =
+        |path: &str| symbols.paths.iter().any(|symbol| symbol == path) || time.is_some_and(|time| time.path == path);
+    let inside: BTreeSet<String> =
+        rows.members.keys().filter(|path| !is_outside(path)).map(|path| column(path)).collect();
     let outside: Vec<&String> = rows.members.keys().filter(|path| is_outside(path) && !is_used(path)).collect();
     let mut only = Vec::new();
     for path in &outside {
-        let is_measured = rows.values(path).any(|(_, value)| value.is_number()) && words::time_rank(path).is_none();
+        let is_measured = rows.values(path).any(|(_, value)| value.is_number()) && !rows.tells_time(path);
         let is_free = !inside.contains(&column(path)) && !words::is_identity(path);
         if is_measured && is_free && layout.pair.is_none() && !layout.has_keys() {
             only.push((*path).clone());
         }
     }
-    let mut left: Vec<&str> = outside.iter().map(|path| path.as_str()).filter(|path| !only.iter().any(|own| own == path)).collect();
+    let mut left: Vec<&str> =
+        outside.iter().map(|path| path.as_str()).filter(|path| !only.iter().any(|own| own == path)).collect();
     if !only.is_empty() {
         only.insert(0, "*".into());
         draft.set("only", list(&only), "all of the row, and what stands beside the rows");
@@ -300,7 +320,10 @@ fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, ti
     }
     let constants: Vec<&str> = symbols.constants.iter().map(String::as_str).filter(|path| !is_used(path)).collect();
     if !constants.is_empty() && layout.steps.is_empty() {
-        let what = format!("Never changed while it was listened: {}; leave out with `ignore` what says nothing.", some_of(&constants));
+        let what = format!(
+            "Never changed while it was listened: {}; leave out with `ignore` what says nothing.",
+            some_of(&constants)
+        );
         draft.comments.push(what);
     }
 }
@@ -341,5 +364,6 @@ fn step(rows: &Rows, time: &Time) -> Option<String> {
     // A block that was not heard makes a step look longer.
     let is_even = steps.iter().all(|step| (step / first - (step / first).round()).abs() < 0.05);
     let nanos = (first / 1e3).round() as u64;
-    (is_even && nanos > 0).then(|| if nanos.is_multiple_of(1_000) { format!("{}ms", nanos / 1_000) } else { format!("{nanos}us") })
+    (is_even && nanos > 0)
+        .then(|| if nanos.is_multiple_of(1_000) { format!("{}ms", nanos / 1_000) } else { format!("{nanos}us") })
 }

@@ -60,7 +60,9 @@ pub struct Candidate {
 pub fn candidates(subject: &Subject<'_>) -> Vec<Candidate> {
     match &subject.group.class {
         Class::Plain => others::plain(subject),
-        Class::Wrapped(value, time) if subject.group.has_metric() => documents::wrapped(subject, value, time.as_deref()),
+        Class::Wrapped(value, time) if subject.group.has_metric() => {
+            documents::wrapped(subject, value, time.as_deref())
+        }
         Class::Wrapped(..) | Class::Documents(_) => documents::candidates(subject),
         Class::Line => others::line(subject),
         Class::Csv(delimiter, cells) => others::csv(subject, *delimiter, *cells),

@@ -77,10 +77,11 @@ pub fn plain(subject: &Subject<'_>) -> Vec<Candidate> {
 
 /// The sources for line protocol.
 pub fn line(subject: &Subject<'_>) -> Vec<Candidate> {
-    let has_tags = subject.topics.iter().flat_map(|member| &member.reads).filter(|read| read.kind == Kind::Line).all(|read| {
-        let lines = read.text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-        lines.into_iter().all(|line| line.split(' ').next().is_some_and(|series| series.contains(',')))
-    });
+    let has_tags =
+        subject.topics.iter().flat_map(|member| &member.reads).filter(|read| read.kind == Kind::Line).all(|read| {
+            let lines = read.text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+            lines.into_iter().all(|line| line.split(' ').next().is_some_and(|series| series.contains(',')))
+        });
     let kept = named(&subject.group.levels, &BTreeMap::new(), &BTreeSet::new());
     let candidate = |pattern: String, why: &str| {
         let mut draft = begin(subject, &kept);
@@ -89,10 +90,16 @@ pub fn line(subject: &Subject<'_>) -> Vec<Candidate> {
         draft.set("format", quoted("line"), why);
         Candidate { draft, time: Some("that of each line".into()), collides: false }
     };
-    let plain: Vec<String> = subject.group.levels.iter().zip(kept.pattern.split('/')).map(|(level, named)| match level {
-        Level::Varies(_) | Level::Metric(_) => "+".to_owned(),
-        _ => named.to_owned(),
-    }).collect();
+    let plain: Vec<String> = subject
+        .group
+        .levels
+        .iter()
+        .zip(kept.pattern.split('/'))
+        .map(|(level, named)| match level {
+            Level::Varies(_) | Level::Metric(_) => "+".to_owned(),
+            _ => named.to_owned(),
+        })
+        .collect();
     let tagged = candidate(plain.join("/"), "each line names its table, and its tags say whose it is");
     let named = candidate(kept.pattern.clone(), "each line names its table");
     if has_tags { vec![tagged, named] } else { vec![named, tagged] }
@@ -116,13 +123,16 @@ pub fn csv(subject: &Subject<'_>, delimiter: char, cells: usize) -> Vec<Candidat
     let is_text = |cell: &String| !cell.is_empty() && !words::is_numeric(cell) && !words::is_time_text(cell);
     let is_head = |cells: &[String]| cells.iter().all(is_text);
     let begin_with_head = lines.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1));
-    let has_head = begin_with_head.clone().all(|of| of.len() > 1 && of.first().is_some_and(|(.., cells)| is_head(cells)));
+    let has_head =
+        begin_with_head.clone().all(|of| of.len() > 1 && of.first().is_some_and(|(.., cells)| is_head(cells)));
     let head: Vec<String> = lines.first().map(|(.., cells)| cells.clone()).filter(|_| has_head).unwrap_or_default();
     let values: Vec<&(usize, usize, Vec<String>)> = lines.iter().filter(|(.., cells)| !is_head(cells)).collect();
     let names: Vec<String> = if has_head { head } else { column_names(&values, cells) };
     let objects: Vec<Json> = values
         .iter()
-        .map(|(.., cells)| names.iter().zip(cells).map(|(name, cell)| (name.clone(), Json::from(cell.as_str()))).collect())
+        .map(|(.., cells)| {
+            names.iter().zip(cells).map(|(name, cell)| (name.clone(), Json::from(cell.as_str()))).collect()
+        })
         .collect();
     let received = |topic: usize, at: usize| subject.topics.get(topic)?.topic.kept.get(at);
     let documents: Vec<Document<'_>> = values
@@ -141,7 +151,8 @@ pub fn csv(subject: &Subject<'_>, delimiter: char, cells: usize) -> Vec<Candidat
         .filter(|path| time.as_ref().is_none_or(|time| time.path != **path))
         .filter_map(|path| {
             let values: Vec<&Json> = rows.values(path).map(|(_, value)| value).collect();
-            let needs = |value: &&&Json| value.as_str().is_some_and(|text| words::plain(text) == Some(words::Plain::Measure));
+            let needs =
+                |value: &&&Json| value.as_str().is_some_and(|text| words::plain(text) == Some(words::Plain::Measure));
             let is_needed = values.iter().any(|value| needs(&value));
             is_needed.then(|| columns::kind(&values, path, true)).flatten().map(|kind| (path.clone(), kind))
         })
@@ -153,7 +164,11 @@ pub fn csv(subject: &Subject<'_>, delimiter: char, cells: usize) -> Vec<Candidat
             draft.set("delimiter", quoted(&delimiter.to_string()), "");
         }
         if !has_head {
-            draft.set("columns", list(&names), "no line names the cells: give them their names here, \"\" leaves one out");
+            draft.set(
+                "columns",
+                list(&names),
+                "no line names the cells: give them their names here, \"\" leaves one out",
+            );
         }
         if let Some(time) = time.as_ref().filter(|_| with_time) {
             set_time(&mut draft, time, None);
@@ -171,7 +186,8 @@ fn column_names(lines: &[&(usize, usize, Vec<String>)], cells: usize) -> Vec<Str
     let mut has_time = false;
     let mut names = Vec::with_capacity(cells);
     for at in 0..cells {
-        let own: Vec<&String> = lines.iter().filter_map(|(.., cells)| cells.get(at)).filter(|cell| !cell.is_empty()).collect();
+        let own: Vec<&String> =
+            lines.iter().filter_map(|(.., cells)| cells.get(at)).filter(|cell| !cell.is_empty()).collect();
         let is_epoch = |cell: &&String| cell.parse::<f64>().is_ok_and(|number| number >= 1e9) && cell.len() >= 10;
         let is_time = !own.is_empty()
             && (own.iter().all(|cell| words::is_time_text(cell)) || at == 0 && own.iter().all(is_epoch));
