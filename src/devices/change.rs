@@ -80,7 +80,7 @@ impl Family {
             self.set_topics(self.only(&sections, "topic")?, &changes.topics, &mut edits)?;
         }
         if let Some(table) = &changes.table {
-            set_table(self.text, &self.only(&sections, "table")?.keys, table, &mut edits)
+            set_table(self.text, self.only(&sections, "table")?.keys, table, &mut edits)
                 .ok_or_else(|| form("no topic"))?;
         }
         if let Some(zone) = &changes.zone {
@@ -88,7 +88,9 @@ impl Family {
             if zones.is_empty() {
                 return Err(ChangeError::NoZone(self.name));
             }
-            zones.into_iter().for_each(|span| edits.put(span, quoted(zone)));
+            for span in zones {
+                edits.put(span, quoted(zone));
+            }
         }
         if let Some(name) = &changes.name {
             for section in &sections {

@@ -58,6 +58,8 @@ fn each_file_says_what_it_is_and_names_its_sources_after_itself() {
         assert!(text.starts_with("# ") && !family.title().is_empty() && !family.subject().is_empty(), "{name}");
         assert!(family.about().contains("http"), "{name} says where its format is documented");
         assert!(text.lines().all(|line| line.chars().count() <= 160), "{name} has a long line");
+        let headers = text.lines().filter(|line| line.starts_with('['));
+        assert!(headers.clone().all(|header| header.matches('.').count() == 1), "{name}: {headers:?} can be renamed");
         let sources = family.sources().expect("sources");
         assert!(sources.contains_key(*name), "{name} has a source of its name");
         let is_own = |source: &String| source == name || source.starts_with(&format!("{name}-"));

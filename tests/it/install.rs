@@ -17,7 +17,7 @@ fn make(target: &str, prefix: &str, destination: &Path) {
     let run = Command::new("make")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["--no-print-directory", target, &format!("PREFIX={prefix}")])
-        .args([format!("BINARY={FOREBAY}"), format!("DESTDIR={}", destination.display())])
+        .args([format!("BINARY={FOREBAY}"), format!("PROGRAM={FOREBAY}"), format!("DESTDIR={}", destination.display())])
         .output()
         .expect("make runs");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
@@ -65,6 +65,15 @@ fn the_installed_program_is_stripped_and_its_debug_symbols_are_kept_aside() {
             let bytes = fs::metadata(&program).expect("it is there").len();
             assert!(bytes < MOST_BYTES, "the program has {bytes} bytes, at most {MOST_BYTES} are meant");
         }
+
+        make("install-extras", prefix, &dir);
+        let devices = dir.join(&prefix[1..]).join("share/forebay/devices");
+        let names = |directory: &Path| {
+            let names = files(directory).into_iter().map(|file| file.file_name().expect("a name").to_owned());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        let ready_made = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/devices");
+        assert_eq!(names(&devices), names(&ready_made), "the ready-made sources");
 
         make("uninstall", prefix, &dir);
         assert_eq!(files(&dir), Vec::<PathBuf>::new(), "nothing stays");

@@ -50,6 +50,20 @@ pub struct AddArgs {
 }
 
 pub fn run(args: &AddArgs, global: &Global) -> Result<(), Failure> {
+    let new = add(args, global)?;
+    report(&new, args.dry_run, global.json)
+}
+
+/// A fragment, checked, and written unless that was not wanted.
+#[derive(Debug)]
+struct New {
+    path: PathBuf,
+    text: String,
+    /// What the configuration newly warns of.
+    warnings: Vec<String>,
+}
+
+fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
     let family = args.family.find()?;
     let name = args.name.as_deref().unwrap_or(family.name);
     if let Some(fault) = name_fault(name) {
@@ -65,13 +79,10 @@ pub fn run(args: &AddArgs, global: &Global) -> Result<(), Failure> {
     let file = global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE));
     let path = free_place(file, name)?;
     let warnings = check(file, Added { path: &path, text: &text })?;
-    for warning in &warnings {
-        say(&format!("warning: {warning}"));
-    }
     if !args.dry_run {
         write_new(&path, &text).map_err(|error| not_written(&path, &error))?;
     }
-    report(&Report { path: &path, text: &text, warnings: &warnings, dry_run: args.dry_run }, global.json)
+    Ok(New { path, text, warnings })
 }
 
 /// Where the file goes; a configuration is there, and no file of that name.
@@ -147,23 +158,18 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// What was done.
-struct Report<'a> {
-    path: &'a Path,
-    text: &'a str,
-    warnings: &'a [String],
-    dry_run: bool,
-}
-
 /// The next command: the running daemon takes new sources in.
 const NEXT: &str = "systemctl reload forebay";
 
-fn report(told: &Report<'_>, json: bool) -> Result<(), Failure> {
-    let Report { path, text, warnings, dry_run } = *told;
+fn report(new: &New, dry_run: bool, json: bool) -> Result<(), Failure> {
+    let New { path, text, warnings } = new;
     if json {
         let next = (!dry_run).then_some(NEXT);
         let all = json!({ "path": path, "text": text, "written": !dry_run, "next": next, "warnings": warnings });
         return emit(&format!("{all:#}\n"));
+    }
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
     }
     if dry_run {
         say(&format!("{} would be written; nothing was", path.display()));
@@ -200,7 +206,7 @@ mod tests {
             names
         }
 
-        fn add(&self, change: impl FnOnce(&mut AddArgs)) -> Result<(), (Exit, String)> {
+        fn add(&self, change: impl FnOnce(&mut AddArgs)) -> Result<New, (Exit, String)> {
             let mut args = AddArgs {
                 family: FamilyArg { family: "tasmota".into() },
                 topics: Vec::new(),
@@ -211,7 +217,7 @@ mod tests {
             };
             change(&mut args);
             let global = Global { config: Some(self.at("forebay.toml")), ..Global::default() };
-            run(&args, &global).map_err(|failure| (failure.exit, failure.error.expect("an error").to_string()))
+            super::add(&args, &global).map_err(|failure| (failure.exit, failure.error.expect("an error").to_string()))
         }
     }
 
@@ -247,6 +253,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_configuration_newly_warns_of_is_told() {
+        let place = Place::with(
+            "[source.a]\ntopic = \"tele/#\"\ntable = \"a\"\n[source.b]\ntopic = \"tele/#\"\ntable = \"b\"\n",
+        );
+        let told = place.add(|_| {}).expect("added").warnings;
+        assert!(!told.is_empty() && told.iter().all(|warning| warning.contains("source.tasmota")), "{told:?}");
+    }
+
+    #[test]
     fn nothing_is_replaced_and_nothing_is_written_that_is_not_valid() {
         let place = Place::with(&format!("{CONFIGURATION}[source.tasmota]\ntopic = \"t\"\ntable = \"t\"\n"));
         let (exit, told) = place.add(|_| {}).expect_err("a name twice");
@@ -255,7 +270,7 @@ mod tests {
             "{told}"
         );
         for (change, part) in [
-            ((|args| args.topics = vec!["a/#/b".into()]) as fn(&mut AddArgs), "conf.d/x.toml:10: source.x.topic: "),
+            ((|args| args.topics = vec!["a/#/b".into()]) as fn(&mut AddArgs), "source.x.topic: topic pattern"),
             (|args| args.table = Some("{y}".into()), "source.x.table"),
             (|args| args.zone = Some("Europe/Atlantis".into()), "Atlantis"),
             (|args| args.name = Some("../x".into()), "--as \"../x\""),
