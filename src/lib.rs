@@ -9,6 +9,7 @@ pub mod control;
 pub mod daemon;
 pub mod decode;
 pub mod devices;
+pub mod discover;
 pub mod entry;
 pub mod files;
 pub mod flush;

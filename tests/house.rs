@@ -23,7 +23,7 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 34] = [
+const ORDER: [&str; 35] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
     "files",
@@ -60,6 +60,7 @@ const ORDER: [&str; 34] = [
     "verify",
     // Loading of settings checks them by what reads them.
     "config",
+    "discover",
     "control",
     "daemon",
     "cli",

@@ -6,6 +6,7 @@ mod completions;
 mod connect;
 mod decode;
 mod device;
+mod discover;
 mod document;
 mod exit;
 mod fragment;
@@ -92,6 +93,12 @@ enum Action {
     /// right; [limits] and what is held of a row's moment are not looked at.
     #[command(after_help = EXIT_CODES)]
     Decode(decode::DecodeArgs),
+    /// Listen at the broker, tell which topics there are, and propose sources for them.
+    ///
+    /// It listens beside the running daemon, stores nothing and changes nothing. What it proposes is checked and tried with
+    /// the messages that were heard: put into conf.d it works without a change.
+    #[command(after_help = EXIT_CODES)]
+    Discover(discover::DiscoverArgs),
     /// List, show or add ready-made sources for devices and programs that are known.
     Device(device::DeviceArgs),
     /// Print latest values.
@@ -152,6 +159,7 @@ pub fn main() -> ExitCode {
         Action::Check(args) => check::run(args, &global),
         Action::Decode(args) => decode::run(args, &global),
         Action::Device(args) => device::run(args, &global),
+        Action::Discover(args) => discover::run(args, &global),
         Action::Get(args) => get::run(args, &global),
         Action::Watch(args) => watch::run(args, &global),
         Action::Status(args) => status::run(args, &global),

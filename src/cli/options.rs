@@ -10,6 +10,7 @@ const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["device", "ls"], &["config", "socket"]),
     (&["device", "show"], &["config", "socket"]),
     (&["device", "add"], &["socket"]),
+    (&["discover"], &["socket"]),
     // It refuses --json.
     (&["top"], &["json"]),
     (&["ring", "verify"], &["socket"]),

@@ -46,7 +46,7 @@ use crate::{
 pub use self::{
     check::{ignored, names_column},
     faults::{Fault, FaultKind, Faults},
-    repair::repair as repaired_json,
+    repair::{repair as repaired_json, trim as trimmed},
     topic::Resolved,
 };
 use self::{
@@ -141,6 +141,18 @@ impl Decoded {
         self.rows.clear();
         self.tables.clear();
         self.faults.clear();
+    }
+}
+
+/// A payload unpacked, where it begins as one that is packed does; none where it does not.
+pub fn unpacked(payload: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
+    if !unpack::may_be_packed(payload) {
+        return None;
+    }
+    match unpack::unpack(payload) {
+        Ok(std::borrow::Cow::Borrowed(_)) => None,
+        Ok(std::borrow::Cow::Owned(bytes)) => Some(Ok(bytes)),
+        Err(error) => Some(Err(error)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt::Write};
 pub(super) const BROKEN: char = '\u{ffff}';
 
 /// The bytes around a document that say nothing: a byte order mark, NULs and white space.
-pub(super) fn trim(payload: &[u8]) -> &[u8] {
+pub fn trim(payload: &[u8]) -> &[u8] {
     let payload = payload.strip_prefix(b"\xef\xbb\xbf").unwrap_or(payload);
     let is_filling = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
     let start = payload.iter().position(|byte| !is_filling(byte)).unwrap_or(payload.len());

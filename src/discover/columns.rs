@@ -1,0 +1,385 @@
+//! Which members of rows are symbols, and which types their fields have. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde_json::Value as Json;
+
+use super::{
+    members::{RowOf, Rows, column, is_outside},
+    words,
+};
+
+/// Longest text that names something, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+/// Most columns that are named as constant.
+const MAX_CONSTANTS: usize = 12;
+/// Messages of a topic after which what never changed is taken to stay.
+const MANY: usize = 3;
+
+/// What is known of columns beforehand.
+#[derive(Debug, Clone, Default)]
+pub struct Known<'a> {
+    /// Levels of each topic of the group.
+    pub levels: Vec<Vec<&'a str>>,
+    /// Members that are no columns: the time, names and values of a list.
+    pub taken: BTreeSet<String>,
+    /// Whether the names that `*` met are a symbol.
+    pub has_keys: bool,
+    /// Whether each row of a message has its place in an array beside others.
+    pub is_zipped: bool,
+}
+
+/// Symbols of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Symbols {
+    /// Their paths.
+    pub paths: Vec<String>,
+    /// Members that say what the topic says.
+    pub repeats: Vec<String>,
+    /// Members that never changed.
+    pub constants: Vec<String>,
+    /// Whether rows of a message may have the same symbols and time.
+    pub collides: bool,
+}
+
+/// The values of a member that may be a symbol.
+struct Values<'r> {
+    of: Vec<(&'r RowOf, String)>,
+    is_text: bool,
+}
+
+impl<'r> Values<'r> {
+    fn of(rows: &'r Rows, path: &str) -> Option<Self> {
+        let mut of = Vec::new();
+        let (mut texts, mut numbers) = (0, 0);
+        for (row, value) in rows.values(path) {
+            match value {
+                Json::String(text) if text.is_empty() => {}
+                Json::String(text) => {
+                    texts += 1;
+                    of.push((row, text.clone()));
+                }
+                Json::Number(number) if number.is_i64() || number.is_u64() => {
+                    numbers += 1;
+                    of.push((row, number.to_string()));
+                }
+                Json::Null => {}
+                _ => return None,
+            }
+        }
+        let is_name = |text: &String| text.len() <= MAX_NAME_BYTES && !text.contains('\n') && !words::is_nothing(text);
+        let is_sound = !of.is_empty() && (texts == 0 || numbers == 0) && of.iter().all(|(_, text)| is_name(text));
+        is_sound.then_some(Self { of, is_text: texts > 0 })
+    }
+
+    fn distinct(&self) -> BTreeSet<&str> {
+        self.of.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    /// The distinct values of each topic.
+    fn by_topic(&self) -> BTreeMap<usize, BTreeSet<&str>> {
+        let mut topics: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+        for (row, text) in &self.of {
+            topics.entry(row.topic).or_default().insert(text);
+        }
+        topics
+    }
+
+    /// Messages of the topic that has the fewest.
+    fn fewest_messages(&self) -> usize {
+        let mut messages: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (row, _) in &self.of {
+            messages.entry(row.topic).or_default().insert(row.message);
+        }
+        messages.values().map(BTreeSet::len).min().unwrap_or(0)
+    }
+
+    /// Whether values come again in other messages of their topic.
+    fn comes_again(&self) -> bool {
+        let mut messages: BTreeMap<(usize, &str), BTreeSet<usize>> = BTreeMap::new();
+        for (row, text) in &self.of {
+            messages.entry((row.topic, text)).or_default().insert(row.message);
+        }
+        let again = messages.values().filter(|messages| messages.len() > 1).count();
+        again * 2 >= messages.len()
+    }
+
+    /// Whether no two rows of a message have the same.
+    fn tells_rows_apart(&self) -> bool {
+        let mut seen = HashSet::new();
+        self.of.iter().all(|(row, text)| seen.insert((row.message, text)))
+    }
+
+    fn messages(&self) -> usize {
+        self.of.iter().map(|(row, _)| row.message).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Whether every value is a number or a time in text.
+    fn is_reading(&self) -> bool {
+        self.of.iter().any(|(_, text)| words::plain(text).is_some() || words::is_time_text(text))
+    }
+
+    /// Whether each value looks as if it was made for one message.
+    fn is_unique_by_make(&self) -> bool {
+        self.of.iter().all(|(_, text)| text.len() == 36 && text.matches('-').count() == 4)
+    }
+
+    /// The level of the topics that says the same.
+    fn level(&self, levels: &[Vec<&str>]) -> Option<usize> {
+        let most = levels.iter().map(Vec::len).max().unwrap_or(0);
+        let says = |at: usize| {
+            self.of
+                .iter()
+                .all(|(row, text)| levels.get(row.topic).and_then(|levels| levels.get(at)) == Some(&text.as_str()))
+        };
+        (0..most).find(|at| says(*at))
+    }
+}
+
+/// The member whose values are a level of the topics, for each level where there is one.
+#[must_use]
+pub fn named_levels(rows: &Rows, levels: &[Vec<&str>]) -> BTreeMap<usize, String> {
+    let mut named = BTreeMap::new();
+    for path in rows.members.keys().filter(|path| !is_outside(path)) {
+        if let Some(at) = Values::of(rows, path).and_then(|values| values.level(levels)) {
+            named.entry(at).or_insert_with(|| path.clone());
+        }
+    }
+    named
+}
+
+/// The symbols of rows whose time is the member at `time`.
+#[must_use]
+pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
+    let mut symbols = Symbols::default();
+    let has_several = rows.most_in_a_message() > 1;
+    let mut candidates = Vec::new();
+    for path in rows.members.keys().filter(|path| !known.taken.contains(*path) && time != Some(path.as_str())) {
+        let Some(values) = Values::of(rows, path) else { continue };
+        if values.level(&known.levels).is_some() {
+            symbols.repeats.push(path.clone());
+            continue;
+        }
+        if is_symbol(path, &values, known.levels.len(), has_several) {
+            symbols.paths.push(path.clone());
+        } else if values.is_text && values.distinct().len() == 1 && rows.messages > 1 {
+            symbols.constants.push(path.clone());
+            if words::is_identity(path) {
+                candidates.push(path.clone());
+            }
+        } else if values.is_text && !words::is_state(path) || words::is_identity(path) && !is_outside(path) {
+            candidates.push(path.clone());
+        }
+    }
+    symbols.constants.truncate(MAX_CONSTANTS);
+    one_of_each_column(&mut symbols.paths);
+    symbols.paths.truncate(12);
+    symbols.collides = has_several && collides(rows, known, &symbols.paths, time);
+    if symbols.collides {
+        tell_apart(rows, known, &candidates, time, &mut symbols);
+    }
+    symbols
+}
+
+/// Adds the member that tells the rows of each message apart.
+fn tell_apart(rows: &Rows, known: &Known<'_>, candidates: &[String], time: Option<&str>, symbols: &mut Symbols) {
+    for candidate in candidates {
+        let Some(values) = Values::of(rows, candidate) else { continue };
+        if values.is_reading() && !words::is_identity(candidate) || !values.is_text && !is_stable(&values) {
+            continue;
+        }
+        let paths = [symbols.paths.clone(), vec![candidate.clone()]].concat();
+        if !collides(rows, known, &paths, time) {
+            (symbols.paths, symbols.collides) = (paths, false);
+            return;
+        }
+    }
+}
+
+/// Of members that would be one column only the first stays.
+fn one_of_each_column(paths: &mut Vec<String>) {
+    let mut columns = BTreeSet::new();
+    paths.retain(|path| columns.insert(column(path)));
+}
+
+/// Whether whole numbers are names of things and not counted on: they come again, or there is one
+/// message that has them all.
+fn is_stable(values: &Values<'_>) -> bool {
+    values.tells_rows_apart() && (values.messages() == 1 || values.comes_again())
+}
+
+fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool) -> bool {
+    let is_identity = words::is_identity(path);
+    let (distinct, by_topic) = (values.distinct().len(), values.by_topic());
+    if !values.is_text {
+        let comes_again = values.messages() >= 4 && values.comes_again() && distinct > 1;
+        return is_identity
+            && !is_outside(path)
+            && if has_several { is_stable(values) } else { comes_again && by_topic.values().any(|of| of.len() > 1) };
+    }
+    if values.is_unique_by_make() && distinct > 1 && !has_several
+        || values.is_reading() && !is_identity
+        || is_version(path)
+    {
+        return false;
+    }
+    let is_constant = by_topic.values().all(|of| of.len() == 1);
+    match (is_constant, is_identity) {
+        (true, true) => topics == 1 || distinct > 1,
+        (true, false) => {
+            let is_told = distinct > 1 && values.fewest_messages() >= MANY && !has_several;
+            is_told && !words::is_state(path) && words::time_rank(path).is_none()
+        }
+        (false, true) => has_several || values.comes_again() || values.messages() < MANY + 1,
+        (false, false) => false,
+    }
+}
+
+/// Whether a name is that of a version or of an address in the network, which change without
+/// another device.
+fn is_version(path: &str) -> bool {
+    let told = ["version", "firmware", "fw", "sw", "hw", "ip", "ssid", "bssid", "ver", "build", "url"];
+    words::parts(path.rsplit('.').next().unwrap_or(path)).iter().any(|part| told.contains(&part.as_str()))
+}
+
+/// Whether two rows of a message have the same symbols and time.
+fn collides(rows: &Rows, known: &Known<'_>, paths: &[String], time: Option<&str>) -> bool {
+    let mut identities: Vec<Vec<String>> = rows
+        .rows
+        .iter()
+        .map(|row| vec![row.message.to_string(), if known.has_keys { row.keys.join("\n") } else { String::new() }])
+        .collect();
+    let named = paths.iter().map(String::as_str).chain(time).chain(known.taken.iter().map(String::as_str));
+    for path in named {
+        for seen in rows.members.get(path).into_iter().flatten() {
+            // What a value is does not tell whose it is.
+            let is_value = known.taken.contains(path) && !seen.value.is_string();
+            if let Some(identity) = identities.get_mut(seen.row).filter(|_| !is_value || time == Some(path)) {
+                identity.push(format!("{path}={}", seen.value));
+            }
+        }
+    }
+    // Elements of arrays side by side have their own times, or follow each other.
+    if known.is_zipped && time.is_none() {
+        return false;
+    }
+    let mut seen = HashSet::new();
+    !identities.into_iter().all(|identity| seen.insert(identity))
+}
+
+/// The type that a field is to be given, and why; none for what comes as it is to be.
+#[must_use]
+pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'static str, &'static str)> {
+    let (mut numbers, mut numeric, mut switches, mut booleans, mut other) = (0, 0, 0, 0, 0);
+    let mut is_code = false;
+    for value in values {
+        match value {
+            Json::Number(_) => numbers += 1,
+            Json::Bool(_) => booleans += 1,
+            Json::String(text) if text.is_empty() || words::is_nothing(text) => {}
+            Json::String(text) => match words::plain(text) {
+                Some(words::Plain::Number | words::Plain::Measure) => {
+                    numeric += 1;
+                    is_code |=
+                        text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
+                            || text.len() > 15 && text.bytes().all(|byte| byte.is_ascii_digit());
+                }
+                Some(words::Plain::Boolean | words::Plain::Switch) => switches += 1,
+                None => other += 1,
+            },
+            _ => {}
+        }
+    }
+    let is_named_otherwise = is_version(name) || words::is_identity(name);
+    if numeric > 0 && other + switches + booleans == 0 && !is_code && !is_named_otherwise {
+        return Some(("double", "text that is a number"));
+    }
+    if switches > 0 && other + numbers + numeric == 0 {
+        return Some(if is_always_there {
+            ("boolean", "text that is yes or no")
+        } else {
+            ("long", "text that is yes or no, as 1 or 0: it is not in every row, and a BOOLEAN column has no null")
+        });
+    }
+    None
+}
+
+/// Words among texts that say that there is no value, where numbers are expected.
+#[must_use]
+pub fn nulls(values: &[&Json]) -> BTreeSet<String> {
+    let is_number = |value: &&&Json| match value {
+        Json::Number(_) => true,
+        Json::String(text) => words::plain(text).is_some(),
+        Json::Bool(_) => true,
+        _ => false,
+    };
+    let texts = values.iter().filter_map(|value| value.as_str()).filter(|text| words::is_nothing(text));
+    let nulls: BTreeSet<String> = texts.map(|text| text.trim().to_owned()).collect();
+    let is_other =
+        |value: &&&Json| value.as_str().is_some_and(|text| !words::is_nothing(text) && words::plain(text).is_none());
+    if values.iter().any(|value| is_number(&value)) && !values.iter().any(|value| is_other(&value)) {
+        nulls
+    } else {
+        BTreeSet::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        discover::members::{Document, Layout, Step},
+        point::Timestamp,
+    };
+
+    fn symbols_of(documents: &[(usize, Json)], steps: Vec<Step>) -> Symbols {
+        let documents: Vec<_> = documents
+            .iter()
+            .map(|(topic, json)| Document { topic: *topic, json, received: Timestamp(0), is_live: true })
+            .collect();
+        let rows = Rows::of(&documents, &Layout { steps, ..Layout::default() });
+        let known = Known { levels: vec![vec!["s", "a"], vec!["s", "b"]], ..Known::default() };
+        symbols(&rows, &known, None)
+    }
+
+    #[test]
+    fn what_names_a_thing_is_a_symbol_and_what_varies_is_none() {
+        let flat = |documents: &[(usize, Json)]| symbols_of(documents, Vec::new());
+        let told = flat(&[
+            (0, json!({"dev":"a","room":"r1","id":1,"msg_id":"x1","v":20})),
+            (0, json!({"dev":"a","room":"r1","id":2,"msg_id":"x2","v":20})),
+            (1, json!({"dev":"b","room":"r2","id":3,"msg_id":"x3","v":20})),
+        ]);
+        assert_eq!((told.paths, told.repeats), (vec!["room".to_owned()], vec!["dev".to_owned()]));
+        let states = flat(&[(0, json!({"state":"ON","v":1})), (1, json!({"state":"OFF","v":1}))]);
+        assert_eq!(states.paths, Vec::<String>::new());
+        let several: Vec<_> = (0..8).map(|n| (n % 2, json!({"kind": (["in", "out"][n % 2]), "v": n}))).collect();
+        assert_eq!(flat(&several).paths, ["kind"], "it never changed, and differs between topics");
+        let mixed = flat(&[(0, json!({"sensor":"x","v":1})), (0, json!({"sensor":"y","v":1}))]);
+        assert_eq!(mixed.paths, ["sensor"]);
+    }
+
+    #[test]
+    fn rows_of_a_message_are_told_apart() {
+        let rows = |json: Json| symbols_of(&[(0, json)], vec![Step::Name("r".into()), Step::Elements]);
+        let told = rows(json!({"gw":"g","r":[{"id":1,"v":5},{"id":2,"v":5}]}));
+        assert_eq!((told.paths, told.collides), (vec!["id".to_owned()], false));
+        let told = rows(json!({"r":[{"pos":"top","v":5},{"pos":"low","v":6}]}));
+        assert_eq!((told.paths, told.collides), (vec!["pos".to_owned()], false));
+        let told = rows(json!({"r":[{"v":5},{"v":6}]}));
+        assert_eq!((told.paths, told.collides), (Vec::new(), true));
+    }
+
+    #[test]
+    fn texts_that_are_values_get_a_type() {
+        let of = |values: &[Json]| kind(&values.iter().collect::<Vec<_>>(), "x", true).map(|(kind, _)| kind);
+        assert_eq!(of(&[json!("21.5"), json!(3), json!("unavailable")]), Some("double"));
+        assert_eq!(of(&[json!("ON"), json!("off")]), Some("boolean"));
+        assert_eq!(of(&[json!("21.5"), json!("open")]), None);
+        assert_eq!(of(&[json!("007")]), None);
+        assert_eq!(of(&[json!(3), json!(true)]), None);
+        assert_eq!(kind(&[&json!("1.2")], "fw_version", true), None);
+    }
+}

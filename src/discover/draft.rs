@@ -1,0 +1,177 @@
+//! A source as it is proposed, and its text. Pure.
+
+use crate::shown::is_harmful;
+
+/// Longest comment in characters.
+const MAX_COMMENT_CHARS: usize = 200;
+/// Where a line of comment ends.
+const LINE_CHARS: usize = 98;
+
+/// A source that is proposed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    /// What is to be said of it.
+    pub comments: Vec<String>,
+    /// Its patterns.
+    pub topics: Vec<String>,
+    /// Filters of topics that it leaves out.
+    pub exclude: Vec<String>,
+    /// Its table.
+    pub table: Option<String>,
+    /// Its other keys: name, value and why.
+    pub keys: Vec<(&'static str, String, String)>,
+}
+
+impl Draft {
+    /// Adds a key.
+    pub fn set(&mut self, name: &'static str, value: String, why: impl Into<String>) {
+        self.keys.push((name, value, why.into()));
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.keys.iter().find(|(key, ..)| *key == name).map(|(_, value, _)| value.as_str())
+    }
+
+    /// The section.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for comment in &self.comments {
+            text.push_str(&comment_lines(comment));
+        }
+        text.push_str(&format!("[source.{}]\n", self.name));
+        let topics = match self.topics.as_slice() {
+            [one] => quoted(one),
+            several => list(several),
+        };
+        let mut line = |key: &str, value: &str, why: &str| {
+            if !why.is_empty() {
+                text.push_str(&comment_lines(why));
+            }
+            text.push_str(&format!("{key} = {value}\n"));
+        };
+        line("topic", &topics, "");
+        if !self.exclude.is_empty() {
+            line("exclude", &list(&self.exclude), "");
+        }
+        if let Some((_, format, why)) = self.keys.iter().find(|(key, ..)| *key == "format") {
+            line("format", format, why);
+        }
+        if let Some(table) = &self.table {
+            line("table", &quoted(table), "");
+        }
+        for (key, value, why) in self.keys.iter().filter(|(key, ..)| *key != "format") {
+            line(key, value, why);
+        }
+        text
+    }
+}
+
+/// A text as TOML has it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            c if is_harmful(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A list of texts.
+#[must_use]
+pub fn list<T: AsRef<str>>(texts: &[T]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quoted(text.as_ref())).collect();
+    let line = format!("[{}]", quoted.join(", "));
+    if line.chars().count() <= LINE_CHARS { line } else { format!("[\n    {},\n]", quoted.join(",\n    ")) }
+}
+
+/// A table on a line, of names and values that are written already.
+#[must_use]
+pub fn table(entries: &[(String, String)]) -> String {
+    let entries: Vec<String> = entries.iter().map(|(name, value)| format!("{} = {value}", key(name))).collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
+fn key(name: &str) -> String {
+    let is_bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if is_bare { name.to_owned() } else { quoted(name) }
+}
+
+/// Lines of comment, wrapped, without characters that a terminal would obey.
+#[must_use]
+pub fn comment_lines(text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::from("#");
+    let shown: String = text.chars().take(MAX_COMMENT_CHARS * 4).flat_map(shown).collect();
+    for word in shown.split_whitespace() {
+        if line.len() > 1 && line.chars().count() + 1 + word.chars().count() > LINE_CHARS {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines.push_str(&line);
+    lines.push('\n');
+    lines
+}
+
+fn shown(c: char) -> Vec<char> {
+    if is_harmful(c) && !c.is_whitespace() { c.escape_default().collect() } else { vec![c] }
+}
+
+/// A text cut to so many characters, on one line.
+#[must_use]
+pub fn cut(text: &str, chars: usize) -> String {
+    let mut cut: String = crate::shown::harmless(text.trim()).chars().take(chars).collect();
+    if cut.chars().count() < text.trim().chars().count() {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_draft_is_a_section() {
+        let mut draft = Draft {
+            name: "a".into(),
+            comments: vec!["one\ntwo".into()],
+            topics: vec!["a/{x}".into()],
+            exclude: vec!["a/b".into()],
+            table: Some("t".into()),
+            ..Draft::default()
+        };
+        draft.set("timestamp", table(&[("field".into(), quoted("a \"b\""))]), "a time");
+        draft.set("format", quoted("plain"), "");
+        let expected = "# one two\n[source.a]\ntopic = \"a/{x}\"\nexclude = [\"a/b\"]\nformat = \"plain\"\n\
+                        table = \"t\"\n# a time\ntimestamp = { field = \"a \\\"b\\\"\" }\n";
+        assert_eq!(draft.text(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives(name in any::<String>(), value in any::<String>(), comment in any::<String>()) {
+            let text = format!("{}x = {}\n", comment_lines(&comment), table(&[(name.clone(), list(&[value.clone()]))]));
+            let read: toml::Table = toml::from_str(&text).expect(&text);
+            prop_assert_eq!(read["x"][&name][0].as_str(), Some(value.as_str()));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Known families of devices, which come before anything that is worked out. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{civil::DateTime, tz::TimeZone};
+use serde_json::Value as Json;
+
+use super::{
+    notes::{Kept, Notes, Topic},
+    payload::Read,
+    shape::reads,
+    time::{Zone, zone},
+    trial::{Owner, Trial, settings},
+};
+use crate::{
+    devices::{Family, change::Changes},
+    point::Timestamp,
+    settings::{Settings, Source, TimeUnit, TimeWord},
+};
+
+/// A family that shows.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its name.
+    pub name: &'static str,
+    /// Its sources, with the zone that was found.
+    pub text: String,
+    /// That zone, where it is another than the text's.
+    pub zone: Option<String>,
+    /// Its sources.
+    pub settings: Settings,
+}
+
+/// The families that show in what was heard, among topics that `is_free` lets pass.
+pub fn shown(notes: &Notes, families: &[Family], machine: &TimeZone, is_free: &dyn Fn(&str) -> bool) -> Vec<Shown> {
+    let of = |family: &Family| {
+        let recogniser = family.recogniser().ok()?;
+        let free: Vec<(&String, &Topic)> = notes.topics.iter().filter(|(name, _)| is_free(name)).collect();
+        let taken: Vec<(&String, &Topic)> = free.iter().copied().filter(|(name, _)| recogniser.takes(name)).collect();
+        let has_sign = |(name, topic): &(&String, &Topic)| {
+            recogniser.topic_shows(name)
+                || recogniser.takes(name) && {
+                    let reads = reads(name, topic);
+                    reads.iter().any(|read| recogniser.shows(name, read.document.as_ref()))
+                }
+        };
+        if taken.is_empty() || !free.iter().any(has_sign) {
+            return None;
+        }
+        let own = settings(family.text).ok()?;
+        let zone = other_zone(&own, &taken, machine);
+        let changes = Changes { zone: zone.clone(), ..Changes::default() };
+        let (text, zone) = match family.changed(&changes) {
+            Ok(text) if zone.is_some() => (text, zone),
+            _ => (family.text.to_owned(), None),
+        };
+        let settings = settings(&text).unwrap_or(own);
+        Some(Shown { name: family.name, text, zone, settings })
+    };
+    let mut shown: Vec<Shown> = families.iter().filter_map(of).collect();
+    // Of two that have a source of one name the first stays.
+    let mut names = BTreeSet::new();
+    shown.retain(|family| family.settings.source.keys().all(|name| names.insert(name.clone())));
+    shown
+}
+
+/// The member at a path: an exact name first, then from one object to the next.
+fn find<'j>(node: &'j Json, path: &str) -> Option<&'j Json> {
+    let step = |name: &str| match node {
+        Json::Object(members) => members.get(name),
+        Json::Array(list) => list.get(name.parse::<usize>().ok()?),
+        _ => None,
+    };
+    if let Some(found) = step(path) {
+        return Some(found);
+    }
+    let mut ends = path.match_indices('.');
+    ends.find_map(|(at, _)| find(step(path.get(..at)?)?, path.get(at + 1..)?))
+}
+
+/// The zone by which a family's local times are off, where it is another than its text's.
+fn other_zone(settings: &Settings, taken: &[(&String, &Topic)], machine: &TimeZone) -> Option<String> {
+    let mut trial = Trial::new(settings, Timestamp::default())?;
+    let mut locals: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for (name, topic) in taken {
+        let Owner::Takes(owner) = trial.owner(name) else { continue };
+        if let Some(source) = settings.source.get(&owner) {
+            locals.entry(owner).or_default().extend(local_times(name, topic, source));
+        }
+    }
+    for (owner, times) in locals {
+        let own = settings.source.get(&owner).and_then(|source| source.timestamp.as_ref()?.zone.as_ref());
+        let found = match zone(times.into_iter(), machine) {
+            Zone::Named(zone) => zone,
+            Zone::None if own.is_some() => "UTC".to_owned(),
+            Zone::None | Zone::Unknown => continue,
+        };
+        if own.is_none_or(|own| !same_now(own, &found, taken)) {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// Whether two zones have the same offset when the last message came.
+fn same_now(own: &str, found: &str, taken: &[(&String, &Topic)]) -> bool {
+    let parse = |zone: &str| jiff::fmt::temporal::DateTimeParser::new().parse_time_zone(zone).ok();
+    let last = taken.iter().filter_map(|(_, topic)| topic.live).map(|(_, last)| last).max().unwrap_or_default();
+    let Ok(at) = jiff::Timestamp::from_nanosecond(i128::from(last.0)) else { return false };
+    match (parse(own), parse(found)) {
+        (Some(own), Some(found)) => own.to_offset(at) == found.to_offset(at),
+        _ => own == found,
+    }
+}
+
+/// Local times of a source's messages.
+fn local_times(name: &str, topic: &Topic, source: &Source) -> Vec<(DateTime, Timestamp, bool)> {
+    let Some(time) = source.timestamp.as_ref().filter(|time| time.unit == TimeUnit::Word(TimeWord::Auto)) else {
+        return Vec::new();
+    };
+    let path = time.field.trim_start_matches("$.").trim_start_matches("^.");
+    let local = |(kept, read): (&Kept, Read)| {
+        let text = find(read.document.as_ref()?, path)?.as_str()?.to_owned();
+        let is_zoned = text.parse::<jiff::Timestamp>().is_ok();
+        let local = text.parse::<DateTime>().ok().filter(|_| !is_zoned)?;
+        Some((local, kept.received, !kept.retain))
+    };
+    topic.kept.iter().zip(reads(name, topic)).filter_map(local).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{devices::Signs, discover::notes::Limits, mqtt::listener::Heard};
+
+    const TASMO: Family = Family {
+        name: "tasmo",
+        text: "# Tasmo\n[source.tasmo]\ntopic = \"tele/{device}/SENSOR\"\ntable = \"tasmo\"\n\
+               timestamp = { field = \"Time\", zone = \"Europe/Berlin\" }\n",
+        signs: Signs { topics: &["tele/+/LWT"], members: &[&["Time", "ENERGY.Total"]] },
+    };
+    const NOW: Timestamp = Timestamp(1_772_366_400_000_000_000);
+
+    fn notes(messages: &[(&str, &str)]) -> Notes {
+        let mut notes = Notes::new(Limits::default());
+        for (topic, payload) in messages {
+            let payload = payload.as_bytes().to_vec();
+            let heard = Heard { topic: (*topic).into(), payload_bytes: payload.len(), payload, ..Heard::default() };
+            notes.note(&heard, NOW);
+        }
+        notes
+    }
+
+    fn all(notes: &Notes) -> Vec<Shown> {
+        shown(notes, &[TASMO], &TimeZone::UTC, &|_| true)
+    }
+
+    #[test]
+    fn a_family_shows_by_a_topic_or_by_members_and_not_by_a_pattern_alone() {
+        let plain = ("tele/a/SENSOR", r#"{"temperature":21.5}"#);
+        assert!(all(&notes(&[plain])).is_empty());
+        assert_eq!(all(&notes(&[plain, ("tele/a/LWT", "Online")])).len(), 1);
+        assert_eq!(all(&notes(&[("tele/a/SENSOR", r#"{"Time":"x","ENERGY":{"Total":1}}"#)])).len(), 1);
+        assert!(all(&notes(&[("tele/a/LWT", "Online")])).is_empty(), "its sources take nothing");
+    }
+
+    #[test]
+    fn the_zone_is_the_one_that_is_found() {
+        let of = |time: &str| {
+            let message = format!(r#"{{"Time":"{time}","ENERGY":{{"Total":1}}}}"#);
+            all(&notes(&[("tele/a/SENSOR", &message)])).remove(0)
+        };
+        let berlin = of("2026-03-01T13:00:00");
+        assert_eq!((berlin.zone.as_deref(), berlin.text.as_str()), (None, TASMO.text));
+        let other = of("2026-03-01T17:30:00");
+        assert!(other.zone.as_deref() == Some("+05:30") && other.text.contains("zone = \"+05:30\""), "{}", other.text);
+        assert_eq!(of("2026-03-01T12:00:00").zone.as_deref(), Some("UTC"));
+        assert_eq!(of("2025-03-01T12:00:00").zone, None, "an old time tells nothing");
+    }
+}

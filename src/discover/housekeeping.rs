@@ -1,0 +1,186 @@
+//! Topics that hold no readings: commands, availability, discovery, the housekeeping of bridges,
+//! pictures, logs. Pure.
+
+use serde_json::Value as Json;
+
+use super::{
+    notes::Topic,
+    payload::{Kind, Read},
+    words,
+};
+
+/// A retained document of so many bytes is a description and no reading.
+const LARGE_BYTES: usize = 6 << 10;
+
+/// Why a topic holds no readings.
+#[must_use]
+pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<String> {
+    let levels: Vec<String> = name.split('/').map(str::to_lowercase).collect();
+    if name.chars().any(char::is_control) {
+        return Some("its topic has control characters".into());
+    }
+    if topic.kept.is_empty() {
+        return Some(match (topic.oversized, topic.faulty) {
+            (0, 0) => "no room was left to keep its messages: listen with --filter to fewer topics".into(),
+            (0, _) => "its packets are broken".into(),
+            _ => "its messages are larger than 64 KiB".into(),
+        });
+    }
+    by_topic(&levels, reads).or_else(|| by_payloads(&levels, topic, reads))
+}
+
+fn by_topic(levels: &[String], reads: &[Read]) -> Option<String> {
+    let last = levels.last().map_or("", String::as_str);
+    let first = levels.first().map_or("", String::as_str);
+    let has = |words: &[&str]| levels.iter().any(|level| words.contains(&level.as_str()));
+    let is_small = || reads.iter().all(|read| read.kind != Kind::Json || read.text.len() < 2_000);
+    if is_discovery(levels, reads) {
+        return Some("discovery for Home Assistant: a description, no reading".into());
+    }
+    let commands = ["set", "get", "cmd", "command", "commands", "cmnd", "request", "setpoint_cmd"];
+    let before = levels.iter().rev().nth(1).map_or("", String::as_str);
+    if levels.len() > 1 && commands.contains(&last) || first == "cmnd" || before == "set" && is_small() {
+        return Some("a command to a device, no reading".into());
+    }
+    if has(&["bridge"]) && levels.len() > 2 && levels.get(1).is_some_and(|level| level == "bridge") {
+        return Some("housekeeping of a bridge".into());
+    }
+    if levels.len() > 1 && ["log", "logs", "logging", "debug", "console", "syslog"].contains(&last) {
+        return Some("a log".into());
+    }
+    let is_attribute = |level: &String| level.starts_with('$') && level.len() > 1;
+    if levels.iter().skip(1).any(is_attribute) {
+        return Some("an attribute that describes a device".into());
+    }
+    None
+}
+
+fn is_discovery(levels: &[String], reads: &[Read]) -> bool {
+    let is_config = levels.last().is_some_and(|last| last == "config") && levels.len() >= 3;
+    let keys = ["unique_id", "uniq_id", "state_topic", "stat_t", "~", "cmps", "components", "automation_type"];
+    let describes = |read: &Read| match &read.document {
+        Some(Json::Object(members)) => keys.iter().any(|key| members.contains_key(*key)),
+        _ => read.kind == Kind::Empty,
+    };
+    is_config
+        && !reads.is_empty()
+        && reads.iter().all(describes)
+        && (levels.first().is_some_and(|first| first == "homeassistant")
+            || reads.iter().any(|read| read.kind == Kind::Json))
+}
+
+fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<String> {
+    let said: Vec<&Read> = reads.iter().filter(|read| read.kind != Kind::Empty).collect();
+    if said.is_empty() {
+        return Some("its messages are empty".into());
+    }
+    if said.iter().all(|read| is_availability(levels, read)) {
+        return Some("availability of a device (online or offline), no reading".into());
+    }
+    let is_kept = topic.retained > 0 && topic.live_messages() <= 1;
+    let is_large = |read: &&Read| read.text.len() > LARGE_BYTES || read.kind == Kind::LargeJson;
+    let describes = |read: &&Read| {
+        let text = &read.text;
+        (text.contains("\"friendly_name\"") || text.contains("\"definition\"") || text.contains("\"$schema\""))
+            && text.len() > 300
+    };
+    if is_kept && said.iter().any(is_large) || said.iter().all(describes) {
+        return Some("a large document that the broker keeps: a description, no reading".into());
+    }
+    let all = |is: fn(&Kind) -> bool| said.iter().all(|read| is(&read.kind));
+    if all(|kind| *kind == Kind::LargeJson) {
+        return Some("its documents have more than 20,000 members".into());
+    }
+    if all(|kind| *kind == Kind::Text) {
+        return Some("free text, no reading".into());
+    }
+    if all(|kind| *kind == Kind::BrokenJson) {
+        return Some("JSON that is broken".into());
+    }
+    if let Some(Kind::Binary(kind)) =
+        said.first().map(|read| &read.kind).filter(|_| all(|kind| matches!(kind, Kind::Binary(_))))
+    {
+        return Some(format!("binary payloads: {kind}"));
+    }
+    if all(|kind| matches!(kind, Kind::Text | Kind::BrokenJson | Kind::Binary(_) | Kind::LargeJson)) {
+        return Some("payloads of kinds that no source reads".into());
+    }
+    if said.iter().all(|read| read.kind == Kind::Word && words::is_nothing(&read.text)) {
+        return Some("it only said that it has no value".into());
+    }
+    None
+}
+
+/// Whether a message says that a device is there or not.
+fn is_availability(levels: &[String], read: &Read) -> bool {
+    let clear = ["online", "offline", "connected", "disconnected"];
+    let vague = ["alive", "dead", "up", "down", "lost", "ready", "true", "false", "0", "1", "2"];
+    let of_a_client = ["lwt", "availability", "will", "online", "connected", "alive", "connection"];
+    let is_said = |text: &str| {
+        let text = text.trim().trim_matches('"').to_lowercase();
+        let last = levels.last().map_or("", String::as_str);
+        clear.contains(&text.as_str())
+            || vague.contains(&text.as_str()) && of_a_client.contains(&last) && levels.len() > 1
+    };
+    match &read.document {
+        None => is_said(&read.text),
+        Some(Json::Object(members)) if members.len() == 1 => {
+            let keys = ["state", "status", "availability", "online"];
+            members
+                .iter()
+                .all(|(key, value)| keys.contains(&key.to_lowercase().as_str()) && value.as_str().is_some_and(is_said))
+        }
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        discover::{
+            notes::{Limits, Notes},
+            shape::reads,
+        },
+        mqtt::listener::Heard,
+        point::Timestamp,
+    };
+
+    fn told(name: &str, payload: &str, retain: bool) -> Option<String> {
+        let mut notes = Notes::new(Limits::default());
+        let payload = payload.as_bytes().to_vec();
+        let heard = Heard { topic: name.into(), payload_bytes: payload.len(), payload, retain, ..Heard::default() };
+        notes.note(&heard, Timestamp(0));
+        let topic = &notes.topics[name];
+        reason(name, topic, &reads(name, topic))
+    }
+
+    #[test]
+    fn what_is_no_reading_is_told_with_its_reason() {
+        for (name, payload, part) in [
+            ("zigbee2mqtt/lamp/set", r#"{"state":"ON"}"#, "command"),
+            ("cmnd/plug/POWER", "ON", "command"),
+            ("tele/plug/LWT", "Online", "availability"),
+            ("zigbee2mqtt/lamp/availability", r#"{"state":"offline"}"#, "availability"),
+            ("a/connected", "1", "availability"),
+            ("homeassistant/sensor/x/t/config", r#"{"unique_id":"x","stat_t":"y"}"#, "discovery"),
+            ("homeassistant/sensor/x/config", "", "discovery"),
+            ("zigbee2mqtt/bridge/info", "{}", "bridge"),
+            ("plant/l1/log", "x", "log"),
+            ("plant/l1/notes", "a line of some text", "free text"),
+            ("homie/dev/$name", "Device", "attribute"),
+            ("cam/front", "\u{1}\u{0}\u{ff}", "binary"),
+            ("x/y", "{\"a\":", "broken"),
+            ("x/y", "unavailable", "no value"),
+            ("x/\u{1b}", "1", "control"),
+        ] {
+            let reason = told(name, payload, false);
+            assert!(reason.as_ref().is_some_and(|reason| reason.contains(part)), "{name}: {reason:?}");
+        }
+        let large = format!("[{}]", vec![r#"{"name":"a","v":1}"#; 500].join(","));
+        assert!(told("x/list", &large, true).is_some_and(|reason| reason.contains("large document")));
+        for (name, payload) in [("a/state", "ON"), ("a/b", "1"), ("a/config", r#"{"t":1}"#), ("a/value", "{\"t\":1}")] {
+            assert_eq!(told(name, payload, false), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What was found, for people and for programs. Pure.
+
+use serde_json::{Value as Json, json};
+use unicode_width::UnicodeWidthStr;
+
+use super::{Findings, Left, Notes, Proposal, draft::cut};
+use crate::shown::harmless;
+
+/// Topics of a group that are named.
+const MAX_NAMED: usize = 3;
+/// Reasons of a proposal that are named.
+const MAX_REASONS: usize = 5;
+/// Groups that are shown.
+const MAX_SHOWN: usize = 300;
+/// Longest sample that is shown.
+const SAMPLE_CHARS: usize = 100;
+/// Widest pattern in the table.
+const PATTERN_CHARS: usize = 60;
+
+/// A table of groups, what is not proposed, and the sections.
+#[must_use]
+pub fn in_words(notes: &Notes, findings: &Findings) -> String {
+    let mut text = headline(notes, findings);
+    if !findings.proposals.is_empty() {
+        text.push('\n');
+        text.push_str(&table(findings));
+        for proposal in findings.proposals.iter().take(MAX_SHOWN) {
+            text.push_str(&details(proposal));
+        }
+    }
+    if !findings.rest.is_empty() {
+        text.push_str("\nNot proposed:\n");
+        findings.rest.iter().take(MAX_SHOWN).for_each(|left| text.push_str(&left_in_words(left)));
+    }
+    if !findings.proposals.is_empty() {
+        text.push_str(
+            "\nPut this into a file of conf.d, such as /etc/forebay/conf.d/discovered.toml, and restart forebay:\n\n",
+        );
+        text.push_str(&findings.text());
+    }
+    text
+}
+
+fn headline(notes: &Notes, findings: &Findings) -> String {
+    let topics = notes.topics.len() as u64;
+    let kept: u64 = notes.topics.values().map(|topic| topic.retained).sum();
+    let seconds = notes.span().as_secs_f64();
+    let mut text = format!("{} on {} in {seconds:.0} s", plural(notes.messages, "message"), plural(topics, "topic"));
+    if kept > 0 {
+        text.push_str(&format!(", {kept} of them kept by the broker from before"));
+    }
+    text.push('\n');
+    if findings.beyond > 0 {
+        let what = "on topics beyond the limit of 2,000 topics (or 1,024 bytes a topic) were counted only; narrow it with --filter";
+        text.push_str(&format!("{} {what}\n", plural(findings.beyond, "message")));
+    }
+    text
+}
+
+fn plural(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+fn table(findings: &Findings) -> String {
+    let head = ["PATTERN", "TOPICS", "MESSAGES", "RATE", "FORMAT", "SOURCE"].map(str::to_owned);
+    let row = |proposal: &Proposal| {
+        let pattern = proposal.patterns.first().map_or(String::new(), |pattern| cut(pattern, PATTERN_CHARS));
+        let more = proposal.patterns.len().saturating_sub(1);
+        let packed = proposal.packed.map_or(String::new(), |packed| format!(" in {packed}"));
+        [
+            if more > 0 { format!("{pattern} +{more}") } else { pattern },
+            proposal.topics.len().to_string(),
+            proposal.messages.to_string(),
+            format!("{:.2}/s", proposal.rate),
+            format!("{}{packed}", proposal.format),
+            proposal.family.map_or_else(|| proposal.name.clone(), |family| format!("{family} (ready-made)")),
+        ]
+    };
+    let rows: Vec<[String; 6]> =
+        std::iter::once(head).chain(findings.proposals.iter().take(MAX_SHOWN).map(row)).collect();
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width + 2 - cell.width()));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn details(proposal: &Proposal) -> String {
+    let Proposal { fates, .. } = proposal;
+    let mut text = format!("\n{}: {}\n", proposal.name, some(&proposal.topics));
+    if let Some(family) = proposal.family {
+        let zone = proposal.zone.as_ref().map_or(String::new(), |zone| format!(" --zone {zone}"));
+        text.push_str(&format!("  known: forebay device add {family}{zone}\n"));
+    }
+    text.push_str(&format!("  sample: {}\n", cut(&proposal.sample, SAMPLE_CHARS)));
+    let time = proposal.time.clone().or_else(|| proposal.family.map(|_| "as the ready-made source says".to_owned()));
+    text.push_str(&format!("  time: {}\n", time.map_or("that of receipt".into(), |time| harmless(&time).into_owned())));
+    let mut said = vec![format!(
+        "{} of {} kept become {}",
+        fates.to_rows,
+        plural(fates.messages as u64, "message"),
+        plural(fates.rows as u64, "row")
+    )];
+    if fates.empty > 0 {
+        said.push(format!("{} hold no value", fates.empty));
+    }
+    if fates.retained > 0 {
+        said.push(format!(
+            "{} were kept by the broker and tell no time: not stored (retained = \"latest\" or \"store\" changes that)",
+            fates.retained
+        ));
+    }
+    if fates.collides {
+        said.push("some rows of a message have the same time and symbols: the last one stays".into());
+    }
+    text.push_str(&format!("  {}\n", said.join("; ")));
+    for (topic, reason) in fates.aside.iter().take(MAX_REASONS) {
+        text.push_str(&format!("  set aside of {}: {}\n", cut(topic, PATTERN_CHARS), cut(reason, 200)));
+    }
+    if fates.aside.len() > MAX_REASONS {
+        text.push_str(&format!("  and {} more are set aside\n", fates.aside.len() - MAX_REASONS));
+    }
+    text
+}
+
+fn some(topics: &[String]) -> String {
+    let named: Vec<String> = topics.iter().take(MAX_NAMED).map(|topic| cut(topic, PATTERN_CHARS)).collect();
+    let more = topics.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
+
+fn left_in_words(left: &Left) -> String {
+    format!("  {}: {}\n", some(&left.topics), harmless(&left.why))
+}
+
+/// Everything for programs.
+#[must_use]
+pub fn as_json(notes: &Notes, findings: &Findings) -> Json {
+    let aside = |proposal: &Proposal| {
+        let all = proposal.fates.aside.iter();
+        all.map(|(topic, reason)| json!({ "topic": topic, "reason": reason })).collect::<Vec<_>>()
+    };
+    let proposal = |of: &Proposal| {
+        json!({
+            "name": of.name,
+            "sources": of.sources,
+            "patterns": of.patterns,
+            "family": of.family,
+            "zone": of.zone,
+            "topics": of.topics,
+            "messages": of.messages,
+            "retained": of.retained,
+            "rate": of.rate,
+            "format": of.format,
+            "packed": of.packed,
+            "time": of.time,
+            "sample": of.sample,
+            "kept": of.fates.messages,
+            "to_rows": of.fates.to_rows,
+            "rows": of.fates.rows,
+            "empty": of.fates.empty,
+            "retained_without_time": of.fates.retained,
+            "set_aside": aside(of),
+            "toml": of.text,
+        })
+    };
+    let left = |of: &Left| json!({ "topics": of.topics, "why": of.why, "messages": of.messages, "sample": of.sample });
+    json!({
+        "messages": notes.messages,
+        "topics": notes.topics.len(),
+        "seconds": notes.span().as_secs_f64(),
+        "beyond": findings.beyond,
+        "proposals": findings.proposals.iter().map(proposal).collect::<Vec<_>>(),
+        "rest": findings.rest.iter().map(left).collect::<Vec<_>>(),
+        "warnings": findings.warnings,
+        "toml": if findings.proposals.is_empty() { String::new() } else { findings.text() },
+    })
+}

@@ -1,0 +1,261 @@
+//! What the messages of a topic look like, and which topics look alike. Pure.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use super::{
+    notes::Topic,
+    payload::{Kind, Read, read},
+    words,
+};
+
+/// Most paths of a topic that are compared.
+const MAX_PATHS: usize = 500;
+/// Deepest nesting that is looked into.
+const MAX_DEPTH: usize = 8;
+/// Topics of a class that others are compared with.
+const MAX_COMPARED: usize = 24;
+/// Objects of one shape that stand beside each other before their names are no part of the shape.
+pub const LEAST_ALIKE: usize = 3;
+
+/// Which topics may stand in one table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// One value each.
+    Plain,
+    /// A document of one value each, the member of that name, and perhaps a time.
+    Wrapped(String, Option<String>),
+    /// Documents of that number of shape.
+    Documents(usize),
+    /// Line protocol.
+    Line,
+    /// Cells.
+    Csv(char, usize),
+}
+
+impl Class {
+    /// Whether each topic is one value.
+    pub fn is_single(&self) -> bool {
+        matches!(self, Self::Plain | Self::Wrapped(..))
+    }
+}
+
+/// What a topic's messages look like.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// What most of them are.
+    pub kind: Kind,
+    /// How they are packed.
+    pub packed: Option<&'static str>,
+    /// The paths of their members.
+    pub paths: BTreeSet<String>,
+    /// The one value of a document, and its time.
+    pub wrapped: Option<(String, Option<String>)>,
+    /// Cells of a line.
+    pub cells: usize,
+    /// The first message as text.
+    pub sample: String,
+}
+
+/// The messages of a topic that are kept, and what each is.
+pub fn reads(name: &str, topic: &Topic) -> Vec<Read> {
+    topic.kept.iter().map(|kept| read(name, &kept.payload)).collect()
+}
+
+impl Shape {
+    /// Of a topic whose messages are read; none where none is kept.
+    pub fn of(reads: &[Read]) -> Option<Self> {
+        let kind = leading(reads)?;
+        let of_kind = || reads.iter().filter(|read| same_sort(&read.kind, &kind));
+        let mut paths = BTreeSet::new();
+        for read in of_kind() {
+            if let Some(document) = &read.document {
+                collect(document, "", 0, &mut paths);
+            }
+        }
+        let documents: Vec<&Json> = of_kind().filter_map(|read| read.document.as_ref()).collect();
+        let cells = |delimiter: char| of_kind().map(|read| cells(&read.text, delimiter)).max().unwrap_or(0);
+        Some(Self {
+            packed: of_kind().find_map(|read| read.packed),
+            wrapped: if kind == Kind::Json { wrapped(&documents) } else { None },
+            cells: if let Kind::Csv(delimiter) = kind { cells(delimiter) } else { 0 },
+            sample: of_kind().last().map(|read| read.text.clone()).unwrap_or_default(),
+            kind,
+            paths,
+        })
+    }
+
+    /// What tells it from other shapes: its paths without those that any device may have.
+    fn telling(&self) -> BTreeSet<&str> {
+        let is_common =
+            |path: &&str| words::time_rank(path).is_some() || words::is_identity(path) || words::is_link(path);
+        let telling: BTreeSet<&str> = self.paths.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
+        if telling.is_empty() { self.paths.iter().map(String::as_str).collect() } else { telling }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let (one, two) = (self.telling(), other.telling());
+        let both = one.intersection(&two).count();
+        let (small, all) = (one.len().min(two.len()), one.union(&two).count());
+        one == two || both * 2 >= all && both > 0 || both >= 2 && both * 5 >= small * 4
+    }
+}
+
+fn cells(text: &str, delimiter: char) -> usize {
+    text.lines().map(|line| line.matches(delimiter).count() + 1).max().unwrap_or(0)
+}
+
+/// What most messages are that say something.
+fn leading(reads: &[Read]) -> Option<Kind> {
+    let mut best: Option<(usize, &Kind)> = None;
+    for read in reads {
+        let alike = reads.iter().filter(|other| same_sort(&other.kind, &read.kind)).count();
+        let weight = if read.kind == Kind::Empty { 0 } else { alike };
+        if best.is_none_or(|(most, _)| weight > most) {
+            best = Some((weight, &read.kind));
+        }
+    }
+    best.map(|(_, kind)| kind.clone())
+}
+
+/// Whether two kinds are of one format.
+pub fn same_sort(one: &Kind, other: &Kind) -> bool {
+    one == other || one.is_plain() && other.is_plain()
+}
+
+/// The one member of documents that is a value, and the one that is a time, where they have no
+/// others.
+fn wrapped(documents: &[&Json]) -> Option<(String, Option<String>)> {
+    let first = documents.first()?.as_object()?;
+    let is_value = |name: &str| matches!(name.to_lowercase().as_str(), "value" | "val" | "v");
+    let value = first.keys().find(|name| is_value(name))?;
+    let mut time = None;
+    for document in documents {
+        for (name, member) in document.as_object()? {
+            let is_single = !member.is_object() && member.as_array().is_none_or(Vec::is_empty);
+            if name == value && is_single {
+                continue;
+            }
+            if words::time_rank(name) != Some(0) || !is_single || time.as_ref().is_some_and(|known| known != name) {
+                return None;
+            }
+            time = Some(name.clone());
+        }
+    }
+    Some((value.clone(), time))
+}
+
+/// Whether the members of an object are objects that look alike, so that their names are no
+/// columns.
+pub fn is_keyed(node: &Json) -> bool {
+    let Some(members) = node.as_object().filter(|members| members.len() >= LEAST_ALIKE) else { return false };
+    let mut names: Vec<BTreeSet<&str>> = Vec::new();
+    for member in members.values() {
+        match member {
+            Json::Object(inner) if !inner.is_empty() => names.push(inner.keys().map(String::as_str).collect()),
+            _ => return false,
+        }
+    }
+    let Some(first) = names.first() else { return false };
+    names.iter().all(|own| own.intersection(first).count() * 2 >= own.union(first).count())
+}
+
+/// A name without the number at its end.
+fn numberless(name: &str) -> String {
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    if base.len() == name.len() || base.is_empty() { name.to_owned() } else { format!("{base}#") }
+}
+
+fn collect(node: &Json, path: &str, depth: usize, paths: &mut BTreeSet<String>) {
+    if paths.len() >= MAX_PATHS || depth > MAX_DEPTH {
+        return;
+    }
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match node {
+        Json::Object(members) if is_keyed(node) => {
+            members.values().for_each(|member| collect(member, &below("*"), depth + 1, paths));
+        }
+        Json::Object(members) => {
+            members.iter().for_each(|(name, member)| collect(member, &below(&numberless(name)), depth + 1, paths));
+        }
+        Json::Array(list) => list.iter().for_each(|element| collect(element, &below("[]"), depth + 1, paths)),
+        _ => {
+            paths.insert(path.to_owned());
+        }
+    }
+}
+
+/// The class of each shape, in their order; none for what is no reading.
+pub fn classes(shapes: &[Option<&Shape>]) -> Vec<Option<Class>> {
+    let mut known: Vec<Vec<&Shape>> = Vec::new();
+    let mut all = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        let class = shape.and_then(|shape| match &shape.kind {
+            kind if kind.is_plain() => Some(Class::Plain),
+            Kind::Line => Some(Class::Line),
+            Kind::Csv(delimiter) => Some(Class::Csv(*delimiter, shape.cells)),
+            Kind::Json => Some(match &shape.wrapped {
+                Some((value, time)) => Class::Wrapped(value.clone(), time.clone()),
+                None => Class::Documents(number(shape, &mut known)),
+            }),
+            _ => None,
+        });
+        all.push(class);
+    }
+    all
+}
+
+/// The number of the class whose shapes are like this one.
+fn number<'a>(shape: &'a Shape, known: &mut Vec<Vec<&'a Shape>>) -> usize {
+    match known.iter().position(|class| class.iter().any(|other| other.is_like(shape))) {
+        Some(at) => {
+            if let Some(class) = known.get_mut(at).filter(|class| class.len() < MAX_COMPARED) {
+                class.push(shape);
+            }
+            at
+        }
+        None => {
+            known.push(vec![shape]);
+            known.len() - 1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(payloads: &[&str]) -> Shape {
+        let reads: Vec<Read> = payloads.iter().map(|payload| read("t", payload.as_bytes())).collect();
+        Shape::of(&reads).expect("a shape")
+    }
+
+    fn all(payloads: &[&str]) -> Vec<Option<Class>> {
+        let shapes: Vec<Shape> = payloads.iter().map(|payload| shape(&[payload])).collect();
+        classes(&shapes.iter().map(Some).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn documents_that_share_most_of_their_members_are_alike() {
+        let told = all(&[
+            r#"{"ts":1,"temperature":1,"humidity":2}"#,
+            r#"{"ts":1,"temperature":1}"#,
+            r#"{"ts":1,"power":1}"#,
+            r#"{"s1":{"t":1},"s2":{"t":1},"s3":{"t":2}}"#,
+            r#"{"a":{"t":1},"b":{"t":1},"c":{"t":2}}"#,
+            "21.5",
+            "ON",
+            r#"{"value":1}"#,
+        ]);
+        let documents = |n| Some(Class::Documents(n));
+        assert_eq!(told[..5], [documents(0), documents(0), documents(1), documents(2), documents(2)]);
+        assert_eq!(told[5..], [Some(Class::Plain), Some(Class::Plain), Some(Class::Wrapped("value".into(), None))]);
+    }
+
+    #[test]
+    fn the_leading_kind_is_that_of_most_messages() {
+        assert_eq!(shape(&["", "21.5"]).kind, Kind::Number);
+        assert_eq!(shape(&["{\"a\":1}", "{\"a\":2}", "error"]).kind, Kind::Json);
+    }
+}
