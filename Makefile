@@ -112,13 +112,13 @@ deny:                ## Checks licences, sources, bans and advisories of all dep
 	@env -u TMPDIR $(TOOLS)/install-deps deny
 	@$(TOOLS)/deny
 
-install: release     ## Installs the program, its unit, user, manual pages, completions and an example configuration under DESTDIR and PREFIX.
+install: release     ## Installs the program, its unit, user, manual pages, completions and a first configuration under DESTDIR and PREFIX.
 	$(MAKE) --no-print-directory install-program
 	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
 	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
 	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
 	install -D -m 0644 systemd/forebay.sysusers "$(DESTDIR)$(SYSUSERS)"
-	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/forebay.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
+	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/installed.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
 	$(MAKE) --no-print-directory install-extras
 # A package's scripts make the user; without DESTDIR it is made at once.
 ifeq ($(DESTDIR),)
@@ -141,7 +141,7 @@ size: release        ## Checks that the program as it is installed has less than
 	bytes=$$(stat -c %s "$$dir$(PREFIX)/bin/forebay") && echo "the installed program has $$bytes bytes, less than $(MOST_BYTES) are meant" && \
 	[ "$$bytes" -lt $(MOST_BYTES) ]
 
-# Manual pages, completion scripts, alerts, dashboard and ready-made sources.
+# Manual pages, completion scripts, alerts, dashboard, ready-made sources and the example configuration.
 install-extras:
 	"$(PROGRAM)" man "$(DESTDIR)$(SHAREDIR)/man/man1"
 	install -d "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(ZSHDIR)" "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
@@ -150,12 +150,13 @@ install-extras:
 	"$(PROGRAM)" completions fish > "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay" conf/alerts/forebay.rules.yml conf/alerts/forebay.test.yml conf/grafana/forebay.json
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay/devices" conf/devices/*.toml
+	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/doc/forebay" conf/forebay.toml
 
 uninstall:           ## Removes the program and its unit; configuration, data and user stay.
 	rm -f "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay.1 "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay-*.1
 	rm -f "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay" "$(DESTDIR)$(ZSHDIR)/_forebay"
 	rm -f "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
-	rm -rf "$(DESTDIR)$(SHAREDIR)/forebay"
+	rm -rf "$(DESTDIR)$(SHAREDIR)/forebay" "$(DESTDIR)$(SHAREDIR)/doc/forebay"
 	rm -f "$(DESTDIR)$(DEBUGDIR)/forebay.debug"
 	rmdir "$(DESTDIR)$(DEBUGDIR)" 2>/dev/null || true
 	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)"

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Exit, Failure};
 use crate::{
-    config::{self, Added, ConfigError, Loaded},
+    config::{self, Added, Loaded},
     files::access::{Wish, advice},
 };
 
@@ -41,13 +41,18 @@ pub fn in_the_way(path: &Path, remedy: &str) -> String {
     format!("{} is there already and is not replaced; edit it, remove it{remedy}", path.display())
 }
 
+/// The whole configuration with the fragments.
+pub fn load(file: &Path, fragments: &[Fragment]) -> Result<Loaded, Failure> {
+    let added: Vec<Added<'_>> = fragments.iter().map(|of| Added { path: &of.path, text: &of.text }).collect();
+    config::load_added(Some(file), &added).map_err(|error| Failure::new(Exit::Usage, error))
+}
+
 /// Checks the whole configuration with the fragments; what it newly warns of.
 pub fn check(file: &Path, fragments: &[Fragment]) -> Result<Vec<String>, Failure> {
-    let not_valid = |error: ConfigError| {
-        Failure::new(Exit::Usage, format!("{error}\nnot added: the configuration would not be valid with it"))
-    };
-    let added: Vec<Added<'_>> = fragments.iter().map(|of| Added { path: &of.path, text: &of.text }).collect();
-    let Loaded { warnings, .. } = config::load_added(Some(file), &added).map_err(not_valid)?;
+    let Loaded { warnings, .. } = load(file, fragments).map_err(|Failure { exit, error }| {
+        let why = error.map(|error| error.to_string()).unwrap_or_default();
+        Failure::new(exit, format!("{why}\nnot added: the configuration would not be valid with it"))
+    })?;
     let before = config::load(Some(file)).map(|loaded| loaded.warnings).unwrap_or_default();
     Ok(warnings.into_iter().filter(|warning| !before.contains(warning)).collect())
 }

@@ -11,6 +11,7 @@ mod document;
 mod exit;
 mod fragment;
 mod get;
+mod init;
 mod man;
 mod options;
 mod out;
@@ -82,6 +83,11 @@ enum Action {
     /// configuration.
     #[command(after_help = EXIT_CODES)]
     Run(run::RunArgs),
+    /// Set forebay up: broker, database, and sources for what is published.
+    ///
+    /// Asks for the broker and the database and tries both, listens for what is published, and writes what it finds to new files of
+    /// the configuration. Nothing that is there is changed.
+    Init(init::InitArgs),
     /// Check the configuration and print what is in effect, secrets hidden.
     #[command(after_help = EXIT_CODES)]
     Check(check::CheckArgs),
@@ -156,6 +162,7 @@ pub fn main() -> ExitCode {
     let Command { global, action } = parsed.unwrap_or_else(|why| why.format(&mut command).exit());
     let done = match &action {
         Action::Run(args) => run::run(args, &global),
+        Action::Init(args) => init::run(args, &global),
         Action::Check(args) => check::run(args, &global),
         Action::Decode(args) => decode::run(args, &global),
         Action::Device(args) => device::run(args, &global),

@@ -7,6 +7,7 @@ use clap::Command;
 const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["run"], &["socket", "json"]),
     (&["decode"], &["socket"]),
+    (&["init"], &["json"]),
     (&["device", "ls"], &["config", "socket"]),
     (&["device", "show"], &["config", "socket"]),
     (&["device", "add"], &["socket"]),

@@ -73,7 +73,7 @@ pub fn merge(file: &Path, added: &[Added<'_>], environment: impl Iterator<Item =
     let mut merged = Merged { values: Map::new(), origins: Origins::new(), files: Vec::new(), problems: Vec::new() };
     let mut layers: Vec<Layer> = Vec::new();
     let mut fragments = fragments(file, &mut merged.problems);
-    fragments.extend(added.iter().map(|added| added.path.to_owned()));
+    fragments.extend(added.iter().filter(|added| added.path != file).map(|added| added.path.to_owned()));
     fragments.sort();
     fragments.dedup();
     for path in std::iter::once(file.to_owned()).chain(fragments) {

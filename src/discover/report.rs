@@ -34,7 +34,7 @@ pub fn in_words(notes: &Notes, findings: &Findings) -> String {
     }
     if !findings.proposals.is_empty() {
         text.push_str(
-            "\nPut this into a file of conf.d, such as /etc/forebay/conf.d/discovered.toml, and restart forebay:\n\n",
+            "\nPut this into a file of conf.d, such as /etc/forebay/conf.d/discovered.toml, and reload forebay:\n\n",
         );
         text.push_str(&findings.text());
     }

@@ -23,6 +23,7 @@ mod formats;
 mod harmless;
 mod harness;
 mod hostile_files;
+mod init;
 mod install;
 mod latest_api;
 mod latest_lookup;

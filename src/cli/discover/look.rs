@@ -1,20 +1,15 @@
 //! The settings that somebody goes by who may have no source yet.
 
-use std::path::Path;
-
 use crate::{
     cli::{Exit, Failure, Global},
-    config::{self, Added, ConfigError},
+    config,
     settings::{Mqtt, Settings},
 };
-
-/// A source that makes a configuration without any a sound one. It is taken out again.
-const STAND_IN: &str = "forebay-discover";
 
 /// The configuration, with or without sources; with a broker that is named, the configuration is
 /// only asked for sources that there are, and only if it can be read.
 pub fn settings(broker: Option<&str>, global: &Global) -> Result<Settings, Failure> {
-    let loaded = load(global.config_file());
+    let loaded = config::load(global.config_file()).map(|loaded| loaded.settings);
     let Some(url) = broker else { return loaded.map_err(|error| Failure::new(Exit::Usage, error)) };
     let settings = match loaded {
         Ok(settings) => settings,
@@ -24,21 +19,6 @@ pub fn settings(broker: Option<&str>, global: &Global) -> Result<Settings, Failu
     // Credentials are those of the configured broker alone.
     let mqtt = if settings.mqtt.url == url { settings.mqtt } else { Mqtt { url: url.to_owned(), ..Mqtt::default() } };
     Ok(Settings { mqtt, ..settings })
-}
-
-fn load(file: Option<&Path>) -> Result<Settings, ConfigError> {
-    match config::load(file) {
-        Ok(loaded) => Ok(loaded.settings),
-        Err(error) if error.problems.iter().all(|problem| problem.key == "source") => {
-            let main = file.unwrap_or(Path::new(config::DEFAULT_FILE));
-            let path = config::fragments_of(main).join(format!("{STAND_IN}.toml"));
-            let text = format!("[source.{STAND_IN}]\ntopic = \"{STAND_IN}\"\ntable = \"{STAND_IN}\"\n");
-            let mut settings = config::load_added(file, Added { path: &path, text: &text })?.settings;
-            settings.source.remove(STAND_IN);
-            Ok(settings)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -58,14 +58,15 @@ pub struct DiscoverArgs {
     pub toml: bool,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+/// A time to listen for.
+pub fn span(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let fits = (Duration::from_millis(100)..=MAX_SPAN).contains(&span);
     if fits { Ok(span) } else { Err("100ms to 24h are allowed".into()) }
 }
 
 /// A filter; names of levels, as in a source, are taken for any level.
-fn filter(text: &str) -> Result<String, String> {
+pub fn filter(text: &str) -> Result<String, String> {
     Pattern::parse(text).map(|pattern| pattern.filter()).map_err(|error| error.to_string())
 }
 
@@ -76,8 +77,7 @@ pub fn run(args: &DiscoverArgs, global: &Global) -> Result<(), Failure> {
     let filters = if args.filter.is_empty() { vec!["#".to_owned()] } else { args.filter.clone() };
     let listening = Listening { mqtt: &settings.mqtt, filters, span: args.span };
     let mut notes = Notes::new(Limits::default());
-    let ended = block_on(hear(&listening, &mut notes, &broker))?;
-    end(ended, &notes, &broker)?;
+    hear_all(&listening, &mut notes)?;
     if notes.messages == 0 {
         let span = humantime::format_duration(args.span);
         let what = format!(
@@ -91,6 +91,13 @@ pub fn run(args: &DiscoverArgs, global: &Global) -> Result<(), Failure> {
     let now = SystemClock.now().wall;
     let findings = discover::findings_beside(&notes, now, devices::all(), &zone, &settings.source);
     print(args, global, &notes, &findings)
+}
+
+/// Listens until the time is over or somebody interrupts it, and tells how far it is.
+pub fn hear_all(listening: &Listening<'_>, notes: &mut Notes) -> Result<(), Failure> {
+    let broker = shown(&listening.mqtt.url);
+    let ended = block_on(hear(listening, notes, &broker))?;
+    end(ended, notes, &broker)
 }
 
 /// Listens until the time is over or somebody interrupts it.

@@ -75,7 +75,9 @@ impl Answers {
         let mut line = String::new();
         let read = io::Read::take(&mut *input, MAX_ANSWER_BYTES).read_line(&mut line);
         match read {
-            Ok(0) => Err(Failure::new(Exit::Usage, "the input ended before all was answered; nothing more was written")),
+            Ok(0) => {
+                Err(Failure::new(Exit::Usage, "the input ended before all was answered; nothing more was written"))
+            }
             Ok(_) => Ok(line.trim().to_owned()),
             Err(why) => Err(Failure::new(Exit::Failed, format!("can't read the answer: {why}"))),
         }

@@ -10,13 +10,13 @@ use std::{
 use super::{InitArgs, ask::Answers};
 use crate::{
     cli::{
-        Exit, Failure, block_on, connect,
+        Exit, Failure, block_on,
+        connect::{self, NotLetIn},
         fragment::{Fragment, not_written, write_new},
         out::say,
     },
     files::access::other::Account,
     mqtt::{self, ConnectError, url},
-    questdb::SqlError,
     settings::{Mqtt, Questdb, Settings},
 };
 
@@ -54,16 +54,24 @@ impl Connections {
         let (mqtt, questdb) = (&settings.mqtt, &settings.questdb);
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let mut text = String::new();
-        section(&mut text, "mqtt", &[
-            ("url", Some(&mqtt.url), Some(self.mqtt.url.clone())),
-            ("username", mqtt.username.as_ref(), self.mqtt.username.clone()),
-            ("password_file", path(&mqtt.password_file).as_ref(), path(&self.mqtt.password_file)),
-        ]);
-        section(&mut text, "questdb", &[
-            ("conf", Some(&questdb.conf), Some(self.questdb.conf.clone())),
-            ("username", questdb.username.as_ref(), self.questdb.username.clone()),
-            ("password_file", path(&questdb.password_file).as_ref(), path(&self.questdb.password_file)),
-        ]);
+        section(
+            &mut text,
+            "mqtt",
+            &[
+                ("url", Some(&mqtt.url), Some(self.mqtt.url.clone())),
+                ("username", mqtt.username.as_ref(), self.mqtt.username.clone()),
+                ("password_file", path(&mqtt.password_file).as_ref(), path(&self.mqtt.password_file)),
+            ],
+        );
+        section(
+            &mut text,
+            "questdb",
+            &[
+                ("conf", Some(&questdb.conf), Some(self.questdb.conf.clone())),
+                ("username", questdb.username.as_ref(), self.questdb.username.clone()),
+                ("password_file", path(&questdb.password_file).as_ref(), path(&self.questdb.password_file)),
+            ],
+        );
         let text = format!("# The broker and the database, as `forebay init` was told.\n{text}");
         text.contains('[').then(|| Fragment { path: fragments.join(FILE), text })
     }
@@ -129,12 +137,7 @@ fn broker_url(text: &str) -> String {
     if has_port { format!("mqtt://{text}") } else { format!("mqtt://{text}:{BROKER_PORT}") }
 }
 
-fn database(
-    args: &InitArgs,
-    questdb: &Questdb,
-    directory: &Path,
-    answers: &mut Answers,
-) -> Result<Questdb, Failure> {
+fn database(args: &InitArgs, questdb: &Questdb, directory: &Path, answers: &mut Answers) -> Result<Questdb, Failure> {
     let mut questdb = Questdb {
         username: args.questdb_username.clone().or_else(|| questdb.username.clone()),
         password_file: args.questdb_password_file.clone().or_else(|| questdb.password_file.clone()),
@@ -147,7 +150,7 @@ fn database(
             None => answers.text("QuestDB", &questdb.conf)?,
         };
         questdb.conf = database_conf(&text);
-        let Err((exit, why)) = connect::try_database(&questdb) else {
+        let Err(NotLetIn { exit, why, is_login }) = connect::try_database(&questdb) else {
             say(&format!("database {}: connected and let in", questdb.conf));
             return Ok(questdb);
         };
@@ -155,7 +158,7 @@ fn database(
         if exit == Exit::Usage && !answers.are_given() {
             return Err(Failure::new(exit, "the database refuses these settings; nothing was written"));
         }
-        if exit == Exit::Usage && why.contains(&SqlError::Auth.to_string()) {
+        if is_login {
             let name = answers.text("QuestDB's user name", questdb.username.as_deref().unwrap_or("admin"))?;
             questdb.password_file = Some(password(&name, &directory.join("questdb-password"), args, answers)?);
             questdb.username = Some(name);
@@ -186,7 +189,8 @@ fn password(name: &str, usual: &Path, args: &InitArgs, answers: &mut Answers) ->
         return Ok(path);
     }
     if args.dry_run {
-        let what = format!("{} is not there, and --dry-run writes nothing: write the password into it first", path.display());
+        let what =
+            format!("{} is not there, and --dry-run writes nothing: write the password into it first", path.display());
         return Err(Failure::new(Exit::Usage, what));
     }
     let secret = answers.secret(&format!("{name}'s password (kept in {})", path.display()))?;

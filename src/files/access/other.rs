@@ -38,6 +38,12 @@ impl Account {
         Self { user, name: accounts.user_name(id), accounts }
     }
 
+    /// Their number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.user.id
+    }
+
     /// Their name, or their number where they have none here.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,0 +1,184 @@
+//! `forebay init`: from nothing to a configuration that works.
+
+mod ask;
+mod connections;
+mod sources;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use rustix::fs::{Access, access};
+
+use self::{ask::Answers, connections::Connections};
+use super::{
+    Exit, Failure, Global, block_on, connect,
+    discover::{filter, span},
+    fragment::{self, Fragment},
+    out::{emit, say},
+};
+use crate::{
+    config::{self, Loaded},
+    control::client::Client,
+    files::access::{Wish, advice},
+};
+
+/// The configuration where there is none: it starts, and says what to do next.
+const FIRST: &str = include_str!("../../../conf/installed.toml");
+
+/// Arguments of `forebay init`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  sudo forebay init
+  sudo forebay init --yes --for 2m
+  sudo forebay init --yes --broker mqtts://gate:8883 --username forebay --password-file /etc/forebay/mqtt-password
+  sudo forebay init --device zigbee2mqtt --device tasmota --no-listen
+
+What is asked for can be given by options; --yes takes the defaults for the rest. New files go to conf.d beside the configuration \
+file; none that is there is changed. It may be run again: what sources take already is not proposed again.
+
+Exit codes: 0 done, 1 a connection or a file failed, 2 usage, configuration or refused credentials, 3 no such ready-made source")]
+pub struct InitArgs {
+    /// The broker: a URL, or a host.
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// User name at the broker.
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// File with the password at the broker.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The database: host and port, or a configuration string.
+    #[arg(long, value_name = "ADDRESS")]
+    questdb: Option<String>,
+    /// User name at the database.
+    #[arg(long, value_name = "NAME")]
+    questdb_username: Option<String>,
+    /// File with the password at the database.
+    #[arg(long, value_name = "FILE")]
+    questdb_password_file: Option<PathBuf>,
+    /// A ready-made source to take; may be given several times (see forebay device ls).
+    #[arg(long = "device", value_name = "NAME")]
+    devices: Vec<String>,
+    /// How long to listen at the broker for what is published.
+    #[arg(long = "for", value_name = "SPAN", default_value = "30s", value_parser = span)]
+    span: Duration,
+    /// Listen to topics that this filter matches; may be given several times [default: #].
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Vec<String>,
+    /// Do not listen.
+    #[arg(long, conflicts_with = "filter")]
+    no_listen: bool,
+    /// Ask nothing: take the defaults, and all sources that are found.
+    #[arg(long, short)]
+    yes: bool,
+    /// Print what would be written; write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Asks for broker, database and sources, checks them, writes the files, and says what comes next.
+pub fn run(args: &InitArgs, global: &Global) -> Result<(), Failure> {
+    let file = global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE)).to_owned();
+    let mut answers = Answers::new(args.yes)?;
+    let fragments = config::fragments_of(&file);
+    if !args.dry_run {
+        may_write(&fragments)?;
+    }
+    let named = sources::named(&args.devices, &fragments)?;
+    let is_new = !file.exists();
+    let loaded = start(&file, is_new)?;
+    let directory = file.parent().unwrap_or(Path::new("."));
+    let found = connections::ask(args, &loaded.settings, directory, &mut answers)?;
+    let mut files: Vec<Fragment> = found.fragment(&loaded.settings, &fragments).into_iter().collect();
+    let connects_otherwise = !files.is_empty();
+    files.extend(named);
+    if !args.no_listen {
+        // Sources that are named take their topics first.
+        let settings = loaded_with(&file, is_new, &files)?.settings;
+        files.extend(sources::heard(args, &found.mqtt, &settings, &fragments, &mut answers)?);
+    }
+    if is_new {
+        files.insert(0, Fragment { path: file.clone(), text: FIRST.to_owned() });
+    }
+    write(args, &file, &files)?;
+    conclude(args, global, &file, &found, connects_otherwise)
+}
+
+/// Refuses early what could not be written in the end.
+fn may_write(fragments: &Path) -> Result<(), Failure> {
+    let there = fragments.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    access(there, Access::WRITE_OK).map_err(|why| {
+        let what = format!("{} cannot be written ({why}): {}", there.display(), advice(there, Wish::Make));
+        Failure::new(Exit::Failed, what)
+    })
+}
+
+/// The configuration as it is; one that is not sound is put right by hand first.
+fn start(file: &Path, is_new: bool) -> Result<Loaded, Failure> {
+    loaded_with(file, is_new, &[])
+}
+
+fn loaded_with(file: &Path, is_new: bool, files: &[Fragment]) -> Result<Loaded, Failure> {
+    let first = is_new.then(|| Fragment { path: file.to_owned(), text: FIRST.to_owned() });
+    let all: Vec<Fragment> = first.into_iter().chain(files.iter().cloned()).collect();
+    fragment::load(file, &all)
+}
+
+fn write(args: &InitArgs, file: &Path, files: &[Fragment]) -> Result<(), Failure> {
+    for there in files.iter().filter(|of| of.path.exists()) {
+        return Err(Failure::new(Exit::Usage, fragment::in_the_way(&there.path, " and run this again")));
+    }
+    for warning in fragment::check(file, files)? {
+        say(&format!("warning: {warning}"));
+    }
+    for new in files {
+        if args.dry_run {
+            emit(&format!("# {}\n{}\n", new.path.display(), new.text))?;
+        } else {
+            new.write("")?;
+            say(&format!("wrote {}", new.path.display()));
+        }
+    }
+    if files.is_empty() {
+        say("nothing to write: the configuration has it all");
+    }
+    Ok(())
+}
+
+/// Tries what is configured now, and says which command comes next.
+fn conclude(
+    args: &InitArgs,
+    global: &Global,
+    file: &Path,
+    found: &Connections,
+    connects_otherwise: bool,
+) -> Result<(), Failure> {
+    if args.dry_run {
+        say("nothing was written");
+        return Ok(());
+    }
+    let loaded = config::load(Some(file)).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let (mqtt, questdb) = (&loaded.settings.mqtt, &loaded.settings.questdb);
+    if (&mqtt.url, &questdb.conf) != (&found.mqtt.url, &found.questdb.conf) {
+        let set = ["mqtt.url", "questdb.conf"].map(|key| loaded.origins.get(key).cloned().unwrap_or_default());
+        say(&format!("warning: a later file sets them otherwise: {}", set.join(", ")));
+    }
+    let connected = connect::try_all(&loaded.settings);
+    let socket = global.socket.clone().unwrap_or_else(|| loaded.settings.control.socket.clone());
+    let runs = block_on(async { Ok(Client::connect(&socket).await.is_ok()) }).unwrap_or(false);
+    let next = match (runs, connects_otherwise) {
+        (true, true) => "systemctl restart forebay",
+        (true, false) => "systemctl reload forebay",
+        (false, _) => "systemctl enable --now forebay",
+    };
+    emit(&format!("next: {next}\nthen: forebay status\n"))?;
+    // A database that is away is told, and no reason to stop: readings wait for it.
+    match connected {
+        Err(failure) if failure.exit == Exit::Usage => Err(failure),
+        _ => Ok(()),
+    }
+}

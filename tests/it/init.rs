@@ -1,0 +1,194 @@
+//! The first hour: a broker on which several kinds of devices publish, an empty configuration, and `forebay init`.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    DaemonBuilder, Mosquitto, QuestDb,
+    daemon::{FOREBAY, told},
+    eventually, eventually_eq,
+    mosquitto::Options,
+    process::free_port,
+};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// What five kinds of devices say, round `n`.
+fn messages(n: u64) -> Vec<(String, String)> {
+    let (value, seconds) = (20.0 + (n % 50) as f64 / 10.0, n % 60);
+    vec![
+        (
+            "zigbee2mqtt/bath".into(),
+            format!(r#"{{"battery":87,"humidity":51.3,"linkquality":101,"temperature":{value}}}"#),
+        ),
+        ("zigbee2mqtt/bridge/state".into(), r#"{"state":"online"}"#.into()),
+        (
+            "tele/plug-3/SENSOR".into(),
+            format!(
+                r#"{{"Time":"2026-03-01T12:00:{seconds:02}","ENERGY":{{"Total":12.052,"Power":{value},"Voltage":231}}}}"#
+            ),
+        ),
+        (
+            "shellyplus1pm-a1/status/switch:0".into(),
+            format!(r#"{{"id":0,"source":"init","output":true,"apower":{value},"voltage":233.2,"current":0.1}}"#),
+        ),
+        ("weather/roof/temperature".into(), format!("{value}")),
+        ("weather/roof/humidity".into(), format!("{}", 40.0 + value)),
+        ("weather/yard/temperature".into(), format!("{}", value - 2.0)),
+        ("press/line-1/data".into(), format!(r#"{{"machine":"p-7","force":{value},"cycles":{n}}}"#)),
+        ("press/line-2/data".into(), format!(r#"{{"machine":"p-9","force":{value},"cycles":{n}}}"#)),
+    ]
+}
+
+/// Devices that publish until they are dropped.
+struct Devices(Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
+
+impl Devices {
+    fn start(broker: &Mosquitto) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut publisher, told) = (broker.publisher().expect("connects"), Arc::clone(&stop));
+        let publish = move || {
+            for n in 0.. {
+                if told.load(Ordering::Relaxed) {
+                    return;
+                }
+                for (topic, payload) in messages(n) {
+                    publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+                }
+                publisher.drain(LIMIT).expect("the broker acknowledges");
+                // The pace of devices.
+                thread::sleep(Duration::from_millis(100));
+            }
+        };
+        Self(stop, Some(thread::spawn(publish)))
+    }
+}
+
+impl Drop for Devices {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().expect("runs").join();
+    }
+}
+
+/// The configuration of a daemon that has its files in a place of its own, and nothing else.
+fn empty() -> DaemonBuilder {
+    DaemonBuilder::new()
+}
+
+#[test]
+fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    let mut daemon = empty().write();
+    let _devices = Devices::start(&broker);
+    let init = |more: &[&str]| {
+        let (url, conf) = (broker.url(), questdb.conf());
+        let line = [&["init", "--yes", "--for", "4s", "--broker", &url, "--questdb", &conf], more].concat();
+        told(&daemon.cli(&line))
+    };
+    let (code, shown, said) = init(&["--dry-run"]);
+    assert!(code == 0 && shown.contains("[mqtt]") && said.contains("nothing was written"), "{shown}{said}");
+    assert!(!daemon.config().with_file_name("conf.d").exists());
+    let (code, shown, said) = init(&[]);
+    assert!(code == 0 && shown.starts_with("next: systemctl enable --now forebay\n"), "{shown}{said}");
+    let (code, _, said) = told(&daemon.cli(&["check", "--connect", "--quiet"]));
+    assert_eq!((code, said.contains("valid; both connections work")), (0, true), "{said}");
+
+    daemon.launch();
+    daemon.wait_subscribed();
+    let sources = || daemon.status()["sources"].as_array().cloned().unwrap_or_default();
+    assert!(sources().len() >= 5, "{:#?}", sources());
+    eventually(LIMIT, "every source has rows", || sources().iter().all(|of| of["rows"].as_u64() > Some(0)));
+    let letters: u64 = sources().iter().filter_map(|of| of["dead_letters"].as_u64()).sum();
+    assert_eq!((letters, daemon.ledger("dead_letters")), (0, 0), "{:#?}", sources());
+    let mut tables = BTreeSet::new();
+    eventually_eq(LIMIT, "the tables of five kinds", true, || {
+        let names = questdb.sql("SELECT table_name FROM tables()");
+        tables = names.iter().filter_map(|row| Some(row[0].as_str()?.to_owned())).collect();
+        tables.len() >= 5 && tables.iter().all(|table| questdb.count(table) > 0)
+    });
+    assert!(tables.contains("zigbee") && tables.contains("tasmota") && tables.contains("shelly"), "{tables:?}");
+
+    // Once more there is nothing to do, and no file is touched.
+    let files = || {
+        let directory = fs::read_dir(daemon.config().with_file_name("conf.d")).expect("a directory");
+        let of = |entry: std::io::Result<fs::DirEntry>| {
+            let path = entry.expect("an entry").path();
+            (path.clone(), fs::read_to_string(path).expect("a file"))
+        };
+        directory.map(of).collect::<BTreeSet<_>>()
+    };
+    let before = files();
+    let (code, shown, said) = init(&[]);
+    assert!(code == 0 && said.contains("nothing to write") && shown.contains("reload"), "{shown}{said}");
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn what_is_in_the_way_or_does_not_answer_is_told_and_nothing_is_written() {
+    let broker = Mosquitto::with(&Options { login: Some(("device".into(), "secret one".into())), ..Options::default() });
+    let daemon = empty().write();
+    let conf = format!("127.0.0.1:{}", free_port());
+    let init =
+        |line: &[&str]| told(&daemon.cli(&[&["init", "--yes", "--no-listen", "--questdb", &conf], line].concat()));
+    let nothing = format!("mqtt://127.0.0.1:{}", free_port());
+    let (code, _, said) = init(&["--broker", &nothing]);
+    assert!(code == 1 && said.contains("can't be reached") && said.contains("nothing was written"), "{said}");
+    let url = broker.url();
+    let (code, _, said) = init(&["--broker", &url]);
+    assert!(code == 2 && said.contains("mqtt.password_file"), "{said}");
+    let (code, _, said) = init(&["--broker", &url, "--device", "no-such"]);
+    assert!(code == 3 && said.contains("device ls"), "{said}");
+    assert!(!daemon.config().with_file_name("conf.d").exists(), "nothing is written");
+
+    let password = daemon.config().with_file_name("password");
+    fs::write(&password, "secret one\n").expect("written");
+    let password = password.display().to_string();
+    let line = ["--broker", &url, "--username", "device", "--password-file", &password, "--device", "tasmota"];
+    let (code, shown, said) = init(&line);
+    assert!(code == 0 && said.contains("not reachable"), "a database that is away is told: {shown}{said}");
+    let written = fs::read_to_string(daemon.config().with_file_name("conf.d/10-connections.toml")).expect("a file");
+    assert!(written.contains("username = \"device\"") && !written.contains("secret one"), "{written}");
+    let (code, _, said) = init(&line);
+    assert!(
+        code == 2 && said.contains("tasmota.toml is there already") || said.contains("source of this name"),
+        "{said}"
+    );
+    let (code, _, said) = init(&["--broker", "mqtt://localhost:1", "--no-listen"]);
+    assert!(code != 0, "{said}");
+}
+
+#[test]
+fn without_a_configuration_one_is_made_and_nobody_is_asked_without_a_terminal() {
+    let broker = Mosquitto::start();
+    let directory = crate::support::scratch("first");
+    let file = directory.join("etc/forebay.toml");
+    fs::create_dir(directory.join("etc")).expect("a directory");
+    let run = |line: &[&str]| {
+        let output = Command::new(FOREBAY).arg("--config").arg(&file).args(line).stdin(Stdio::null()).output();
+        told(&output.expect("it runs"))
+    };
+    let (code, _, said) = run(&["init"]);
+    assert!(code == 2 && said.contains("--yes"), "{said}");
+    let (url, conf) = (broker.url(), format!("127.0.0.1:{}", free_port()));
+    let (code, _, said) =
+        run(&["init", "--yes", "--no-listen", "--broker", &url, "--questdb", &conf, "--device", "tasmota"]);
+    assert!(code == 0 && said.contains("etc/forebay.toml"), "{said}");
+    let (code, shown, _) = run(&["--json", "check"]);
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((code, &shown["settings"]["mqtt"]["url"]), (0, &Value::from(url)));
+    assert!(shown["settings"]["source"]["tasmota"].is_object());
+    let first = fs::read_to_string(&file).expect("the first file");
+    assert!(first.contains("forebay init"), "{first}");
+}
