@@ -54,7 +54,10 @@ pub fn check(file: &Path, fragments: &[Fragment]) -> Result<Vec<String>, Failure
         Failure::new(exit, format!("{why}\nnot added: the configuration would not be valid with it"))
     })?;
     let before = config::load(Some(file)).map(|loaded| loaded.warnings).unwrap_or_default();
-    Ok(warnings.into_iter().filter(|warning| !before.contains(warning)).collect())
+    let mut new: Vec<String> = warnings.into_iter().filter(|warning| !before.contains(warning)).collect();
+    // Two patterns of a source may earn the same words.
+    new.dedup();
+    Ok(new)
 }
 
 /// Writes a new file: it has its name once it is whole and synced. Nothing is replaced.
