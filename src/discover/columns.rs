@@ -21,6 +21,8 @@ const MANY: usize = 3;
 pub struct Known<'a> {
     /// Levels of each topic of the group.
     pub levels: Vec<Vec<&'a str>>,
+    /// The levels that differ, and are symbols.
+    pub varying: BTreeSet<usize>,
     /// Members that are no columns: the time, names and values of a list.
     pub taken: BTreeSet<String>,
     /// Whether the names that `*` met are a symbol.
@@ -141,7 +143,8 @@ impl<'r> Values<'r> {
 pub fn named_levels(rows: &Rows, levels: &[Vec<&str>]) -> BTreeMap<usize, String> {
     let mut named = BTreeMap::new();
     for path in rows.members.keys().filter(|path| !is_outside(path)) {
-        if let Some(at) = Values::of(rows, path).and_then(|values| values.level(levels)) {
+        let values = Values::of(rows, path).filter(|values| values.is_text || words::is_identity(path));
+        if let Some(at) = values.and_then(|values| values.level(levels)) {
             named.entry(at).or_insert_with(|| path.clone());
         }
     }
@@ -156,11 +159,12 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
     let mut candidates = Vec::new();
     for path in rows.members.keys().filter(|path| !known.taken.contains(*path) && time != Some(path.as_str())) {
         let Some(values) = Values::of(rows, path) else { continue };
-        if values.level(&known.levels).is_some() {
+        let says = |at: &usize| known.varying.contains(at);
+        if (values.is_text || words::is_identity(path)) && values.level(&known.levels).as_ref().is_some_and(says) {
             symbols.repeats.push(path.clone());
             continue;
         }
-        if is_symbol(path, &values, known.levels.len(), has_several) {
+        if is_symbol(path, &values, known.levels.len(), has_several, rows.rows.len()) {
             symbols.paths.push(path.clone());
         } else if values.is_text && values.distinct().len() == 1 && rows.messages > 1 {
             symbols.constants.push(path.clone());
@@ -208,8 +212,12 @@ fn is_stable(values: &Values<'_>) -> bool {
     values.tells_rows_apart() && (values.messages() == 1 || values.comes_again())
 }
 
-fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool) -> bool {
+fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, rows: usize) -> bool {
     let is_identity = words::is_identity(path);
+    // A name that only some rows of a message have does not tell whose they are.
+    if has_several && values.of.len() < rows {
+        return false;
+    }
     let (distinct, by_topic) = (values.distinct().len(), values.by_topic());
     if !values.is_text {
         let comes_again = values.messages() >= 4 && values.comes_again() && distinct > 1;
@@ -291,6 +299,9 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
         }
     }
     let is_named_otherwise = is_version(name) || words::is_identity(name);
+    if words::time_rank(name) == Some(0) {
+        return None;
+    }
     if numeric > 0 && other + switches + booleans == 0 && !is_code && !is_named_otherwise {
         return Some(("double", "text that is a number"));
     }
@@ -340,7 +351,8 @@ mod tests {
             .map(|(topic, json)| Document { topic: *topic, json, received: Timestamp(0), is_live: true })
             .collect();
         let rows = Rows::of(&documents, &Layout { steps, ..Layout::default() });
-        let known = Known { levels: vec![vec!["s", "a"], vec!["s", "b"]], ..Known::default() };
+        let levels = vec![vec!["s", "a"], vec!["s", "b"]];
+        let known = Known { levels, varying: BTreeSet::from([1]), ..Known::default() };
         symbols(&rows, &known, None)
     }
 

@@ -66,6 +66,8 @@ pub struct Item<'a> {
     pub levels: Vec<&'a str>,
     /// What it looks like.
     pub class: &'a Class,
+    /// Whether it is a plain word, where others are numbers.
+    pub is_word: bool,
 }
 
 /// Groups topics. Every one of them is in one group.
@@ -134,7 +136,9 @@ fn rest(leaves: &[&Item<'_>], inner: &[&Item<'_>], prefix: &[Level]) -> Option<G
     let is_one = all().all(|item| item.class == first.class) && first.class.is_single();
     let ways: BTreeSet<String> =
         all().map(|item| item.levels.get(prefix.len()..).unwrap_or_default().join("/")).collect();
-    let fits = (LEAST_WAYS..=MAX_METRICS).contains(&ways.len());
+    let quantities = ways.iter().filter(|way| words::is_quantity(way.rsplit('/').next().unwrap_or(way))).count();
+    let is_told = quantities * 2 >= ways.len() || ways.len() > LEAST_WAYS + 2;
+    let fits = (LEAST_WAYS..=MAX_METRICS).contains(&ways.len()) && is_told;
     if inner.is_empty()
         || prefix.is_empty()
         || !is_one
@@ -175,7 +179,12 @@ fn leaf_groups(leaves: &[&Item<'_>], prefix: &[Level], groups: &mut Vec<Group>) 
                 None => named.iter().for_each(|item| add(Level::Literal(last(item)), &[*item])),
             }
         } else {
-            add(Level::Varies(names), &named);
+            // Words and numbers are columns of different types.
+            let (words, numbers): (Vec<&Item<'_>>, Vec<&Item<'_>>) =
+                named.iter().copied().partition(|item| item.is_word);
+            for part in [numbers, words].into_iter().filter(|part| !part.is_empty()) {
+                add(Level::Varies(part.iter().map(last).collect()), &part);
+            }
         }
     }
 }
@@ -319,7 +328,7 @@ mod tests {
         let items: Vec<Item<'_>> = topics
             .iter()
             .enumerate()
-            .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class })
+            .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class, is_word: false })
             .collect();
         let mut shapes: Vec<_> = groups(&items).iter().map(|group| (group.shape(), group.topics.len())).collect();
         shapes.sort();
@@ -375,7 +384,7 @@ mod tests {
         ) {
             let classes = [A, B, P, Class::Line];
             let items: Vec<Item<'_>> = topics.iter().enumerate()
-                .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class: &classes[*class] })
+                .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class: &classes[*class], is_word: false })
                 .collect();
             let mut seen: Vec<usize> = groups(&items).iter().flat_map(|group| group.topics.clone()).collect();
             seen.sort_unstable();

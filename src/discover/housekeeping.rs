@@ -12,9 +12,40 @@ use super::{
 /// A retained document of so many bytes is a description and no reading.
 const LARGE_BYTES: usize = 6 << 10;
 
+/// Why a topic has no source of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It holds no readings: a source that would take it leaves it out.
+    Never(String),
+    /// What came so far is no reading, and what comes later may be one.
+    NotYet(String),
+}
+
+impl Reason {
+    /// The reason in words.
+    #[must_use]
+    pub fn in_words(&self) -> &str {
+        let (Self::Never(why) | Self::NotYet(why)) = self;
+        why
+    }
+}
+
 /// Why a topic holds no readings.
 #[must_use]
-pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<String> {
+pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<Reason> {
+    let why = words_for(name, topic, reads)?;
+    let is_open = topic.kept.is_empty()
+        || [EMPTY, BROKEN, NO_VALUE].contains(&why.as_str())
+        || topic.faulty > 0 && reads.is_empty();
+    let is_by_topic = by_topic(&name.split('/').map(str::to_lowercase).collect::<Vec<_>>(), reads).is_some();
+    Some(if is_open && !is_by_topic { Reason::NotYet(why) } else { Reason::Never(why) })
+}
+
+const EMPTY: &str = "its messages are empty";
+const BROKEN: &str = "JSON that is broken";
+const NO_VALUE: &str = "it only said that it has no value";
+
+fn words_for(name: &str, topic: &Topic, reads: &[Read]) -> Option<String> {
     let levels: Vec<String> = name.split('/').map(str::to_lowercase).collect();
     if name.chars().any(char::is_control) {
         return Some("its topic has control characters".into());
@@ -72,7 +103,7 @@ fn is_discovery(levels: &[String], reads: &[Read]) -> bool {
 fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<String> {
     let said: Vec<&Read> = reads.iter().filter(|read| read.kind != Kind::Empty).collect();
     if said.is_empty() {
-        return Some("its messages are empty".into());
+        return Some(EMPTY.into());
     }
     if said.iter().all(|read| is_availability(levels, read)) {
         return Some("availability of a device (online or offline), no reading".into());
@@ -95,7 +126,7 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
         return Some("free text, no reading".into());
     }
     if all(|kind| *kind == Kind::BrokenJson) {
-        return Some("JSON that is broken".into());
+        return Some(BROKEN.into());
     }
     if let Some(Kind::Binary(kind)) =
         said.first().map(|read| &read.kind).filter(|_| all(|kind| matches!(kind, Kind::Binary(_))))
@@ -106,7 +137,7 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
         return Some("payloads of kinds that no source reads".into());
     }
     if said.iter().all(|read| read.kind == Kind::Word && words::is_nothing(&read.text)) {
-        return Some("it only said that it has no value".into());
+        return Some(NO_VALUE.into());
     }
     None
 }
@@ -152,7 +183,7 @@ mod tests {
         let heard = Heard { topic: name.into(), payload_bytes: payload.len(), payload, retain, ..Heard::default() };
         notes.note(&heard, Timestamp(0));
         let topic = &notes.topics[name];
-        reason(name, topic, &reads(name, topic))
+        reason(name, topic, &reads(name, topic)).map(|reason| reason.in_words().to_owned())
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Shape {
     pub packed: Option<&'static str>,
     /// The paths of their members.
     pub paths: BTreeSet<String>,
+    /// Those of them that hold numbers or booleans.
+    pub measured: BTreeSet<String>,
     /// The one value of a document, and its time.
     pub wrapped: Option<(String, Option<String>)>,
     /// Cells of a line.
@@ -68,10 +70,10 @@ impl Shape {
     pub fn of(reads: &[Read]) -> Option<Self> {
         let kind = leading(reads)?;
         let of_kind = || reads.iter().filter(|read| same_sort(&read.kind, &kind));
-        let mut paths = BTreeSet::new();
+        let (mut paths, mut measured) = (BTreeSet::new(), BTreeSet::new());
         for read in of_kind() {
             if let Some(document) = &read.document {
-                collect(document, "", 0, &mut paths);
+                collect(document, "", 0, &mut paths, &mut measured);
             }
         }
         let documents: Vec<&Json> = of_kind().filter_map(|read| read.document.as_ref()).collect();
@@ -83,22 +85,30 @@ impl Shape {
             sample: of_kind().last().map(|read| read.text.clone()).unwrap_or_default(),
             kind,
             paths,
+            measured,
         })
+    }
+
+    /// Whether it is a plain word or boolean, and no number.
+    pub fn is_word(&self) -> bool {
+        matches!(self.kind, Kind::Word | Kind::Switch | Kind::Boolean)
     }
 
     /// What tells it from other shapes: its paths without those that any device may have.
     fn telling(&self) -> BTreeSet<&str> {
         let is_common =
             |path: &&str| words::time_rank(path).is_some() || words::is_identity(path) || words::is_link(path);
-        let telling: BTreeSet<&str> = self.paths.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
-        if telling.is_empty() { self.paths.iter().map(String::as_str).collect() } else { telling }
+        let all = [&self.measured, &self.paths].map(|paths| paths.iter().map(String::as_str));
+        let [measured, paths] = all.map(|paths| paths.filter(|path| !is_common(path)).collect::<BTreeSet<&str>>());
+        let all = || self.paths.iter().map(String::as_str).collect();
+        [measured, paths].into_iter().find(|telling| !telling.is_empty()).unwrap_or_else(all)
     }
 
     fn is_like(&self, other: &Self) -> bool {
         let (one, two) = (self.telling(), other.telling());
         let both = one.intersection(&two).count();
         let (small, all) = (one.len().min(two.len()), one.union(&two).count());
-        one == two || both * 2 >= all && both > 0 || both >= 2 && both * 5 >= small * 4
+        one == two || both > 0 && (both * 2 >= all || both == small || both >= 2 && both * 5 >= small * 4)
     }
 }
 
@@ -167,21 +177,26 @@ fn numberless(name: &str) -> String {
     if base.len() == name.len() || base.is_empty() { name.to_owned() } else { format!("{base}#") }
 }
 
-fn collect(node: &Json, path: &str, depth: usize, paths: &mut BTreeSet<String>) {
+fn collect(node: &Json, path: &str, depth: usize, paths: &mut BTreeSet<String>, measured: &mut BTreeSet<String>) {
     if paths.len() >= MAX_PATHS || depth > MAX_DEPTH {
         return;
     }
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match node {
         Json::Object(members) if is_keyed(node) => {
-            members.values().for_each(|member| collect(member, &below("*"), depth + 1, paths));
+            members.values().for_each(|member| collect(member, &below("*"), depth + 1, paths, measured));
         }
         Json::Object(members) => {
-            members.iter().for_each(|(name, member)| collect(member, &below(&numberless(name)), depth + 1, paths));
+            members
+                .iter()
+                .for_each(|(name, member)| collect(member, &below(&numberless(name)), depth + 1, paths, measured));
         }
-        Json::Array(list) => list.iter().for_each(|element| collect(element, &below("[]"), depth + 1, paths)),
-        _ => {
+        Json::Array(list) => list.iter().for_each(|element| collect(element, &below("[]"), depth + 1, paths, measured)),
+        value => {
             paths.insert(path.to_owned());
+            if value.is_number() || value.is_boolean() || value.as_str().is_some_and(words::is_numeric) {
+                measured.insert(path.to_owned());
+            }
         }
     }
 }

@@ -329,7 +329,10 @@ pub fn is_identity(name: &str) -> bool {
     let says = |word: &String| IDENTITIES.contains(&word.as_str());
     let counts = ["message", "msg", "packet", "frame", "event", "transaction", "request", "sequence", "seq"];
     let is_of_a_message = parts.iter().any(|part| counts.contains(&part.as_str()));
-    !is_of_a_message && !lower.contains("zone_") && (says(&lower) || parts.last().is_some_and(says))
+    let is_type_of_a_thing =
+        ["sensortype", "devicetype", "metertype", "measurementtype"].contains(&lower.replace('_', "").as_str());
+    is_type_of_a_thing
+        || !is_of_a_message && !lower.contains("zone_") && (says(&lower) || parts.last().is_some_and(says))
         || matches!(lower.as_str(), "n" | "deveui" | "dev_eui" | "tagname" | "nodeid" | "sensorname" | "devname")
 }
 

@@ -8,6 +8,7 @@ use super::{
     super::{
         columns::{self, Known, Symbols},
         draft::{Draft, list, quoted},
+        group::Level,
         layout,
         members::{Document, Layout, Rows, Step, column, is_outside},
         placeholders::{self, Named, named, one_of, sanitized},
@@ -162,8 +163,11 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
         // Samples that share a time would be one row.
         time = None;
     }
+    let is_varying = |level: &Level| matches!(level, Level::Varies(_) | Level::Fixed(_));
+    let varying = subject.group.levels.iter().enumerate().filter(|(_, level)| is_varying(level));
+    let varying = varying.map(|(at, _)| at).collect();
     let mut known =
-        Known { levels, has_keys: layout.has_keys(), is_zipped: !layout.zip.is_empty(), ..Known::default() };
+        Known { levels, varying, has_keys: layout.has_keys(), is_zipped: !layout.zip.is_empty(), ..Known::default() };
     known.taken.extend(layout.pair.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
     let mut symbols = columns::symbols(&rows, &known, time.as_ref().map(|time| time.path.as_str()));
     if !with.symbols {
