@@ -175,6 +175,12 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
             candidates.push(path.clone());
         }
     }
+    // The same name in objects beside each other names parts of the row, and not whose it is.
+    let last = |path: &String| path.rsplit_once('.').map(|(_, last)| last.to_owned());
+    let all: Vec<Option<String>> = rows.members.keys().map(last).collect();
+    let is_one =
+        |path: &String| last(path).is_none_or(|own| all.iter().flatten().filter(|other| **other == own).count() < 2);
+    symbols.paths.retain(|path| is_outside(path) || is_one(path));
     symbols.constants.truncate(MAX_CONSTANTS);
     one_of_each_column(&mut symbols.paths);
     symbols.paths.truncate(12);
@@ -227,7 +233,7 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, 
     }
     if values.is_unique_by_make() && distinct > 1 && !has_several
         || values.is_reading() && !is_identity
-        || is_version(path)
+        || words::is_version(path)
     {
         return false;
     }
@@ -241,13 +247,6 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, 
         (false, true) => has_several || values.comes_again() || values.messages() < MANY + 1,
         (false, false) => false,
     }
-}
-
-/// Whether a name is that of a version or of an address in the network, which change without
-/// another device.
-fn is_version(path: &str) -> bool {
-    let told = ["version", "firmware", "fw", "sw", "hw", "ip", "ssid", "bssid", "ver", "build", "url"];
-    words::parts(path.rsplit('.').next().unwrap_or(path)).iter().any(|part| told.contains(&part.as_str()))
 }
 
 /// Whether two rows of a message have the same symbols and time.
@@ -298,7 +297,7 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
             _ => {}
         }
     }
-    let is_named_otherwise = is_version(name) || words::is_identity(name);
+    let is_named_otherwise = words::is_version(name) || words::is_identity(name);
     if words::time_rank(name) == Some(0) {
         return None;
     }

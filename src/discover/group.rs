@@ -269,16 +269,13 @@ fn part_those_that_meet(groups: &mut Vec<Group>, items: &[Item<'_>]) {
     }
     let mut added = Vec::new();
     for (_, mut meeting) in shapes.into_iter().filter(|(_, meeting)| meeting.len() > 1) {
-        // The largest keeps its pattern.
-        meeting.sort_by_key(|at| std::cmp::Reverse(groups.get(*at).map_or(0, |group| group.topics.len())));
-        for at in meeting.into_iter().skip(1) {
-            let others: Vec<Vec<&str>> = items
-                .iter()
-                .filter(|item| groups.get(at).is_some_and(|group| !group.topics.contains(&item.at)))
-                .map(|item| item.levels.clone())
-                .collect();
+        // The largest keeps its pattern, unless its names begin alike.
+        meeting.sort_by_key(|at| groups.get(*at).map_or(0, |group| group.topics.len()));
+        meeting = with_parts(groups, meeting, items);
+        meeting.pop();
+        for at in meeting {
             let Some(group) = groups.get_mut(at) else { continue };
-            if has_part(group, &others) || group.topics.len() > MOST {
+            if group.topics.len() > MOST {
                 continue;
             }
             for place in std::mem::take(&mut group.topics) {
@@ -296,6 +293,23 @@ fn part_those_that_meet(groups: &mut Vec<Group>, items: &[Item<'_>]) {
     }
     groups.extend(added);
     groups.retain(|group| !group.topics.is_empty());
+}
+
+/// Gives groups a pattern with a part of a level, where that parts them from all others. Those that
+/// are left still match the same topics.
+fn with_parts(groups: &mut [Group], meeting: Vec<usize>, items: &[Item<'_>]) -> Vec<usize> {
+    let mut left = meeting.len();
+    meeting
+        .into_iter()
+        .filter(|at| {
+            let Some(group) = groups.get_mut(*at).filter(|_| left > 1) else { return true };
+            let others = items.iter().filter(|item| !group.topics.contains(&item.at)).map(|item| item.levels.clone());
+            let others: Vec<Vec<&str>> = others.collect();
+            let is_parted = has_part(group, &others);
+            left -= usize::from(is_parted);
+            !is_parted
+        })
+        .collect()
 }
 
 /// Makes one level of a group's pattern a part, so that it matches none of the other topics.
@@ -365,7 +379,7 @@ mod tests {
     fn the_last_level_of_single_values_may_say_what_is_measured() {
         let topics = [("b/r1/temperature", P), ("b/r1/co2", P), ("b/r2/temperature", P), ("b/r2/door", P)];
         assert_eq!(shapes(&topics), of(&[("b/+/+", 4)]));
-        let deep = [("N/p/b/1/Dc/0/V", P), ("N/p/b/1/Soc", P), ("N/p/v/2/Dc/0/V", P), ("N/p/v/2/Mode/X", P)];
+        let deep = [("N/p/b/1/Dc/0/Power", P), ("N/p/b/1/Level", P), ("N/p/v/2/Dc/0/Power", P), ("N/p/v/2/Mode/X", P)];
         assert_eq!(shapes(&deep), of(&[("N/p/+/+/#", 4)]));
     }
 

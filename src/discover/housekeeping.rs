@@ -35,12 +35,13 @@ impl Reason {
 pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<Reason> {
     let why = words_for(name, topic, reads)?;
     let is_open = topic.kept.is_empty()
-        || [EMPTY, BROKEN, NO_VALUE].contains(&why.as_str())
+        || [EMPTY, BROKEN, NO_VALUE, DESCRIBES].contains(&why.as_str())
         || topic.faulty > 0 && reads.is_empty();
     let is_by_topic = by_topic(&name.split('/').map(str::to_lowercase).collect::<Vec<_>>(), reads).is_some();
     Some(if is_open && !is_by_topic { Reason::NotYet(why) } else { Reason::Never(why) })
 }
 
+const DESCRIBES: &str = "it describes a device, and holds no reading";
 const EMPTY: &str = "its messages are empty";
 const BROKEN: &str = "JSON that is broken";
 const NO_VALUE: &str = "it only said that it has no value";
@@ -136,10 +137,28 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
     if all(|kind| matches!(kind, Kind::Text | Kind::BrokenJson | Kind::Binary(_) | Kind::LargeJson)) {
         return Some("payloads of kinds that no source reads".into());
     }
+    if said.iter().all(|read| describes_a_device(read)) {
+        return Some(DESCRIBES.into());
+    }
     if said.iter().all(|read| read.kind == Kind::Word && words::is_nothing(&read.text)) {
         return Some(NO_VALUE.into());
     }
     None
+}
+
+/// Whether a document has nothing but texts that are names, versions and addresses.
+fn describes_a_device(read: &Read) -> bool {
+    let told =
+        ["model", "manufacturer", "vendor", "brand", "hardware", "software", "url", "mac", "gateway", "description"];
+    let is_told = |name: &String| {
+        let has_word = words::parts(name).iter().any(|part| told.contains(&part.as_str()));
+        words::is_identity(name) || words::is_version(name) || has_word
+    };
+    let is_so = |(name, value): (&String, &Json)| is_told(name) && (value.is_string() || value.is_null());
+    match &read.document {
+        Some(Json::Object(members)) => members.len() > 1 && members.iter().all(is_so),
+        _ => false,
+    }
 }
 
 /// Whether a message says that a device is there or not.

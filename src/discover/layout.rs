@@ -179,6 +179,13 @@ impl Places {
         let is_known = self.0.contains_key(&layout.rows().unwrap_or_default());
         let names: Vec<BTreeSet<&String>> =
             objects.iter().filter_map(|(_, member)| Some(member.as_object()?.keys().collect())).collect();
+        let is_own_name = |(name, member): &(&String, &Json)| {
+            let of = |(key, value): (&String, &Json)| words::is_identity(key) && value.as_str() == Some(name.as_str());
+            member.as_object().is_some_and(|members| members.iter().any(of))
+        };
+        if objects.len() > 1 && objects.iter().all(is_own_name) {
+            return true;
+        }
         let are_alike = names.windows(2).all(|pair| matches!(pair, [one, other] if one == other));
         !objects.is_empty() && are_alike && (is_known || objects.iter().all(|(name, _)| is_a_key(name)))
     }
