@@ -1,6 +1,6 @@
 //! What the messages of a topic look like, and which topics look alike. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -96,10 +96,11 @@ impl Shape {
 
     /// What tells it from other shapes: its paths without those that any device may have.
     fn telling(&self) -> BTreeSet<&str> {
-        let is_common =
-            |path: &&str| words::time_rank(path).is_some() || words::is_identity(path) || words::is_link(path);
-        let all = [&self.measured, &self.paths].map(|paths| paths.iter().map(String::as_str));
-        let [measured, paths] = all.map(|paths| paths.filter(|path| !is_common(path)).collect::<BTreeSet<&str>>());
+        let is_common = |path: &&str| words::is_identity(path) || words::is_link(path);
+        let measured: BTreeSet<&str> =
+            self.measured.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
+        let paths = self.paths.iter().map(String::as_str).filter(|path| !is_common(path));
+        let paths: BTreeSet<&str> = paths.filter(|path| words::time_rank(path).is_none()).collect();
         let all = || self.paths.iter().map(String::as_str).collect();
         [measured, paths].into_iter().find(|telling| !telling.is_empty()).unwrap_or_else(all)
     }
@@ -194,31 +195,47 @@ fn collect(node: &Json, path: &str, depth: usize, paths: &mut BTreeSet<String>, 
         Json::Array(list) => list.iter().for_each(|element| collect(element, &below("[]"), depth + 1, paths, measured)),
         value => {
             paths.insert(path.to_owned());
-            if value.is_number() || value.is_boolean() || value.as_str().is_some_and(words::is_numeric) {
+            if is_measured(path, value) {
                 measured.insert(path.to_owned());
             }
         }
     }
 }
 
+/// Whether a value is a number or a boolean, and no time.
+fn is_measured(path: &str, value: &Json) -> bool {
+    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    let is_time = words::time_rank(path).is_some() && number.is_none_or(|number| number >= 9e8);
+    !is_time && (value.is_number() || value.is_boolean() || value.as_str().is_some_and(words::is_numeric))
+}
+
 /// The class of each shape, in their order; none for what is no reading.
 pub fn classes(shapes: &[Option<&Shape>]) -> Vec<Option<Class>> {
     let mut known: Vec<Vec<&Shape>> = Vec::new();
-    let mut all = Vec::with_capacity(shapes.len());
-    for shape in shapes {
-        let class = shape.and_then(|shape| match &shape.kind {
-            kind if kind.is_plain() => Some(Class::Plain),
-            Kind::Line => Some(Class::Line),
-            Kind::Csv(delimiter) => Some(Class::Csv(*delimiter, shape.cells)),
-            Kind::Json => Some(match &shape.wrapped {
-                Some((value, time)) => Class::Wrapped(value.clone(), time.clone()),
-                None => Class::Documents(number(shape, &mut known)),
-            }),
-            _ => None,
-        });
-        all.push(class);
+    let is_document = |shape: &&Shape| shape.kind == Kind::Json;
+    let numbers: Vec<Option<usize>> =
+        shapes.iter().map(|shape| shape.filter(is_document).map(|shape| number(shape, &mut known))).collect();
+    // Where all documents of a class are one value each, their topics may say what is measured.
+    let mut wrapped: BTreeMap<usize, Option<(String, Option<String>)>> = BTreeMap::new();
+    for (shape, number) in shapes.iter().zip(&numbers) {
+        if let (Some(shape), Some(number)) = (shape, number) {
+            let of = wrapped.entry(*number).or_insert_with(|| shape.wrapped.clone());
+            if *of != shape.wrapped {
+                *of = None;
+            }
+        }
     }
-    all
+    let class = |(shape, number): (&Option<&Shape>, &Option<usize>)| match (&shape.as_ref()?.kind, number) {
+        (kind, _) if kind.is_plain() => Some(Class::Plain),
+        (Kind::Line, _) => Some(Class::Line),
+        (Kind::Csv(delimiter), _) => Some(Class::Csv(*delimiter, shape.as_ref()?.cells)),
+        (Kind::Json, Some(number)) => Some(match wrapped.get(number) {
+            Some(Some((value, time))) => Class::Wrapped(value.clone(), time.clone()),
+            _ => Class::Documents(*number),
+        }),
+        _ => None,
+    };
+    shapes.iter().zip(&numbers).map(class).collect()
 }
 
 /// The number of the class whose shapes are like this one.
