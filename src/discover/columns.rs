@@ -21,6 +21,8 @@ const MANY: usize = 3;
 pub struct Known<'a> {
     /// Levels of each topic of the group.
     pub levels: Vec<Vec<&'a str>>,
+    /// The levels that differ, and are symbols.
+    pub varying: BTreeSet<usize>,
     /// Members that are no columns: the time, names and values of a list.
     pub taken: BTreeSet<String>,
     /// Whether the names that `*` met are a symbol.
@@ -141,7 +143,8 @@ impl<'r> Values<'r> {
 pub fn named_levels(rows: &Rows, levels: &[Vec<&str>]) -> BTreeMap<usize, String> {
     let mut named = BTreeMap::new();
     for path in rows.members.keys().filter(|path| !is_outside(path)) {
-        if let Some(at) = Values::of(rows, path).and_then(|values| values.level(levels)) {
+        let values = Values::of(rows, path).filter(|values| values.is_text || words::is_identity(path));
+        if let Some(at) = values.and_then(|values| values.level(levels)) {
             named.entry(at).or_insert_with(|| path.clone());
         }
     }
@@ -156,11 +159,12 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
     let mut candidates = Vec::new();
     for path in rows.members.keys().filter(|path| !known.taken.contains(*path) && time != Some(path.as_str())) {
         let Some(values) = Values::of(rows, path) else { continue };
-        if values.level(&known.levels).is_some() {
+        let says = |at: &usize| known.varying.contains(at);
+        if (values.is_text || words::is_identity(path)) && values.level(&known.levels).as_ref().is_some_and(says) {
             symbols.repeats.push(path.clone());
             continue;
         }
-        if is_symbol(path, &values, known.levels.len(), has_several) {
+        if is_symbol(path, &values, known.levels.len(), has_several, rows.rows.len()) {
             symbols.paths.push(path.clone());
         } else if values.is_text && values.distinct().len() == 1 && rows.messages > 1 {
             symbols.constants.push(path.clone());
@@ -171,6 +175,12 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
             candidates.push(path.clone());
         }
     }
+    // The same name in objects beside each other names parts of the row, and not whose it is.
+    let last = |path: &String| path.rsplit_once('.').map(|(_, last)| last.to_owned());
+    let all: Vec<Option<String>> = rows.members.keys().map(last).collect();
+    let is_one =
+        |path: &String| last(path).is_none_or(|own| all.iter().flatten().filter(|other| **other == own).count() < 2);
+    symbols.paths.retain(|path| is_outside(path) || is_one(path));
     symbols.constants.truncate(MAX_CONSTANTS);
     one_of_each_column(&mut symbols.paths);
     symbols.paths.truncate(12);
@@ -208,8 +218,12 @@ fn is_stable(values: &Values<'_>) -> bool {
     values.tells_rows_apart() && (values.messages() == 1 || values.comes_again())
 }
 
-fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool) -> bool {
+fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, rows: usize) -> bool {
     let is_identity = words::is_identity(path);
+    // A name that only some rows of a message have does not tell whose they are.
+    if has_several && values.of.len() < rows {
+        return false;
+    }
     let (distinct, by_topic) = (values.distinct().len(), values.by_topic());
     if !values.is_text {
         let comes_again = values.messages() >= 4 && values.comes_again() && distinct > 1;
@@ -219,7 +233,7 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool) 
     }
     if values.is_unique_by_make() && distinct > 1 && !has_several
         || values.is_reading() && !is_identity
-        || is_version(path)
+        || words::is_version(path)
     {
         return false;
     }
@@ -233,13 +247,6 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool) 
         (false, true) => has_several || values.comes_again() || values.messages() < MANY + 1,
         (false, false) => false,
     }
-}
-
-/// Whether a name is that of a version or of an address in the network, which change without
-/// another device.
-fn is_version(path: &str) -> bool {
-    let told = ["version", "firmware", "fw", "sw", "hw", "ip", "ssid", "bssid", "ver", "build", "url"];
-    words::parts(path.rsplit('.').next().unwrap_or(path)).iter().any(|part| told.contains(&part.as_str()))
 }
 
 /// Whether two rows of a message have the same symbols and time.
@@ -290,7 +297,10 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
             _ => {}
         }
     }
-    let is_named_otherwise = is_version(name) || words::is_identity(name);
+    let is_named_otherwise = words::is_version(name) || words::is_identity(name);
+    if words::time_rank(name) == Some(0) {
+        return None;
+    }
     if numeric > 0 && other + switches + booleans == 0 && !is_code && !is_named_otherwise {
         return Some(("double", "text that is a number"));
     }
@@ -340,7 +350,8 @@ mod tests {
             .map(|(topic, json)| Document { topic: *topic, json, received: Timestamp(0), is_live: true })
             .collect();
         let rows = Rows::of(&documents, &Layout { steps, ..Layout::default() });
-        let known = Known { levels: vec![vec!["s", "a"], vec!["s", "b"]], ..Known::default() };
+        let levels = vec![vec!["s", "a"], vec!["s", "b"]];
+        let known = Known { levels, varying: BTreeSet::from([1]), ..Known::default() };
         symbols(&rows, &known, None)
     }
 

@@ -8,7 +8,7 @@ use super::{
     draft::{Draft, cut},
     families::{self, Shown},
     group::{self, Group, Item},
-    housekeeping,
+    housekeeping::{self, Reason},
     notes::{Notes, Topic},
     placeholders,
     propose::{self, Member, Subject},
@@ -148,6 +148,8 @@ struct Work<'a> {
     entries: Vec<Entry<'a>>,
     /// Why an entry is not proposed.
     why: BTreeMap<usize, String>,
+    /// Entries that may get readings later: a source that takes them may do so.
+    open: BTreeSet<usize>,
     families: Vec<Shown>,
     own: Vec<Own>,
     warnings: Vec<String>,
@@ -164,6 +166,7 @@ impl<'a> Work<'a> {
             there,
             entries: notes.topics.iter().map(entry).collect(),
             why: BTreeMap::new(),
+            open: BTreeSet::new(),
             families: Vec::new(),
             own: Vec::new(),
             warnings: Vec::new(),
@@ -214,7 +217,12 @@ impl<'a> Work<'a> {
             }
             let reads = shape::reads(entry.name, entry.topic);
             match housekeeping::reason(entry.name, entry.topic, &reads) {
-                Some(why) => drop(self.why.insert(at, why)),
+                Some(reason) => {
+                    if let Reason::NotYet(_) = &reason {
+                        self.open.insert(at);
+                    }
+                    self.why.insert(at, reason.in_words().to_owned());
+                }
                 None => entry.shape = Shape::of(&reads),
             }
         }
@@ -227,7 +235,10 @@ impl<'a> Work<'a> {
         let mut items = Vec::new();
         for (at, (entry, class)) in self.entries.iter().zip(&classes).enumerate() {
             match class {
-                Some(class) => items.push(Item { at, levels: entry.name.split('/').collect(), class }),
+                Some(class) => {
+                    let is_word = entry.shape.as_ref().is_some_and(Shape::is_word);
+                    items.push(Item { at, levels: entry.name.split('/').collect(), class, is_word });
+                }
                 None => {
                     let kind = entry.shape.as_ref().map_or("nothing", |shape| shape.kind.in_words());
                     self.why.entry(at).or_insert(format!("no source reads it: {kind}"));
@@ -284,7 +295,9 @@ impl<'a> Work<'a> {
                     continue;
                 }
             };
-            let score = (fates.aside.len(), candidate.collides || fates.collides, fates.empty);
+            // A source that says where rows stand may miss messages that say something elsewhere.
+            let missed = if candidate.draft.get("rows").is_some() { fates.empty } else { 0 };
+            let score = (fates.doubtful(), candidate.collides || fates.collides, missed);
             let is_good = score.0 == 0 && !score.1 && score.2 == 0;
             if best.as_ref().is_none_or(|(least, ..)| score < *least) {
                 best = Some((score, candidate, fates));
@@ -406,7 +419,7 @@ impl<'a> Work<'a> {
     /// Has a source leave out what it takes of others. Whether something changed.
     fn leave_out_others(&mut self, number: usize, owners: &[Owner]) -> bool {
         let Some(own) = self.own.get(number) else { return false };
-        let mine: BTreeSet<usize> = own.topics.iter().copied().collect();
+        let mine: BTreeSet<usize> = own.topics.iter().copied().chain(self.open.iter().copied()).collect();
         let is_mine = |owner: &Owner| *owner == Owner::Takes(own.draft.name.clone());
         let strays: Vec<usize> = owners
             .iter()
@@ -414,7 +427,8 @@ impl<'a> Work<'a> {
             .filter(|(at, owner)| is_mine(owner) && !mine.contains(at))
             .map(|(at, _)| at)
             .collect();
-        let kept: Vec<&str> = mine.iter().filter_map(|at| self.entries.get(*at)).map(|entry| entry.name).collect();
+        let kept: Vec<&str> =
+            own.topics.iter().filter_map(|at| self.entries.get(*at)).map(|entry| entry.name).collect();
         let mut exclude = own.draft.exclude.clone();
         for at in strays {
             let Some(entry) = self.entries.get(at) else { continue };

@@ -66,6 +66,8 @@ pub struct Item<'a> {
     pub levels: Vec<&'a str>,
     /// What it looks like.
     pub class: &'a Class,
+    /// Whether it is a plain word, where others are numbers.
+    pub is_word: bool,
 }
 
 /// Groups topics. Every one of them is in one group.
@@ -134,7 +136,9 @@ fn rest(leaves: &[&Item<'_>], inner: &[&Item<'_>], prefix: &[Level]) -> Option<G
     let is_one = all().all(|item| item.class == first.class) && first.class.is_single();
     let ways: BTreeSet<String> =
         all().map(|item| item.levels.get(prefix.len()..).unwrap_or_default().join("/")).collect();
-    let fits = (LEAST_WAYS..=MAX_METRICS).contains(&ways.len());
+    let quantities = ways.iter().filter(|way| words::is_quantity(way.rsplit('/').next().unwrap_or(way))).count();
+    let is_told = quantities * 2 >= ways.len() || ways.len() > LEAST_WAYS + 2;
+    let fits = (LEAST_WAYS..=MAX_METRICS).contains(&ways.len()) && is_told;
     if inner.is_empty()
         || prefix.is_empty()
         || !is_one
@@ -175,7 +179,12 @@ fn leaf_groups(leaves: &[&Item<'_>], prefix: &[Level], groups: &mut Vec<Group>) 
                 None => named.iter().for_each(|item| add(Level::Literal(last(item)), &[*item])),
             }
         } else {
-            add(Level::Varies(names), &named);
+            // Words and numbers are columns of different types.
+            let (words, numbers): (Vec<&Item<'_>>, Vec<&Item<'_>>) =
+                named.iter().copied().partition(|item| item.is_word);
+            for part in [numbers, words].into_iter().filter(|part| !part.is_empty()) {
+                add(Level::Varies(part.iter().map(last).collect()), &part);
+            }
         }
     }
 }
@@ -260,16 +269,13 @@ fn part_those_that_meet(groups: &mut Vec<Group>, items: &[Item<'_>]) {
     }
     let mut added = Vec::new();
     for (_, mut meeting) in shapes.into_iter().filter(|(_, meeting)| meeting.len() > 1) {
-        // The largest keeps its pattern.
-        meeting.sort_by_key(|at| std::cmp::Reverse(groups.get(*at).map_or(0, |group| group.topics.len())));
-        for at in meeting.into_iter().skip(1) {
-            let others: Vec<Vec<&str>> = items
-                .iter()
-                .filter(|item| groups.get(at).is_some_and(|group| !group.topics.contains(&item.at)))
-                .map(|item| item.levels.clone())
-                .collect();
+        // The largest keeps its pattern, unless its names begin alike.
+        meeting.sort_by_key(|at| groups.get(*at).map_or(0, |group| group.topics.len()));
+        meeting = with_parts(groups, meeting, items);
+        meeting.pop();
+        for at in meeting {
             let Some(group) = groups.get_mut(at) else { continue };
-            if has_part(group, &others) || group.topics.len() > MOST {
+            if group.topics.len() > MOST {
                 continue;
             }
             for place in std::mem::take(&mut group.topics) {
@@ -287,6 +293,23 @@ fn part_those_that_meet(groups: &mut Vec<Group>, items: &[Item<'_>]) {
     }
     groups.extend(added);
     groups.retain(|group| !group.topics.is_empty());
+}
+
+/// Gives groups a pattern with a part of a level, where that parts them from all others. Those that
+/// are left still match the same topics.
+fn with_parts(groups: &mut [Group], meeting: Vec<usize>, items: &[Item<'_>]) -> Vec<usize> {
+    let mut left = meeting.len();
+    meeting
+        .into_iter()
+        .filter(|at| {
+            let Some(group) = groups.get_mut(*at).filter(|_| left > 1) else { return true };
+            let others = items.iter().filter(|item| !group.topics.contains(&item.at)).map(|item| item.levels.clone());
+            let others: Vec<Vec<&str>> = others.collect();
+            let is_parted = has_part(group, &others);
+            left -= usize::from(is_parted);
+            !is_parted
+        })
+        .collect()
 }
 
 /// Makes one level of a group's pattern a part, so that it matches none of the other topics.
@@ -319,7 +342,7 @@ mod tests {
         let items: Vec<Item<'_>> = topics
             .iter()
             .enumerate()
-            .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class })
+            .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class, is_word: false })
             .collect();
         let mut shapes: Vec<_> = groups(&items).iter().map(|group| (group.shape(), group.topics.len())).collect();
         shapes.sort();
@@ -356,7 +379,7 @@ mod tests {
     fn the_last_level_of_single_values_may_say_what_is_measured() {
         let topics = [("b/r1/temperature", P), ("b/r1/co2", P), ("b/r2/temperature", P), ("b/r2/door", P)];
         assert_eq!(shapes(&topics), of(&[("b/+/+", 4)]));
-        let deep = [("N/p/b/1/Dc/0/V", P), ("N/p/b/1/Soc", P), ("N/p/v/2/Dc/0/V", P), ("N/p/v/2/Mode/X", P)];
+        let deep = [("N/p/b/1/Dc/0/Power", P), ("N/p/b/1/Level", P), ("N/p/v/2/Dc/0/Power", P), ("N/p/v/2/Mode/X", P)];
         assert_eq!(shapes(&deep), of(&[("N/p/+/+/#", 4)]));
     }
 
@@ -375,7 +398,7 @@ mod tests {
         ) {
             let classes = [A, B, P, Class::Line];
             let items: Vec<Item<'_>> = topics.iter().enumerate()
-                .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class: &classes[*class] })
+                .map(|(at, (topic, class))| Item { at, levels: topic.split('/').collect(), class: &classes[*class], is_word: false })
                 .collect();
             let mut seen: Vec<usize> = groups(&items).iter().flat_map(|group| group.topics.clone()).collect();
             seen.sort_unstable();

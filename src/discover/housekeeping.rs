@@ -12,9 +12,41 @@ use super::{
 /// A retained document of so many bytes is a description and no reading.
 const LARGE_BYTES: usize = 6 << 10;
 
+/// Why a topic has no source of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It holds no readings: a source that would take it leaves it out.
+    Never(String),
+    /// What came so far is no reading, and what comes later may be one.
+    NotYet(String),
+}
+
+impl Reason {
+    /// The reason in words.
+    #[must_use]
+    pub fn in_words(&self) -> &str {
+        let (Self::Never(why) | Self::NotYet(why)) = self;
+        why
+    }
+}
+
 /// Why a topic holds no readings.
 #[must_use]
-pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<String> {
+pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<Reason> {
+    let why = words_for(name, topic, reads)?;
+    let is_open = topic.kept.is_empty()
+        || [EMPTY, BROKEN, NO_VALUE, DESCRIBES].contains(&why.as_str())
+        || topic.faulty > 0 && reads.is_empty();
+    let is_by_topic = by_topic(&name.split('/').map(str::to_lowercase).collect::<Vec<_>>(), reads).is_some();
+    Some(if is_open && !is_by_topic { Reason::NotYet(why) } else { Reason::Never(why) })
+}
+
+const DESCRIBES: &str = "it describes a device, and holds no reading";
+const EMPTY: &str = "its messages are empty";
+const BROKEN: &str = "JSON that is broken";
+const NO_VALUE: &str = "it only said that it has no value";
+
+fn words_for(name: &str, topic: &Topic, reads: &[Read]) -> Option<String> {
     let levels: Vec<String> = name.split('/').map(str::to_lowercase).collect();
     if name.chars().any(char::is_control) {
         return Some("its topic has control characters".into());
@@ -72,7 +104,7 @@ fn is_discovery(levels: &[String], reads: &[Read]) -> bool {
 fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<String> {
     let said: Vec<&Read> = reads.iter().filter(|read| read.kind != Kind::Empty).collect();
     if said.is_empty() {
-        return Some("its messages are empty".into());
+        return Some(EMPTY.into());
     }
     if said.iter().all(|read| is_availability(levels, read)) {
         return Some("availability of a device (online or offline), no reading".into());
@@ -95,7 +127,7 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
         return Some("free text, no reading".into());
     }
     if all(|kind| *kind == Kind::BrokenJson) {
-        return Some("JSON that is broken".into());
+        return Some(BROKEN.into());
     }
     if let Some(Kind::Binary(kind)) =
         said.first().map(|read| &read.kind).filter(|_| all(|kind| matches!(kind, Kind::Binary(_))))
@@ -105,10 +137,28 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
     if all(|kind| matches!(kind, Kind::Text | Kind::BrokenJson | Kind::Binary(_) | Kind::LargeJson)) {
         return Some("payloads of kinds that no source reads".into());
     }
+    if said.iter().all(|read| describes_a_device(read)) {
+        return Some(DESCRIBES.into());
+    }
     if said.iter().all(|read| read.kind == Kind::Word && words::is_nothing(&read.text)) {
-        return Some("it only said that it has no value".into());
+        return Some(NO_VALUE.into());
     }
     None
+}
+
+/// Whether a document has nothing but texts that are names, versions and addresses.
+fn describes_a_device(read: &Read) -> bool {
+    let told =
+        ["model", "manufacturer", "vendor", "brand", "hardware", "software", "url", "mac", "gateway", "description"];
+    let is_told = |name: &String| {
+        let has_word = words::parts(name).iter().any(|part| told.contains(&part.as_str()));
+        words::is_identity(name) || words::is_version(name) || has_word
+    };
+    let is_so = |(name, value): (&String, &Json)| is_told(name) && (value.is_string() || value.is_null());
+    match &read.document {
+        Some(Json::Object(members)) => members.len() > 1 && members.iter().all(is_so),
+        _ => false,
+    }
 }
 
 /// Whether a message says that a device is there or not.
@@ -152,7 +202,7 @@ mod tests {
         let heard = Heard { topic: name.into(), payload_bytes: payload.len(), payload, retain, ..Heard::default() };
         notes.note(&heard, Timestamp(0));
         let topic = &notes.topics[name];
-        reason(name, topic, &reads(name, topic))
+        reason(name, topic, &reads(name, topic)).map(|reason| reason.in_words().to_owned())
     }
 
     #[test]

@@ -179,6 +179,13 @@ impl Places {
         let is_known = self.0.contains_key(&layout.rows().unwrap_or_default());
         let names: Vec<BTreeSet<&String>> =
             objects.iter().filter_map(|(_, member)| Some(member.as_object()?.keys().collect())).collect();
+        let is_own_name = |(name, member): &(&String, &Json)| {
+            let of = |(key, value): (&String, &Json)| words::is_identity(key) && value.as_str() == Some(name.as_str());
+            member.as_object().is_some_and(|members| members.iter().any(of))
+        };
+        if objects.len() > 1 && objects.iter().all(is_own_name) {
+            return true;
+        }
         let are_alike = names.windows(2).all(|pair| matches!(pair, [one, other] if one == other));
         !objects.is_empty() && are_alike && (is_known || objects.iter().all(|(name, _)| is_a_key(name)))
     }
@@ -228,6 +235,8 @@ impl Place {
         match self.what {
             What::Zip => self.zip().into_iter().collect(),
             What::Samples => self.samples(plain).into_iter().collect(),
+            // One name may as well be a part of a column's.
+            What::Members if self.steps.last() == Some(&Step::Members) && self.names.len() < 2 => Vec::new(),
             What::Elements | What::Members => {
                 let rows = Rows::of(documents, &plain);
                 if !self.are_rows(&rows) {
@@ -370,10 +379,10 @@ mod tests {
     fn rows_are_looked_for_where_readings_repeat() {
         for (payload, expected) in [
             (r#"{"ts":1,"temp":2}"#, &[""][..]),
-            (r#"{"ts":1,"values":[{"id":"a","t":1},{"id":"b","t":2}]}"#, &["values[]", ""]),
+            (r#"{"ts":1772366400,"values":[{"id":"a","t":1},{"id":"b","t":2}]}"#, &["values[]", ""]),
             (r#"{"temp":1,"hum":2,"x":4,"gws":[{"id":"a","rssi":1}]}"#, &[""]),
-            (r#"{"ts":1,"s":{"a1":{"t":1},"a2":{"t":1},"a3":{"t":2}}}"#, &["s.*", ""]),
-            (r#"{"Dev A":[{"ts":1,"values":{"t":1}}]}"#, &["*[].values", "*[]", ""]),
+            (r#"{"ts":1772366400,"s":{"a1":{"t":1},"a2":{"t":1},"a3":{"t":2}}}"#, &["s.*", ""]),
+            (r#"{"Dev A":[{"ts":1772366400,"values":{"temp":1}}]}"#, &["*[].values", "*[]", "Dev A[]", ""]),
             (r#"{"time":[1,2],"t":[3,4]}"#, &[" zip t time", ""]),
             (r#"[{"n":"temp","v":1},{"n":"door","v":true}]"#, &["[] n=v", ""]),
             (r#"[{"id":"a","t":1},{"id":"b","t":2}]"#, &[""]),

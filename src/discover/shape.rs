@@ -1,6 +1,6 @@
 //! What the messages of a topic look like, and which topics look alike. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -50,6 +50,8 @@ pub struct Shape {
     pub packed: Option<&'static str>,
     /// The paths of their members.
     pub paths: BTreeSet<String>,
+    /// Those of them that hold numbers or booleans.
+    pub measured: BTreeSet<String>,
     /// The one value of a document, and its time.
     pub wrapped: Option<(String, Option<String>)>,
     /// Cells of a line.
@@ -68,10 +70,10 @@ impl Shape {
     pub fn of(reads: &[Read]) -> Option<Self> {
         let kind = leading(reads)?;
         let of_kind = || reads.iter().filter(|read| same_sort(&read.kind, &kind));
-        let mut paths = BTreeSet::new();
+        let (mut paths, mut measured) = (BTreeSet::new(), BTreeSet::new());
         for read in of_kind() {
             if let Some(document) = &read.document {
-                collect(document, "", 0, &mut paths);
+                collect(document, "", 0, &mut paths, &mut measured);
             }
         }
         let documents: Vec<&Json> = of_kind().filter_map(|read| read.document.as_ref()).collect();
@@ -83,22 +85,31 @@ impl Shape {
             sample: of_kind().last().map(|read| read.text.clone()).unwrap_or_default(),
             kind,
             paths,
+            measured,
         })
+    }
+
+    /// Whether it is a plain word or boolean, and no number.
+    pub fn is_word(&self) -> bool {
+        matches!(self.kind, Kind::Word | Kind::Switch | Kind::Boolean)
     }
 
     /// What tells it from other shapes: its paths without those that any device may have.
     fn telling(&self) -> BTreeSet<&str> {
-        let is_common =
-            |path: &&str| words::time_rank(path).is_some() || words::is_identity(path) || words::is_link(path);
-        let telling: BTreeSet<&str> = self.paths.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
-        if telling.is_empty() { self.paths.iter().map(String::as_str).collect() } else { telling }
+        let is_common = |path: &&str| words::is_identity(path) || words::is_link(path);
+        let measured: BTreeSet<&str> =
+            self.measured.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
+        let paths = self.paths.iter().map(String::as_str).filter(|path| !is_common(path));
+        let paths: BTreeSet<&str> = paths.filter(|path| words::time_rank(path).is_none()).collect();
+        let all = || self.paths.iter().map(String::as_str).collect();
+        [measured, paths].into_iter().find(|telling| !telling.is_empty()).unwrap_or_else(all)
     }
 
     fn is_like(&self, other: &Self) -> bool {
         let (one, two) = (self.telling(), other.telling());
         let both = one.intersection(&two).count();
         let (small, all) = (one.len().min(two.len()), one.union(&two).count());
-        one == two || both * 2 >= all && both > 0 || both >= 2 && both * 5 >= small * 4
+        one == two || both > 0 && (both * 2 >= all || both == small || both >= 2 && both * 5 >= small * 4)
     }
 }
 
@@ -167,43 +178,64 @@ fn numberless(name: &str) -> String {
     if base.len() == name.len() || base.is_empty() { name.to_owned() } else { format!("{base}#") }
 }
 
-fn collect(node: &Json, path: &str, depth: usize, paths: &mut BTreeSet<String>) {
+fn collect(node: &Json, path: &str, depth: usize, paths: &mut BTreeSet<String>, measured: &mut BTreeSet<String>) {
     if paths.len() >= MAX_PATHS || depth > MAX_DEPTH {
         return;
     }
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match node {
         Json::Object(members) if is_keyed(node) => {
-            members.values().for_each(|member| collect(member, &below("*"), depth + 1, paths));
+            members.values().for_each(|member| collect(member, &below("*"), depth + 1, paths, measured));
         }
         Json::Object(members) => {
-            members.iter().for_each(|(name, member)| collect(member, &below(&numberless(name)), depth + 1, paths));
+            members
+                .iter()
+                .for_each(|(name, member)| collect(member, &below(&numberless(name)), depth + 1, paths, measured));
         }
-        Json::Array(list) => list.iter().for_each(|element| collect(element, &below("[]"), depth + 1, paths)),
-        _ => {
+        Json::Array(list) => list.iter().for_each(|element| collect(element, &below("[]"), depth + 1, paths, measured)),
+        value => {
             paths.insert(path.to_owned());
+            if is_measured(path, value) {
+                measured.insert(path.to_owned());
+            }
         }
     }
+}
+
+/// Whether a value is a number or a boolean, and no time.
+fn is_measured(path: &str, value: &Json) -> bool {
+    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    let is_time = words::time_rank(path).is_some() && number.is_none_or(|number| number >= 9e8);
+    !is_time && (value.is_number() || value.is_boolean() || value.as_str().is_some_and(words::is_numeric))
 }
 
 /// The class of each shape, in their order; none for what is no reading.
 pub fn classes(shapes: &[Option<&Shape>]) -> Vec<Option<Class>> {
     let mut known: Vec<Vec<&Shape>> = Vec::new();
-    let mut all = Vec::with_capacity(shapes.len());
-    for shape in shapes {
-        let class = shape.and_then(|shape| match &shape.kind {
-            kind if kind.is_plain() => Some(Class::Plain),
-            Kind::Line => Some(Class::Line),
-            Kind::Csv(delimiter) => Some(Class::Csv(*delimiter, shape.cells)),
-            Kind::Json => Some(match &shape.wrapped {
-                Some((value, time)) => Class::Wrapped(value.clone(), time.clone()),
-                None => Class::Documents(number(shape, &mut known)),
-            }),
-            _ => None,
-        });
-        all.push(class);
+    let is_document = |shape: &&Shape| shape.kind == Kind::Json;
+    let numbers: Vec<Option<usize>> =
+        shapes.iter().map(|shape| shape.filter(is_document).map(|shape| number(shape, &mut known))).collect();
+    // Where all documents of a class are one value each, their topics may say what is measured.
+    let mut wrapped: BTreeMap<usize, Option<(String, Option<String>)>> = BTreeMap::new();
+    for (shape, number) in shapes.iter().zip(&numbers) {
+        if let (Some(shape), Some(number)) = (shape, number) {
+            let of = wrapped.entry(*number).or_insert_with(|| shape.wrapped.clone());
+            if *of != shape.wrapped {
+                *of = None;
+            }
+        }
     }
-    all
+    let class = |(shape, number): (&Option<&Shape>, &Option<usize>)| match (&shape.as_ref()?.kind, number) {
+        (kind, _) if kind.is_plain() => Some(Class::Plain),
+        (Kind::Line, _) => Some(Class::Line),
+        (Kind::Csv(delimiter), _) => Some(Class::Csv(*delimiter, shape.as_ref()?.cells)),
+        (Kind::Json, Some(number)) => Some(match wrapped.get(number) {
+            Some(Some((value, time))) => Class::Wrapped(value.clone(), time.clone()),
+            _ => Class::Documents(*number),
+        }),
+        _ => None,
+    };
+    shapes.iter().zip(&numbers).map(class).collect()
 }
 
 /// The number of the class whose shapes are like this one.

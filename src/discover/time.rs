@@ -100,6 +100,8 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u
         told.iter().filter_map(|told| if let Told::Moment(_, unit) = told { Some(*unit) } else { None }).collect();
     let unit = match form {
         Some(form) => Some(form.to_owned()),
+        // A clock that is not set yet counts from another time.
+        None if told.contains(&Told::Unset) => None,
         None => units
             .first()
             .filter(|first| !first.is_empty() && units.iter().all(|unit| unit == *first))
@@ -121,6 +123,8 @@ fn is_exactly_a_time(path: &str) -> bool {
 fn in_words(form: Option<&str>, units: &[&str], zone: &Zone) -> String {
     let how = match (form, units.first().copied()) {
         (Some(form), _) => format!("text of the form {form}"),
+        (None, Some(first)) if units.iter().any(|unit| *unit != first) => "times of several units".into(),
+        (None, None) if *zone == Zone::None => "a clock that was not set yet".into(),
         (None, Some("s")) => "seconds since 1970".into(),
         (None, Some("ms")) => "milliseconds since 1970".into(),
         (None, Some("us")) => "microseconds since 1970".into(),

@@ -56,6 +56,15 @@ pub struct Fates {
     pub collides: bool,
 }
 
+impl Fates {
+    /// Messages that speak against a source. A few times that lie ahead speak against their clock.
+    #[must_use]
+    pub fn doubtful(&self) -> usize {
+        let ahead = self.aside.iter().filter(|(_, reason)| reason.contains("[latest] max_future")).count();
+        if ahead * 2 <= self.messages { self.aside.len() - ahead } else { self.aside.len() }
+    }
+}
+
 /// Sources on trial.
 pub struct Trial {
     previewer: Previewer,

@@ -268,6 +268,12 @@ const IDENTITIES: &[&str] = &[
     "station",
     "gateway",
     "machine",
+    "gw",
+    "dev",
+    "maschine",
+    "anlage",
+    "linie",
+    "halle",
     "meter",
     "tag",
     "probe",
@@ -329,8 +335,19 @@ pub fn is_identity(name: &str) -> bool {
     let says = |word: &String| IDENTITIES.contains(&word.as_str());
     let counts = ["message", "msg", "packet", "frame", "event", "transaction", "request", "sequence", "seq"];
     let is_of_a_message = parts.iter().any(|part| counts.contains(&part.as_str()));
-    !is_of_a_message && !lower.contains("zone_") && (says(&lower) || parts.last().is_some_and(says))
+    let is_type_of_a_thing =
+        ["sensortype", "devicetype", "metertype", "measurementtype"].contains(&lower.replace('_', "").as_str());
+    is_type_of_a_thing
+        || !is_of_a_message && !lower.contains("zone_") && (says(&lower) || parts.last().is_some_and(says))
         || matches!(lower.as_str(), "n" | "deveui" | "dev_eui" | "tagname" | "nodeid" | "sensorname" | "devname")
+}
+
+/// Whether a name is that of a version or of an address in the network, which change without
+/// another device.
+#[must_use]
+pub fn is_version(path: &str) -> bool {
+    let told = ["version", "firmware", "fw", "sw", "hw", "ip", "ssid", "bssid", "ver", "build", "url"];
+    parts(path.rsplit('.').next().unwrap_or(path)).iter().any(|part| told.contains(&part.as_str()))
 }
 
 /// Whether a name says that what it has is a state, which changes.

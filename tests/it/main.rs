@@ -15,6 +15,7 @@ mod crash;
 mod cut_requests;
 mod damage;
 mod database_outage;
+mod discover;
 mod displaced;
 mod failed_sync;
 mod follow;

@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use super::{
     super::{
         columns::{self, Known, Symbols},
-        draft::{Draft, list, quoted},
+        draft::{Draft, list, quoted, table},
+        group::Level,
         layout,
         members::{Document, Layout, Rows, Step, column, is_outside},
         placeholders::{self, Named, named, one_of, sanitized},
@@ -162,8 +163,11 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
         // Samples that share a time would be one row.
         time = None;
     }
+    let is_varying = |level: &Level| matches!(level, Level::Varies(_) | Level::Fixed(_));
+    let varying = subject.group.levels.iter().enumerate().filter(|(_, level)| is_varying(level));
+    let varying = varying.map(|(at, _)| at).collect();
     let mut known =
-        Known { levels, has_keys: layout.has_keys(), is_zipped: !layout.zip.is_empty(), ..Known::default() };
+        Known { levels, varying, has_keys: layout.has_keys(), is_zipped: !layout.zip.is_empty(), ..Known::default() };
     known.taken.extend(layout.pair.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
     let mut symbols = columns::symbols(&rows, &known, time.as_ref().map(|time| time.path.as_str()));
     if !with.symbols {
@@ -178,6 +182,7 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
     if let Some(time) = &time {
         set_time(&mut draft, time, step.flatten().as_deref());
     }
+    name_positions(&mut draft, &rows, time.as_ref());
     if !symbols.paths.is_empty() {
         draft.set("symbols", list(&symbols.paths), "they say whose a reading is");
     }
@@ -223,6 +228,21 @@ fn describe(draft: &mut Draft, layout: &Layout, is_bare: bool) {
     }
 }
 
+/// Names for the elements of rows that are arrays.
+fn name_positions(draft: &mut Draft, rows: &Rows, time: Option<&Time>) {
+    let is_number = |path: &String| !path.is_empty() && path.bytes().all(|byte| byte.is_ascii_digit());
+    let inside = || rows.members.keys().filter(|path| !is_outside(path));
+    if inside().count() == 0 || !inside().all(is_number) {
+        return;
+    }
+    let named = inside().filter(|path| time.is_none_or(|time| time.path != **path));
+    let entries: Vec<(String, String)> =
+        named.map(|path| (path.clone(), quoted(&format!("value{path}")))).take(MAX_POSITIONS).collect();
+    if !entries.is_empty() {
+        draft.set("rename", table(&entries), "elements by their position");
+    }
+}
+
 /// What the names that `*` meets are called.
 fn key_name(layout: &Layout, named: &Named, columns: &BTreeSet<String>) -> String {
     let at = layout.steps.iter().position(|step| *step == Step::Members).unwrap_or(0);
@@ -240,7 +260,7 @@ fn set_key_tags(draft: &mut Draft, tags: &[(String, String)]) {
     set_tags(draft, &[], "");
     draft.keys.retain(|(key, ..)| *key != "tags");
     let entries: Vec<(String, String)> = tags.iter().map(|(name, value)| (name.clone(), quoted(value))).collect();
-    draft.set("tags", super::table(&entries), "{key} is the member's name");
+    draft.set("tags", table(&entries), "{key} is the member's name");
 }
 
 /// Types of fields, and words for no value.
