@@ -137,7 +137,8 @@ fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
 
 #[test]
 fn what_is_in_the_way_or_does_not_answer_is_told_and_nothing_is_written() {
-    let broker = Mosquitto::with(&Options { login: Some(("device".into(), "secret one".into())), ..Options::default() });
+    let broker =
+        Mosquitto::with(&Options { login: Some(("device".into(), "secret one".into())), ..Options::default() });
     let daemon = empty().write();
     let conf = format!("127.0.0.1:{}", free_port());
     let init =
