@@ -285,7 +285,7 @@ fn sizes_that_are_not_set_fit_the_machine_and_are_shown_with_the_reason() {
     let site = sizes::Site { file: sizes::Existing::None, room: Some(room) };
     let machine = Machine { ring: site.clone(), quarantine: site, memory: Some(Bytes::mib(64)) };
     let env = [("FOREBAY__LATEST__MAX_BYTES", "10MiB")].map(|(name, value)| (name.into(), value.into()));
-    let mut loaded = load_on(Some(&file), None, env.into_iter(), &|_| machine.clone()).expect("loaded");
+    let mut loaded = load_on(Some(&file), &[], env.into_iter(), &|_| machine.clone()).expect("loaded");
     let sizes = |settings: &Settings| {
         let (latest, batch) = (&settings.latest, &settings.batch);
         [settings.ring.size, settings.quarantine.size, latest.max_bytes, latest.history_bytes, batch.max_buffered]
@@ -298,8 +298,7 @@ fn sizes_that_are_not_set_fit_the_machine_and_are_shown_with_the_reason() {
 
     let machine =
         Machine { ring: sizes::Site { file: sizes::Existing::Sized(Bytes::mib(1)), room: None }, ..Machine::default() };
-    let kept =
-        load_on(Some(&file), None, std::iter::empty(), &|_| machine.clone()).expect("a small ring is no mistake");
+    let kept = load_on(Some(&file), &[], std::iter::empty(), &|_| machine.clone()).expect("a small ring is no mistake");
     assert_eq!(kept.settings.ring.size, Bytes::mib(1));
 
     let mut running = loaded.settings.clone();

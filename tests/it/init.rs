@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    DaemonBuilder, Mosquitto, QuestDb,
+    Daemon, DaemonBuilder, Mosquitto, QuestDb,
     daemon::{FOREBAY, told},
     eventually, eventually_eq,
     mosquitto::Options,
@@ -92,15 +92,15 @@ fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
     let mut daemon = empty().write();
     let _devices = Devices::start(&broker);
-    let init = |more: &[&str]| {
+    let init = |daemon: &Daemon, more: &[&str]| {
         let (url, conf) = (broker.url(), questdb.conf());
         let line = [&["init", "--yes", "--for", "4s", "--broker", &url, "--questdb", &conf], more].concat();
         told(&daemon.cli(&line))
     };
-    let (code, shown, said) = init(&["--dry-run"]);
+    let (code, shown, said) = init(&daemon, &["--dry-run"]);
     assert!(code == 0 && shown.contains("[mqtt]") && said.contains("nothing was written"), "{shown}{said}");
     assert!(!daemon.config().with_file_name("conf.d").exists());
-    let (code, shown, said) = init(&[]);
+    let (code, shown, said) = init(&daemon, &[]);
     assert!(code == 0 && shown.starts_with("next: systemctl enable --now forebay\n"), "{shown}{said}");
     let (code, _, said) = told(&daemon.cli(&["check", "--connect", "--quiet"]));
     assert_eq!((code, said.contains("valid; both connections work")), (0, true), "{said}");
@@ -130,7 +130,7 @@ fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
         directory.map(of).collect::<BTreeSet<_>>()
     };
     let before = files();
-    let (code, shown, said) = init(&[]);
+    let (code, shown, said) = init(&daemon, &[]);
     assert!(code == 0 && said.contains("nothing to write") && shown.contains("reload"), "{shown}{said}");
     assert_eq!(files(), before);
 }
