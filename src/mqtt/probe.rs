@@ -43,7 +43,9 @@ pub async fn probe(settings: &Mqtt, subscriptions: &[Subscription]) -> Result<Pr
     let plain = |of: &Subscription| Subscription { filter: unshared(&of.filter).to_owned(), id: None, ..of.clone() };
     let subscriptions: Vec<Subscription> = subscriptions.iter().map(plain).collect();
     let mut found = Probe { shortened, ..Probe::default() };
-    if let Some(id) = requests.subscribe(None, subscriptions.iter()).filter(|_| !subscriptions.is_empty()) {
+    // A SUBSCRIBE without a filter is malformed (section 3.8.3).
+    let asked = if subscriptions.is_empty() { None } else { requests.subscribe(None, subscriptions.iter()) };
+    if let Some(id) = asked {
         let codes = timeout(CONNECT_TIMEOUT, async {
             loop {
                 if let Event::SubAck { codes, .. } = poller.poll().await? {

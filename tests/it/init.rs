@@ -102,7 +102,7 @@ fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
     assert!(!daemon.config().with_file_name("conf.d").exists());
     let (code, shown, said) = init(&daemon, &[]);
     assert!(code == 0 && shown.starts_with("next: systemctl enable --now forebay\n"), "{shown}{said}");
-    let (code, _, said) = told(&daemon.cli(&["check", "--connect", "--quiet"]));
+    let (code, _, said) = told(&daemon.cli(&["check", "--connect"]));
     assert_eq!((code, said.contains("valid; both connections work")), (0, true), "{said}");
 
     daemon.launch();
