@@ -164,7 +164,7 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
             symbols.repeats.push(path.clone());
             continue;
         }
-        if is_symbol(path, &values, known.levels.len(), has_several, rows.rows.len()) {
+        if is_symbol(path, &values, known.levels.len(), has_several, rows.all.len()) {
             symbols.paths.push(path.clone());
         } else if values.is_text && values.distinct().len() == 1 && rows.messages > 1 {
             symbols.constants.push(path.clone());
@@ -252,7 +252,7 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, 
 /// Whether two rows of a message have the same symbols and time.
 fn collides(rows: &Rows, known: &Known<'_>, paths: &[String], time: Option<&str>) -> bool {
     let mut identities: Vec<Vec<String>> = rows
-        .rows
+        .all
         .iter()
         .map(|row| vec![row.message.to_string(), if known.has_keys { row.keys.join("\n") } else { String::new() }])
         .collect();
@@ -318,9 +318,8 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
 #[must_use]
 pub fn nulls(values: &[&Json]) -> BTreeSet<String> {
     let is_number = |value: &&&Json| match value {
-        Json::Number(_) => true,
+        Json::Number(_) | Json::Bool(_) => true,
         Json::String(text) => words::plain(text).is_some(),
-        Json::Bool(_) => true,
         _ => false,
     };
     let texts = values.iter().filter_map(|value| value.as_str()).filter(|text| words::is_nothing(text));

@@ -82,7 +82,7 @@ impl Shape {
             packed: of_kind().find_map(|read| read.packed),
             wrapped: if kind == Kind::Json { wrapped(&documents) } else { None },
             cells: if let Kind::Csv(delimiter) = kind { cells(delimiter) } else { 0 },
-            sample: of_kind().last().map(|read| read.text.clone()).unwrap_or_default(),
+            sample: of_kind().next_back().map(|read| read.text.clone()).unwrap_or_default(),
             kind,
             paths,
             measured,
@@ -225,33 +225,29 @@ pub fn classes(shapes: &[Option<&Shape>]) -> Vec<Option<Class>> {
             }
         }
     }
-    let class = |(shape, number): (&Option<&Shape>, &Option<usize>)| match (&shape.as_ref()?.kind, number) {
+    let class = |(shape, number): (Option<&Shape>, Option<usize>)| match (&shape?.kind, number) {
         (kind, _) if kind.is_plain() => Some(Class::Plain),
         (Kind::Line, _) => Some(Class::Line),
-        (Kind::Csv(delimiter), _) => Some(Class::Csv(*delimiter, shape.as_ref()?.cells)),
-        (Kind::Json, Some(number)) => Some(match wrapped.get(number) {
+        (Kind::Csv(delimiter), _) => Some(Class::Csv(*delimiter, shape?.cells)),
+        (Kind::Json, Some(number)) => Some(match wrapped.get(&number) {
             Some(Some((value, time))) => Class::Wrapped(value.clone(), time.clone()),
-            _ => Class::Documents(*number),
+            _ => Class::Documents(number),
         }),
         _ => None,
     };
-    shapes.iter().zip(&numbers).map(class).collect()
+    shapes.iter().copied().zip(numbers).map(class).collect()
 }
 
 /// The number of the class whose shapes are like this one.
 fn number<'a>(shape: &'a Shape, known: &mut Vec<Vec<&'a Shape>>) -> usize {
-    match known.iter().position(|class| class.iter().any(|other| other.is_like(shape))) {
-        Some(at) => {
-            if let Some(class) = known.get_mut(at).filter(|class| class.len() < MAX_COMPARED) {
-                class.push(shape);
-            }
-            at
-        }
-        None => {
-            known.push(vec![shape]);
-            known.len() - 1
-        }
+    let Some(at) = known.iter().position(|class| class.iter().any(|other| other.is_like(shape))) else {
+        known.push(vec![shape]);
+        return known.len() - 1;
+    };
+    if let Some(class) = known.get_mut(at).filter(|class| class.len() < MAX_COMPARED) {
+        class.push(shape);
     }
+    at
 }
 
 #[cfg(test)]

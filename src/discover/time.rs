@@ -59,16 +59,19 @@ enum Told {
     Other,
 }
 
+/// What speaks against a member as the time: no name of one, none near now, the name's rank, outside
+/// of the row, always the same, how deep it is.
+type Order = (bool, bool, u8, bool, bool, usize);
+
 /// The member of rows that tells their time, the likeliest first.
 #[must_use]
 pub fn times(rows: &Rows, zone: &TimeZone) -> Vec<Time> {
-    let mut ranked: Vec<((bool, bool, u8, bool, bool, usize), Time)> =
-        rows.members.keys().filter_map(|path| candidate(rows, path, zone)).collect();
+    let mut ranked: Vec<(Order, Time)> = rows.members.keys().filter_map(|path| candidate(rows, path, zone)).collect();
     ranked.sort_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.path.cmp(&b.path)));
     ranked.into_iter().map(|(_, time)| time).collect()
 }
 
-fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u8, bool, bool, usize), Time)> {
+fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<(Order, Time)> {
     let rank = words::time_rank(path);
     let values: Vec<_> = rows.values(path).collect();
     let is_candidate = |value: &Json| match value {
@@ -290,7 +293,8 @@ mod tests {
         times(&Rows::of(&documents, &Layout::default()), zone)
     }
 
-    fn first(value: Json) -> Option<(Option<String>, Zone)> {
+    fn first(value: impl Into<Json>) -> Option<(Option<String>, Zone)> {
+        let value: Json = value.into();
         let documents = [json!({"ts": value, "v": 1})];
         times_of(&documents, &TimeZone::UTC).into_iter().next().map(|time| (time.unit, time.zone))
     }

@@ -148,7 +148,7 @@ fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candid
 
 fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout, with: With) -> Option<Candidate> {
     let rows = Rows::of(documents, layout);
-    if rows.rows.is_empty() {
+    if rows.all.is_empty() {
         return (*layout == Layout::default()).then(|| bare(subject));
     }
     let levels = levels(subject);
@@ -281,7 +281,7 @@ fn types(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, tim
                 continue;
             }
             let values: Vec<&Json> = rows.values(path).map(|(_, value)| value).collect();
-            let is_always = values.len() == rows.rows.len();
+            let is_always = values.len() == rows.all.len();
             kinds.extend(columns::kind(&values, path, is_always).map(|kind| (path.clone(), kind)));
             nulls.extend(columns::nulls(&values));
         }
