@@ -84,6 +84,7 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<(Order, Time)> 
     let told: Vec<Told> = some.iter().map(|(_, value)| told(value, form)).collect();
     let count = |wanted: fn(&Told) -> bool| told.iter().filter(|told| wanted(told)).count();
     let good = count(|told| matches!(told, Told::Moment(..) | Told::Local(_)));
+    let zeros = some.iter().filter(|(_, value)| is_zero(value)).count();
     let (other, unset) = (count(|told| *told == Told::Other), count(|told| *told == Told::Unset));
     let near = some.iter().zip(&told).filter(|((row, _), told)| row.is_live && is_near(told, row.received)).count();
     let live = some.iter().filter(|(row, _)| row.is_live).count();
@@ -91,7 +92,10 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<(Order, Time)> 
         && some.iter().all(|(_, value)| some.first().is_some_and(|(_, first)| value == first))
         && rows.messages > 2;
     let is_time = match rank {
-        Some(_) => good > 0 && other * 4 <= told.len() || good == 0 && unset == told.len() && is_exactly_a_time(path),
+        Some(_) => {
+            good > 0 && other * 4 <= told.len()
+                || good == 0 && unset == told.len() && zeros == told.len() && is_exactly_a_time(path)
+        }
         None => good == told.len() && near == live && live > 0 && !is_constant,
     };
     if told.is_empty() || !is_time {
@@ -117,6 +121,14 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<(Order, Time)> 
     let time_zone = self::zone(locals, zone);
     let said = in_words(form, &units, &time_zone);
     Some((order, Time { path: path.to_owned(), unit, zone: time_zone, said }))
+}
+
+/// Whether a value is what a clock says that was never set, and no count of anything.
+fn is_zero(value: &Json) -> bool {
+    value.as_f64() == Some(0.0)
+        || value.as_str().is_some_and(|text| {
+            text.parse::<f64>().is_ok_and(|number| number == 0.0) || text.len() != 1 && text.parse::<f64>().is_err()
+        })
 }
 
 fn is_exactly_a_time(path: &str) -> bool {

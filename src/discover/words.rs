@@ -100,6 +100,20 @@ pub fn is_time_text(text: &str) -> bool {
     looks_so && (is_iso() || FORMS.iter().any(|form| of_form(form, text).is_some()))
 }
 
+/// Whether a text is a day, in one of the usual forms.
+#[must_use]
+pub fn is_day(text: &str) -> bool {
+    let forms = ["%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d"];
+    text.len() == 10 && forms.iter().any(|form| strtime::parse(form, text).is_ok_and(|parts| parts.to_date().is_ok()))
+}
+
+/// Whether a text is a time of day.
+#[must_use]
+pub fn is_time_of_day(text: &str) -> bool {
+    let forms = ["%H:%M:%S", "%H:%M"];
+    forms.iter().any(|form| strtime::parse(form, text).is_ok_and(|parts| parts.to_time().is_ok()))
+}
+
 /// The words of a name: `soilMoisture_2` is soil, moisture, 2.
 pub fn parts(name: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
@@ -148,6 +162,17 @@ pub fn is_identity(name: &str) -> bool {
 pub fn is_version(path: &str) -> bool {
     let told = ["version", "firmware", "fw", "sw", "hw", "ip", "ssid", "bssid", "ver", "build", "url"];
     parts(path.rsplit('.').next().unwrap_or(path)).iter().any(|part| told.contains(&part.as_str()))
+}
+
+/// Whether a text is a state that many things have.
+#[must_use]
+pub fn is_state_value(text: &str) -> bool {
+    const STATES: &[&str] = &[
+        "open", "opened", "closed", "close", "ok", "fail", "failed", "error", "on", "off", "low", "high", "normal",
+        "active", "inactive", "idle", "run", "running", "stop", "stopped", "dry", "wet", "detected", "clear", "true",
+        "false", "yes", "no", "good", "bad", "full", "empty", "auto", "manual", "up", "down", "online", "offline",
+    ];
+    STATES.iter().any(|state| text.trim().eq_ignore_ascii_case(state))
 }
 
 /// Whether a name says that what it has is a state, which changes.
