@@ -172,6 +172,11 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
     let mut candidates = Vec::new();
     for path in rows.members.keys().filter(|path| !known.taken.contains(*path) && time != Some(path.as_str())) {
         let Some(values) = Values::of(rows, path) else { continue };
+        let is_key = |(row, text): &(&RowOf, String)| row.keys.last() == Some(text);
+        if known.has_keys && values.of.iter().all(is_key) {
+            symbols.repeats.push(path.clone());
+            continue;
+        }
         let says = |at: &usize| known.varying.contains(at);
         if (values.is_text || words::is_identity(path)) && values.level(&known.levels).as_ref().is_some_and(says) {
             symbols.repeats.push(path.clone());

@@ -119,7 +119,8 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<(Order, Time)> 
         _ => None,
     });
     let time_zone = self::zone(locals, zone);
-    let said = in_words(form, &units, &time_zone);
+    let has_locals = told.iter().any(|told| matches!(told, Told::Local(_)));
+    let said = in_words(form, &units, &time_zone, has_locals);
     Some((order, Time { path: path.to_owned(), unit, zone: time_zone, said }))
 }
 
@@ -135,11 +136,12 @@ fn is_exactly_a_time(path: &str) -> bool {
     matches!(path.to_lowercase().as_str(), "ts" | "timestamp" | "time" | "$.ts" | "$.timestamp" | "$.time")
 }
 
-fn in_words(form: Option<&str>, units: &[&str], zone: &Zone) -> String {
+fn in_words(form: Option<&str>, units: &[&str], zone: &Zone, has_locals: bool) -> String {
     let how = match (form, units.first().copied()) {
         (Some(form), _) => format!("text of the form {form}"),
         (None, Some(first)) if units.iter().any(|unit| *unit != first) => "times of several units".into(),
-        (None, None) if *zone == Zone::None => "a clock that was not set yet".into(),
+        (None, None) if !has_locals => "a clock that was not set yet".into(),
+        (None, None) if *zone == Zone::None => "text without a zone, which is UTC".into(),
         (None, Some("s")) => "seconds since 1970".into(),
         (None, Some("ms")) => "milliseconds since 1970".into(),
         (None, Some("us")) => "microseconds since 1970".into(),

@@ -363,7 +363,7 @@ fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, ti
     ignore.extend(repeats.cloned());
     if !ignore.is_empty() {
         ignore.truncate(100);
-        draft.set("ignore", list(&ignore), "the topic says it already, or it is no row");
+        draft.set("ignore", list(&ignore), "it is said elsewhere already, or it is no row");
     }
     left.retain(|path| !ignore.iter().any(|own| own == path) && !symbols.repeats.iter().any(|own| own == path));
     if !left.is_empty() {
