@@ -113,7 +113,10 @@ fn check(file: &Path, added: Added<'_>) -> Result<Vec<String>, Failure> {
     };
     let Loaded { warnings, .. } = config::load_added(Some(file), added).map_err(not_valid)?;
     let before = config::load(Some(file)).map(|loaded| loaded.warnings).unwrap_or_default();
-    Ok(warnings.into_iter().filter(|warning| !before.contains(warning)).collect())
+    let mut new: Vec<String> = warnings.into_iter().filter(|warning| !before.contains(warning)).collect();
+    // Two patterns of a source may earn the same words.
+    new.dedup();
+    Ok(new)
 }
 
 /// Writes a new file: it has its name once it is whole and synced. Nothing is replaced.
