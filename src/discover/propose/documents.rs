@@ -203,6 +203,8 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
     if !with.symbols {
         symbols = Symbols { collides: symbols.collides, ..Symbols::default() };
     }
+    // A unit or a quality beside a name and its value would part the row.
+    symbols.paths.retain(|path| layout.pair.is_none() || is_outside(path));
     symbols
         .paths
         .retain(|path| !path.is_empty() && !named.names.iter().any(|name| name.eq_ignore_ascii_case(&column(path))));
