@@ -175,6 +175,7 @@ impl<'a> Work<'a> {
             other.topics.len().cmp(&one.topics.len()).then_with(|| one.shape().cmp(&other.shape()))
         });
         let mut names: BTreeSet<String> = self.there.source.keys().cloned().collect();
+        names.extend(self.there.source.values().filter_map(|source| Some(source.table.as_ref()?.to_lowercase())));
         names.extend(
             self.settings_of_families()
                 .source

@@ -108,7 +108,7 @@ fn details(proposal: &Proposal) -> String {
     let time = proposal.time.clone().or_else(|| proposal.family.map(|_| "as the ready-made source says".to_owned()));
     let _ = writeln!(text, "  time: {}", time.map_or("that of receipt".into(), |time| harmless(&time).into_owned()));
     let mut said = vec![format!(
-        "{} of {} kept become {}",
+        "{} of {} that were kept give {}",
         fates.to_rows,
         plural(fates.messages as u64, "message"),
         plural(fates.rows as u64, "row")
