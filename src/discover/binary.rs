@@ -77,7 +77,7 @@ fn cbor(bytes: &[u8], at: usize, depth: u8) -> Option<usize> {
     }
 }
 
-/// Where a MessagePack item ends that begins there.
+/// Where an item of `MessagePack` ends that begins there.
 fn msgpack(bytes: &[u8], at: usize, depth: u8) -> Option<usize> {
     let depth = depth.checked_sub(1)?;
     let first = *bytes.get(at)?;

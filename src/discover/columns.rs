@@ -13,6 +13,8 @@ use super::{
 const MAX_NAME_BYTES: usize = 64;
 /// Most columns that are named as constant.
 const MAX_CONSTANTS: usize = 12;
+/// Most members that are tried in pairs.
+const MAX_PAIRED: usize = 6;
 /// Messages of a topic after which what never changed is taken to stay.
 const MANY: usize = 3;
 
@@ -71,7 +73,18 @@ impl<'r> Values<'r> {
         }
         let is_name = |text: &String| text.len() <= MAX_NAME_BYTES && !text.contains('\n') && !words::is_nothing(text);
         let is_sound = !of.is_empty() && (texts == 0 || numbers == 0) && of.iter().all(|(_, text)| is_name(text));
-        is_sound.then_some(Self { of, is_text: texts > 0 })
+        // A measurement or a state in text is no name, whatever its member is called.
+        let is_value = |text: &String| {
+            let is_fraction = words::is_numeric(text) && !text.bytes().all(|byte| byte.is_ascii_digit());
+            is_fraction || words::is_time_text(text)
+        };
+        let is_state = || of.iter().all(|(_, text)| words::is_state_value(text));
+        if !is_sound || texts > 0 && (of.iter().any(|(_, text)| is_value(text)) || is_state()) {
+            return None;
+        }
+        let is_count = |text: &String| text.len() < 8 && !text.starts_with('0') && words::is_numeric(text);
+        let is_text = texts > 0 && !of.iter().all(|(_, text)| is_count(text));
+        Some(Self { of, is_text })
     }
 
     fn distinct(&self) -> BTreeSet<&str> {
@@ -159,12 +172,17 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
     let mut candidates = Vec::new();
     for path in rows.members.keys().filter(|path| !known.taken.contains(*path) && time != Some(path.as_str())) {
         let Some(values) = Values::of(rows, path) else { continue };
+        let is_key = |(row, text): &(&RowOf, String)| row.keys.last() == Some(text);
+        if known.has_keys && values.of.iter().all(is_key) {
+            symbols.repeats.push(path.clone());
+            continue;
+        }
         let says = |at: &usize| known.varying.contains(at);
         if (values.is_text || words::is_identity(path)) && values.level(&known.levels).as_ref().is_some_and(says) {
             symbols.repeats.push(path.clone());
             continue;
         }
-        if is_symbol(path, &values, known.levels.len(), has_several, rows.rows.len()) {
+        if is_symbol(path, &values, known.levels.len(), has_several, rows.all.len()) {
             symbols.paths.push(path.clone());
         } else if values.is_text && values.distinct().len() == 1 && rows.messages > 1 {
             symbols.constants.push(path.clone());
@@ -204,6 +222,20 @@ fn tell_apart(rows: &Rows, known: &Known<'_>, candidates: &[String], time: Optio
             return;
         }
     }
+    // An address on a bus tells rows apart only together with the bus.
+    let named: Vec<&String> = candidates.iter().filter(|path| words::is_identity(path)).take(MAX_PAIRED).collect();
+    for (at, one) in named.iter().enumerate() {
+        for other in named.iter().skip(at + 1) {
+            let paths = [symbols.paths.clone(), vec![(*one).clone(), (*other).clone()]].concat();
+            let come_again = [one, other].iter().all(|path| {
+                Values::of(rows, path).is_some_and(|values| values.messages() == 1 || values.comes_again())
+            });
+            if come_again && !collides(rows, known, &paths, time) {
+                (symbols.paths, symbols.collides) = (paths, false);
+                return;
+            }
+        }
+    }
 }
 
 /// Of members that would be one column only the first stays.
@@ -229,7 +261,11 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, 
         let comes_again = values.messages() >= 4 && values.comes_again() && distinct > 1;
         return is_identity
             && !is_outside(path)
-            && if has_several { is_stable(values) } else { comes_again && by_topic.values().any(|of| of.len() > 1) };
+            && if has_several {
+                is_stable(values) && is_number_of_a_thing(path)
+            } else {
+                comes_again && by_topic.values().any(|of| of.len() > 1)
+            };
     }
     if values.is_unique_by_make() && distinct > 1 && !has_several
         || values.is_reading() && !is_identity
@@ -249,10 +285,20 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, 
     }
 }
 
+/// Whether a member is named like the number of a thing: a code or an index may be a reading.
+fn is_number_of_a_thing(path: &str) -> bool {
+    let told = [
+        "id", "addr", "address", "channel", "ch", "chan", "sensor", "slave", "node", "device", "port", "register",
+        "unit", "gateway", "meter", "machine", "inverter", "probe", "zone", "room", "station",
+    ];
+    let parts = words::parts(path.rsplit('.').next().unwrap_or(path));
+    parts.last().is_some_and(|last| told.contains(&last.as_str()))
+}
+
 /// Whether two rows of a message have the same symbols and time.
 fn collides(rows: &Rows, known: &Known<'_>, paths: &[String], time: Option<&str>) -> bool {
     let mut identities: Vec<Vec<String>> = rows
-        .rows
+        .all
         .iter()
         .map(|row| vec![row.message.to_string(), if known.has_keys { row.keys.join("\n") } else { String::new() }])
         .collect();
@@ -318,9 +364,8 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
 #[must_use]
 pub fn nulls(values: &[&Json]) -> BTreeSet<String> {
     let is_number = |value: &&&Json| match value {
-        Json::Number(_) => true,
+        Json::Number(_) | Json::Bool(_) => true,
         Json::String(text) => words::plain(text).is_some(),
-        Json::Bool(_) => true,
         _ => false,
     };
     let texts = values.iter().filter_map(|value| value.as_str()).filter(|text| words::is_nothing(text));
@@ -373,12 +418,28 @@ mod tests {
     }
 
     #[test]
+    fn a_measurement_is_no_symbol_whatever_its_name_is() {
+        for name in ["sensor", "id", "room", "channel", "code"] {
+            for values in [["21.5", "22.5"], ["open", "closed"], ["21 °C", "22 °C"], ["17", "18"]] {
+                let documents: Vec<_> =
+                    (0..8).map(|n| (0, json!({ name: values[n % 2].replace('1', &n.to_string()), "v": n }))).collect();
+                assert_eq!(symbols_of(&documents, Vec::new()).paths, [""; 0], "{name} {values:?}");
+            }
+            let documents: Vec<_> = (0..8).map(|n| (0, json!({ name: 20 + n, "v": n }))).collect();
+            assert_eq!(symbols_of(&documents, Vec::new()).paths, [""; 0], "{name}");
+        }
+    }
+
+    #[test]
     fn rows_of_a_message_are_told_apart() {
         let rows = |json: Json| symbols_of(&[(0, json)], vec![Step::Name("r".into()), Step::Elements]);
         let told = rows(json!({"gw":"g","r":[{"id":1,"v":5},{"id":2,"v":5}]}));
         assert_eq!((told.paths, told.collides), (vec!["id".to_owned()], false));
         let told = rows(json!({"r":[{"pos":"top","v":5},{"pos":"low","v":6}]}));
         assert_eq!((told.paths, told.collides), (vec!["pos".to_owned()], false));
+        let told =
+            rows(json!({"r":[{"bus":1,"address":1,"v":5},{"bus":1,"address":2,"v":5},{"bus":2,"address":1,"v":5}]}));
+        assert_eq!((told.paths.len(), told.collides), (2, false), "{:?}", told.paths);
         let told = rows(json!({"r":[{"v":5},{"v":6}]}));
         assert_eq!((told.paths, told.collides), (Vec::new(), true));
     }

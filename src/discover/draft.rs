@@ -1,5 +1,7 @@
 //! A source as it is proposed, and its text. Pure.
 
+use std::fmt::Write;
+
 use crate::shown::is_harmful;
 
 /// Longest comment in characters.
@@ -43,7 +45,8 @@ impl Draft {
         for comment in &self.comments {
             text.push_str(&comment_lines(comment));
         }
-        text.push_str(&format!("[source.{}]\n", self.name));
+        // Writing into memory does not fail.
+        let _ = writeln!(text, "[source.{}]", self.name);
         let topics = match self.topics.as_slice() {
             [one] => quoted(one),
             several => list(several),
@@ -52,7 +55,7 @@ impl Draft {
             if !why.is_empty() {
                 text.push_str(&comment_lines(why));
             }
-            text.push_str(&format!("{key} = {value}\n"));
+            let _ = writeln!(text, "{key} = {value}");
         };
         line("topic", &topics, "");
         if !self.exclude.is_empty() {
@@ -80,7 +83,7 @@ pub fn quoted(text: &str) -> String {
             '"' | '\\' => quoted.extend(['\\', c]),
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
-            c if is_harmful(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c if is_harmful(c) => drop(write!(quoted, "\\U{:08X}", u32::from(c))),
             c => quoted.push(c),
         }
     }
@@ -169,7 +172,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_survives(name in any::<String>(), value in any::<String>(), comment in any::<String>()) {
-            let text = format!("{}x = {}\n", comment_lines(&comment), table(&[(name.clone(), list(&[value.clone()]))]));
+            let text = format!("{}x = {}\n", comment_lines(&comment), table(&[(name.clone(), list(std::slice::from_ref(&value)))]));
             let read: toml::Table = toml::from_str(&text).expect(&text);
             prop_assert_eq!(read["x"][&name][0].as_str(), Some(value.as_str()));
         }

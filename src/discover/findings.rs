@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::{
     draft::{Draft, cut},
     families::{self, Shown},
+    found::{Findings, Left, Proposal},
     group::{self, Group, Item},
     housekeeping::{self, Reason},
     notes::{Notes, Topic},
@@ -30,77 +31,6 @@ const MAX_SAMPLE_CHARS: usize = 160;
 const MAX_ROUNDS: usize = 4;
 /// Most filters that a source leaves out.
 const MAX_EXCLUDED: usize = 200;
-
-/// What was found.
-#[derive(Debug, Clone, Default)]
-pub struct Findings {
-    /// Sources that are proposed.
-    pub proposals: Vec<Proposal>,
-    /// Topics that no proposal takes, with the reason.
-    pub rest: Vec<Left>,
-    /// Messages on topics beyond the limits.
-    pub beyond: u64,
-    /// What `forebay check` warns of.
-    pub warnings: Vec<String>,
-}
-
-impl Findings {
-    /// All sections, as a file for `conf.d`.
-    #[must_use]
-    pub fn text(&self) -> String {
-        self.proposals.iter().map(|proposal| proposal.text.trim_end()).collect::<Vec<_>>().join("\n\n") + "\n"
-    }
-}
-
-/// A proposal: the sections of a family, or one that was worked out.
-#[derive(Debug, Clone, Default)]
-pub struct Proposal {
-    /// The source's name, or the family's.
-    pub name: String,
-    /// The names of its sections.
-    pub sources: Vec<String>,
-    /// Its patterns.
-    pub patterns: Vec<String>,
-    /// The sections.
-    pub text: String,
-    /// The family.
-    pub family: Option<&'static str>,
-    /// The zone that was found for a family's times.
-    pub zone: Option<String>,
-    /// The topics that it takes.
-    pub topics: Vec<String>,
-    /// Messages heard on them.
-    pub messages: u64,
-    /// Messages that the broker had kept.
-    pub retained: u64,
-    /// Live messages a second.
-    pub rate: f64,
-    /// What most payloads are.
-    pub format: String,
-    /// How they are packed.
-    pub packed: Option<&'static str>,
-    /// The time member, in words.
-    pub time: Option<String>,
-    /// A payload, cut to a line.
-    pub sample: String,
-    /// What became of the messages that were kept.
-    pub fates: Fates,
-    /// Rows of the messages that were kept.
-    pub rows: usize,
-}
-
-/// Topics that no proposal takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
-    /// The topics.
-    pub topics: Vec<String>,
-    /// Why.
-    pub why: String,
-    /// Messages heard on them.
-    pub messages: u64,
-    /// A payload, cut to a line.
-    pub sample: String,
-}
 
 /// A topic that was heard.
 struct Entry<'a> {
@@ -152,7 +82,6 @@ struct Work<'a> {
     open: BTreeSet<usize>,
     families: Vec<Shown>,
     own: Vec<Own>,
-    warnings: Vec<String>,
 }
 
 impl<'a> Work<'a> {
@@ -169,7 +98,6 @@ impl<'a> Work<'a> {
             open: BTreeSet::new(),
             families: Vec::new(),
             own: Vec::new(),
-            warnings: Vec::new(),
         }
     }
 
@@ -234,15 +162,12 @@ impl<'a> Work<'a> {
         let classes = shape::classes(&shapes);
         let mut items = Vec::new();
         for (at, (entry, class)) in self.entries.iter().zip(&classes).enumerate() {
-            match class {
-                Some(class) => {
-                    let is_word = entry.shape.as_ref().is_some_and(Shape::is_word);
-                    items.push(Item { at, levels: entry.name.split('/').collect(), class, is_word });
-                }
-                None => {
-                    let kind = entry.shape.as_ref().map_or("nothing", |shape| shape.kind.in_words());
-                    self.why.entry(at).or_insert(format!("no source reads it: {kind}"));
-                }
+            if let Some(class) = class {
+                let is_word = entry.shape.as_ref().is_some_and(Shape::is_word);
+                items.push(Item { at, levels: entry.name.split('/').collect(), class, is_word });
+            } else {
+                let kind = entry.shape.as_ref().map_or("nothing", |shape| shape.kind.in_words());
+                self.why.entry(at).or_insert(format!("no source reads it: {kind}"));
             }
         }
         let mut groups = group::groups(&items);
@@ -250,6 +175,7 @@ impl<'a> Work<'a> {
             other.topics.len().cmp(&one.topics.len()).then_with(|| one.shape().cmp(&other.shape()))
         });
         let mut names: BTreeSet<String> = self.there.source.keys().cloned().collect();
+        names.extend(self.there.source.values().filter_map(|source| Some(source.table.as_ref()?.to_lowercase())));
         names.extend(
             self.settings_of_families()
                 .source
@@ -389,13 +315,11 @@ impl<'a> Work<'a> {
             self.families.retain(|family| !family.settings.source.keys().any(|name| is_named(name).is_some()));
             if before == self.own.len() + self.families.len() {
                 // Nobody is named: the last one has to go.
-                match self.own.pop() {
-                    Some(of) => self.leave(&of.topics, "its source does not fit beside the others"),
-                    None => {
-                        self.families.clear();
-                        return self.there.clone();
-                    }
-                }
+                let Some(of) = self.own.pop() else {
+                    self.families.clear();
+                    return self.there.clone();
+                };
+                self.leave(&of.topics, "its source does not fit beside the others");
             }
         }
     }
@@ -450,7 +374,6 @@ impl<'a> Work<'a> {
         let warnings = crate::config::validate::check(&all).warnings;
         findings.warnings =
             warnings.iter().filter(|of| of.key.starts_with("source.")).map(ToString::to_string).collect();
-        findings.warnings.extend(std::mem::take(&mut self.warnings));
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for family in &self.families {
             let sources: Vec<String> = family.settings.source.keys().cloned().collect();
@@ -482,26 +405,23 @@ impl<'a> Work<'a> {
         for (at, entry) in self.entries.iter().enumerate() {
             let owner = trial.as_mut().map_or(Owner::Nobody, |trial| trial.owner(entry.name));
             let place = if let Owner::Takes(name) = &owner { places.get(name) } else { None };
-            match place.and_then(|place| findings.proposals.get_mut(*place)) {
-                Some(proposal) => {
-                    proposal.take(entry, self.notes);
-                    if let Some(trial) = &mut trial {
-                        trial.decode(entry.name, entry.topic, &mut proposal.fates);
-                    }
-                    proposal.rows = proposal.fates.rows;
+            if let Some(proposal) = place.and_then(|place| findings.proposals.get_mut(*place)) {
+                proposal.take(entry, self.notes);
+                if let Some(trial) = &mut trial {
+                    trial.decode(entry.name, entry.topic, &mut proposal.fates);
                 }
-                None => {
-                    let why = self.why.get(&at).cloned().unwrap_or_else(|| match owner {
-                        Owner::LeavesOut(source) => format!("source.{source} leaves it out"),
-                        _ => "no proposal takes it".to_owned(),
-                    });
-                    let left = left.entry(why.clone()).or_insert_with(|| Left { why, ..Left::default() });
-                    left.topics.push(entry.name.to_owned());
-                    left.messages += entry.topic.messages;
-                    if left.sample.is_empty() {
-                        left.sample = sample(entry);
-                    }
-                }
+                proposal.rows = proposal.fates.rows;
+                continue;
+            }
+            let why = self.why.get(&at).cloned().unwrap_or_else(|| match owner {
+                Owner::LeavesOut(source) => format!("source.{source} leaves it out"),
+                _ => "no proposal takes it".to_owned(),
+            });
+            let left = left.entry(why.clone()).or_insert_with(|| Left { why, ..Left::default() });
+            left.topics.push(entry.name.to_owned());
+            left.messages += entry.topic.messages;
+            if left.sample.is_empty() {
+                left.sample = sample(entry);
             }
         }
         // A family that shows by its signs, and whose topics others take, has nothing to say.

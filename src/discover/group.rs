@@ -169,7 +169,9 @@ fn leaf_groups(leaves: &[&Item<'_>], prefix: &[Level], groups: &mut Vec<Group>) 
         }
         let names: BTreeSet<String> = named.iter().map(last).collect();
         if names.len() <= 1 {
-            names.into_iter().for_each(|name| add(Level::Literal(name), &named));
+            for name in names {
+                add(Level::Literal(name), &named);
+            }
         } else if class.is_single() && is_metric(&named, &names) && !prefix.is_empty() {
             add(Level::Metric(names), &named);
         } else if prefix.is_empty() {

@@ -112,8 +112,14 @@ impl Places {
     fn within(&mut self, element: &Json, steps: &[Step], depth: usize) {
         let Json::Object(members) = element else { return };
         for (name, member) in members {
-            let is_keyed = shape::is_keyed(member);
-            if is_keyed && depth <= MAX_DEPTH {
+            if depth > MAX_DEPTH || !is_a_step(name) {
+                continue;
+            }
+            let is_list = member.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Json::is_object));
+            if let Some(list) = member.as_array().filter(|_| is_list) {
+                self.array(list, &[steps, &[Step::Name(name.clone()), Step::Elements]].concat(), depth + 1);
+            }
+            if shape::is_keyed(member) {
                 self.object(member, &[steps, &[Step::Name(name.clone())]].concat(), depth + 1);
             }
         }
@@ -386,7 +392,7 @@ mod tests {
             (r#"{"time":[1,2],"t":[3,4]}"#, &[" zip t time", ""]),
             (r#"[{"n":"temp","v":1},{"n":"door","v":true}]"#, &["[] n=v", ""]),
             (r#"[{"id":"a","t":1},{"id":"b","t":2}]"#, &[""]),
-            (r#"[1.5,2.5]"#, &["[]", ""]),
+            ("[1.5,2.5]", &["[]", ""]),
         ] {
             assert_eq!(told(&[payload]), expected, "{payload}");
         }

@@ -86,14 +86,13 @@ pub async fn listen(
             None if Instant::now() >= until => break Ended::InTime,
             None => break Ended::Told,
             Some(Err(error)) => break Ended::Lost(error),
-            Some(Ok(News::Connected)) => {}
             Some(Ok(News::Subscribed)) => {
                 if !is_subscribed {
                     (is_subscribed, began) = (true, Instant::now());
                 }
             }
             Some(Ok(News::Refused(why))) if !is_subscribed && notes.messages == 0 => break Ended::Refused(why),
-            Some(Ok(News::Refused(_))) => {}
+            Some(Ok(News::Connected | News::Refused(_))) => {}
             Some(Ok(News::Message(heard))) => {
                 notes.note(&heard, clock.now().wall);
                 if Instant::now() >= until {

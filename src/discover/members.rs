@@ -102,7 +102,7 @@ pub struct RowOf {
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     /// The rows.
-    pub rows: Vec<RowOf>,
+    pub all: Vec<RowOf>,
     /// Members, by their paths as keys name them: those outside of the row begin with `$.` or `^.`.
     pub members: BTreeMap<String, Vec<Seen>>,
     /// Single values beside the objects that `*` goes through, as `ignore` names them.
@@ -134,7 +134,9 @@ impl Rows {
             let mut walk = Walk { rows: &mut rows, document, message, layout, outer: Vec::new(), keys: Vec::new() };
             match document.json {
                 Json::Array(list) if layout.steps.first() != Some(&Step::Elements) => {
-                    list.iter().for_each(|element| walk.go(element, &layout.steps));
+                    for element in list {
+                        walk.go(element, &layout.steps);
+                    }
                 }
                 top => walk.go(top, &layout.steps),
             }
@@ -145,7 +147,7 @@ impl Rows {
     /// The values of a member with their rows.
     pub fn values<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a RowOf, &'a Json)> {
         let seen = self.members.get(path).map_or(&[][..], Vec::as_slice);
-        seen.iter().filter_map(|seen| Some((self.rows.get(seen.row)?, &seen.value)))
+        seen.iter().filter_map(|seen| Some((self.all.get(seen.row)?, &seen.value)))
     }
 
     /// Whether a member is named like a time, and has one.
@@ -162,7 +164,7 @@ impl Rows {
     /// The most rows that a message has.
     #[must_use]
     pub fn most_in_a_message(&self) -> usize {
-        self.rows.chunk_by(|one, other| one.message == other.message).map(<[_]>::len).max().unwrap_or(0)
+        self.all.chunk_by(|one, other| one.message == other.message).map(<[_]>::len).max().unwrap_or(0)
     }
 
     fn add(&mut self, path: String, row: usize, value: &Json) {
@@ -221,12 +223,12 @@ impl<'d> Walk<'_, 'd> {
     fn arrive(&mut self, node: &'d Json) {
         let length = self.layout.zip.iter().filter_map(|name| node.get(name)?.as_array()).map(Vec::len).min();
         for index in 0..length.unwrap_or(1) {
-            if self.rows.rows.len() >= MAX_ROWS {
+            if self.rows.all.len() >= MAX_ROWS {
                 self.rows.is_cut = true;
                 return;
             }
-            let row = self.rows.rows.len();
-            self.rows.rows.push(RowOf {
+            let row = self.rows.all.len();
+            self.rows.all.push(RowOf {
                 topic: self.document.topic,
                 message: self.message,
                 received: self.document.received,
@@ -320,7 +322,7 @@ mod tests {
         let json = serde_json::json!({"ts":1,"m":{"l":"x"},"d":{"a":[{"id":"p","v":{"t":1}},{"id":"q","v":{"t":2}}]}});
         let layout = Layout { steps: vec![name("d"), name("a"), Step::Elements], ..Layout::default() };
         let rows = rows(&json, &layout);
-        assert_eq!((layout.rows().as_deref(), rows.rows.len(), rows.most_in_a_message()), (Some("d.a[]"), 2, 2));
+        assert_eq!((layout.rows().as_deref(), rows.all.len(), rows.most_in_a_message()), (Some("d.a[]"), 2, 2));
         assert_eq!(rows.members.keys().collect::<Vec<_>>(), ["$.m.l", "$.ts", "id", "v.t"]);
     }
 
@@ -328,7 +330,7 @@ mod tests {
     fn names_that_are_met_and_values_beside_them_are_told() {
         let json = serde_json::json!({"n":1,"p":{"t":1,"s:0":{"v":1},"s:1":{"v":2}}});
         let rows = rows(&json, &Layout { steps: vec![name("p"), Step::Members], ..Layout::default() });
-        assert_eq!(rows.rows.iter().map(|row| row.keys.join("/")).collect::<Vec<_>>(), ["s:0", "s:1"]);
+        assert_eq!(rows.all.iter().map(|row| row.keys.join("/")).collect::<Vec<_>>(), ["s:0", "s:1"]);
         assert_eq!(rows.strays.iter().collect::<Vec<_>>(), ["^.t"]);
         assert_eq!(rows.members.keys().collect::<Vec<_>>(), ["$.n", "^.t", "v"]);
     }

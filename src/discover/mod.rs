@@ -11,6 +11,7 @@ mod columns;
 mod draft;
 mod families;
 mod findings;
+mod found;
 mod group;
 mod housekeeping;
 mod layout;
@@ -26,10 +27,12 @@ mod shape;
 mod tests;
 mod time;
 mod trial;
+mod vocabulary;
 mod words;
 
 pub use self::{
-    findings::{Findings, Left, Proposal, findings, findings_beside},
+    findings::{findings, findings_beside},
+    found::{Findings, Left, Proposal},
     listen::{Ended, Listening, listen},
     notes::{Limits, Notes},
     report::{as_json, in_words},

@@ -2,82 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{group::Level, words};
+use super::{
+    group::Level,
+    vocabulary::{ROOMS, SINGLE, SITES, STEMS},
+    words,
+};
 
 /// Longest name of a source.
 const MAX_NAME_CHARS: usize = 48;
-/// What is known of the words of levels.
-const ROOMS: &[&str] = &[
-    "kitchen",
-    "bath",
-    "bathroom",
-    "living",
-    "livingroom",
-    "bedroom",
-    "hall",
-    "hallway",
-    "garage",
-    "attic",
-    "cellar",
-    "basement",
-    "office",
-    "kueche",
-    "küche",
-    "bad",
-    "wohnzimmer",
-    "schlafzimmer",
-    "flur",
-    "keller",
-    "buero",
-    "büro",
-    "garden",
-    "garten",
-    "garage",
-    "corridor",
-    "lobby",
-    "stairs",
-    "nursery",
-    "kinderzimmer",
-    "laundry",
-    "toilet",
-    "room",
-];
-const SITES: &[&str] = &["north", "south", "east", "west", "nord", "sued", "süd", "ost", "site"];
-/// Beginnings of names, and what they are names of.
-const STEMS: &[(&str, &str)] = &[
-    ("dev", "device"),
-    ("device", "device"),
-    ("gw", "gateway"),
-    ("gateway", "gateway"),
-    ("node", "node"),
-    ("line", "line"),
-    ("linie", "line"),
-    ("l", "line"),
-    ("hall", "hall"),
-    ("halle", "hall"),
-    ("barn", "barn"),
-    ("stall", "barn"),
-    ("silo", "silo"),
-    ("sensor", "sensor"),
-    ("meter", "meter"),
-    ("machine", "machine"),
-    ("press", "press"),
-    ("pump", "pump"),
-    ("tank", "tank"),
-    ("room", "room"),
-    ("r", "room"),
-    ("floor", "floor"),
-    ("zone", "zone"),
-    ("site", "site"),
-    ("plant", "plant"),
-    ("unit", "unit"),
-    ("inverter", "inverter"),
-    ("truck", "vehicle"),
-    ("station", "station"),
-    ("esp", "device"),
-    ("rack", "rack"),
-    ("cell", "cell"),
-];
 
 /// A pattern with its names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -191,31 +123,7 @@ fn singular(word: &str) -> Option<String> {
         let es = ["ches", "shes", "sses", "xes"].iter().any(|end| lower.ends_with(end));
         return Some(if es { stem.trim_end_matches('e').to_owned() } else { stem.to_owned() });
     }
-    const ONE: &[&str] = &[
-        "device",
-        "gateway",
-        "room",
-        "line",
-        "site",
-        "sensor",
-        "node",
-        "machine",
-        "building",
-        "floor",
-        "zone",
-        "application",
-        "station",
-        "meter",
-        "vehicle",
-        "user",
-        "area",
-        "hall",
-        "barn",
-        "silo",
-        "plant",
-        "tank",
-    ];
-    ONE.contains(&lower.as_str()).then_some(lower)
+    SINGLE.contains(&lower.as_str()).then_some(lower)
 }
 
 /// The name of a thing of several: `sensor` of `sensors`.

@@ -1,5 +1,7 @@
 //! What was found, for people and for programs. Pure.
 
+use std::fmt::Write;
+
 use serde_json::{Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
@@ -16,6 +18,8 @@ const MAX_SHOWN: usize = 300;
 const SAMPLE_CHARS: usize = 100;
 /// Widest pattern in the table.
 const PATTERN_CHARS: usize = 60;
+
+// Writing into memory does not fail.
 
 /// A table of groups, what is not proposed, and the sections.
 #[must_use]
@@ -47,12 +51,12 @@ fn headline(notes: &Notes, findings: &Findings) -> String {
     let seconds = notes.span().as_secs_f64();
     let mut text = format!("{} on {} in {seconds:.0} s", plural(notes.messages, "message"), plural(topics, "topic"));
     if kept > 0 {
-        text.push_str(&format!(", {kept} of them kept by the broker from before"));
+        let _ = write!(text, ", {kept} of them kept by the broker from before");
     }
     text.push('\n');
     if findings.beyond > 0 {
         let what = "on topics beyond the limit of 2,000 topics (or 1,024 bytes a topic) were counted only; narrow it with --filter";
-        text.push_str(&format!("{} {what}\n", plural(findings.beyond, "message")));
+        let _ = writeln!(text, "{} {what}", plural(findings.beyond, "message"));
     }
     text
 }
@@ -98,13 +102,13 @@ fn details(proposal: &Proposal) -> String {
     let mut text = format!("\n{}: {}\n", proposal.name, some(&proposal.topics));
     if let Some(family) = proposal.family {
         let zone = proposal.zone.as_ref().map_or(String::new(), |zone| format!(" --zone {zone}"));
-        text.push_str(&format!("  known: forebay device add {family}{zone}\n"));
+        let _ = writeln!(text, "  known: forebay device add {family}{zone}");
     }
-    text.push_str(&format!("  sample: {}\n", cut(&proposal.sample, SAMPLE_CHARS)));
+    let _ = writeln!(text, "  sample: {}", cut(&proposal.sample, SAMPLE_CHARS));
     let time = proposal.time.clone().or_else(|| proposal.family.map(|_| "as the ready-made source says".to_owned()));
-    text.push_str(&format!("  time: {}\n", time.map_or("that of receipt".into(), |time| harmless(&time).into_owned())));
+    let _ = writeln!(text, "  time: {}", time.map_or("that of receipt".into(), |time| harmless(&time).into_owned()));
     let mut said = vec![format!(
-        "{} of {} kept become {}",
+        "{} of {} that were kept give {}",
         fates.to_rows,
         plural(fates.messages as u64, "message"),
         plural(fates.rows as u64, "row")
@@ -121,12 +125,12 @@ fn details(proposal: &Proposal) -> String {
     if fates.collides {
         said.push("some rows of a message have the same time and symbols: the last one stays".into());
     }
-    text.push_str(&format!("  {}\n", said.join("; ")));
+    let _ = writeln!(text, "  {}", said.join("; "));
     for (topic, reason) in fates.aside.iter().take(MAX_REASONS) {
-        text.push_str(&format!("  set aside of {}: {}\n", cut(topic, PATTERN_CHARS), cut(reason, 200)));
+        let _ = writeln!(text, "  set aside of {}: {}", cut(topic, PATTERN_CHARS), cut(reason, 200));
     }
     if fates.aside.len() > MAX_REASONS {
-        text.push_str(&format!("  and {} more are set aside\n", fates.aside.len() - MAX_REASONS));
+        let _ = writeln!(text, "  and {} more are set aside", fates.aside.len() - MAX_REASONS);
     }
     text
 }

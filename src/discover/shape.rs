@@ -1,6 +1,10 @@
 //! What the messages of a topic look like, and which topics look alike. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+};
 
 use serde_json::Value as Json;
 
@@ -50,8 +54,8 @@ pub struct Shape {
     pub packed: Option<&'static str>,
     /// The paths of their members.
     pub paths: BTreeSet<String>,
-    /// Those of them that hold numbers or booleans.
-    pub measured: BTreeSet<String>,
+    /// What tells it from other shapes.
+    telling: Vec<u64>,
     /// The one value of a document, and its time.
     pub wrapped: Option<(String, Option<String>)>,
     /// Cells of a line.
@@ -82,10 +86,10 @@ impl Shape {
             packed: of_kind().find_map(|read| read.packed),
             wrapped: if kind == Kind::Json { wrapped(&documents) } else { None },
             cells: if let Kind::Csv(delimiter) = kind { cells(delimiter) } else { 0 },
-            sample: of_kind().last().map(|read| read.text.clone()).unwrap_or_default(),
+            sample: of_kind().next_back().map(|read| read.text.clone()).unwrap_or_default(),
+            telling: telling(&measured, &paths),
             kind,
             paths,
-            measured,
         })
     }
 
@@ -94,23 +98,48 @@ impl Shape {
         matches!(self.kind, Kind::Word | Kind::Switch | Kind::Boolean)
     }
 
-    /// What tells it from other shapes: its paths without those that any device may have.
-    fn telling(&self) -> BTreeSet<&str> {
-        let is_common = |path: &&str| words::is_identity(path) || words::is_link(path);
-        let measured: BTreeSet<&str> =
-            self.measured.iter().map(String::as_str).filter(|path| !is_common(path)).collect();
-        let paths = self.paths.iter().map(String::as_str).filter(|path| !is_common(path));
-        let paths: BTreeSet<&str> = paths.filter(|path| words::time_rank(path).is_none()).collect();
-        let all = || self.paths.iter().map(String::as_str).collect();
-        [measured, paths].into_iter().find(|telling| !telling.is_empty()).unwrap_or_else(all)
-    }
-
     fn is_like(&self, other: &Self) -> bool {
-        let (one, two) = (self.telling(), other.telling());
-        let both = one.intersection(&two).count();
-        let (small, all) = (one.len().min(two.len()), one.union(&two).count());
+        let (one, two) = (&self.telling, &other.telling);
+        let both = shared(one, two);
+        let (small, all) = (one.len().min(two.len()), one.len() + two.len() - both);
         one == two || both > 0 && (both * 2 >= all || both == small || both >= 2 && both * 5 >= small * 4)
     }
+}
+
+/// What tells a shape from others: its paths without those that any device may have. Each is a hash,
+/// and they are sorted, so that many shapes are compared in no time.
+fn telling(measured: &BTreeSet<String>, paths: &BTreeSet<String>) -> Vec<u64> {
+    let is_common = |path: &&String| words::is_identity(path) || words::is_link(path);
+    let is_time = |path: &&String| words::time_rank(path).is_some();
+    let values: Vec<&String> = measured.iter().filter(|path| !is_common(path)).collect();
+    let others: Vec<&String> = paths.iter().filter(|path| !is_common(path) && !is_time(path)).collect();
+    let found = [values, others].into_iter().find(|found| !found.is_empty());
+    let hash = |path: &String| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        path.hash(&mut hasher);
+        hasher.finish()
+    };
+    let mut hashes: Vec<u64> = found.unwrap_or_else(|| paths.iter().collect()).into_iter().map(hash).collect();
+    hashes.sort_unstable();
+    hashes
+}
+
+/// How many numbers two sorted lists have in common.
+fn shared(one: &[u64], other: &[u64]) -> usize {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut count = 0;
+    while let (Some(a), Some(b)) = (one.peek(), other.peek()) {
+        match a.cmp(b) {
+            Ordering::Less => drop(one.next()),
+            Ordering::Greater => drop(other.next()),
+            Ordering::Equal => {
+                count += 1;
+                one.next();
+                other.next();
+            }
+        }
+    }
+    count
 }
 
 fn cells(text: &str, delimiter: char) -> usize {
@@ -225,33 +254,29 @@ pub fn classes(shapes: &[Option<&Shape>]) -> Vec<Option<Class>> {
             }
         }
     }
-    let class = |(shape, number): (&Option<&Shape>, &Option<usize>)| match (&shape.as_ref()?.kind, number) {
+    let class = |(shape, number): (Option<&Shape>, Option<usize>)| match (&shape?.kind, number) {
         (kind, _) if kind.is_plain() => Some(Class::Plain),
         (Kind::Line, _) => Some(Class::Line),
-        (Kind::Csv(delimiter), _) => Some(Class::Csv(*delimiter, shape.as_ref()?.cells)),
-        (Kind::Json, Some(number)) => Some(match wrapped.get(number) {
+        (Kind::Csv(delimiter), _) => Some(Class::Csv(*delimiter, shape?.cells)),
+        (Kind::Json, Some(number)) => Some(match wrapped.get(&number) {
             Some(Some((value, time))) => Class::Wrapped(value.clone(), time.clone()),
-            _ => Class::Documents(*number),
+            _ => Class::Documents(number),
         }),
         _ => None,
     };
-    shapes.iter().zip(&numbers).map(class).collect()
+    shapes.iter().copied().zip(numbers).map(class).collect()
 }
 
 /// The number of the class whose shapes are like this one.
 fn number<'a>(shape: &'a Shape, known: &mut Vec<Vec<&'a Shape>>) -> usize {
-    match known.iter().position(|class| class.iter().any(|other| other.is_like(shape))) {
-        Some(at) => {
-            if let Some(class) = known.get_mut(at).filter(|class| class.len() < MAX_COMPARED) {
-                class.push(shape);
-            }
-            at
-        }
-        None => {
-            known.push(vec![shape]);
-            known.len() - 1
-        }
+    let Some(at) = known.iter().position(|class| class.iter().any(|other| other.is_like(shape))) else {
+        known.push(vec![shape]);
+        return known.len() - 1;
+    };
+    if let Some(class) = known.get_mut(at).filter(|class| class.len() < MAX_COMPARED) {
+        class.push(shape);
     }
+    at
 }
 
 #[cfg(test)]

@@ -45,7 +45,9 @@ fn heard(topic: &str, payload: &[u8]) -> Heard {
 
 fn noted(messages: &Messages, limits: Limits) -> Notes {
     let mut notes = Notes::new(limits);
-    messages.iter().for_each(|(topic, payload)| notes.note(&heard(topic, payload), RECEIVED.wall));
+    for (topic, payload) in messages {
+        notes.note(&heard(topic, payload), RECEIVED.wall);
+    }
     notes
 }
 

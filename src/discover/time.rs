@@ -59,16 +59,19 @@ enum Told {
     Other,
 }
 
+/// What speaks against a member as the time: no name of one, none near now, the name's rank, outside
+/// of the row, always the same, how deep it is.
+type Order = (bool, bool, u8, bool, bool, usize);
+
 /// The member of rows that tells their time, the likeliest first.
 #[must_use]
 pub fn times(rows: &Rows, zone: &TimeZone) -> Vec<Time> {
-    let mut ranked: Vec<((bool, bool, u8, bool, bool, usize), Time)> =
-        rows.members.keys().filter_map(|path| candidate(rows, path, zone)).collect();
+    let mut ranked: Vec<(Order, Time)> = rows.members.keys().filter_map(|path| candidate(rows, path, zone)).collect();
     ranked.sort_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.path.cmp(&b.path)));
     ranked.into_iter().map(|(_, time)| time).collect()
 }
 
-fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u8, bool, bool, usize), Time)> {
+fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<(Order, Time)> {
     let rank = words::time_rank(path);
     let values: Vec<_> = rows.values(path).collect();
     let is_candidate = |value: &Json| match value {
@@ -81,6 +84,7 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u
     let told: Vec<Told> = some.iter().map(|(_, value)| told(value, form)).collect();
     let count = |wanted: fn(&Told) -> bool| told.iter().filter(|told| wanted(told)).count();
     let good = count(|told| matches!(told, Told::Moment(..) | Told::Local(_)));
+    let zeros = some.iter().filter(|(_, value)| is_zero(value)).count();
     let (other, unset) = (count(|told| *told == Told::Other), count(|told| *told == Told::Unset));
     let near = some.iter().zip(&told).filter(|((row, _), told)| row.is_live && is_near(told, row.received)).count();
     let live = some.iter().filter(|(row, _)| row.is_live).count();
@@ -88,7 +92,10 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u
         && some.iter().all(|(_, value)| some.first().is_some_and(|(_, first)| value == first))
         && rows.messages > 2;
     let is_time = match rank {
-        Some(_) => good > 0 && other * 4 <= told.len() || good == 0 && unset == told.len() && is_exactly_a_time(path),
+        Some(_) => {
+            good > 0 && other * 4 <= told.len()
+                || good == 0 && unset == told.len() && zeros == told.len() && is_exactly_a_time(path)
+        }
         None => good == told.len() && near == live && live > 0 && !is_constant,
     };
     if told.is_empty() || !is_time {
@@ -112,19 +119,29 @@ fn candidate(rows: &Rows, path: &str, zone: &TimeZone) -> Option<((bool, bool, u
         _ => None,
     });
     let time_zone = self::zone(locals, zone);
-    let said = in_words(form, &units, &time_zone);
+    let has_locals = told.iter().any(|told| matches!(told, Told::Local(_)));
+    let said = in_words(form, &units, &time_zone, has_locals);
     Some((order, Time { path: path.to_owned(), unit, zone: time_zone, said }))
+}
+
+/// Whether a value is what a clock says that was never set, and no count of anything.
+fn is_zero(value: &Json) -> bool {
+    value.as_f64() == Some(0.0)
+        || value.as_str().is_some_and(|text| {
+            text.parse::<f64>().is_ok_and(|number| number == 0.0) || text.len() != 1 && text.parse::<f64>().is_err()
+        })
 }
 
 fn is_exactly_a_time(path: &str) -> bool {
     matches!(path.to_lowercase().as_str(), "ts" | "timestamp" | "time" | "$.ts" | "$.timestamp" | "$.time")
 }
 
-fn in_words(form: Option<&str>, units: &[&str], zone: &Zone) -> String {
+fn in_words(form: Option<&str>, units: &[&str], zone: &Zone, has_locals: bool) -> String {
     let how = match (form, units.first().copied()) {
         (Some(form), _) => format!("text of the form {form}"),
         (None, Some(first)) if units.iter().any(|unit| *unit != first) => "times of several units".into(),
-        (None, None) if *zone == Zone::None => "a clock that was not set yet".into(),
+        (None, None) if !has_locals => "a clock that was not set yet".into(),
+        (None, None) if *zone == Zone::None => "text without a zone, which is UTC".into(),
         (None, Some("s")) => "seconds since 1970".into(),
         (None, Some("ms")) => "milliseconds since 1970".into(),
         (None, Some("us")) => "microseconds since 1970".into(),
@@ -290,7 +307,8 @@ mod tests {
         times(&Rows::of(&documents, &Layout::default()), zone)
     }
 
-    fn first(value: Json) -> Option<(Option<String>, Zone)> {
+    fn first(value: impl Into<Json>) -> Option<(Option<String>, Zone)> {
+        let value: Json = value.into();
         let documents = [json!({"ts": value, "v": 1})];
         times_of(&documents, &TimeZone::UTC).into_iter().next().map(|time| (time.unit, time.zone))
     }

@@ -99,7 +99,7 @@ impl Trial {
             let all: Vec<&(Text, Row)> = told.rows.iter().chain(&told.left_out).collect();
             moments.clear();
             let is_new = |(table, row): &&&(Text, Row)| {
-                let time = row.time.map(|time| time.to_micros());
+                let time = row.time.map(Timestamp::to_micros);
                 time.is_none() || moments.insert(format!("{table}\n{time:?}\n{:?}", row.symbols))
             };
             let distinct = all.iter().filter(is_new).count();

@@ -2,6 +2,8 @@
 
 use jiff::{civil::DateTime, fmt::strtime};
 
+use super::vocabulary::{FIRST_TIMES, IDENTITIES, QUANTITIES, STATES};
+
 /// What a plain text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plain {
@@ -98,6 +100,20 @@ pub fn is_time_text(text: &str) -> bool {
     looks_so && (is_iso() || FORMS.iter().any(|form| of_form(form, text).is_some()))
 }
 
+/// Whether a text is a day, in one of the usual forms.
+#[must_use]
+pub fn is_day(text: &str) -> bool {
+    let forms = ["%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d"];
+    text.len() == 10 && forms.iter().any(|form| strtime::parse(form, text).is_ok_and(|parts| parts.to_date().is_ok()))
+}
+
+/// Whether a text is a time of day.
+#[must_use]
+pub fn is_time_of_day(text: &str) -> bool {
+    let forms = ["%H:%M:%S", "%H:%M"];
+    forms.iter().any(|form| strtime::parse(form, text).is_ok_and(|parts| parts.to_time().is_ok()))
+}
+
 /// The words of a name: `soilMoisture_2` is soil, moisture, 2.
 pub fn parts(name: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
@@ -117,214 +133,12 @@ pub fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-/// Words for what is measured.
-const QUANTITIES: &[&str] = &[
-    "temperature",
-    "temperatur",
-    "temp",
-    "humidity",
-    "hum",
-    "rh",
-    "feuchte",
-    "pressure",
-    "druck",
-    "power",
-    "leistung",
-    "voltage",
-    "volt",
-    "volts",
-    "spannung",
-    "current",
-    "strom",
-    "energy",
-    "energie",
-    "kwh",
-    "wh",
-    "watt",
-    "watts",
-    "amps",
-    "co2",
-    "voc",
-    "tvoc",
-    "pm25",
-    "pm10",
-    "pm1",
-    "pm",
-    "lux",
-    "illuminance",
-    "brightness",
-    "battery",
-    "batt",
-    "rssi",
-    "snr",
-    "lqi",
-    "linkquality",
-    "level",
-    "fuellstand",
-    "flow",
-    "durchfluss",
-    "speed",
-    "rpm",
-    "torque",
-    "ph",
-    "frequency",
-    "freq",
-    "weight",
-    "distance",
-    "noise",
-    "uv",
-    "dew",
-    "dewpoint",
-    "moisture",
-    "soil",
-    "rain",
-    "wind",
-    "consumption",
-    "production",
-    "state",
-    "status",
-    "mode",
-    "setpoint",
-    "value",
-    "position",
-    "door",
-    "window",
-    "motion",
-    "occupancy",
-    "contact",
-    "presence",
-    "light",
-    "counter",
-    "count",
-    "total",
-    "uptime",
-    "latitude",
-    "longitude",
-    "altitude",
-    "heading",
-    "conductivity",
-    "salinity",
-    "turbidity",
-    "oxygen",
-    "gas",
-    "smoke",
-    "leak",
-    "vibration",
-    "acceleration",
-    "angle",
-    "load",
-    "force",
-    "concentration",
-    "radiation",
-    "irradiance",
-    "target",
-    "mass",
-    "volume",
-    "area",
-    "heat",
-    "heating",
-    "cooling",
-    "valve",
-    "pump",
-    "fan",
-    "alarm",
-    "fault",
-    "error",
-];
-
 /// Whether a name has a word for what is measured.
 #[must_use]
 pub fn is_quantity(name: &str) -> bool {
     parts(name).iter().any(|part| QUANTITIES.contains(&part.as_str()))
         || QUANTITIES.contains(&name.to_lowercase().as_str())
 }
-
-/// Words of names that identify.
-const IDENTITIES: &[&str] = &[
-    "id",
-    "ids",
-    "ident",
-    "uid",
-    "uuid",
-    "guid",
-    "eui",
-    "deveui",
-    "mac",
-    "bdaddr",
-    "serial",
-    "sn",
-    "imei",
-    "name",
-    "sensor",
-    "device",
-    "node",
-    "nodeid",
-    "address",
-    "addr",
-    "channel",
-    "port",
-    "unit",
-    "slave",
-    "station",
-    "gateway",
-    "machine",
-    "gw",
-    "dev",
-    "maschine",
-    "anlage",
-    "linie",
-    "halle",
-    "meter",
-    "tag",
-    "probe",
-    "asset",
-    "equipment",
-    "location",
-    "loc",
-    "room",
-    "zone",
-    "site",
-    "area",
-    "building",
-    "floor",
-    "line",
-    "plant",
-    "hall",
-    "silo",
-    "barn",
-    "stall",
-    "field",
-    "vehicle",
-    "truck",
-    "key",
-    "code",
-    "label",
-    "component",
-    "module",
-    "bus",
-    "register",
-    "deviceid",
-    "sensorid",
-    "devicename",
-    "hostname",
-    "host",
-    "source",
-    "src",
-    "sender",
-    "camera",
-    "phase",
-    "index",
-    "kanal",
-    "geraet",
-    "raum",
-    "ort",
-    "chan",
-    "ch",
-    "inverter",
-    "battery_id",
-    "string",
-    "position_id",
-];
 
 /// Whether a name says which thing it is.
 #[must_use]
@@ -350,39 +164,20 @@ pub fn is_version(path: &str) -> bool {
     parts(path.rsplit('.').next().unwrap_or(path)).iter().any(|part| told.contains(&part.as_str()))
 }
 
+/// Whether a text is a state that many things have.
+#[must_use]
+pub fn is_state_value(text: &str) -> bool {
+    const STATES: &[&str] = &[
+        "open", "opened", "closed", "close", "ok", "fail", "failed", "error", "on", "off", "low", "high", "normal",
+        "active", "inactive", "idle", "run", "running", "stop", "stopped", "dry", "wet", "detected", "clear", "true",
+        "false", "yes", "no", "good", "bad", "full", "empty", "auto", "manual", "up", "down", "online", "offline",
+    ];
+    STATES.iter().any(|state| text.trim().eq_ignore_ascii_case(state))
+}
+
 /// Whether a name says that what it has is a state, which changes.
 #[must_use]
 pub fn is_state(name: &str) -> bool {
-    const STATES: &[&str] = &[
-        "state",
-        "status",
-        "mode",
-        "action",
-        "event",
-        "value",
-        "val",
-        "alarm",
-        "error",
-        "fault",
-        "message",
-        "msg",
-        "text",
-        "payload",
-        "result",
-        "reason",
-        "command",
-        "cmd",
-        "output",
-        "input",
-        "power",
-        "relay",
-        "switch",
-        "quality",
-        "health",
-        "running",
-        "program",
-        "operation",
-    ];
     let last = name.rsplit('.').next().unwrap_or(name);
     parts(last).iter().any(|part| STATES.contains(&part.as_str()))
 }
@@ -393,34 +188,7 @@ pub fn time_rank(path: &str) -> Option<u8> {
     let last = path.rsplit('.').next().unwrap_or(path);
     let lower = last.to_lowercase();
     let lower = lower.trim_start_matches(['_', '@', '$']);
-    const FIRST: &[&str] = &[
-        "ts",
-        "timestamp",
-        "time",
-        "t",
-        "datetime",
-        "date_time",
-        "zeit",
-        "zeitstempel",
-        "datum",
-        "tst",
-        "epoch",
-        "unixtime",
-        "unix_time",
-        "utc",
-        "sampletime",
-        "sample_time",
-        "measured_at",
-        "measurement_time",
-        "measurementtime",
-        "sourcetimestamp",
-        "source_timestamp",
-        "time_stamp",
-        "timestamputc",
-        "frame_time",
-        "when",
-    ];
-    if FIRST.contains(&lower) {
+    if FIRST_TIMES.contains(&lower) {
         return Some(0);
     }
     let parts = parts(last);

@@ -37,6 +37,7 @@ struct With {
 pub fn candidates(subject: &Subject<'_>) -> Vec<Candidate> {
     let documents = documents(subject);
     let mut candidates: Vec<Candidate> = positions(subject, &documents).into_iter().collect();
+    candidates.extend(day_and_time(subject, &documents));
     let layouts = layout::candidates(&documents);
     let last = layouts.last().cloned();
     let tried = layouts.into_iter().take(MAX_LAYOUTS).chain(last);
@@ -105,6 +106,35 @@ fn by_name<'r>(subject: &Subject<'_>, rows: &'r Rows) -> BTreeMap<String, Vec<&'
     by_name
 }
 
+/// Documents that tell the day in one member, and the time of day in another.
+fn day_and_time(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candidate> {
+    let rows = Rows::of(documents, &Layout::default());
+    if documents.iter().any(|document| !document.json.is_object()) || !times(&rows, subject.zone).is_empty() {
+        return None;
+    }
+    let all = |path: &&String, is: fn(&str) -> bool| {
+        let mut values = rows.values(path).peekable();
+        let is_plain = is_field_name(path) && values.peek().is_some();
+        is_plain && values.all(|(_, value)| value.as_str().is_some_and(is))
+    };
+    let day = rows.members.keys().find(|path| all(path, words::is_day))?;
+    let clock = rows.members.keys().find(|path| all(path, words::is_time_of_day))?;
+    let join = |document: &Document<'_>| {
+        let mut members = document.json.as_object()?.clone();
+        let (day, clock) = (members.remove(day)?, members.remove(clock)?);
+        members.insert("datetime".into(), format!("{} {}", day.as_str()?, clock.as_str()?).into());
+        Some(Json::Object(members))
+    };
+    let joined: Vec<Json> = documents.iter().map(join).collect::<Option<_>>()?;
+    let made: Vec<Document<'_>> =
+        documents.iter().zip(&joined).map(|(document, json)| Document { json, ..document.clone() }).collect();
+    let mut candidate = candidate(subject, &made, &Layout::default(), With { types: true, time: true, symbols: true })?;
+    candidate.time.as_ref()?;
+    let program = format!(". + {{datetime: (.{day} + \" \" + .{clock})}} | del(.{day}, .{clock})");
+    candidate.draft.keys.insert(0, ("jq", quoted(&program), "the day and the time of day are two members".into()));
+    Some(candidate)
+}
+
 /// Short arrays whose positions say what their elements are.
 fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candidate> {
     let lists: Option<Vec<&Vec<Json>>> = documents.iter().map(|document| document.json.as_array()).collect();
@@ -148,7 +178,7 @@ fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candid
 
 fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout, with: With) -> Option<Candidate> {
     let rows = Rows::of(documents, layout);
-    if rows.rows.is_empty() {
+    if rows.all.is_empty() {
         return (*layout == Layout::default()).then(|| bare(subject));
     }
     let levels = levels(subject);
@@ -173,6 +203,8 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
     if !with.symbols {
         symbols = Symbols { collides: symbols.collides, ..Symbols::default() };
     }
+    // A unit or a quality beside a name and its value would part the row.
+    symbols.paths.retain(|path| layout.pair.is_none() || is_outside(path));
     symbols
         .paths
         .retain(|path| !path.is_empty() && !named.names.iter().any(|name| name.eq_ignore_ascii_case(&column(path))));
@@ -281,7 +313,7 @@ fn types(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, tim
                 continue;
             }
             let values: Vec<&Json> = rows.values(path).map(|(_, value)| value).collect();
-            let is_always = values.len() == rows.rows.len();
+            let is_always = values.len() == rows.all.len();
             kinds.extend(columns::kind(&values, path, is_always).map(|kind| (path.clone(), kind)));
             nulls.extend(columns::nulls(&values));
         }
@@ -310,7 +342,8 @@ fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, ti
         |path: &str| symbols.paths.iter().any(|symbol| symbol == path) || time.is_some_and(|time| time.path == path);
     let inside: BTreeSet<String> =
         rows.members.keys().filter(|path| !is_outside(path)).map(|path| column(path)).collect();
-    let outside: Vec<&String> = rows.members.keys().filter(|path| is_outside(path) && !is_used(path)).collect();
+    let is_beside = |path: &&String| is_outside(path) && !layout.steps.is_empty() && !is_used(path);
+    let outside: Vec<&String> = rows.members.keys().filter(is_beside).collect();
     let mut only = Vec::new();
     for path in &outside {
         let is_measured = rows.values(path).any(|(_, value)| value.is_number()) && !rows.tells_time(path);
@@ -332,7 +365,7 @@ fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, ti
     ignore.extend(repeats.cloned());
     if !ignore.is_empty() {
         ignore.truncate(100);
-        draft.set("ignore", list(&ignore), "the topic says it already, or it is no row");
+        draft.set("ignore", list(&ignore), "it is said elsewhere already, or it is no row");
     }
     left.retain(|path| !ignore.iter().any(|own| own == path) && !symbols.repeats.iter().any(|own| own == path));
     if !left.is_empty() {
