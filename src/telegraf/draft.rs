@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     glob,
+    keyed::Before,
     remark::{Kind, Place, Remark},
     topics::{Cell, Level, Takes},
 };
@@ -105,8 +106,8 @@ pub struct Draft {
     pub pivot: Option<String>,
     /// A jq program.
     pub jq: Option<String>,
-    /// What `jq` and `rows` were before a program put the table's name around each row.
-    pub before_key: Option<(Option<String>, Option<String>)>,
+    /// What it was before a program put the table's name around each row.
+    pub before_key: Option<Before>,
     /// Names of cells.
     pub columns: Vec<String>,
     /// What stands between cells.
@@ -187,39 +188,11 @@ impl Draft {
         self.table = name.replace(['{', '}'], "_");
     }
 
-    /// Names the measurement, whatever the payload says of it.
-    pub fn override_measurement(&mut self, name: &str) {
-        if let Some((jq, rows)) = self.before_key.take() {
-            (self.jq, self.rows) = (jq, rows);
-        }
-        self.set_measurement(name);
-    }
-
-    /// Has a program put the table's name around each row, so that `{key}` is the table. `name` is a
-    /// program of a document that gives the name, or nothing. The error says why that can't be.
-    pub fn name_by_program(&mut self, name: &str) -> Result<(), &'static str> {
-        let reaches_out = self.time.iter().map(|time| &time.field).chain(&self.symbols).any(|path| path.starts_with("$."));
-        if self.format != Format::Json || self.before_key.is_some() {
-            return Err("a table's name can't be a member of such a payload; all rows go to one table");
-        }
-        if self.rows.is_some() || reaches_out {
-            return Err("a table's name can't be a member of the document where rows stand inside of it; all rows go to one table");
-        }
-        let by_default = super::jq::text(&self.table);
-        let document = self.jq.as_ref().map_or(String::new(), |jq| format!("{jq} | "));
-        let program = format!(
-            "{document}if type == \"array\" then .[] else . end | {{(({name} | values | scalars | tostring) // {by_default}): .}}"
-        );
-        self.before_key = Some((self.jq.replace(program), self.rows.replace("*".into())));
-        self.table = "{key}".into();
-        Ok(())
-    }
-
     /// The name of a field's column, by its path.
     pub fn column(&self, path: &str) -> String {
         match self.rename.get(path) {
             Some(name) => name.clone(),
-            None => path.trim_start_matches("$.").replace('.', "_"),
+            None => path.trim_start_matches("^.").trim_start_matches("$.").replace('.', "_"),
         }
     }
 
@@ -430,6 +403,11 @@ impl Draft {
         self.only.retain(|only| !glob::is_plain(&only.name) || !glob::any(patterns, &only.name));
         if !all_are_named {
             for only in self.as_only(patterns, place) {
+                if glob::is_plain(&only.name) {
+                    let path = self.path(&only.name);
+                    self.fields.remove(&path);
+                    self.rename.remove(&path);
+                }
                 self.leave_out(only.pattern);
             }
         } else if self.only.is_empty() {

@@ -215,7 +215,7 @@ pub fn print(drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Rema
         let mut source = finish::finish(draft);
         tell_shared_topics(&mut source, &mut shapes);
         let section = printer::section(&name, &source, true);
-        match fault(&section) {
+        match braces(&source.draft).or_else(|| fault(&section)) {
             None => {
                 text.push_str(&section);
                 count += 1;
@@ -249,6 +249,15 @@ fn tell_shared_topics(source: &mut Finished, shapes: &mut Vec<String>) {
         }
     }
     shapes.extend(own);
+}
+
+/// A topic with braces would be taken for one with placeholders.
+fn braces(draft: &Draft) -> Option<String> {
+    let name = draft.levels().find_map(|level| match &level.takes {
+        topics::Takes::Name(name) if name.contains(['{', '}']) => Some(name),
+        _ => None,
+    })?;
+    Some(format!("topic: the level {name:?} has braces, which are placeholders here"))
 }
 
 /// Why forebay would refuse a source.

@@ -12,6 +12,7 @@ mod gjson;
 mod glob;
 mod input;
 mod jq;
+mod keyed;
 mod layout;
 mod printer;
 mod processors;

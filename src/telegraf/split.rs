@@ -11,12 +11,18 @@ use super::{
 
 /// The sources of an input whose payloads are read as `body` says.
 pub fn split(body: &Draft, cells: Vec<Cell>) -> Vec<Draft> {
-    // A symbol with the whole topic is needed where the placeholders do not tell topics apart.
-    let is_alone = cells.len() == 1 && cells.iter().all(|cell| cell.levels.iter().any(draft::varies));
-    let keeps_topic = body.topic_tag.is_some() && !is_alone;
+    let keyed: Vec<(Key, Cell)> = cells
+        .into_iter()
+        .map(|mut cell| (Key::of(&mut cell), cell))
+        .collect();
+    let measurements: Vec<Measurement> = keyed.iter().map(|(key, _)| key.measurement.clone()).collect();
     let mut groups: Vec<(Key, Draft)> = Vec::new();
-    for (at, mut cell) in cells.into_iter().enumerate() {
-        let key = Key { number: keeps_topic.then_some(at), ..Key::of(&mut cell) };
+    for (at, (key, cell)) in keyed.into_iter().enumerate() {
+        // A symbol with the whole topic is needed where the placeholders do not tell topics apart.
+        let is_shared = measurements.iter().filter(|other| **other == key.measurement).count() > 1;
+        let is_one_topic = key.measurement == Measurement::OfPayload && !cell.levels.iter().any(draft::varies);
+        let keeps_topic = body.topic_tag.is_some() && (is_shared || is_one_topic);
+        let key = Key { number: keeps_topic.then_some(at), ..key };
         match groups.iter_mut().find(|(own, _)| *own == key) {
             Some((_, draft)) => draft.cells.push(cell),
             None => {

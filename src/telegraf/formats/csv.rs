@@ -54,6 +54,12 @@ fn columns(section: &mut Section, draft: &mut Draft, names: Vec<String>, header_
                     alone, unless csv_reset_mode = \"always\". Where the others have none, write columns = [\"…\"]";
         section.remark(Kind::Changed, place, "columns", what);
     }
+    if header_rows == 1 && !names.is_empty() {
+        let place = section.place.clone();
+        let what = "Telegraf passes over the first line of the first message; here a first line is passed over in each \
+                    message where it has just these names";
+        section.remark(Kind::Changed, place, "columns", what);
+    }
     if let Some((place, count)) = skipped.filter(|(_, count)| *count > 0) {
         if names.is_empty() || count > MAX_SKIPPED {
             let what = "the first columns are not skipped; leave them out by their names with ignore = [\"…\"]";

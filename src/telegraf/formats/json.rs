@@ -4,6 +4,7 @@ use crate::telegraf::{
     draft::Draft,
     gjson::GPath,
     glob, jq,
+    keyed::NameIn,
     remark::Kind,
     section::Section,
 };
@@ -31,7 +32,7 @@ pub fn apply(section: &mut Section, draft: &mut Draft) {
     let name_key = section.text_at("json_name_key").filter(|(_, key)| !key.is_empty());
     tell_texts(section, draft, &strings, time.as_ref(), name_key.as_ref().map(|(_, key)| key));
     let Some((place, key)) = name_key else { return };
-    match draft.name_by_program(&jq::flattened_text(&key)) {
+    match draft.name_by_program(&jq::flattened_text(&key), NameIn::Row) {
         Ok(()) => {
             if !glob::any(&strings, &key) && !draft.symbols.contains(&key) {
                 let pattern = draft.pattern(&key);
@@ -71,30 +72,37 @@ fn tell_texts(section: &mut Section, draft: &mut Draft, strings: &[String], time
     }
     let place = section.place_of("json_string_fields");
     let what = "Telegraf drops texts and booleans that neither json_string_fields nor tag_keys names; forebay stores \
-                them. `ignore` leaves some out by their names, and the program offered here all of them";
-    section.remark(Kind::Changed, place, "ignore", what);
+                them. `ignore` leaves some out by their names";
     if name_key.is_some() {
+        section.remark(Kind::Changed, place, "ignore", what);
         return;
     }
+    section.remark(Kind::Changed, place, "jq", format!("{what}, and the program offered here all of them"));
     let kept: Vec<&String> = draft.symbols.iter().chain(strings).chain(time).collect();
-    let is_kept = if kept.iter().all(|name| glob::is_plain(name)) {
-        let names: Vec<String> = kept.iter().map(|name| jq::text(name)).collect();
-        if names.is_empty() { "false".to_owned() } else { format!("IN({})", names.join(", ")) }
-    } else {
-        let pattern = kept.iter().map(|name| as_expression(name)).collect::<Vec<_>>().join("|");
-        format!("test({})", jq::text(&format!("^({pattern})$")))
-    };
-    let rows = draft.rows.as_ref().map_or(String::new(), |_| "rows is left out then; ".to_owned());
-    let query = match &draft.rows {
-        Some(rows) => format!(".{} | ", rows.trim_end_matches("[]")),
-        None => String::new(),
-    };
     let program = format!(
-        "{query}if type == \"array\" then .[] else . end | delpaths([paths(type == \"string\" or type == \"boolean\") | \
-         select(map(tostring) | join(\"_\") | {is_kept} | not)])"
+        "if type == \"array\" then .[] else . end | delpaths([paths(type == \"string\" or type == \"boolean\"){}])",
+        not_among(&kept, draft.rows.as_deref())
     );
-    let line = toml::Value::from(program).to_string();
-    draft.suggestions.push(("jq", format!("{rows}jq = {line}")));
+    draft.suggestions.push(("jq", format!("jq = {}", toml::Value::from(program))));
+}
+
+/// The rest of a program that keeps members of these names.
+fn not_among(kept: &[&String], rows: Option<&str>) -> String {
+    if kept.is_empty() {
+        return String::new();
+    }
+    let joined = "select(map(tostring) | join(\"_\")";
+    if rows.is_none() && kept.iter().all(|name| glob::is_plain(name)) {
+        let names: Vec<String> = kept.iter().map(|name| jq::text(name)).collect();
+        return format!(" | {joined} | IN({}) | not)", names.join(", "));
+    }
+    let within = rows.map_or(String::new(), |rows| {
+        let names = rows.trim_end_matches("[]").split('.');
+        let name = |name: &str| format!("{}_", as_expression(name.trim_end_matches("[]")));
+        names.map(name).collect::<Vec<_>>().join("([0-9]+_)?") + "([0-9]+_)?"
+    });
+    let pattern = kept.iter().map(|name| as_expression(name)).collect::<Vec<_>>().join("|");
+    format!(" | {joined} | test({}) | not)", jq::text(&format!("^{within}({pattern})$")))
 }
 
 /// A pattern as a regular expression.

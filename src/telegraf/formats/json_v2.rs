@@ -4,6 +4,7 @@ use crate::telegraf::{
     draft::{Draft, Only, Time},
     gjson::GPath,
     jq,
+    keyed::NameIn,
     remark::{Kind, Place},
     section::Section,
 };
@@ -57,7 +58,7 @@ fn one(config: &mut Section, draft: &mut Draft) {
     put(outer, &way, draft);
     draft.time = time.map(|time| way.time(time)).or(draft.time.take());
     if let Some((place, path)) = config.text_at("measurement_name_path") {
-        let named = GPath::parse(&path).and_then(|path| draft.name_by_program(&path.as_jq()).map_err(str::to_owned));
+        let named = GPath::parse(&path).and_then(|path| draft.name_by_program(&path.as_jq(), NameIn::Document).map_err(str::to_owned));
         if let Err(what) = named {
             config.remark(Kind::NoCounterpart, place, "table", format!("{path:?}: {what}"));
         }

@@ -2,7 +2,9 @@
 
 use crate::telegraf::{
     draft::{Draft, Format, Time, TagAt},
-    glob, jq, layout,
+    glob, jq,
+    keyed::NameIn,
+    layout,
     remark::{Kind, Place},
     section::Section,
 };
@@ -90,7 +92,7 @@ fn name_by_level(draft: &mut Draft, tag: &str) -> bool {
 }
 
 fn name_by_member(draft: &mut Draft, place: &Place, path: &str) {
-    if let Err(what) = draft.name_by_program(&jq::flattened_text(&path.replace('.', "_"))) {
+    if let Err(what) = draft.name_by_program(&jq::flattened_text(&path.replace('.', "_")), NameIn::Row) {
         draft.say(Kind::NoCounterpart, place, "table", what);
     } else {
         draft.symbols.retain(|own| own != path);

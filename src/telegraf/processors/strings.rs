@@ -154,9 +154,14 @@ impl Change {
             draft.say(Kind::NoCounterpart, &self.place, "jq", self.unchanged(&format!("{path:?}")));
             return;
         };
-        let names = jq::text(path);
-        let step = format!("(paths(strings) as $p | select(($p | map(tostring) | join(\"_\")) == {names} or ($p | map(tostring) | join(\".\")) == {names}) | $p)");
-        let change = format!("reduce {step} as $p (.; setpath($p; getpath($p) | {function}))");
+        let name = jq::text(path);
+        let change = if path.contains(['_', '.']) {
+            // It may be a name with _, or the names of nested members.
+            let is_it = format!("select(($p | map(tostring) | join(\"_\")) == {name} or ($p | map(tostring) | join(\".\")) == {name})");
+            format!("reduce (paths(strings) as $p | {is_it} | $p) as $p (.; setpath($p; getpath($p) | {function}))")
+        } else {
+            format!("if (.[{name}] | type) == \"string\" then .[{name}] |= ({function}) else . end")
+        };
         draft.jq = Some(match draft.jq.take() {
             Some(before) => format!("{before} | {change}"),
             None => format!("if type == \"array\" then .[] else . end | {change}"),
