@@ -66,7 +66,8 @@ pub fn run(args: &ImportArgs, global: &Global) -> Result<(), Failure> {
 
 /// The files' names and texts.
 fn read(paths: &[PathBuf]) -> Result<Vec<telegraf::File>, Failure> {
-    let usage = |path: &Path, what: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
+    let usage =
+        |path: &Path, what: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
     let mut all = Vec::new();
     for path in paths {
         all.extend(if path.is_dir() { in_folder(path).map_err(|why| usage(path, &why))? } else { vec![path.clone()] });

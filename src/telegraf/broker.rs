@@ -27,7 +27,13 @@ pub fn of(section: &mut Section) -> Broker {
     if let Some(id) = section.text("client_id").filter(|id| !id.is_empty()) {
         broker.mqtt.push(("client_id", id));
     }
-    section.without(&["persistent_session", "connection_timeout", "max_reconnect_interval", "ping_timeout", "client_trace"]);
+    section.without(&[
+        "persistent_session",
+        "connection_timeout",
+        "max_reconnect_interval",
+        "ping_timeout",
+        "client_trace",
+    ]);
     if let Some(keep_alive) = section.text("keepalive").filter(|span| is_span(span)) {
         broker.mqtt.push(("keep_alive", keep_alive));
     }
@@ -44,7 +50,8 @@ fn servers(section: &mut Section, broker: &mut Broker, has_tls: bool) {
     let (place, servers) = section.texts_at("servers").unwrap_or_else(|| (section.place.clone(), Vec::new()));
     let servers = if servers.is_empty() { vec!["tcp://127.0.0.1:1883".to_owned()] } else { servers };
     if servers.len() > 1 {
-        let what = "forebay connects to one broker; the first is shown. Several addresses of one broker go behind one name";
+        let what =
+            "forebay connects to one broker; the first is shown. Several addresses of one broker go behind one name";
         section.remark(Kind::NoCounterpart, place.clone(), "", what);
     }
     for server in &servers {

@@ -59,7 +59,12 @@ pub type Entries = Vec<(String, Item)>;
 /// Reads the text of a file.
 ///
 /// The names of variables that stand in it and have no value go to `missing`.
-pub fn read(file: &str, text: &str, variables: Variables<'_>, missing: &mut Vec<(usize, String)>) -> Result<Entries, DocumentError> {
+pub fn read(
+    file: &str,
+    text: &str,
+    variables: Variables<'_>,
+    missing: &mut Vec<(usize, String)>,
+) -> Result<Entries, DocumentError> {
     let error = |line, what: String| DocumentError { file: file.to_owned(), line, what };
     if text.len() > MAX_FILE_BYTES {
         let what = format!("the file has {} bytes; {MAX_FILE_BYTES} are allowed", text.len());
@@ -74,7 +79,11 @@ pub fn read(file: &str, text: &str, variables: Variables<'_>, missing: &mut Vec<
     }
 }
 
-fn entries(text: &str, variables: Variables<'_>, missing: &mut Vec<(usize, String)>) -> Result<Entries, (usize, String)> {
+fn entries(
+    text: &str,
+    variables: Variables<'_>,
+    missing: &mut Vec<(usize, String)>,
+) -> Result<Entries, (usize, String)> {
     let lines = Lines(text);
     let parsed = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.of(span.start));
@@ -148,15 +157,22 @@ mod tests {
 
     #[test]
     fn sections_keep_their_order_and_their_lines() {
-        let text = "[agent]\n  interval = \"1s\"\n[[inputs.z]]\n  b = 1\n  a = [\"x\",\n    2]\n[[inputs.a]]\n[[inputs.z]]\n";
+        let text =
+            "[agent]\n  interval = \"1s\"\n[[inputs.z]]\n  b = 1\n  a = [\"x\",\n    2]\n[[inputs.a]]\n[[inputs.z]]\n";
         let entries = read_text(text).expect("a document");
-        assert_eq!(entries.iter().map(|(name, item)| (name.as_str(), item.line)).collect::<Vec<_>>(), [("agent", 1), ("inputs", 3)]);
+        assert_eq!(
+            entries.iter().map(|(name, item)| (name.as_str(), item.line)).collect::<Vec<_>>(),
+            [("agent", 1), ("inputs", 3)]
+        );
         let Value::Table(inputs) = &entries[1].1.value else { panic!("{entries:?}") };
         assert_eq!(inputs[0].0, "z");
         let Value::List(list) = &inputs[0].1.value else { panic!("{inputs:?}") };
         assert_eq!(list.len(), 2);
         let Value::Table(first) = &list[0].value else { panic!("{list:?}") };
-        assert_eq!(first.iter().map(|(name, item)| (name.as_str(), item.line)).collect::<Vec<_>>(), [("b", 4), ("a", 5)]);
+        assert_eq!(
+            first.iter().map(|(name, item)| (name.as_str(), item.line)).collect::<Vec<_>>(),
+            [("b", 4), ("a", 5)]
+        );
     }
 
     #[test]

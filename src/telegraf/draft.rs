@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use super::{
     glob,
-    keyed::Before,
     remark::{Kind, Place, Remark},
     topics::{Cell, Level, Takes},
 };
@@ -120,6 +119,17 @@ pub struct Draft {
     pub has_objects: bool,
     /// Why no row comes of it.
     pub nothing: Option<String>,
+}
+
+/// What a source was before a program put the table's name around each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// Its program.
+    pub jq: Option<String>,
+    /// Its way to rows.
+    pub rows: Option<String>,
+    /// How many objects out the top is from a row now.
+    pub depth: usize,
 }
 
 /// Where a tag comes from.
@@ -424,7 +434,9 @@ impl Draft {
             }
             let (translated, is_exact) = glob::translated(name);
             if !is_exact {
-                let what = format!("{name:?}: a pattern of forebay has * and ? alone; ? stands for the characters in brackets");
+                let what = format!(
+                    "{name:?}: a pattern of forebay has * and ? alone; ? stands for the characters in brackets"
+                );
                 self.say(Kind::Changed, place, "only", what);
             }
             for pattern in translated {

@@ -42,7 +42,12 @@ impl Filters {
             metric_pass: section.text_at("metricpass").map(|(place, _)| place),
             ..Self::default()
         };
-        section.without(&["namepass_separator", "namedrop_separator", "always_include_local_tags", "always_include_global_tags"]);
+        section.without(&[
+            "namepass_separator",
+            "namedrop_separator",
+            "always_include_local_tags",
+            "always_include_global_tags",
+        ]);
         for (key, keeps) in [
             ("fieldinclude", true),
             ("fieldpass", true),
@@ -68,7 +73,9 @@ impl Filters {
     pub fn passes(&self, draft: &Draft) -> Passes {
         let mut unknown = self.metric_pass.clone();
         for (of_name, keeps) in [(&self.name_pass, true), (&self.name_drop, false)] {
-            let Some((place, patterns)) = of_name.as_ref().filter(|(_, patterns)| !patterns.is_empty()) else { continue };
+            let Some((place, patterns)) = of_name.as_ref().filter(|(_, patterns)| !patterns.is_empty()) else {
+                continue;
+            };
             match draft.measurement() {
                 Some(name) if glob::any(patterns, name) != keeps => return Passes::None(place.clone()),
                 Some(_) => {}
@@ -168,16 +175,14 @@ impl Naming {
     /// Changes name and tags of a source.
     pub fn apply(&self, draft: &mut Draft) {
         if let Some(name) = &self.name {
-            let was_of_lines = draft.format == Format::Line && draft.table.contains("{measurement}");
             draft.override_measurement(name);
-            if was_of_lines {
-                draft.leave_out("measurement".into());
-            }
         }
         let [prefix, suffix] = [&self.prefix, &self.suffix].map(|text| text.replace(['{', '}'], "_"));
         draft.table = format!("{prefix}{}{suffix}", draft.table);
         for (name, value) in &self.tags {
-            if matches!(draft.tag(name), TagAt::Unknown) || draft.format == Format::Line && !draft.tags.contains_key(name) {
+            if matches!(draft.tag(name), TagAt::Unknown)
+                || draft.format == Format::Line && !draft.tags.contains_key(name)
+            {
                 draft.tags.insert(name.clone(), value.clone());
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{
     draft::{Draft, Format, LEVEL},
+    inline::inline,
     remark::{Kind, Place},
     topics::{Cell, Takes},
 };
@@ -40,6 +41,11 @@ pub fn finish(mut draft: Draft) -> Finished {
         templates.push(named.template);
     }
     templates.dedup();
+    if draft.format == Format::Line && !draft.table.contains("{measurement}") {
+        let place = draft.place.clone();
+        let what = "under a table of another name each line's measurement is kept as the symbol measurement";
+        draft.say(Kind::Changed, &place, "table", what);
+    }
     tell_topic(&mut draft, &templates);
     let shared = cells.first().and_then(|cell| cell.shared.clone());
     Finished { draft, patterns, shared }
@@ -134,10 +140,20 @@ fn tell_renamed(draft: &mut Draft, named: &Named) {
     let place = Place { path: format!("{}.topic_parsing", draft.place.path), ..draft.place.clone() };
     let first = named.tags.iter().filter(|pair| !named.others.contains(pair) && pair.0 != pair.1);
     for (tag, name) in first {
-        draft.say(Kind::Changed, &place, "topic", format!("a placeholder has letters, digits and _: the tag {tag:?} is {name}"));
+        draft.say(
+            Kind::Changed,
+            &place,
+            "topic",
+            format!("a placeholder has letters, digits and _: the tag {tag:?} is {name}"),
+        );
     }
     if let Some(name) = named.measurement.as_ref().filter(|name| !named.tags.iter().any(|(_, own)| own == *name)) {
-        draft.say(Kind::Changed, &place, "table", format!("the level that names the table is kept as the symbol {name} as well"));
+        draft.say(
+            Kind::Changed,
+            &place,
+            "table",
+            format!("the level that names the table is kept as the symbol {name} as well"),
+        );
     }
 }
 
@@ -149,14 +165,18 @@ fn tell_topic(draft: &mut Draft, templates: &[String]) {
     let template = template.clone();
     if draft.keeps_topic {
         draft.tags.insert(tag.clone(), template);
-        let what = format!("{tag} has the whole topic, as in Telegraf, so that the topics of the input stay series of their own. \
-                            Where other symbols tell them apart, leave it out");
+        let what = format!(
+            "{tag} has the whole topic, as in Telegraf, so that the topics of the input stay series of their own. \
+                            Where other symbols tell them apart, leave it out"
+        );
         draft.say(Kind::Note, &place, "tags", what);
         return;
     }
-    let what = format!("Telegraf keeps the whole topic in the tag {tag}; here the levels that differ are symbols. The line below gives the tag as well");
+    let what = format!(
+        "Telegraf keeps the whole topic in the tag {tag}; here the levels that differ are symbols. The line below gives the tag as well"
+    );
     draft.say(Kind::Changed, &place, "tags", what);
     let mut tags = draft.tags.clone();
     tags.insert(tag, template);
-    draft.suggestions.push(("tags", format!("tags = {}", super::printer::inline(&tags))));
+    draft.suggestions.push(("tags", format!("tags = {}", inline(&tags))));
 }

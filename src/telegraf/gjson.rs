@@ -46,7 +46,11 @@ impl GPath {
 
     /// Its last name.
     pub fn last(&self) -> &str {
-        self.0.iter().rev().find_map(|step| if let Step::Key(key) = step { Some(key.as_str()) } else { None }).unwrap_or("")
+        self.0
+            .iter()
+            .rev()
+            .find_map(|step| if let Step::Key(key) = step { Some(key.as_str()) } else { None })
+            .unwrap_or("")
     }
 
     /// As a way to rows: `a.b[].c`.
@@ -146,14 +150,22 @@ mod tests {
         assert_eq!(stand("@this"), (None, String::new()));
         assert_eq!(stand("a\\.b.0"), (None, "a.b.0".into()));
         let path = GPath::parse("a.#.b").expect("a path");
-        assert_eq!((path.as_rows().as_str(), path.last(), path.as_jq().as_str()), ("a[].b", "b", ".[\"a\"]?[]?[\"b\"]?"));
+        assert_eq!(
+            (path.as_rows().as_str(), path.last(), path.as_jq().as_str()),
+            ("a[].b", "b", ".[\"a\"]?[]?[\"b\"]?")
+        );
     }
 
     #[test]
     fn what_has_no_counterpart_is_told() {
-        for (path, word) in
-            [("a.#", "counts"), ("a.*", "wildcard"), ("a.#(x==1).y", "query"), ("a.@reverse", "modifier"), ("a..b", "empty"), ("{a,b}", "several")]
-        {
+        for (path, word) in [
+            ("a.#", "counts"),
+            ("a.*", "wildcard"),
+            ("a.#(x==1).y", "query"),
+            ("a.@reverse", "modifier"),
+            ("a..b", "empty"),
+            ("{a,b}", "several"),
+        ] {
             assert!(GPath::parse(path).expect_err("no path").contains(word), "{path}");
         }
     }

@@ -11,10 +11,7 @@ use super::{
     split,
     topics::{self, Parsing},
 };
-use crate::{
-    decode::Decoder,
-    settings::Settings,
-};
+use crate::{decode::Decoder, settings::Settings};
 
 /// Longest name of a source that is made of a table's.
 const MAX_LABEL_BYTES: usize = 48;
@@ -194,7 +191,9 @@ pub fn print(drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Rema
     let mut text = String::from("# Sources that the inputs mqtt_consumer of a Telegraf configuration would be.\n");
     let (mut names, mut count) = (Vec::new(), 0);
     if let Some(broker) = broker {
-        text.push_str("# The broker belongs into forebay.toml. Let client_id be another than Telegraf's while both run.\n");
+        text.push_str(
+            "# The broker belongs into forebay.toml. Let client_id be another than Telegraf's while both run.\n",
+        );
         text.extend(broker.lines().iter().map(|line| format!("#{line}\n")));
     }
     for remark in remarks.iter() {
@@ -223,7 +222,9 @@ pub fn print(drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Rema
             }
             Some(what) => {
                 let place = source.draft.place.clone();
-                let what = format!("forebay would refuse this source, so it is a comment; put it right and take the # away: {what}");
+                let what = format!(
+                    "forebay would refuse this source, so it is a comment; put it right and take the # away: {what}"
+                );
                 source.draft.say(Kind::NoCounterpart, &place, "", what);
                 text.push_str(&printer::section(&name, &source, false));
             }
@@ -239,12 +240,18 @@ fn tell_shared_topics(source: &mut Finished, shapes: &mut Vec<String>) {
     let own: Vec<String> = source.patterns.iter().filter_map(shape).collect();
     let place = source.draft.place.clone();
     if let Some(twice) = own.iter().find(|filter| shapes.contains(filter)) {
-        let what = format!("a message goes to one source, and another one above takes {twice:?} as well; put both together, or part their topics");
+        let what = format!(
+            "a message goes to one source, and another one above takes {twice:?} as well; put both together, or part their topics"
+        );
         source.draft.say(Kind::NoCounterpart, &place, "topic", what);
-    } else if let Some(over) = own.iter().find_map(|own| shapes.iter().find(|other| crate::decode::topics::overlap(own, other))) {
+    } else if let Some(over) =
+        own.iter().find_map(|own| shapes.iter().find(|other| crate::decode::topics::overlap(own, other)))
+    {
         let is_own = source.draft.cells.len() > 1;
         if !is_own {
-            let what = format!("of topics that {over:?} of a source above matches as well, the more specific pattern takes a message; in Telegraf each input does");
+            let what = format!(
+                "of topics that {over:?} of a source above matches as well, the more specific pattern takes a message; in Telegraf each input does"
+            );
             source.draft.say(Kind::Note, &place, "topic", what);
         }
     }

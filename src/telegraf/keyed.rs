@@ -2,7 +2,7 @@
 //! is the table. Pure.
 
 use super::{
-    draft::{Draft, Format},
+    draft::{Before, Draft, Format},
     jq,
 };
 
@@ -15,18 +15,10 @@ pub enum NameIn {
     Row,
 }
 
-/// What a source was before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Before {
-    jq: Option<String>,
-    rows: Option<String>,
-    /// How many objects out the top is from a row now.
-    depth: usize,
-}
-
 const OF_OTHER_FORMAT: &str = "a member of such a payload can't name the table; all rows go to one";
 const NAMED_ALREADY: &str = "another member names the table already; all rows go by that one";
-const OUT_OF_REACH: &str = "a member can't name the table where rows stand within several arrays, or reach out of them; all rows go to one";
+const OUT_OF_REACH: &str =
+    "a member can't name the table where rows stand within several arrays, or reach out of them; all rows go to one";
 
 impl Draft {
     /// Names the measurement, whatever the payload says of it.

@@ -10,6 +10,7 @@ mod finish;
 mod formats;
 mod gjson;
 mod glob;
+mod inline;
 mod input;
 mod jq;
 mod keyed;
@@ -25,16 +26,11 @@ mod topics;
 
 use thiserror::Error;
 
+use self::{document::Value, input::Global, processors::Processor, section::Section};
 pub use self::{
     document::{DocumentError, MAX_FILE_BYTES},
     environment::Variables,
     remark::{Kind, Place, Remark},
-};
-use self::{
-    document::Value,
-    input::Global,
-    processors::Processor,
-    section::Section,
 };
 use crate::observe::log::clip;
 
@@ -67,7 +63,9 @@ pub enum ImportError {
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// It is TOML of another kind.
-    #[error("{file}:1: this is no Telegraf configuration: none of the sections agent, inputs, outputs, processors is in it")]
+    #[error(
+        "{file}:1: this is no Telegraf configuration: none of the sections agent, inputs, outputs, processors is in it"
+    )]
     Other {
         /// The file.
         file: String,
@@ -160,9 +158,14 @@ impl Parts {
                 "inputs" | "plugins" => self.inputs(section),
                 "processors" => {
                     let all = section.plugins().into_iter();
-                    processors.extend(all.flat_map(|(name, list)| list.into_iter().map(move |one| (name.clone(), one))));
+                    processors
+                        .extend(all.flat_map(|(name, list)| list.into_iter().map(move |one| (name.clone(), one))));
                 }
-                "aggregators" => self.without_counterpart(section, "aggregator", "rows are stored as they come, and QuestDB aggregates them in the query (SAMPLE BY)"),
+                "aggregators" => self.without_counterpart(
+                    section,
+                    "aggregator",
+                    "rows are stored as they come, and QuestDB aggregates them in the query (SAMPLE BY)",
+                ),
                 "outputs" => self.outputs(section),
                 "secretstores" => self.without_counterpart(section, "secret store", "forebay reads secrets from files"),
                 _ => {
@@ -177,9 +180,10 @@ impl Parts {
     }
 
     fn check(&self, file: &str) -> Result<(), ImportError> {
-        for (count, most, what) in
-            [(self.inputs.len(), MAX_INPUTS, "sections inputs.mqtt_consumer"), (self.processors.len(), MAX_PROCESSORS, "processors")]
-        {
+        for (count, most, what) in [
+            (self.inputs.len(), MAX_INPUTS, "sections inputs.mqtt_consumer"),
+            (self.processors.len(), MAX_PROCESSORS, "processors"),
+        ] {
             if count > most {
                 return Err(ImportError::TooMany { file: file.to_owned(), line: 1, most, what });
             }
@@ -203,7 +207,10 @@ impl Parts {
         }
         if !others.is_empty() {
             let names = others.iter().take(10).map(|name| clip(name).into_owned()).collect::<Vec<_>>().join(", ");
-            let what = format!("{} other inputs stay with Telegraf ({names}); its output influxdb_v2 can write to forebay's POST /write", others.len());
+            let what = format!(
+                "{} other inputs stay with Telegraf ({names}); its output influxdb_v2 can write to forebay's POST /write",
+                others.len()
+            );
             self.remarks.push(Remark::new(Kind::NoCounterpart, place, what));
         }
     }
@@ -214,10 +221,15 @@ impl Parts {
         for (name, list) in section.plugins() {
             let mut one = list.into_iter().next();
             let urls = one.as_mut().map(|one| [one.texts("urls"), one.texts("address")].concat()).unwrap_or_default();
-            let url = urls.iter().find_map(|url| url.rsplit_once('@').map_or(Some(url.as_str()), |(_, host)| Some(host)));
+            let url =
+                urls.iter().find_map(|url| url.rsplit_once('@').map_or(Some(url.as_str()), |(_, host)| Some(host)));
             if let Some(url) = url.filter(|_| matches!(name.as_str(), "influxdb" | "influxdb_v2" | "questdb")) {
                 let address = url.rsplit("://").next().unwrap_or_default().split(['/', '?']).next().unwrap_or_default();
-                hint = format!(" The output {name} goes to {}: where that is QuestDB, write [questdb] conf = \"http::addr={};\"", clip(address), clip(address));
+                hint = format!(
+                    " The output {name} goes to {}: where that is QuestDB, write [questdb] conf = \"http::addr={};\"",
+                    clip(address),
+                    clip(address)
+                );
             }
         }
         let what = format!("outputs are not imported, and their filters neither: forebay writes to QuestDB.{hint}");

@@ -5,18 +5,13 @@ use std::collections::BTreeMap;
 use super::{
     draft::{Draft, Format, Time},
     finish::Finished,
+    inline::inline,
     remark::Remark,
 };
 use crate::shown::harmless;
 
 /// Widest line of a comment.
 const WIDTH: usize = 110;
-
-/// A table on one line.
-pub fn inline(table: &BTreeMap<String, String>) -> String {
-    let pairs = table.iter().map(|(key, value)| (key.clone(), toml::Value::from(value.clone())));
-    toml::Value::Table(pairs.collect()).to_string()
-}
 
 /// A section of a source. `is_sound` is whether it may stand; otherwise it is a comment.
 pub fn section(name: &str, source: &Finished, is_sound: bool) -> String {
@@ -37,7 +32,9 @@ pub fn section(name: &str, source: &Finished, is_sound: bool) -> String {
     if is_sound {
         text.push_str(&lines);
     } else {
-        text.extend(lines.lines().map(|line| if line.starts_with('#') { format!("{line}\n") } else { format!("#{line}\n") }));
+        text.extend(
+            lines.lines().map(|line| if line.starts_with('#') { format!("{line}\n") } else { format!("#{line}\n") }),
+        );
     }
     text
 }
@@ -92,7 +89,8 @@ fn keys(source: &Finished) -> Vec<(&'static str, Option<String>)> {
         several => toml::Value::from(several.to_vec()).to_string(),
     };
     let only: Vec<String> = unique(draft.only.iter().map(|only| only.pattern.clone()));
-    let kinds: BTreeMap<String, String> = draft.fields.iter().map(|(path, kind)| (path.clone(), (*kind).to_owned())).collect();
+    let kinds: BTreeMap<String, String> =
+        draft.fields.iter().map(|(path, kind)| (path.clone(), (*kind).to_owned())).collect();
     let table = |table: &BTreeMap<String, String>| (!table.is_empty()).then(|| inline(table));
     let is_of_lines = draft.format == Format::Line && draft.table == "{measurement}";
     vec![
@@ -162,14 +160,5 @@ mod tests {
         let text = wrapped(&"word ".repeat(60));
         assert!(text.lines().all(|line| line.starts_with('#') && line.len() <= WIDTH) && text.lines().count() > 2);
         assert_eq!(wrapped("a\nb\u{1b}[2J"), "# a\\nb\\u{1b}[2J\n");
-    }
-
-    #[test]
-    fn tables_are_on_one_line() {
-        let table = BTreeMap::from([("a b".to_owned(), "x\"y".to_owned()), ("c".to_owned(), "d".to_owned())]);
-        let line = inline(&table);
-        let read: toml::Table = toml::from_str(&format!("t = {line}")).expect(&line);
-        assert_eq!(read["t"]["a b"].as_str(), Some("x\"y"));
-        assert!(!line.contains('\n'));
     }
 }

@@ -11,10 +11,7 @@ use super::{
 
 /// The sources of an input whose payloads are read as `body` says.
 pub fn split(body: &Draft, cells: Vec<Cell>) -> Vec<Draft> {
-    let keyed: Vec<(Key, Cell)> = cells
-        .into_iter()
-        .map(|mut cell| (Key::of(&mut cell), cell))
-        .collect();
+    let keyed: Vec<(Key, Cell)> = cells.into_iter().map(|mut cell| (Key::of(&mut cell), cell)).collect();
     let measurements: Vec<Measurement> = keyed.iter().map(|(key, _)| key.measurement.clone()).collect();
     let mut groups: Vec<(Key, Draft)> = Vec::new();
     for (at, (key, cell)) in keyed.into_iter().enumerate() {

@@ -39,7 +39,9 @@ fn lines(imported: &Imported, topic: &str, payload: &str) -> Vec<String> {
     let told = previewer.preview(&message).expect("a source takes it");
     assert!(told.set_aside.is_empty(), "{:?}\n{}", told.set_aside, imported.sources);
     let json = told.as_json();
-    let value = |value: &Json| value.as_str().map_or_else(|| value.to_string().trim_end_matches(".0").to_owned(), str::to_owned);
+    let value = |value: &Json| {
+        value.as_str().map_or_else(|| value.to_string().trim_end_matches(".0").to_owned(), str::to_owned)
+    };
     let pairs = |object: &Json| {
         let object = object.as_object().cloned().unwrap_or_default();
         object.iter().map(|(name, own)| format!("{name}={}", value(own))).collect::<Vec<_>>()
@@ -129,8 +131,13 @@ fn json_with_tags_time_query_and_filters() {
         lines(&imported, "north/a", payload),
         ["plant,flag=true,id=d1,meta_unit=l meta_fw=1.2,state=ON,v=1.25 2026-03-01T11:00:00Z"]
     );
-    let only = input("topics = [\"a\"]\ntopic_tag = \"\"\ndata_format = \"json\"\nfieldinclude = [\"temp_*\", \"hum\"]\ntag_keys = [\"id\"]\n");
-    assert_eq!(lines(&only, "a", r#"{"id":"i","temp":{"c":1},"temp_f":2,"hum":3,"x":4}"#), ["mqtt_consumer,id=i hum=3,temp_c=1,temp_f=2"]);
+    let only = input(
+        "topics = [\"a\"]\ntopic_tag = \"\"\ndata_format = \"json\"\nfieldinclude = [\"temp_*\", \"hum\"]\ntag_keys = [\"id\"]\n",
+    );
+    assert_eq!(
+        lines(&only, "a", r#"{"id":"i","temp":{"c":1},"temp_f":2,"hum":3,"x":4}"#),
+        ["mqtt_consumer,id=i hum=3,temp_c=1,temp_f=2"]
+    );
 }
 
 #[test]
@@ -208,7 +215,60 @@ fn json_v2_with_an_object_and_what_stands_beside_it() {
         "topics = [\"a\"]\ntopic_tag = \"\"\ndata_format = \"json_v2\"\n[[inputs.mqtt_consumer.json_v2]]\nmeasurement_name = \"arr\"\n\
          [[inputs.mqtt_consumer.json_v2.field]]\npath = \"list.#.temp\"\ntype = \"int\"\n[[inputs.mqtt_consumer.json_v2.tag]]\npath = \"dev\"\n",
     );
-    assert_eq!(lines(&array, "a", r#"{"dev":"d","list":[{"temp":1,"x":9},{"temp":2}]}"#), ["arr,dev=d temp=1", "arr,dev=d temp=2"]);
+    assert_eq!(
+        lines(&array, "a", r#"{"dev":"d","list":[{"temp":1,"x":9},{"temp":2}]}"#),
+        ["arr,dev=d temp=1", "arr,dev=d temp=2"]
+    );
+}
+
+#[test]
+fn a_member_names_the_table() {
+    let by_key = input(
+        "topics = [\"k\"]\ntopic_tag = \"\"\ndata_format = \"json\"\njson_name_key = \"h_kind\"\ntag_keys = [\"id\"]\njson_query = \"a.b\"\n",
+    );
+    let payload = r#"{"a":{"b":[{"h":{"kind":"pump"},"id":"a","v":1},{"id":"b","v":2}]}}"#;
+    assert_eq!(lines(&by_key, "k", payload), ["pump,id=a v=1", "mqtt_consumer,id=b v=2"]);
+    let by_path = "topics = [\"a\"]\ntopic_tag = \"\"\ndata_format = \"json_v2\"\n[[inputs.mqtt_consumer.json_v2]]\nmeasurement_name_path = \"kind\"\n\
+         timestamp_path = \"head.t\"\ntimestamp_format = \"unix\"\n[[inputs.mqtt_consumer.json_v2.tag]]\npath = \"head.site\"\n\
+         [[inputs.mqtt_consumer.json_v2.object]]\npath = \"in.list\"\n";
+    let payload = r#"{"kind":"kk","head":{"site":"n","t":1772366400},"in":{"list":[{"v":1},{"v":2,"w":3}]}}"#;
+    let of_member = ["kk,site=n v=1 2026-03-01T12:00:00Z", "kk,site=n v=2,w=3 2026-03-01T12:00:00Z"];
+    let of_option = of_member.map(|line| line.replace("kk", "mine"));
+    assert_eq!(lines(&input(by_path), "a", payload), of_member);
+    assert_eq!(lines(&input(&format!("name_override = \"mine\"\n{by_path}")), "a", payload), of_option);
+}
+
+#[test]
+fn several_objects_and_names_that_are_not_joined_are_for_a_program() {
+    let two = input(
+        "topics = [\"tele/+/SENSOR\"]\ntopic_tag = \"\"\ndata_format = \"json_v2\"\n[[inputs.mqtt_consumer.json_v2]]\nmeasurement_name = \"tasmota\"\n\
+         timestamp_path = \"Time\"\ntimestamp_format = \"2006-01-02T15:04:05\"\ntimestamp_timezone = \"Europe/Berlin\"\n\
+         [[inputs.mqtt_consumer.json_v2.tag]]\npath = \"TempUnit\"\n[[inputs.mqtt_consumer.json_v2.object]]\npath = \"AM2301\"\noptional = true\n\
+         [[inputs.mqtt_consumer.json_v2.object]]\npath = \"DS18B20\"\noptional = true\ntags = [\"Id\"]\n\
+         [[inputs.mqtt_consumer.topic_parsing]]\ntopic = \"tele/+/SENSOR\"\ntags = \"_/device/_\"\n",
+    );
+    let payload = r#"{"Time":"2026-03-01T12:00:00","DS18B20":{"Id":"01","Temperature":18.5},"TempUnit":"C"}"#;
+    assert_eq!(
+        lines(&two, "tele/attic/SENSOR", payload),
+        ["tasmota,Id=01,TempUnit=C,device=attic Temperature=18.5 2026-03-01T11:00:00Z"]
+    );
+    let flat = input(
+        "topics = [\"a\"]\ntopic_tag = \"\"\ndata_format = \"json_v2\"\n[[inputs.mqtt_consumer.json_v2]]\n[[inputs.mqtt_consumer.json_v2.object]]\n\
+         path = \"@this\"\ndisable_prepend_keys = true\ntags = [\"id\"]\nexcluded_keys = [\"x\"]\n",
+    );
+    let payload = r#"{"id":"p","a":1,"in":{"val":1.5,"ok":true},"x":5}"#;
+    assert_eq!(lines(&flat, "a", payload), ["mqtt_consumer,id=p a=1,ok=1,val=1.5"]);
+}
+
+#[test]
+fn texts_are_changed_by_a_program() {
+    let imported = input(
+        "topics = [\"a\"]\ntopic_tag = \"\"\ndata_format = \"json\"\njson_string_fields = [\"*\"]\ntag_keys = [\"n_unit\"]\n\
+         [[processors.strings]]\n[[processors.strings.uppercase]]\nfield = \"state\"\n[[processors.strings.trim]]\nfield = \"s\"\ncutset = \"-.\"\n\
+         [[processors.strings.replace]]\ntag = \"n_unit\"\nold = \"deg \"\nnew = \"\"\n",
+    );
+    let payload = r#"{"state":"on","s":"--a.b.","n":{"unit":"deg C"},"v":1}"#;
+    assert_eq!(lines(&imported, "a", payload), ["mqtt_consumer,n_unit=C s=a.b,state=ON,v=1"]);
 }
 
 #[test]
@@ -257,8 +317,12 @@ fn line_protocol() {
             "edge_mem,gateway=pi,host=a used=3 2026-03-01T12:00:01Z"
         ]
     );
-    let fixed = input("topics = [\"t\"]\ntopic_tag = \"\"\nname_override = \"all\"\ninflux_timestamp_precision = \"1s\"\n");
-    assert_eq!(lines(&fixed, "t", "cpu,host=a u=1 1772366400"), ["all,host=a u=1 2026-03-01T12:00:00Z"]);
+    let fixed =
+        input("topics = [\"t\"]\ntopic_tag = \"\"\nname_override = \"all\"\ninflux_timestamp_precision = \"1s\"\n");
+    assert_eq!(
+        lines(&fixed, "t", "cpu,host=a u=1 1772366400"),
+        ["all,host=a,measurement=cpu u=1 2026-03-01T12:00:00Z"]
+    );
 }
 
 #[test]
@@ -281,10 +345,7 @@ fn csv() {
     );
     assert_eq!(
         lines(&imported, "logger/1", "01.07.2025 14:00:00;a;21.5;x;3\n01.07.2025 14:01:00;b;n/a;x;4\n"),
-        [
-            "mqtt_consumer,id=a bat=3,temp=21.5 2025-07-01T12:00:00Z",
-            "mqtt_consumer,id=b bat=4 2025-07-01T12:01:00Z"
-        ]
+        ["mqtt_consumer,id=a bat=3,temp=21.5 2025-07-01T12:00:00Z", "mqtt_consumer,id=b bat=4 2025-07-01T12:01:00Z"]
     );
 }
 
@@ -393,7 +454,7 @@ token = "secret-token"
         "inputs.mqtt_consumer[0].servers",
         "inputs.mqtt_consumer[0].json_query",
         "inputs.mqtt_consumer[0].metricpass",
-        "16:inputs.mqtt_consumer[0].made_up",
+        "14:inputs.mqtt_consumer[0].made_up",
         "inputs.mqtt_consumer[0].insecure_skip_verify",
         "inputs.mqtt_consumer[1].data_format",
         "inputs.mqtt_consumer[1] forebay has one broker",

@@ -116,7 +116,8 @@ impl Parsing {
     /// By its section. The error says why Telegraf would not start with it, or what is too much.
     pub fn of(section: &mut Section) -> Result<Self, String> {
         let topic = section.text("topic").unwrap_or_default();
-        let [measurement, tags, fields] = ["measurement", "tags", "fields"].map(|key| section.text(key).unwrap_or_default());
+        let [measurement, tags, fields] =
+            ["measurement", "tags", "fields"].map(|key| section.text(key).unwrap_or_default());
         // Types of fields that come from topics; such fields become symbols, which are text.
         let _ = section.pairs("types");
         if [&topic, &measurement, &tags, &fields].iter().any(|text| text.split('/').count() > MAX_LEVELS) {
@@ -132,7 +133,9 @@ impl Parsing {
         if by_name.named.len() > 1 {
             return Err("measurement can only contain one element".into());
         }
-        for (word, text, places) in [("measurement", &measurement, &by_name), ("tags", &tags, &by_tag), ("fields", &fields, &by_field)] {
+        for (word, text, places) in
+            [("measurement", &measurement, &by_name), ("tags", &tags, &by_tag), ("fields", &fields, &by_field)]
+        {
             if hashes == 0 && !text.is_empty() && !places.named.is_empty() && places.count != names.count {
                 return Err(format!("{word} has another number of levels than topic"));
             }
@@ -161,9 +164,11 @@ impl Parsing {
         if cell.has_rest() {
             levels.pop();
             if self.has_rest && self.counts_back() {
-                return Err("the topics under # have any number of levels, and a pattern counts levels from the front \
+                return Err(
+                    "the topics under # have any number of levels, and a pattern counts levels from the front \
                             alone; list the topics with + for each level"
-                    .into());
+                        .into(),
+                );
             }
             while levels.len() < self.least {
                 levels.push(Level::of("+"));
@@ -250,8 +255,12 @@ mod tests {
     use super::*;
 
     fn parsing(topic: &str, measurement: &str, tags: &str) -> Result<Parsing, String> {
-        let text = |text: &str| super::super::document::Item { line: 1, value: super::super::document::Value::Text(text.into()) };
-        let entries = vec![("topic".into(), text(topic)), ("measurement".into(), text(measurement)), ("tags".into(), text(tags))];
+        let text = |text: &str| super::super::document::Item {
+            line: 1,
+            value: super::super::document::Value::Text(text.into()),
+        };
+        let entries =
+            vec![("topic".into(), text(topic)), ("measurement".into(), text(measurement)), ("tags".into(), text(tags))];
         Parsing::of(&mut Section::new("f", "p".into(), 1, entries))
     }
 

@@ -68,7 +68,8 @@ impl Case<'_> {
         daemon.wait_subscribed();
         let messages: Vec<(String, String)> =
             self.messages.iter().map(|(topic, payload)| (topic_of(topic), topic_of(payload))).collect();
-        let messages: Vec<(&str, &str)> = messages.iter().map(|(topic, payload)| (topic.as_str(), payload.as_str())).collect();
+        let messages: Vec<(&str, &str)> =
+            messages.iter().map(|(topic, payload)| (topic.as_str(), payload.as_str())).collect();
         broker.publish(&messages);
         daemon.wait_drained(messages.len() as u64, LIMIT);
         assert_eq!(daemon.ledger("dead_letters"), 0, "{}", daemon.log());
@@ -91,7 +92,8 @@ impl Case<'_> {
         let (fields, time) = rest.rsplit_once(' ').expect(line);
         let mut key = key.split(',');
         let table = key.next().unwrap_or_default().to_owned();
-        let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).expect(line);
+        let pair =
+            |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).expect(line);
         let value = |(name, value): (String, String)| {
             let text = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
             let number = || value.strip_suffix('i').unwrap_or(&value).parse::<f64>().expect(line).to_string();
@@ -148,7 +150,8 @@ fn imported(configuration: &std::path::Path, broker: &Mosquitto, questdb: &Quest
     let parsed: toml::Table = toml::from_str(&fragment).expect("the fragment is TOML");
     let sources = parsed["source"].as_table().expect("sources").clone();
     let builder = DaemonBuilder::new().servers(broker, questdb);
-    let builder = sources.into_iter().fold(builder, |builder, (name, source)| builder.set(&format!("source.{name}"), source));
+    let builder =
+        sources.into_iter().fold(builder, |builder, (name, source)| builder.set(&format!("source.{name}"), source));
     builder.write()
 }
 

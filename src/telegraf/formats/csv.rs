@@ -18,7 +18,8 @@ pub fn apply(section: &mut Section, draft: &mut Draft) {
     columns(section, draft, names, header.as_ref().map_or(0, |(_, count)| *count));
     if let Some((place, types)) = types {
         if draft.columns.is_empty() {
-            let what = "types go by names, and these columns are named by each payload; write fields = { NAME = \"long\" }";
+            let what =
+                "types go by names, and these columns are named by each payload; write fields = { NAME = \"long\" }";
             section.remark(Kind::NoCounterpart, place, "fields", what);
         } else {
             let skipped = draft.columns.iter().take_while(|name| name.is_empty()).count();
@@ -88,8 +89,14 @@ fn symbols(section: &mut Section, draft: &mut Draft) {
 /// Options about lines that are no rows.
 fn without_counterpart(section: &mut Section) {
     for (key, what) in [
-        ("csv_skip_rows", "lines before the rows are taken for rows: one that has no number where one is wanted is set aside"),
-        ("csv_comment", "a line of a comment is taken for a row: one that has no number where one is wanted is set aside"),
+        (
+            "csv_skip_rows",
+            "lines before the rows are taken for rows: one that has no number where one is wanted is set aside",
+        ),
+        (
+            "csv_comment",
+            "a line of a comment is taken for a row: one that has no number where one is wanted is set aside",
+        ),
         ("csv_metadata_rows", "lines before the rows are taken for rows, and make no tags"),
     ] {
         let place = section.place_of(key);

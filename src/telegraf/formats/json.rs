@@ -1,13 +1,6 @@
 //! `data_format = "json"`: numbers of an object, with nested names joined.
 
-use crate::telegraf::{
-    draft::Draft,
-    gjson::GPath,
-    glob, jq,
-    keyed::NameIn,
-    remark::Kind,
-    section::Section,
-};
+use crate::telegraf::{draft::Draft, gjson::GPath, glob, jq, keyed::NameIn, remark::Kind, section::Section};
 
 /// Sets its keys.
 pub fn apply(section: &mut Section, draft: &mut Draft) {
@@ -25,7 +18,8 @@ pub fn apply(section: &mut Section, draft: &mut Draft) {
         if glob::is_plain(name) {
             draft.symbols.push(name.clone());
         } else {
-            let what = format!("symbols takes names, and {name:?} is a pattern; write out the names that it stands for");
+            let what =
+                format!("symbols takes names, and {name:?} is a pattern; write out the names that it stands for");
             section.remark(Kind::NoCounterpart, place.clone(), "symbols", what);
         }
     }
@@ -66,7 +60,13 @@ fn query(section: &mut Section, draft: &mut Draft) {
 
 /// Telegraf drops texts and booleans that no option names. forebay stores them; a program that drops
 /// them is offered.
-fn tell_texts(section: &mut Section, draft: &mut Draft, strings: &[String], time: Option<&String>, name_key: Option<&String>) {
+fn tell_texts(
+    section: &mut Section,
+    draft: &mut Draft,
+    strings: &[String],
+    time: Option<&String>,
+    name_key: Option<&String>,
+) {
     if strings.iter().any(|pattern| pattern == "*") {
         return;
     }

@@ -14,7 +14,12 @@ pub fn apply(section: &mut Section, draft: &mut Draft) {
     let mut configs = section.tables("json_v2").into_iter();
     let Some(mut config) = configs.next() else {
         let place = section.place.clone();
-        section.remark(Kind::NoCounterpart, place, "", "Telegraf refuses json_v2 without a section json_v2; all members are taken");
+        section.remark(
+            Kind::NoCounterpart,
+            place,
+            "",
+            "Telegraf refuses json_v2 without a section json_v2; all members are taken",
+        );
         return;
     };
     one(&mut config, draft);
@@ -31,18 +36,15 @@ fn one(config: &mut Section, draft: &mut Draft) {
     }
     let outer = outer(config);
     let time = outer_time(config);
-    let objects: Vec<Object> = config.tables("object").into_iter().filter_map(|section| Object::of(section, config)).collect();
+    let objects: Vec<Object> =
+        config.tables("object").into_iter().filter_map(|section| Object::of(section, config)).collect();
     let flattens = objects.iter().any(|object| object.flattens);
     let way = match objects.as_slice() {
         [] => Way::inside(&outer, config),
         [object] if !flattens => {
             let rows = (!object.path.is_whole()).then(|| object.path.as_rows());
             draft.rows.clone_from(&rows);
-            if rows.is_some() {
-                Way::Out
-            } else {
-                Way::Same
-            }
+            if rows.is_some() { Way::Out } else { Way::Same }
         }
         _ => {
             draft.jq = Some(program(&objects, &outer, time.as_ref(), flattens));
@@ -58,7 +60,8 @@ fn one(config: &mut Section, draft: &mut Draft) {
     put(outer, &way, draft);
     draft.time = time.map(|time| way.time(time)).or(draft.time.take());
     if let Some((place, path)) = config.text_at("measurement_name_path") {
-        let named = GPath::parse(&path).and_then(|path| draft.name_by_program(&path.as_jq(), NameIn::Document).map_err(str::to_owned));
+        let named = GPath::parse(&path)
+            .and_then(|path| draft.name_by_program(&path.as_jq(), NameIn::Document).map_err(str::to_owned));
         if let Err(what) = named {
             config.remark(Kind::NoCounterpart, place, "table", format!("{path:?}: {what}"));
         }
@@ -87,9 +90,16 @@ fn outer(config: &mut Section) -> Vec<Outer> {
                     let name = rename.unwrap_or_else(|| parsed.last().to_owned()).replace(' ', "_");
                     all.push(Outer { path: parsed, name, kind, is_tag });
                 }
-                Ok(_) => section.remark(Kind::NoCounterpart, place, "only", "it leads to the whole document, which is no value"),
+                Ok(_) => section.remark(
+                    Kind::NoCounterpart,
+                    place,
+                    "only",
+                    "it leads to the whole document, which is no value",
+                ),
                 Err(what) => {
-                    let what = format!("{path:?} is no way of names to a value: {what}; it is left out. A jq program can take its place");
+                    let what = format!(
+                        "{path:?} is no way of names to a value: {what}; it is left out. A jq program can take its place"
+                    );
                     section.remark(Kind::NoCounterpart, place, "only", what);
                 }
             }
@@ -208,7 +218,9 @@ impl Object {
         let path = match GPath::parse(&text) {
             Ok(path) => path,
             Err(what) => {
-                let what = format!("{text:?} is no way of names to an object: {what}; it is left out. A jq program can take its place");
+                let what = format!(
+                    "{text:?} is no way of names to an object: {what}; it is left out. A jq program can take its place"
+                );
                 config.remark(Kind::NoCounterpart, place, "rows", what);
                 return None;
             }
@@ -224,7 +236,8 @@ impl Object {
         let (tags, included, excluded) =
             (section.texts("tags"), section.texts("included_keys"), section.texts("excluded_keys"));
         let (renames, types) = (section.pairs("renames"), section.pairs("fields"));
-        let keys = tags.iter().chain(&included).chain(&excluded).chain(renames.iter().chain(&types).map(|(key, _)| key));
+        let keys =
+            tags.iter().chain(&included).chain(&excluded).chain(renames.iter().chain(&types).map(|(key, _)| key));
         let flattens = disables && !keys.chain(time.iter().map(|time| &time.field)).any(|key| key.contains('_'));
         tell_names(&mut section, prepend_place, disables, flattens);
         let object = Self { path, flattens, tags, included, excluded, renames, types, inner, time };

@@ -51,7 +51,12 @@ fn kind(word: &str) -> Option<&'static str> {
 }
 
 /// Where a time stands and how it is written; none where forebay can't read it.
-fn time(section: &mut Section, field: String, format: Option<(Place, String)>, zone: Option<(Place, String)>) -> Option<Time> {
+fn time(
+    section: &mut Section,
+    field: String,
+    format: Option<(Place, String)>,
+    zone: Option<(Place, String)>,
+) -> Option<Time> {
     let Some((place, format)) = format else {
         let place = section.place.clone();
         let what = format!("Telegraf refuses the time {field:?} without its format; here forebay tells it by itself");

@@ -1,7 +1,7 @@
 //! `processors.converter`: types, and what is tag, field, time and measurement.
 
 use crate::telegraf::{
-    draft::{Draft, Format, Time, TagAt},
+    draft::{Draft, Format, TagAt, Time},
     glob, jq,
     keyed::NameIn,
     layout,
@@ -60,7 +60,9 @@ fn of_tags(section: &mut Section, draft: &mut Draft) {
                 }
                 TagAt::Unknown => {}
                 _ => {
-                    let what = format!("a topic, a constant and the tag of a line give symbols and no fields: {name:?} stays one");
+                    let what = format!(
+                        "a topic, a constant and the tag of a line give symbols and no fields: {name:?} stays one"
+                    );
                     draft.say(Kind::Changed, &place, "topic", what);
                 }
             }
@@ -79,7 +81,8 @@ fn of_tags(section: &mut Section, draft: &mut Draft) {
 }
 
 fn name_by_level(draft: &mut Draft, tag: &str) -> bool {
-    let has_level = |cell: &crate::telegraf::topics::Cell| cell.levels.iter().any(|level| level.tags.iter().any(|own| own == tag));
+    let has_level =
+        |cell: &crate::telegraf::topics::Cell| cell.levels.iter().any(|level| level.tags.iter().any(|own| own == tag));
     if !draft.cells.iter().all(has_level) {
         return false;
     }
@@ -119,7 +122,9 @@ fn of_fields(section: &mut Section, draft: &mut Draft) {
         for (place, name) in named(section, key, draft, true) {
             draft.set_type(&name, kind);
             if kind == "long" {
-                let what = format!("Telegraf rounds; forebay sets aside what is no whole number for {name:?}, with the rest of the row stored");
+                let what = format!(
+                    "Telegraf rounds; forebay sets aside what is no whole number for {name:?}, with the rest of the row stored"
+                );
                 draft.say(Kind::Changed, &place, "fields", what);
             }
         }
@@ -131,7 +136,10 @@ fn of_fields(section: &mut Section, draft: &mut Draft) {
         time(draft, &place, path, format.as_deref());
     }
     if let Some((place, names)) = section.texts_at("base64_ieee_float32").filter(|(_, names)| !names.is_empty()) {
-        let what = format!("forebay has nothing for numbers in base64 ({}); a jq program takes the bytes apart with @base64d", names.join(", "));
+        let what = format!(
+            "forebay has nothing for numbers in base64 ({}); a jq program takes the bytes apart with @base64d",
+            names.join(", ")
+        );
         draft.say(Kind::NoCounterpart, &place, "jq", what);
     }
 }
@@ -166,7 +174,9 @@ fn named(section: &mut Section, key: &str, draft: &mut Draft, of_fields: bool) -
         }
         names.extend(known.iter().filter(|name| glob::matches(&pattern, name)).cloned());
         if draft.is_open() {
-            let what = format!("forebay's keys take names, and {pattern:?} is a pattern; write out the names that it stands for");
+            let what = format!(
+                "forebay's keys take names, and {pattern:?} is a pattern; write out the names that it stands for"
+            );
             draft.say(Kind::NoCounterpart, &place, if of_fields { "fields" } else { "symbols" }, what);
         }
     }

@@ -27,7 +27,8 @@ pub fn scale(section: &mut Section, draft: &mut Draft) {
         let place = scaling.place.clone();
         let mut number = |key: &str| scaling.number_at(key).map(|(_, number)| number);
         let (factor, offset) = (number("factor"), number("offset"));
-        let range = (number("input_minimum"), number("input_maximum"), number("output_minimum"), number("output_maximum"));
+        let range =
+            (number("input_minimum"), number("input_maximum"), number("output_minimum"), number("output_maximum"));
         let linear = match range {
             (Some(from), Some(to), Some(low), Some(high)) if (to - from).abs() > f64::EPSILON => {
                 let factor = (high - low) / (to - from);

@@ -50,7 +50,8 @@ pub fn apply(mut all: Vec<Processor>, drafts: &mut [Draft]) -> Vec<Remark> {
                 }
                 Passes::None(_) => {}
                 Passes::Unknown(place) => {
-                    let what = "which rows the processor goes by depends on each message; it is left out for this source";
+                    let what =
+                        "which rows the processor goes by depends on each message; it is left out for this source";
                     draft.say(Kind::NoCounterpart, &place, "", what);
                 }
             }

@@ -20,7 +20,9 @@ pub fn apply(section: &mut Section, draft: &mut Draft) {
                 Some(name) if name == measurement => draft.set_measurement(&to),
                 Some(_) => {}
                 None => {
-                    let what = format!("the table's name is told by each message: {measurement:?} can't be renamed; a source for its topics alone can have table = {to:?}");
+                    let what = format!(
+                        "the table's name is told by each message: {measurement:?} can't be renamed; a source for its topics alone can have table = {to:?}"
+                    );
                     draft.say(Kind::NoCounterpart, &place, "table", what);
                 }
             }

@@ -157,7 +157,9 @@ impl Change {
         let name = jq::text(path);
         let change = if path.contains(['_', '.']) {
             // It may be a name with _, or the names of nested members.
-            let is_it = format!("select(($p | map(tostring) | join(\"_\")) == {name} or ($p | map(tostring) | join(\".\")) == {name})");
+            let is_it = format!(
+                "select(($p | map(tostring) | join(\"_\")) == {name} or ($p | map(tostring) | join(\".\")) == {name})"
+            );
             format!("reduce (paths(strings) as $p | {is_it} | $p) as $p (.; setpath($p; getpath($p) | {function}))")
         } else {
             format!("if (.[{name}] | type) == \"string\" then .[{name}] |= ({function}) else . end")
@@ -193,17 +195,26 @@ impl Change {
         let argument = jq::text(&self.argument);
         let set = || {
             let is_blank = self.argument.is_empty();
-            if is_blank { "\\s".to_owned() } else { self.argument.chars().map(|c| format!("\\{c}")).collect::<String>() }
+            if is_blank {
+                "\\s".to_owned()
+            } else {
+                self.argument.chars().map(|c| format!("\\{c}")).collect::<String>()
+            }
         };
         let is_plain = self.argument.chars().all(|c| c.is_ascii_punctuation() || c == ' ');
-        let trimmed = |form: &str| is_plain.then(|| format!("sub({}; \"\")", jq::text(&form.replace("SET", &set().replace("\\ ", " ")))));
+        let trimmed = |form: &str| {
+            is_plain.then(|| format!("sub({}; \"\")", jq::text(&form.replace("SET", &set().replace("\\ ", " ")))))
+        };
         Some(match self.function {
             "lowercase" => "ascii_downcase".into(),
             "uppercase" => "ascii_upcase".into(),
             "trim_prefix" => format!("ltrimstr({argument})"),
             "trim_suffix" => format!("rtrimstr({argument})"),
             "replace" if !self.argument.is_empty() => {
-                format!("(split({argument}) | join({})) as $new | if $new == \"\" then . else $new end", jq::text(&self.new))
+                format!(
+                    "(split({argument}) | join({})) as $new | if $new == \"\" then . else $new end",
+                    jq::text(&self.new)
+                )
             }
             "left" => format!(".[:{}]", self.width?),
             "trim_left" => trimmed("^[SET]+")?,
