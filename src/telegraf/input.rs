@@ -295,3 +295,73 @@ fn name_of(draft: &Draft, used: &[String]) -> String {
     }
     (2..).map(|number| format!("{label}_{number}")).find(|name| !used.contains(name)).unwrap_or(label)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::{settings::Settings, telegraf::import};
+
+    fn options() -> impl Strategy<Value = String> {
+        let key = prop::sample::select(vec![
+            "topics",
+            "topic_tag",
+            "name_override",
+            "name_prefix",
+            "data_format",
+            "tag_keys",
+            "json_string_fields",
+            "json_name_key",
+            "json_query",
+            "json_time_key",
+            "json_time_format",
+            "json_timezone",
+            "value_field_name",
+            "data_type",
+            "csv_column_names",
+            "csv_tag_columns",
+            "csv_delimiter",
+            "fieldinclude",
+            "fieldexclude",
+            "taginclude",
+            "tagexclude",
+            "namepass",
+        ]);
+        let word = prop_oneof![
+            "[a-c+#/{}_.*$\" \\\\]{0,8}",
+            prop::sample::select(vec!["json", "value", "csv", "influx", "a/+/b", "a/#", "unix", "timestamp"])
+                .prop_map(str::to_owned),
+        ];
+        let option = (key, prop::collection::vec(word, 1..3)).prop_map(|(key, words)| {
+            let value = match words.as_slice() {
+                [one] => toml::Value::from(one.clone()),
+                several => toml::Value::from(several.to_vec()),
+            };
+            (key, value.to_string())
+        });
+        prop::collection::btree_map("[a-z]{1,2}", option, 0..8).prop_map(|options| {
+            let mut seen = Vec::new();
+            let mut text = String::new();
+            for (key, value) in options.into_values() {
+                if !seen.contains(&key) {
+                    text.push_str(&format!("{key} = {value}\n"));
+                    seen.push(key);
+                }
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_options_say_what_is_printed_is_sound(options in options(), parsing in "[a-c+#/_]{0,8}", tags in "[a-c_/#]{0,8}") {
+            let text = format!(
+                "[[inputs.mqtt_consumer]]\ntls_ca = \"x\"\n{options}[[inputs.mqtt_consumer.topic_parsing]]\ntopic = \"{parsing}\"\ntags = \"{tags}\"\n"
+            );
+            if let Ok(imported) = import(&[("f".into(), text)], &|_| None) {
+                let settings: Settings = toml::from_str(&imported.sources).expect(&imported.sources);
+                prop_assert_eq!(settings.source.len(), imported.count);
+            }
+        }
+    }
+}

@@ -466,7 +466,7 @@ token = "secret-token"
     }
     assert!(remarks(&imported, Kind::Changed).contains("inputs.mqtt_consumer[0].qos"));
     let notes = remarks(&imported, Kind::Note);
-    assert!(notes.contains("10:PLANT") && notes.contains("http::addr=db:9000;"), "{notes}");
+    assert!(notes.contains("9:PLANT") && notes.contains("http::addr=db:9000;"), "{notes}");
     assert!(!format!("{imported:?}").contains("secret-token"));
     assert!(imported.count == 0 && imported.sources.contains("#topic = \"${PLANT}/{level2}\""), "{}", imported.sources);
 }
