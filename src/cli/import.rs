@@ -29,7 +29,7 @@ pub struct ImportArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum What {
-    /// Print the sources that the inputs mqtt_consumer of a Telegraf configuration would be.
+    /// Print the sources that the inputs `mqtt_consumer` of a Telegraf configuration would be.
     ///
     /// A fragment for conf.d goes to standard output. What forebay does otherwise, or not at all, stands in it as comments at the
     /// place that it concerns; a summary goes to standard error. Secrets are not printed. Variables such as ${SITE} are looked up in
@@ -112,7 +112,7 @@ fn summary(imported: &Imported, has_files: bool) -> String {
     });
     let counted: Vec<String> = counted.into_iter().flatten().collect();
     if !counted.is_empty() {
-        text.push_str(&format!("; remarks: {}", counted.join(", ")));
+        text.extend(["; remarks: ", &counted.join(", ")]);
     }
     let line = |remark: &Remark| {
         let file = if has_files { format!("{}:", remark.place.file) } else { "line ".to_owned() };

@@ -16,12 +16,11 @@ pub fn replace(text: &str, variables: Variables<'_>, missing: &mut dyn FnMut(&st
             rest = from.get(1..).unwrap_or_default();
             continue;
         };
-        match found.value(variables) {
-            Some(value) => done.push_str(&value),
-            None => {
-                missing(found.name);
-                done.push_str(found.whole);
-            }
+        if let Some(value) = found.value(variables) {
+            done.push_str(&value);
+        } else {
+            missing(found.name);
+            done.push_str(found.whole);
         }
         rest = from.get(found.whole.len()..).unwrap_or_default();
     }

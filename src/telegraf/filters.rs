@@ -8,13 +8,16 @@ use super::{
     section::Section,
 };
 
+/// Patterns of values, by the tag that they are of.
+type ByTag = Vec<(String, Vec<String>)>;
+
 /// The filters of a plugin.
 #[derive(Debug, Clone, Default)]
 pub struct Filters {
     name_pass: Option<(Place, Vec<String>)>,
     name_drop: Option<(Place, Vec<String>)>,
-    tag_pass: Option<(Place, Vec<(String, Vec<String>)>)>,
-    tag_drop: Option<(Place, Vec<(String, Vec<String>)>)>,
+    tag_pass: Option<(Place, ByTag)>,
+    tag_drop: Option<(Place, ByTag)>,
     metric_pass: Option<Place>,
     fields: Vec<(Place, Vec<String>, bool)>,
     tags: Vec<(Place, Vec<String>, bool)>,
@@ -145,7 +148,7 @@ fn matching(draft: &Draft, tags: &[(String, Vec<String>)]) -> Option<bool> {
     is_known.then_some(false)
 }
 
-fn by_tag(section: &mut Section, key: &str) -> Option<(Place, Vec<(String, Vec<String>)>)> {
+fn by_tag(section: &mut Section, key: &str) -> Option<(Place, ByTag)> {
     let place = section.place_of(key);
     let mut table = section.table(key)?;
     let tags = table.keys().into_iter().map(|name| (name.clone(), table.texts(&name))).collect();

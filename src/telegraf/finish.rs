@@ -98,8 +98,8 @@ impl Named {
             named.has_unnamed |= level.tags.is_empty() && !level.is_measurement;
             let name = unused(wanted, &used);
             used.push(name.clone());
-            named.pattern.push_str(&if is_rest { format!("{{{name}...}}") } else { format!("{{{name}}}") });
-            named.template.push_str(&format!("{{{name}}}"));
+            named.pattern.extend(["{", &name, if is_rest { "...}" } else { "}" }]);
+            named.template.extend(["{", &name, "}"]);
             if level.is_measurement {
                 named.measurement = Some(name.clone());
             }
@@ -133,7 +133,9 @@ fn unused(wanted: String, used: &[String]) -> String {
     if !is_used(&wanted) {
         return wanted;
     }
-    (2..).map(|number| format!("{wanted}_{number}")).find(|name| !is_used(name)).unwrap_or(wanted)
+    // One of so many is free.
+    let mut numbered = (2..used.len() + 3).map(|number| format!("{wanted}_{number}"));
+    numbered.find(|name| !is_used(name)).unwrap_or(wanted)
 }
 
 fn tell_renamed(draft: &mut Draft, named: &Named) {

@@ -293,7 +293,9 @@ fn name_of(draft: &Draft, used: &[String]) -> String {
     if !used.contains(&label) {
         return label;
     }
-    (2..).map(|number| format!("{label}_{number}")).find(|name| !used.contains(name)).unwrap_or(label)
+    // One of so many is free.
+    let mut numbered = (2..used.len() + 3).map(|number| format!("{label}_{number}"));
+    numbered.find(|name| !used.contains(name)).unwrap_or(label)
 }
 
 #[cfg(test)]
@@ -344,7 +346,7 @@ mod tests {
             let mut text = String::new();
             for (key, value) in options.into_values() {
                 if !seen.contains(&key) {
-                    text.push_str(&format!("{key} = {value}\n"));
+                    text.extend([key, " = ", &value, "\n"]);
                     seen.push(key);
                 }
             }

@@ -55,8 +55,8 @@ impl Draft {
                         format!("*.{rows}")
                     }
                     NameIn::Row if is_simple && !self.reaches_out() => {
-                        let path: String = names.iter().map(|name| format!("[{}]?", jq::text(name))).collect();
-                        steps.push(format!(".{path} | values"));
+                        let path = names.iter().map(|name| jq::text(name)).collect::<Vec<_>>().join("]?[");
+                        steps.push(format!(".[{path}]? | values"));
                         "*".to_owned()
                     }
                     _ => return Err(OUT_OF_REACH),

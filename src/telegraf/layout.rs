@@ -139,7 +139,7 @@ fn fraction(text: &str) -> Option<usize> {
     let digits = text.strip_prefix(['.', ','])?;
     let count = digits.bytes().take_while(|byte| matches!(byte, b'0' | b'9')).count();
     let all_same = digits.bytes().take(count).all(|byte| Some(byte) == digits.bytes().next());
-    let ends = !digits.bytes().nth(count).is_some_and(|byte| byte.is_ascii_digit());
+    let ends = !digits.as_bytes().get(count).is_some_and(u8::is_ascii_digit);
     (count > 0 && all_same && ends).then_some(count + 1)
 }
 

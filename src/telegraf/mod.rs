@@ -118,7 +118,7 @@ pub fn import(files: &[File], variables: Variables<'_>) -> Result<Imported, Impo
         seen.push(remark.clone());
         is_new
     });
-    remarks.sort_by(|a, b| (file_of(files, a), a.place.line).cmp(&(file_of(files, b), b.place.line)));
+    remarks.sort_by_key(|remark| (file_of(files, remark), remark.place.line));
     Ok(Imported { sources: done.0, count: done.1, remarks })
 }
 

@@ -23,10 +23,10 @@ pub fn section(name: &str, source: &Finished, is_sound: bool) -> String {
         let comments = said(draft, key);
         lines.push_str(&comments);
         for (_, line) in draft.suggestions.iter().filter(|(of, _)| *of == key) {
-            lines.push_str(&format!("#{}\n", harmless(line)));
+            lines.extend(["#", &harmless(line), "\n"]);
         }
         if let Some(value) = value {
-            lines.push_str(&format!("{key} = {value}\n"));
+            lines.extend([key, " = ", &value, "\n"]);
         }
     }
     if is_sound {

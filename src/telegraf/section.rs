@@ -75,13 +75,11 @@ impl Section {
     /// A whole number and its place.
     pub fn int_at(&mut self, key: &str) -> Option<(Place, i64)> {
         let (place, item) = self.take(key)?;
-        match item.value {
-            Value::Int(number) => Some((place, number)),
-            _ => {
-                self.misplaced(place, "a whole number");
-                None
-            }
+        if let Value::Int(number) = item.value {
+            return Some((place, number));
         }
+        self.misplaced(place, "a whole number");
+        None
     }
 
     /// A number and its place.
@@ -100,13 +98,11 @@ impl Section {
     /// true or false.
     pub fn bool(&mut self, key: &str) -> Option<bool> {
         let (place, item) = self.take(key)?;
-        match item.value {
-            Value::Bool(is_true) => Some(is_true),
-            _ => {
-                self.misplaced(place, "true or false");
-                None
-            }
+        if let Value::Bool(is_true) = item.value {
+            return Some(is_true);
         }
+        self.misplaced(place, "true or false");
+        None
     }
 
     /// Texts; none where the option is not there.
@@ -146,13 +142,11 @@ impl Section {
     /// A table within it.
     pub fn table(&mut self, key: &str) -> Option<Section> {
         let (place, item) = self.take(key)?;
-        match item.value {
-            Value::Table(entries) => Some(Section { place, entries, remarks: Vec::new() }),
-            _ => {
-                self.misplaced(place, "a table");
-                None
-            }
+        if let Value::Table(entries) = item.value {
+            return Some(Section { place, entries, remarks: Vec::new() });
         }
+        self.misplaced(place, "a table");
+        None
     }
 
     /// The tables of an array within it.

@@ -20,12 +20,11 @@ pub fn split(body: &Draft, cells: Vec<Cell>) -> Vec<Draft> {
         let is_one_topic = key.measurement == Measurement::OfPayload && !cell.levels.iter().any(draft::varies);
         let keeps_topic = body.topic_tag.is_some() && (is_shared || is_one_topic);
         let key = Key { number: keeps_topic.then_some(at), ..key };
-        match groups.iter_mut().find(|(own, _)| *own == key) {
-            Some((_, draft)) => draft.cells.push(cell),
-            None => {
-                let draft = of_key(body, &key, cell, keeps_topic);
-                groups.push((key, draft));
-            }
+        if let Some((_, draft)) = groups.iter_mut().find(|(own, _)| *own == key) {
+            draft.cells.push(cell);
+        } else {
+            let draft = of_key(body, &key, cell, keeps_topic);
+            groups.push((key, draft));
         }
     }
     groups.into_iter().map(|(_, draft)| draft).collect()

@@ -56,7 +56,8 @@ fn lines(imported: &Imported, topic: &str, payload: &str) -> Vec<String> {
 
 fn remarks(imported: &Imported, kind: Kind) -> String {
     let of_kind = imported.remarks.iter().filter(|remark| remark.kind == kind);
-    of_kind.map(|remark| format!("{}:{} {}\n", remark.place.line, remark.place.path, remark.what)).collect()
+    let told = of_kind.map(|remark| format!("{}:{} {}", remark.place.line, remark.place.path, remark.what));
+    told.collect::<Vec<_>>().join("\n")
 }
 
 #[test]

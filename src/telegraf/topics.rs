@@ -275,7 +275,7 @@ mod tests {
                 Takes::One => "+",
                 Takes::Rest => "#",
             };
-            let tags = level.tags.iter().map(|tag| format!("={tag}")).collect::<String>();
+            let tags = level.tags.iter().flat_map(|tag| ["=", tag]).collect::<String>();
             format!("{takes}{tags}{}", if level.is_measurement { "!" } else { "" })
         };
         let cells = cells(&filters, &parsings, &mut faults);

@@ -119,7 +119,8 @@ impl Case<'_> {
             .map(|row| (row[0].as_str().unwrap_or_default().to_owned(), row[1].as_str().unwrap_or_default().to_owned()))
             .filter(|(name, _)| name != "timestamp")
             .collect();
-        let names: String = columns.iter().map(|(name, _)| format!("\"{name}\", ")).collect();
+        let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\", ")).collect();
+        let names = names.concat();
         let rows = questdb.sql(&format!("SELECT {names}timestamp::long FROM '{table}'"));
         let row = |row: &Vec<Value>| {
             let (mut symbols, mut fields) = (BTreeMap::new(), BTreeMap::new());

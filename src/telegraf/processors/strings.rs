@@ -195,11 +195,7 @@ impl Change {
         let argument = jq::text(&self.argument);
         let set = || {
             let is_blank = self.argument.is_empty();
-            if is_blank {
-                "\\s".to_owned()
-            } else {
-                self.argument.chars().map(|c| format!("\\{c}")).collect::<String>()
-            }
+            if is_blank { "\\s".to_owned() } else { self.argument.chars().flat_map(|c| ['\\', c]).collect::<String>() }
         };
         let is_plain = self.argument.chars().all(|c| c.is_ascii_punctuation() || c == ' ');
         let trimmed = |form: &str| {
