@@ -208,8 +208,7 @@ impl Parts {
         if !others.is_empty() {
             let names = others.iter().take(10).map(|name| clip(name).into_owned()).collect::<Vec<_>>().join(", ");
             let what = format!(
-                "{} other inputs stay with Telegraf ({names}); its output influxdb_v2 can write to forebay's POST /write",
-                others.len()
+                "inputs of other kinds stay with Telegraf ({names}); its output influxdb_v2 can write to forebay's POST /write"
             );
             self.remarks.push(Remark::new(Kind::NoCounterpart, place, what));
         }
