@@ -36,4 +36,5 @@ pub mod shown;
 pub mod since;
 pub mod sync;
 pub mod tally;
+pub mod telegraf;
 pub mod verify;

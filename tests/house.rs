@@ -23,7 +23,7 @@ use house::{
 };
 
 /// The rooms from the bottom up. A file imports its own room and those before it.
-const ORDER: [&str; 35] = [
+const ORDER: [&str; 36] = [
     // The ground: plain data, and what knows nothing of forebay.
     "sync",
     "files",
@@ -58,6 +58,8 @@ const ORDER: [&str; 35] = [
     "lookup",
     "requeue",
     "verify",
+    // Configurations of others.
+    "telegraf",
     // Loading of settings checks them by what reads them.
     "config",
     "discover",

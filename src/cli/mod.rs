@@ -11,6 +11,7 @@ mod document;
 mod exit;
 mod fragment;
 mod get;
+mod import;
 mod init;
 mod man;
 mod options;
@@ -136,6 +137,8 @@ enum Action {
     /// Compare the ring's history with QuestDB, row by row.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::VerifyArgs),
+    /// Turn another program's configuration into sources.
+    Import(import::ImportArgs),
     /// Print the version.
     Version,
     /// Print a shell's completion script.
@@ -176,6 +179,7 @@ pub fn main() -> ExitCode {
         Action::Replay(args) => replay::run(args, &global),
         Action::Simulate(args) => simulate(args, &global),
         Action::Verify(args) => verify::run(args, &global),
+        Action::Import(args) => import::run(args, &global),
         Action::JqWorker => return jq::serve(),
         Action::Version => out::emit(concat!("forebay ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Completions(args) => completions::run(args),

@@ -22,6 +22,7 @@ const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["ring", "export"], &["socket"]),
     (&["quarantine", "export"], &["json"]),
     (&["simulate"], &["socket"]),
+    (&["import", "telegraf"], &["config", "socket"]),
     (&["version"], &["config", "socket", "json"]),
     (&["completions"], &["config", "socket", "json"]),
     (&["man"], &["config", "socket", "json"]),

@@ -47,6 +47,7 @@ mod small;
 mod strange_database;
 mod subscriptions;
 mod systemd;
+mod telegraf_import;
 mod ten_states;
 mod terminal;
 mod throughput;

@@ -55,3 +55,10 @@ pub fn telegraf_once(configuration: &Path) -> String {
     assert!(output.status.success(), "{}: {log}", output.status);
     log
 }
+
+/// Starts Telegraf with a configuration; its log goes to the file `log`.
+pub fn telegraf_beside(configuration: &Path, log: &Path) -> Guarded {
+    Guarded::spawn(&tool("bin/telegraf"), log, |command| {
+        command.arg("--config").arg(configuration).arg("--strict-env-handling");
+    })
+}
