@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Exit, Failure, block_on, out};
 use crate::{
-    ingest::filters::{self, Wanted},
-    mqtt::{self, ConnectError, Subscription},
+    ingest::filters,
+    mqtt::{self, Subscription},
     questdb::{Connection, Secrets, Sql, SqlError, WriteError, Writer},
     settings::{self, Settings},
 };
@@ -34,7 +34,7 @@ pub struct NotLetIn {
 }
 
 impl NotLetIn {
-    fn new(exit: Exit, why: impl ToString) -> Self {
+    fn new(exit: Exit, why: &dyn std::fmt::Display) -> Self {
         Self { exit, why: why.to_string(), is_login: false }
     }
 }
@@ -49,17 +49,13 @@ fn say(what: &str, place: &str, tried: Result<(), NotLetIn>) {
 /// A QoS below the one asked for, or a session kept for a shorter time, is a warning: what is asked
 /// for comes.
 fn try_broker(settings: &Settings) -> Result<(), NotLetIn> {
-    let wanted = filters::wanted(&settings.source).map_err(|error| NotLetIn::new(Exit::Usage, error))?;
-    let subscriptions: Vec<Subscription> =
-        wanted.into_iter().map(|Wanted { filter, qos, id }| Subscription { filter, qos, id }).collect();
+    let wanted = filters::wanted(&settings.source).map_err(|error| NotLetIn::new(Exit::Usage, &error))?;
+    let subscriptions: Vec<Subscription> = wanted.into_iter().map(Subscription::from).collect();
     let probed = block_on(async { Ok(mqtt::probe(&settings.mqtt, &subscriptions).await) });
-    let probed = probed.map_err(|_| NotLetIn::new(Exit::Failed, "the async runtime cannot be started"))?;
+    let probed = probed.map_err(|_| NotLetIn::new(Exit::Failed, &"the async runtime cannot be started"))?;
     let found = probed.map_err(|error| {
-        let exit = match &error {
-            ConnectError::Unreachable(_) | ConnectError::Lost(_) | ConnectError::Refused(_) => Exit::Failed,
-            _ => Exit::Usage,
-        };
-        NotLetIn::new(exit, error)
+        let exit = if error.needs_hands() { Exit::Usage } else { Exit::Failed };
+        NotLetIn::new(exit, &error)
     })?;
     for lowered in &found.lowered {
         eprintln!("warning: {lowered}");
@@ -67,7 +63,7 @@ fn try_broker(settings: &Settings) -> Result<(), NotLetIn> {
     if let Some(shortened) = found.shortened {
         eprintln!("warning: {shortened}");
     }
-    found.refused.map_or(Ok(()), |why| Err(NotLetIn::new(Exit::Failed, why)))
+    found.refused.map_or(Ok(()), |why| Err(NotLetIn::new(Exit::Failed, &why)))
 }
 
 /// The same of the database alone, without a word.
@@ -80,15 +76,15 @@ pub fn try_database(settings: &settings::Questdb) -> Result<(), NotLetIn> {
     // What the daemon asks before it sends anything: whoever answers this is QuestDB, and lets forebay in.
     let refused = |error: SqlError| {
         let exit = if matches!(error, SqlError::Auth | SqlError::Setup(_)) { Exit::Usage } else { Exit::Failed };
-        NotLetIn { is_login: matches!(error, SqlError::Auth), ..NotLetIn::new(exit, error) }
+        NotLetIn { is_login: matches!(error, SqlError::Auth), ..NotLetIn::new(exit, &error) }
     };
     if sql.started().map_err(refused)?.is_none() {
         let what =
             "connected, but QuestDB does not tell when it was started: rows would be stored, and none become safe";
-        return Err(NotLetIn::new(Exit::Failed, what));
+        return Err(NotLetIn::new(Exit::Failed, &what));
     }
     Writer::new(connection).connect().map_err(|error| {
         let exit = if matches!(error, WriteError::Auth(_) | WriteError::Other(_)) { Exit::Usage } else { Exit::Failed };
-        NotLetIn { is_login: matches!(error, WriteError::Auth(_)), ..NotLetIn::new(exit, error) }
+        NotLetIn { is_login: matches!(error, WriteError::Auth(_)), ..NotLetIn::new(exit, &error) }
     })
 }

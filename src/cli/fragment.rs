@@ -1,24 +1,20 @@
-//! New files of the configuration: checked with all the others, and written whole or not at all.
+//! New files of the configuration: checked with all the others, written whole or not at all, and
+//! put in force.
 
-use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+mod next;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+pub use self::{
+    next::next,
+    write::{after, in_the_way, not_written, write_new},
 };
-
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-
-use super::{Exit, Failure};
-use crate::{
-    config::{self, Added, Loaded},
-    files::access::{Wish, advice},
-};
+use super::{Exit, Failure, Global};
+use crate::config::{self, Added, Loaded};
 
 /// Whoever runs the daemon reads it.
 pub const FILE_MODE: u32 = 0o644;
-const DIRECTORY_MODE: u32 = 0o755;
 
 /// A file that is not there yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +32,15 @@ impl Fragment {
     }
 }
 
-/// That a file is in the way.
-pub fn in_the_way(path: &Path, remedy: &str) -> String {
-    format!("{} is there already and is not replaced; edit it, remove it{remedy}", path.display())
+/// The configuration file that is meant, from the root on: what is written beside it needs its directory.
+pub fn config_file(global: &Global) -> Result<PathBuf, Failure> {
+    absolute(global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE)))
+}
+
+/// A path from the root on.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    let what = |error| format!("{}: no path from the root on can be made of it ({error})", path.display());
+    std::path::absolute(path).map_err(|error| Failure::new(Exit::Usage, what(error)))
 }
 
 /// The whole configuration with the fragments.
@@ -60,61 +62,19 @@ pub fn check(file: &Path, fragments: &[Fragment]) -> Result<Vec<String>, Failure
     Ok(new)
 }
 
-/// Writes a new file: it has its name once it is whole and synced. Nothing is replaced.
-pub fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    // A hidden file is no fragment.
-    let mut hidden = OsString::from(".");
-    hidden.push(path.file_name().unwrap_or_default());
-    hidden.push(format!(".{}.new", std::process::id()));
-    let temporary = directory.join(hidden);
-    let written = write_whole(&temporary, text, mode).and_then(|()| {
-        renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE)?;
-        File::open(directory)?.sync_all()
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // Whatever the umask takes away.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// Why a new file could not be written.
-pub fn not_written(path: &Path, error: &io::Error, remedy: &str) -> Failure {
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(Exit::Usage, in_the_way(path, remedy)),
-        io::ErrorKind::PermissionDenied => {
-            let directory = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("."));
-            let advice = advice(directory, Wish::Make);
-            Failure::new(Exit::Failed, format!("{} cannot be written ({error}): {advice}", path.display()))
-        }
-        _ => Failure::new(Exit::Failed, format!("{} cannot be written ({error})", path.display())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_written_whole_with_its_mode_and_never_replaced() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("conf.d/x.toml");
-        write_new(&path, "a = 1\n", 0o640).expect("written");
-        assert_eq!(write_new(&path, "b = 2\n", 0o640).expect_err("there").kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&path).expect("a file"), "a = 1\n");
-        assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(directory.path().join("conf.d")).expect("a directory").count(), 1);
+    fn a_relative_path_is_made_one_from_the_root_on() {
+        let of = |path: &str| config_file(&Global { config: Some(path.into()), ..Global::default() });
+        let here = std::env::current_dir().expect("a directory");
+        for name in ["forebay.toml", "./forebay.toml"] {
+            assert_eq!(of(name).expect("a path"), here.join("forebay.toml"));
+        }
+        assert_eq!(of("/a/forebay.toml").expect("a path"), Path::new("/a/forebay.toml"));
+        assert_eq!(config_file(&Global::default()).expect("a path"), Path::new(config::DEFAULT_FILE));
+        assert_eq!(of("").expect_err("no path").exit, Exit::Usage);
     }
 }

@@ -16,7 +16,7 @@ pub struct RunArgs {}
 
 pub fn run(_args: &RunArgs, global: &Global) -> Result<(), Failure> {
     let loaded = config::load(global.config_file()).map_err(|why| Failure::new(Exit::Usage, why))?;
-    daemon::run(loaded, global.config.clone()).map_err(|why| Failure::new(exit_of(&why), why))
+    daemon::run(&loaded, global.config.clone()).map_err(|why| Failure::new(exit_of(&why), why))
 }
 
 fn exit_of(error: &DaemonError) -> Exit {

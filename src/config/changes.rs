@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fmt};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::{settings::Settings, shown::harmless};
+use crate::{
+    settings::{Batch, Settings},
+    shown::harmless,
+};
 
 /// Longest value that is shown whole, in characters.
 const MAX_SHOWN: usize = 80;
@@ -62,12 +65,26 @@ pub fn between(before: &Json, after: &Json) -> Vec<Change> {
     changes
 }
 
-/// The same of settings.
+/// The keys that two settings have otherwise, in their order.
 #[must_use]
 pub fn between_settings(before: &Settings, after: &Settings) -> Vec<Change> {
     // Settings become JSON whatever they are: each of them is data.
     let json = |settings| serde_json::to_value(super::as_shown(settings)).unwrap_or_default();
     between(&json(before), &json(after))
+}
+
+/// The settings that a daemon runs by after a reload: what it takes over of the new ones, and the rest as it was. [`when`] tells
+/// the same of each key.
+#[must_use]
+pub fn reloaded(running: &Settings, new: &Settings) -> Settings {
+    let mut settings = running.clone();
+    settings.source.clone_from(&new.source);
+    settings.tags.clone_from(&new.tags);
+    settings.limits = new.limits.clone();
+    settings.batch = Batch { max_lanes: running.batch.max_lanes, ..new.batch.clone() };
+    settings.daemon = new.daemon.clone();
+    settings.log.level.clone_from(&new.log.level);
+    settings
 }
 
 /// When a key is in force that has changed.
@@ -141,6 +158,33 @@ mod tests {
             assert!(told.iter().any(|line| line.starts_with(want)), "{want} in {told:#?}");
         }
         assert_eq!(between_settings(&before, &before), []);
+        let (now, left) = (reloaded(&before, &after), between_settings(&reloaded(&before, &after), &after));
+        assert!(left.iter().all(|change| change.when == When::Restart), "{left:?}");
+        let left: Vec<&String> = left.iter().map(|change| &change.key).collect();
+        let told = changes.iter().filter(|change| change.when == When::Restart).map(|change| &change.key);
+        assert_eq!(left, told.collect::<Vec<_>>());
+        assert!(between_settings(&before, &now).iter().all(|change| change.when == When::Reload));
+    }
+
+    #[test]
+    fn of_each_key_it_is_told_when_it_is_in_force() {
+        /// Makes each number and flag another one.
+        fn change(value: &mut Json) {
+            match value {
+                Json::Bool(flag) => *flag = !*flag,
+                Json::Number(number) => *value = Json::from(number.as_u64().unwrap_or(1) + 1),
+                Json::Object(members) => members.values_mut().for_each(change),
+                _ => {}
+            }
+        }
+        let before = settings("");
+        let mut json = serde_json::to_value(&before).expect("JSON");
+        change(&mut json);
+        let after: Settings = serde_json::from_value(json).expect("settings");
+        let left = between_settings(&reloaded(&before, &after), &after);
+        assert!(left.len() >= 3 && left.iter().all(|change| change.when == When::Restart), "{left:?}");
+        let taken = between_settings(&before, &reloaded(&before, &after));
+        assert!(taken.len() >= 3 && taken.iter().all(|change| change.when == When::Reload), "{taken:?}");
     }
 
     #[test]

@@ -191,7 +191,9 @@ impl Inspector {
             warnings.extend(source.silent.then(|| sentence(source)));
             let name = &source.name;
             warnings.extend(source.never_seen.iter().map(|member| {
-                format!("source.{name}: {member} was in none of its readings since the start; put its name right, or remove it")
+                format!(
+                    "source.{name}: {member} was in none of its readings since the start; put its name right, have the device send it, or remove the key"
+                )
             }));
         }
         if let Some(late) = self.heartbeats.overdue() {

@@ -110,7 +110,7 @@ pub enum DaemonError {
 }
 
 /// Runs until SIGTERM or SIGINT, or until the ring fails. `file` is what SIGHUP reads again.
-pub fn run(loaded: Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
+pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     let log = crate::observe::log::init(&loaded.settings.log)?;
     abort_on_panic();
     for warning in &loaded.warnings {
@@ -120,7 +120,7 @@ pub fn run(loaded: Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
         tracing::info!("{line}");
     }
     let signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
-    let daemon = Daemon::start(loaded.settings, file, log)?;
+    let daemon = Daemon::start(&loaded.settings, file, log)?;
     ServiceManager.ready("running");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
     daemon.run(signals)
@@ -160,7 +160,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(settings: Settings, file: Option<PathBuf>, log: LogHandle) -> Result<Self, DaemonError> {
+    fn start(settings: &Settings, file: Option<PathBuf>, log: LogHandle) -> Result<Self, DaemonError> {
         let token = settings.control.token_file.as_deref().map(WriteToken::load).transpose()?.map(Arc::new);
         let clock: SharedClock = Arc::new(SystemClock);
         let heartbeats = Heartbeats::new(Arc::clone(&clock));
@@ -174,15 +174,15 @@ impl Daemon {
         let is_set = now.wall >= settings.latest.max_past;
         let judge = (is_set && trust.would_be_given(now)).then(|| now.wall + settings.latest.max_future);
         latest.believe_upto(judge.unwrap_or(Timestamp::MAX));
-        let (ring, newest) = open_ring(&settings, &clock, &heartbeats, &latest, &allowance)?;
+        let (ring, newest) = open_ring(settings, &clock, &heartbeats, &latest, &allowance)?;
         client::remember(&ring, &settings.mqtt.client_id);
         // From here on the way in decides, which knows the ring's newest time too.
         latest.believe_upto(Timestamp::MAX);
         let (entered, trust) = (Arc::clone(&latest), trust.not_before(newest));
-        let ingest = Ingest::with_allowance(&settings, ring.clone(), entered, trust, Arc::clone(&allowance))?;
+        let ingest = Ingest::with_allowance(settings, ring.clone(), entered, trust, Arc::clone(&allowance))?;
         let ingest = Arc::new(ingest);
-        let narrow = Arc::new(NarrowKeys::of(&settings));
-        let flushing = flush_context(&settings, &ring, Arc::clone(&allowance), &narrow, &clock, &heartbeats);
+        let narrow = Arc::new(NarrowKeys::of(settings, ring.clone()));
+        let flushing = flush_context(settings, &ring, Arc::clone(&allowance), &narrow, &clock, &heartbeats);
         let reloaded = Arc::new(Reloaded::at_start(settings.clone()));
         let patience = Arc::new(RwLock::new(Patience::of(&settings.source)));
         let watched = Watched {
@@ -194,7 +194,7 @@ impl Daemon {
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
         let broker = Arc::new(SharedBroker::default());
         let outlook = Arc::new(Outlook::new(&ring, settings.questdb.resend_window, &clock));
-        let lookup = start_lookup(&settings, &latest, &flusher, allowance, &clock)?;
+        let lookup = start_lookup(settings, &latest, &flusher, allowance, &clock)?;
         let inspector = Inspector::new(&ring, &latest, &broker, &flusher, &ingest, &heartbeats, &outlook);
         let republish = settings.latest.republish_topic.as_ref().map(|_| Arc::new(SharedRepublish::default()));
         let inspector = inspector.with(lookup, republish.clone(), watched);
@@ -211,8 +211,8 @@ impl Daemon {
         let (stop_control, control_stopped) = watch::channel(false);
         let doors = Doors::open(&settings.control, Arc::new(app), &control_stopped, control_runtime.handle())?;
         let inside = control_runtime.enter();
-        start_republishing(&settings, &latest, republish, &control_stopped);
-        let (subscriptions, wanted) = watch::channel(sources::subscriptions(&settings)?);
+        start_republishing(settings, &latest, republish, &control_stopped);
+        let (subscriptions, wanted) = watch::channel(sources::subscriptions(settings)?);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
             settings: settings.mqtt.clone(),
             subscriptions: wanted,
@@ -227,7 +227,7 @@ impl Daemon {
         drop(inside);
         let followers =
             Followers { ingest: Arc::clone(&ingest), subscriptions, narrow, flusher: Arc::clone(&flusher), patience };
-        let reload = Reload::new(file, settings, log, followers, reloaded).with_token(token);
+        let reload = Reload::new(file, log, followers, reloaded).with_token(token);
         Ok(Self {
             runtime,
             control_runtime,
@@ -256,7 +256,8 @@ impl Daemon {
         let failed = self.wait(signals);
         let result = match failed {
             Some(reason) => {
-                let path = self.reload.settings().ring.path.display();
+                let settings = self.reload.settings();
+                let path = settings.ring.path.display();
                 tracing::error!(%path, %reason, "ending with exit code 5: nothing more is acknowledged, and the next start recovers what was");
                 ServiceManager.stopping(STOP_MARGIN, "the ring is poisoned");
                 Err(DaemonError::Poisoned(reason))

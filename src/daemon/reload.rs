@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     reloaded::{Reloaded, named},
-    sources::{Followers, Prepared},
+    sources::{Followers, SoundSources},
 };
 use crate::{
     config::{
@@ -13,13 +13,12 @@ use crate::{
     },
     control::token::WriteToken,
     observe::{log::LogHandle, systemd::ServiceManager},
-    settings::{Batch, Settings},
+    settings::Settings,
 };
 
 /// What reloading needs and changes.
 pub struct Reload {
     file: Option<PathBuf>,
-    settings: Settings,
     log: LogHandle,
     followers: Followers,
     token: Option<Arc<WriteToken>>,
@@ -27,15 +26,9 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Reloading of `file` into what runs with `settings`.
-    pub fn new(
-        file: Option<PathBuf>,
-        settings: Settings,
-        log: LogHandle,
-        followers: Followers,
-        reloaded: Arc<Reloaded>,
-    ) -> Self {
-        Self { file, settings, log, followers, token: None, reloaded }
+    /// Reloading of `file` into what runs.
+    pub fn new(file: Option<PathBuf>, log: LogHandle, followers: Followers, reloaded: Arc<Reloaded>) -> Self {
+        Self { file, log, followers, token: None, reloaded }
     }
 
     /// The same, reading a token's file again as well.
@@ -45,12 +38,12 @@ impl Reload {
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn settings(&self) -> Settings {
+        self.reloaded.settings()
     }
 
     /// Reads the configuration again. An invalid one is refused as a whole, and the old one stays in force.
-    pub fn now(&mut self) {
+    pub fn now(&self) {
         ServiceManager.reloading();
         self.token();
         let refused = self.read().err();
@@ -63,15 +56,15 @@ impl Reload {
         ServiceManager.ready(if refused.is_some() { "running; the last reload was refused" } else { "running" });
     }
 
-    fn read(&mut self) -> Result<(), Vec<String>> {
+    fn read(&self) -> Result<(), Vec<String>> {
         let loaded = config::load(self.file.as_deref());
         let mut loaded = loaded.map_err(|error| error.problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        loaded.keep_file_sizes(&self.settings);
-        let prepared = Prepared::of(&loaded.settings).map_err(|error| vec![error.to_string()])?;
+        loaded.keep_file_sizes(&self.settings());
+        let sound = SoundSources::of(&loaded.settings).map_err(|error| vec![error.to_string()])?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        self.take(&loaded.settings, prepared);
+        self.take(&loaded.settings, sound);
         Ok(())
     }
 
@@ -83,23 +76,19 @@ impl Reload {
         }
     }
 
-    fn take(&mut self, new: &Settings, prepared: Prepared) {
-        let changes = changes::between_settings(&self.settings, new);
-        if let Err(error) = self.log.set_level(&new.log.level) {
+    fn take(&self, new: &Settings, sound: SoundSources) {
+        let old = self.settings();
+        let changes = changes::between_settings(&old, new);
+        let settings = changes::reloaded(&old, new);
+        if let Err(error) = self.log.set_level(&settings.log.level) {
             tracing::error!(%error, "the log level cannot be changed");
         }
-        self.followers.flusher.set_batch(&new.batch);
-        if self.settings.source != new.source || self.settings.limits != new.limits {
-            self.followers.follow(&self.settings, new, prepared);
+        self.followers.flusher.set_batch(&settings.batch);
+        if old.source != new.source || old.limits != new.limits {
+            self.followers.follow(&old, &settings, sound);
         }
-        self.settings.log.level.clone_from(&new.log.level);
-        self.settings.batch = Batch { max_lanes: self.settings.batch.max_lanes, ..new.batch.clone() };
-        self.settings.daemon = new.daemon.clone();
-        self.settings.source.clone_from(&new.source);
-        self.settings.tags.clone_from(&new.tags);
-        self.settings.limits = new.limits.clone();
         let waiting = changes.iter().filter(|change| change.when == When::Restart).map(|change| change.key.clone());
-        self.reloaded.taken(self.settings.clone(), waiting.collect());
+        self.reloaded.taken(settings, waiting.collect());
         tell(&changes);
     }
 }

@@ -7,53 +7,60 @@ use crate::{config::as_shown, control::api::ConfigStatus, settings::Settings, sy
 /// Most names, or keys, that a line names.
 const MAX_NAMED: usize = 20;
 
-/// What others may know of reloading.
+/// The settings in force, and what became of the last reload.
 #[derive(Debug, Default)]
-pub struct Reloaded {
-    in_force: Mutex<Settings>,
+pub struct Reloaded(Mutex<Standing>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    settings: Settings,
     /// What is wrong with the configuration that was read last, where it was refused.
-    refused: Mutex<Option<String>>,
+    refused: Option<String>,
     /// The keys that wait for a restart.
-    waiting: Mutex<Vec<String>>,
+    waiting: Vec<String>,
 }
 
 impl Reloaded {
     /// After a start with these settings.
     pub fn at_start(settings: Settings) -> Self {
-        Self { in_force: Mutex::new(settings), ..Self::default() }
+        Self(Mutex::new(Standing { settings, ..Standing::default() }))
     }
 
-    /// All of it, for who asks.
-    pub fn status(&self) -> ConfigStatus {
-        let shown = as_shown(&lock(&self.in_force));
-        ConfigStatus {
-            // Settings become JSON whatever they are: each of them is data.
-            settings: serde_json::to_value(shown).unwrap_or_default(),
-            refused: lock(&self.refused).clone(),
-            waiting: lock(&self.waiting).clone(),
-        }
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        lock(&self.0).settings.clone()
     }
 
     /// Takes note of the settings that are in force now, and of the keys that wait for a restart.
     pub fn taken(&self, settings: Settings, waiting: Vec<String>) {
-        *lock(&self.in_force) = settings;
-        *lock(&self.waiting) = waiting;
-        *lock(&self.refused) = None;
+        *lock(&self.0) = Standing { settings, refused: None, waiting };
     }
 
     /// Takes note that what was read is refused, for these mistakes.
     pub fn refused(&self, problems: &[String]) {
-        *lock(&self.refused) = Some(first_of(problems));
+        lock(&self.0).refused = Some(first_of(problems));
+    }
+
+    /// All of it, for who asks.
+    pub fn status(&self) -> ConfigStatus {
+        let standing = lock(&self.0);
+        ConfigStatus {
+            // Settings become JSON whatever they are: each of them is data.
+            settings: serde_json::to_value(as_shown(&standing.settings)).unwrap_or_default(),
+            refused: standing.refused.clone(),
+            waiting: standing.waiting.clone(),
+        }
     }
 
     /// What the operator should know.
     pub fn warnings(&self) -> Vec<String> {
-        let refused = lock(&self.refused).as_ref().map(|why| {
+        let standing = lock(&self.0);
+        let refused = standing.refused.as_ref().map(|why| {
             format!("the configuration that was read last is invalid, and the one before stays in force: {why}")
         });
-        let waiting = lock(&self.waiting);
-        let waits = (!waiting.is_empty())
-            .then(|| format!("the configuration has changed in what is in force after a restart: {}", named(&waiting)));
+        let waits = (!standing.waiting.is_empty()).then(|| {
+            format!("the configuration has changed in what is in force after a restart: {}", named(&standing.waiting))
+        });
         refused.into_iter().chain(waits).collect()
     }
 }

@@ -6,17 +6,12 @@ use serde_json::Value as Json;
 
 use super::{
     members::{RowOf, Rows, column, is_outside},
+    values::{MANY, Values},
     words,
 };
 
-/// Longest text that names something, in bytes.
-const MAX_NAME_BYTES: usize = 64;
-/// Most columns that are named as constant.
-const MAX_CONSTANTS: usize = 12;
 /// Most members that are tried in pairs.
 const MAX_PAIRED: usize = 6;
-/// Messages of a topic after which what never changed is taken to stay.
-const MANY: usize = 3;
 
 /// What is known of columns beforehand.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +31,7 @@ pub struct Known<'a> {
 /// Symbols of rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Symbols {
-    /// Their paths.
+    /// The symbols' paths.
     pub paths: Vec<String>,
     /// Members that say what the topic says.
     pub repeats: Vec<String>,
@@ -44,111 +39,6 @@ pub struct Symbols {
     pub constants: Vec<String>,
     /// Whether rows of a message may have the same symbols and time.
     pub collides: bool,
-}
-
-/// The values of a member that may be a symbol.
-struct Values<'r> {
-    of: Vec<(&'r RowOf, String)>,
-    is_text: bool,
-}
-
-impl<'r> Values<'r> {
-    fn of(rows: &'r Rows, path: &str) -> Option<Self> {
-        let mut of = Vec::new();
-        let (mut texts, mut numbers) = (0, 0);
-        for (row, value) in rows.values(path) {
-            match value {
-                Json::String(text) if text.is_empty() => {}
-                Json::String(text) => {
-                    texts += 1;
-                    of.push((row, text.clone()));
-                }
-                Json::Number(number) if number.is_i64() || number.is_u64() => {
-                    numbers += 1;
-                    of.push((row, number.to_string()));
-                }
-                Json::Null => {}
-                _ => return None,
-            }
-        }
-        let is_name = |text: &String| text.len() <= MAX_NAME_BYTES && !text.contains('\n') && !words::is_nothing(text);
-        let is_sound = !of.is_empty() && (texts == 0 || numbers == 0) && of.iter().all(|(_, text)| is_name(text));
-        // A measurement or a state in text is no name, whatever its member is called.
-        let is_value = |text: &String| {
-            let is_fraction = words::is_numeric(text) && !text.bytes().all(|byte| byte.is_ascii_digit());
-            is_fraction || words::is_time_text(text)
-        };
-        let is_state = || of.iter().all(|(_, text)| words::is_state_value(text));
-        if !is_sound || texts > 0 && (of.iter().any(|(_, text)| is_value(text)) || is_state()) {
-            return None;
-        }
-        let is_count = |text: &String| text.len() < 8 && !text.starts_with('0') && words::is_numeric(text);
-        let is_text = texts > 0 && !of.iter().all(|(_, text)| is_count(text));
-        Some(Self { of, is_text })
-    }
-
-    fn distinct(&self) -> BTreeSet<&str> {
-        self.of.iter().map(|(_, text)| text.as_str()).collect()
-    }
-
-    /// The distinct values of each topic.
-    fn by_topic(&self) -> BTreeMap<usize, BTreeSet<&str>> {
-        let mut topics: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
-        for (row, text) in &self.of {
-            topics.entry(row.topic).or_default().insert(text);
-        }
-        topics
-    }
-
-    /// Messages of the topic that has the fewest.
-    fn fewest_messages(&self) -> usize {
-        let mut messages: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for (row, _) in &self.of {
-            messages.entry(row.topic).or_default().insert(row.message);
-        }
-        messages.values().map(BTreeSet::len).min().unwrap_or(0)
-    }
-
-    /// Whether values come again in other messages of their topic.
-    fn comes_again(&self) -> bool {
-        let mut messages: BTreeMap<(usize, &str), BTreeSet<usize>> = BTreeMap::new();
-        for (row, text) in &self.of {
-            messages.entry((row.topic, text)).or_default().insert(row.message);
-        }
-        let again = messages.values().filter(|messages| messages.len() > 1).count();
-        again * 2 >= messages.len()
-    }
-
-    /// Whether no two rows of a message have the same.
-    fn tells_rows_apart(&self) -> bool {
-        let mut seen = HashSet::new();
-        self.of.iter().all(|(row, text)| seen.insert((row.message, text)))
-    }
-
-    fn messages(&self) -> usize {
-        self.of.iter().map(|(row, _)| row.message).collect::<BTreeSet<_>>().len()
-    }
-
-    /// Whether every value is a number or a time in text.
-    fn is_reading(&self) -> bool {
-        self.of.iter().any(|(_, text)| words::plain(text).is_some() || words::is_time_text(text))
-    }
-
-    /// Whether each value looks as if it was made for one message.
-    fn is_unique_by_make(&self) -> bool {
-        self.of.iter().all(|(_, text)| text.len() == 36 && text.matches('-').count() == 4)
-    }
-
-    /// The level of the topics that says the same.
-    fn level(&self, levels: &[Vec<&str>]) -> Option<usize> {
-        let most = levels.iter().map(Vec::len).max().unwrap_or(0);
-        let says = |at: usize| {
-            self.of
-                .iter()
-                .all(|(row, text)| levels.get(row.topic).and_then(|levels| levels.get(at)) == Some(&text.as_str()))
-        };
-        (0..most).find(|at| says(*at))
-    }
 }
 
 /// The member whose values are a level of the topics, for each level where there is one.
@@ -193,13 +83,12 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
             candidates.push(path.clone());
         }
     }
-    // The same name in objects beside each other names parts of the row, and not whose it is.
+    // A name that stands in several objects of a row names its parts, and not whose it is.
     let last = |path: &String| path.rsplit_once('.').map(|(_, last)| last.to_owned());
     let all: Vec<Option<String>> = rows.members.keys().map(last).collect();
     let is_one =
         |path: &String| last(path).is_none_or(|own| all.iter().flatten().filter(|other| **other == own).count() < 2);
     symbols.paths.retain(|path| is_outside(path) || is_one(path));
-    symbols.constants.truncate(MAX_CONSTANTS);
     one_of_each_column(&mut symbols.paths);
     symbols.paths.truncate(12);
     symbols.collides = has_several && collides(rows, known, &symbols.paths, time);
@@ -213,7 +102,9 @@ pub fn symbols(rows: &Rows, known: &Known<'_>, time: Option<&str>) -> Symbols {
 fn tell_apart(rows: &Rows, known: &Known<'_>, candidates: &[String], time: Option<&str>, symbols: &mut Symbols) {
     for candidate in candidates {
         let Some(values) = Values::of(rows, candidate) else { continue };
-        if values.is_reading() && !words::is_identity(candidate) || !values.is_text && !is_stable(&values) {
+        let is_passing = values.never_comes_again();
+        if is_passing || values.is_reading() && !words::is_identity(candidate) || !values.is_text && !is_stable(&values)
+        {
             continue;
         }
         let paths = [symbols.paths.clone(), vec![candidate.clone()]].concat();
@@ -256,6 +147,10 @@ fn is_symbol(path: &str, values: &Values<'_>, topics: usize, has_several: bool, 
     if has_several && values.of.len() < rows {
         return false;
     }
+    // A symbol comes again, or stays.
+    if values.never_comes_again() || !has_several && values.counts() && !is_told_by_address(path) {
+        return false;
+    }
     let (distinct, by_topic) = (values.distinct().len(), values.by_topic());
     if !values.is_text {
         let comes_again = values.messages() >= 4 && values.comes_again() && distinct > 1;
@@ -293,6 +188,13 @@ fn is_number_of_a_thing(path: &str) -> bool {
     ];
     let parts = words::parts(path.rsplit('.').next().unwrap_or(path));
     parts.last().is_some_and(|last| told.contains(&last.as_str()))
+}
+
+/// Whether a member is named like the address of a thing, whose numbers a gateway asks one by one.
+fn is_told_by_address(path: &str) -> bool {
+    let parts = words::parts(path.rsplit('.').next().unwrap_or(path));
+    let told = ["addr", "address", "slave", "sensor", "channel", "meter", "inverter", "node", "probe", "station"];
+    parts.iter().any(|part| told.contains(&part.as_str()))
 }
 
 /// Whether two rows of a message have the same symbols and time.
@@ -344,7 +246,9 @@ pub fn kind(values: &[&Json], name: &str, is_always_there: bool) -> Option<(&'st
         }
     }
     let is_named_otherwise = words::is_version(name) || words::is_identity(name);
-    if words::time_rank(name) == Some(0) {
+    // A time in text stays what it is.
+    let is_epoch = |value: &&Json| value.as_str().is_some_and(|text| text.parse::<f64>().is_ok_and(|n| n >= 9e8));
+    if words::time_rank(name) == Some(0) && values.iter().any(is_epoch) {
         return None;
     }
     if numeric > 0 && other + switches + booleans == 0 && !is_code && !is_named_otherwise {

@@ -2,27 +2,27 @@
 
 use std::fmt::Write;
 
-use crate::shown::is_harmful;
+use crate::shown::{harmless, is_harmful};
 
 /// Longest comment in characters.
-const MAX_COMMENT_CHARS: usize = 200;
+const MAX_COMMENT_CHARS: usize = 800;
 /// Where a line of comment ends.
 const LINE_CHARS: usize = 98;
 
 /// A source that is proposed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
-    /// Its name.
+    /// The source's name.
     pub name: String,
-    /// What is to be said of it.
+    /// What the source's comment says.
     pub comments: Vec<String>,
-    /// Its patterns.
+    /// The source's patterns of topics.
     pub topics: Vec<String>,
-    /// Filters of topics that it leaves out.
+    /// Filters of topics that the source leaves out.
     pub exclude: Vec<String>,
-    /// Its table.
+    /// The source's table.
     pub table: Option<String>,
-    /// Its other keys: name, value and why.
+    /// The source's other keys: name, value and why.
     pub keys: Vec<(&'static str, String, String)>,
 }
 
@@ -36,6 +36,11 @@ impl Draft {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.keys.iter().find(|(key, ..)| *key == name).map(|(_, value, _)| value.as_str())
+    }
+
+    /// Takes a key away.
+    pub fn unset(&mut self, name: &str) {
+        self.keys.retain(|(key, ..)| *key != name);
     }
 
     /// The section.
@@ -117,33 +122,41 @@ fn key(name: &str) -> String {
 pub fn comment_lines(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::from("#");
-    let shown: String = text.chars().take(MAX_COMMENT_CHARS * 4).flat_map(shown).collect();
-    for word in shown.split_whitespace() {
+    let (text, end) = match text.char_indices().nth(MAX_COMMENT_CHARS) {
+        Some((at, _)) => (text.get(..at).unwrap_or(text), Some("…")),
+        None => (text, None),
+    };
+    for word in text.split_whitespace().chain(end).map(harmless) {
         if line.len() > 1 && line.chars().count() + 1 + word.chars().count() > LINE_CHARS {
             lines.push_str(&line);
             lines.push('\n');
             line = String::from("#");
         }
         line.push(' ');
-        line.push_str(word);
+        line.push_str(&word);
     }
     lines.push_str(&line);
     lines.push('\n');
     lines
 }
 
-fn shown(c: char) -> Vec<char> {
-    if is_harmful(c) && !c.is_whitespace() { c.escape_default().collect() } else { vec![c] }
-}
-
 /// A text cut to so many characters, on one line.
 #[must_use]
 pub fn cut(text: &str, chars: usize) -> String {
-    let mut cut: String = crate::shown::harmless(text.trim()).chars().take(chars).collect();
+    let mut cut: String = harmless(text.trim()).chars().take(chars).collect();
     if cut.chars().count() < text.trim().chars().count() {
         cut.push('…');
     }
     cut
+}
+
+/// The first texts, each cut to so many characters, and how many more there are.
+#[must_use]
+pub fn some<T: AsRef<str>>(texts: &[T], most: usize, chars: usize) -> String {
+    let named: Vec<String> = texts.iter().take(most).map(|text| cut(text.as_ref(), chars)).collect();
+    let more = texts.len().saturating_sub(most);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
 }
 
 #[cfg(test)]
@@ -167,6 +180,15 @@ mod tests {
         let expected = "# one two\n[source.a]\ntopic = \"a/{x}\"\nexclude = [\"a/b\"]\nformat = \"plain\"\n\
                         table = \"t\"\n# a time\ntimestamp = { field = \"a \\\"b\\\"\" }\n";
         assert_eq!(draft.text(), expected);
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        assert_eq!(some(&["a", "b"], 2, 9), "a, b");
+        assert_eq!(some(&["abc", "b", "c", "d"], 2, 2), "ab…, b and 2 more");
+        assert_eq!(comment_lines("a \u{1b}[2J\u{2028}b"), "# a \\u{1b}[2J b\n");
+        let whole = "a ".repeat(MAX_COMMENT_CHARS / 2);
+        assert!(!comment_lines(&whole).contains('…') && comment_lines(&format!("{whole}b")).ends_with(" …\n"));
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use super::{
     trial::{Owner, Trial, settings},
 };
 use crate::{
-    devices::{Family, change::Changes},
+    devices::{Family, change::Changes, signs::Heard},
     point::Timestamp,
     settings::{Settings, Source, TimeUnit, TimeWord},
 };
@@ -21,14 +21,16 @@ use crate::{
 /// A family that shows.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// Its name.
+    /// The family's name.
     pub name: &'static str,
-    /// Its sources, with the zone that was found.
+    /// The text of the family's sources, with the zone that was found.
     pub text: String,
-    /// That zone, where it is another than the text's.
+    /// The zone that was found, where the family's own text has another.
     pub zone: Option<String>,
-    /// Its sources.
+    /// The settings of the family's sources.
     pub settings: Settings,
+    /// Topics of the family that no source of it takes, and that hold no readings.
+    pub housekeeping: BTreeSet<String>,
 }
 
 /// The families that show in what was heard, among topics that `is_free` lets pass.
@@ -44,9 +46,20 @@ pub fn shown(notes: &Notes, families: &[Family], machine: &TimeZone, is_free: &d
                     reads.iter().any(|read| recogniser.shows(name, read.document.as_ref()))
                 }
         };
-        if taken.is_empty() || !free.iter().any(has_sign) {
+        let is_document = |(name, topic): &(&String, &Topic)| {
+            let holds = |read: &Read| matches!(read.document, Some(Json::Object(_) | Json::Array(_)));
+            recogniser.takes(name) && reads(name, topic).iter().any(holds)
+        };
+        if taken.is_empty() {
             return None;
         }
+        let heard: Vec<Heard<'_>> = free.iter().map(|of| Heard { topic: of.0, is_document: is_document(of) }).collect();
+        if !(free.iter().any(has_sign) || recogniser.shows_together(&heard)) {
+            return None;
+        }
+        let house = recogniser.housekeeping(family.name, &heard);
+        let is_house = |name: &&String| !recogniser.takes(name) && house.claims(name);
+        let housekeeping = free.iter().map(|(name, _)| *name).filter(is_house).cloned().collect();
         let own = settings(family.text).ok()?;
         let zone = other_zone(&own, &taken, machine);
         let changes = Changes { zone: zone.clone(), ..Changes::default() };
@@ -55,7 +68,7 @@ pub fn shown(notes: &Notes, families: &[Family], machine: &TimeZone, is_free: &d
             _ => (family.text.to_owned(), None),
         };
         let settings = settings(&text).unwrap_or(own);
-        Some(Shown { name: family.name, text, zone, settings })
+        Some(Shown { name: family.name, text, zone, settings, housekeeping })
     };
     let mut shown: Vec<Shown> = families.iter().filter_map(of).collect();
     // Of two that have a source of one name the first stays.
@@ -93,7 +106,7 @@ fn other_zone(settings: &Settings, taken: &[(&String, &Topic)], machine: &TimeZo
         let found = match zone(times.into_iter(), machine) {
             Zone::Named(zone) => zone,
             Zone::None if own.is_some() => "UTC".to_owned(),
-            Zone::None | Zone::Unknown => continue,
+            Zone::None | Zone::Unknown | Zone::Several => continue,
         };
         if own.is_none_or(|own| !same_now(own, &found, taken)) {
             return Some(found);
@@ -131,7 +144,7 @@ fn local_times(name: &str, topic: &Topic, source: &Source) -> Vec<(DateTime, Tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{devices::Signs, discover::notes::Limits, mqtt::listener::Heard};
+    use crate::{devices::Signs, discover::notes::Limits, mqtt::listener};
 
     const TASMO: Family = Family {
         name: "tasmo",
@@ -145,7 +158,8 @@ mod tests {
         let mut notes = Notes::new(Limits::default());
         for (topic, payload) in messages {
             let payload = payload.as_bytes().to_vec();
-            let heard = Heard { topic: (*topic).into(), payload_bytes: payload.len(), payload, ..Heard::default() };
+            let (topic, payload_bytes) = ((*topic).to_owned(), payload.len());
+            let heard = listener::Heard { topic, payload, payload_bytes, ..listener::Heard::default() };
             notes.note(&heard, NOW);
         }
         notes

@@ -1,58 +1,61 @@
 //! What was heard, and the sources that are proposed for it. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::tz::TimeZone;
 
 use super::{
     draft::{Draft, cut},
+    exclude,
     families::{self, Shown},
-    found::{Findings, Left, Proposal},
-    group::{self, Group, Item},
+    found::{Entry, Findings, Left, MAX_SAMPLE_CHARS, Proposal},
+    group::{self, Group, Item, Level},
     housekeeping::{self, Reason},
     notes::{Notes, Topic},
-    placeholders,
+    passing, placeholders,
     propose::{self, Member, Subject},
     shape::{self, Shape},
     trial::{Fates, Owner, Trial, settings},
 };
 use crate::{
-    decode::pattern::Pattern,
     devices::Family,
     point::Timestamp,
     settings::{Settings, Source},
 };
 
+/// How badly a candidate serves; the least is taken.
+type Score = (usize, bool, bool, usize);
+
 /// Most groups that are proposed.
 const MAX_GROUPS: usize = 200;
-/// Longest sample in characters.
-const MAX_SAMPLE_CHARS: usize = 160;
 /// Most times that proposals are changed so that each gets its own topics.
 const MAX_ROUNDS: usize = 4;
 /// Most filters that a source leaves out.
 const MAX_EXCLUDED: usize = 200;
-
-/// A topic that was heard.
-struct Entry<'a> {
-    name: &'a str,
-    topic: &'a Topic,
-    shape: Option<Shape>,
-}
 
 /// A source that was worked out.
 struct Own {
     draft: Draft,
     time: Option<String>,
     topics: Vec<usize>,
+    /// Topics whose values would be mixed with those of another one.
+    mixed: BTreeSet<(String, String)>,
 }
 
-/// Finds sources for what was heard. Local times are compared with `now` by the machine's `zone`.
-#[must_use]
-pub fn findings(notes: &Notes, now: Timestamp, families: &[Family], zone: &TimeZone) -> Findings {
-    findings_beside(notes, now, families, zone, &BTreeMap::new())
+/// The source with the times of receipt, because so many rows would be lost.
+fn without_time(candidate: &propose::Candidate, lost: usize) -> propose::Candidate {
+    let mut candidate = candidate.clone();
+    candidate.draft.unset("timestamp");
+    let why = format!(
+        "that of receipt: messages that differ tell the same time, and {lost} of the rows heard would have replaced others"
+    );
+    candidate.draft.comments.push(format!("The time is {why}."));
+    candidate.time = Some(why);
+    candidate
 }
 
-/// The same beside sources that there are: their topics are theirs.
+/// Finds sources for what was heard, beside those that are `there` already: topics that these take
+/// are not proposed again. Local times are compared with `now` by the machine's `zone`.
 #[must_use]
 pub fn findings_beside(
     notes: &Notes,
@@ -128,7 +131,12 @@ impl<'a> Work<'a> {
                 Owner::LeavesOut(source) => {
                     self.why.entry(at).or_insert(format!("the ready-made source {source} leaves it out"));
                 }
-                Owner::Nobody => {}
+                Owner::Nobody => {
+                    let of = self.families.iter().find(|family| family.housekeeping.contains(entry.name));
+                    if let Some(family) = of {
+                        self.why.entry(at).or_insert(format!("the ready-made source {} leaves it out", family.name));
+                    }
+                }
             }
         }
     }
@@ -160,11 +168,13 @@ impl<'a> Work<'a> {
     fn propose(&mut self) {
         let shapes: Vec<Option<&Shape>> = self.entries.iter().map(|entry| entry.shape.as_ref()).collect();
         let classes = shape::classes(&shapes);
+        let topics: Vec<(&str, &Topic)> = self.entries.iter().map(|entry| (entry.name, entry.topic)).collect();
+        let levels = passing::levels(&topics);
         let mut items = Vec::new();
         for (at, (entry, class)) in self.entries.iter().zip(&classes).enumerate() {
             if let Some(class) = class {
                 let is_word = entry.shape.as_ref().is_some_and(Shape::is_word);
-                items.push(Item { at, levels: entry.name.split('/').collect(), class, is_word });
+                items.push(Item { at, levels: levels.get(at).cloned().unwrap_or_default(), class, is_word });
             } else {
                 let kind = entry.shape.as_ref().map_or("nothing", |shape| shape.kind.in_words());
                 self.why.entry(at).or_insert(format!("no source reads it: {kind}"));
@@ -190,11 +200,25 @@ impl<'a> Work<'a> {
             }
             let name = placeholders::unique(&placeholders::source_name(&group.levels), &mut names);
             match self.best(group, &name) {
-                Ok(own) => self.own.push(own),
+                Ok(mut own) => {
+                    self.leave_out_mixed(&mut own);
+                    self.own.push(own);
+                }
                 Err(why) => self.leave(&group.topics, &why),
             }
         }
         self.share_tables();
+    }
+
+    /// Leaves out topics whose values would stand in another topic's column of the same series.
+    fn leave_out_mixed(&mut self, own: &mut Own) {
+        for (topic, first) in std::mem::take(&mut own.mixed) {
+            let Some(at) = self.entries.iter().position(|entry| entry.name == topic) else { continue };
+            own.topics.retain(|other| *other != at);
+            let first = cut(&first, MAX_SAMPLE_CHARS);
+            let why = format!("its values would be in the same series and column as those of {first}");
+            self.why.entry(at).or_insert(why);
+        }
     }
 
     fn leave(&mut self, topics: &[usize], why: &str) {
@@ -211,20 +235,33 @@ impl<'a> Work<'a> {
         };
         let topics = group.topics.iter().filter_map(member).collect();
         let subject = Subject { group, topics, name, zone: self.zone };
-        let mut best: Option<((usize, bool, usize), propose::Candidate, Fates)> = None;
+        if let Some(why) = passing::reason(subject.documents()) {
+            return Err(why);
+        }
+        let mut best: Option<(Score, propose::Candidate, Fates)> = None;
         let mut problem = String::new();
-        for candidate in propose::candidates(&subject) {
-            let fates = match self.try_out(&candidate.draft, &subject) {
+        let mut queue: VecDeque<propose::Candidate> = propose::candidates(&subject).into();
+        // Topics that differ in a level without a name are one series.
+        let is_one_series = group.levels.iter().any(|level| *level == Level::Literal(passing::UNNAMED.into()));
+        while let Some(candidate) = queue.pop_front() {
+            let mut fates = match self.try_out(&candidate.draft, &subject) {
                 Ok(fates) => fates,
                 Err(why) => {
                     problem = why;
                     continue;
                 }
             };
+            if is_one_series {
+                fates.mixed.clear();
+            }
+            if fates.lost > 0 && candidate.draft.get("timestamp").is_some() {
+                queue.push_front(without_time(&candidate, fates.lost));
+            }
             // A source that says where rows stand may miss messages that say something elsewhere.
             let missed = if candidate.draft.get("rows").is_some() { fates.empty } else { 0 };
-            let score = (fates.doubtful(), candidate.collides || fates.collides, missed);
-            let is_good = score.0 == 0 && !score.1 && score.2 == 0;
+            let is_mixed = !fates.mixed.is_empty();
+            let score = (fates.doubtful(), fates.lost > 0, candidate.collides || fates.collides || is_mixed, missed);
+            let is_good = score == (0, false, false, 0);
             if best.as_ref().is_none_or(|(least, ..)| score < *least) {
                 best = Some((score, candidate, fates));
             }
@@ -239,7 +276,10 @@ impl<'a> Work<'a> {
                 None => "its messages have no values".to_owned(),
             });
         }
-        Ok(Own { draft: candidate.draft, time: candidate.time, topics: group.topics.clone() })
+        if candidate.double_names && !candidate.names_are_told() {
+            return Err("a name comes twice in one message, and nothing tells the two values apart".to_owned());
+        }
+        Ok(Own { draft: candidate.draft, time: candidate.time, topics: group.topics.clone(), mixed: fates.mixed })
     }
 
     fn try_out(&self, draft: &Draft, subject: &Subject<'_>) -> Result<Fates, String> {
@@ -356,9 +396,9 @@ impl<'a> Work<'a> {
         let mut exclude = own.draft.exclude.clone();
         for at in strays {
             let Some(entry) = self.entries.get(at) else { continue };
-            let is_out = exclude.iter().any(|filter| matches(filter, entry.name));
+            let is_out = exclude.iter().any(|filter| exclude::matches(filter, entry.name));
             if !is_out && exclude.len() < MAX_EXCLUDED {
-                exclude.push(filter(entry.name, &kept, &own.draft));
+                exclude.push(exclude::filter(entry.name, &kept, &own.draft));
             }
         }
         let is_new = exclude.len() > own.draft.exclude.len();
@@ -370,38 +410,52 @@ impl<'a> Work<'a> {
 
     fn conclude(mut self) -> Findings {
         let all = self.together();
-        let mut findings = Findings { beyond: self.notes.beyond, ..Findings::default() };
         let warnings = crate::config::validate::check(&all).warnings;
-        findings.warnings =
-            warnings.iter().filter(|of| of.key.starts_with("source.")).map(ToString::to_string).collect();
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
-        for family in &self.families {
-            let sources: Vec<String> = family.settings.source.keys().cloned().collect();
-            places.extend(sources.iter().map(|name| (name.clone(), findings.proposals.len())));
-            let patterns = family.settings.source.values().flat_map(|source| source.topic.0.clone()).collect();
-            findings.proposals.push(Proposal {
-                name: family.name.to_owned(),
-                sources,
-                patterns,
-                text: family.text.clone(),
-                family: Some(family.name),
-                zone: family.zone.clone(),
-                ..Proposal::default()
-            });
-        }
-        for own in &self.own {
-            places.insert(own.draft.name.clone(), findings.proposals.len());
-            findings.proposals.push(Proposal {
-                name: own.draft.name.clone(),
-                sources: vec![own.draft.name.clone()],
-                patterns: own.draft.topics.clone(),
-                text: own.draft.text(),
-                time: own.time.clone(),
-                ..Proposal::default()
-            });
-        }
-        let mut left: BTreeMap<String, Left> = BTreeMap::new();
-        let mut trial = Trial::new(&all, self.now);
+        let of_sources = warnings.iter().filter(|of| of.key.starts_with("source."));
+        let mut findings = Findings {
+            proposals: self.proposals(),
+            beyond: self.notes.beyond,
+            warnings: of_sources.map(ToString::to_string).collect(),
+            ..Findings::default()
+        };
+        self.give_topics(&all, &mut findings);
+        // A family that shows by its signs, and whose topics others take, has nothing to say.
+        findings.proposals.retain(|proposal| !proposal.topics.is_empty());
+        findings
+    }
+
+    /// All proposals, which have no topics yet.
+    fn proposals(&self) -> Vec<Proposal> {
+        let of_family = |family: &Shown| Proposal {
+            name: family.name.to_owned(),
+            sources: family.settings.source.keys().cloned().collect(),
+            patterns: family.settings.source.values().flat_map(|source| source.topic.0.clone()).collect(),
+            text: family.text.clone(),
+            family: Some(family.name),
+            zone: family.zone.clone(),
+            ..Proposal::default()
+        };
+        let of_own = |own: &Own| Proposal {
+            name: own.draft.name.clone(),
+            sources: vec![own.draft.name.clone()],
+            patterns: own.draft.topics.clone(),
+            text: own.draft.text(),
+            time: own.time.clone(),
+            ..Proposal::default()
+        };
+        self.families.iter().map(of_family).chain(self.own.iter().map(of_own)).collect()
+    }
+
+    /// Gives each topic to the proposal whose source takes it, and the others to the rest.
+    fn give_topics(&self, all: &Settings, findings: &mut Findings) {
+        let places: BTreeMap<String, usize> = findings
+            .proposals
+            .iter()
+            .enumerate()
+            .flat_map(|(at, proposal)| proposal.sources.iter().map(move |name| (name.clone(), at)))
+            .collect();
+        let mut rest: BTreeMap<String, Left> = BTreeMap::new();
+        let mut trial = Trial::new(all, self.now);
         for (at, entry) in self.entries.iter().enumerate() {
             let owner = trial.as_mut().map_or(Owner::Nobody, |trial| trial.owner(entry.name));
             let place = if let Owner::Takes(name) = &owner { places.get(name) } else { None };
@@ -411,72 +465,18 @@ impl<'a> Work<'a> {
                     trial.decode(entry.name, entry.topic, &mut proposal.fates);
                 }
                 proposal.rows = proposal.fates.rows;
-                continue;
-            }
-            let why = self.why.get(&at).cloned().unwrap_or_else(|| match owner {
-                Owner::LeavesOut(source) => format!("source.{source} leaves it out"),
-                _ => "no proposal takes it".to_owned(),
-            });
-            let left = left.entry(why.clone()).or_insert_with(|| Left { why, ..Left::default() });
-            left.topics.push(entry.name.to_owned());
-            left.messages += entry.topic.messages;
-            if left.sample.is_empty() {
-                left.sample = sample(entry);
+            } else {
+                let why = self.why_left(at, owner);
+                rest.entry(why.clone()).or_insert_with(|| Left { why, ..Left::default() }).take(entry);
             }
         }
-        // A family that shows by its signs, and whose topics others take, has nothing to say.
-        findings.proposals.retain(|proposal| !proposal.topics.is_empty());
-        findings.rest = left.into_values().collect();
-        findings
+        findings.rest = rest.into_values().collect();
     }
-}
 
-impl Proposal {
-    fn take(&mut self, entry: &Entry<'_>, notes: &Notes) {
-        self.topics.push(entry.name.to_owned());
-        self.messages += entry.topic.messages;
-        self.retained += entry.topic.retained;
-        let seconds = notes.span().as_secs_f64();
-        if seconds > 0.0 {
-            self.rate += entry.topic.live_messages() as f64 / seconds;
-        }
-        if self.sample.is_empty() {
-            let reads = shape::reads(entry.name, entry.topic);
-            let shape = Shape::of(&reads);
-            self.format = shape.as_ref().map_or(String::new(), |shape| shape.kind.in_words().to_owned());
-            self.packed = shape.as_ref().and_then(|shape| shape.packed);
-            self.sample = shape.map_or_else(|| sample(entry), |shape| cut(&shape.sample, MAX_SAMPLE_CHARS));
-        }
+    fn why_left(&self, at: usize, owner: Owner) -> String {
+        self.why.get(&at).cloned().unwrap_or_else(|| match owner {
+            Owner::LeavesOut(source) => format!("source.{source} leaves it out"),
+            _ => "no proposal takes it".to_owned(),
+        })
     }
-}
-
-/// A payload of a topic, cut to a line.
-fn sample(entry: &Entry<'_>) -> String {
-    let last = entry.topic.kept.back();
-    last.map_or(String::new(), |kept| {
-        let start = kept.payload.get(..MAX_SAMPLE_CHARS * 4).unwrap_or(&kept.payload);
-        cut(&String::from_utf8_lossy(start), MAX_SAMPLE_CHARS)
-    })
-}
-
-fn matches(filter: &str, topic: &str) -> bool {
-    Pattern::parse(filter).is_ok_and(|filter| filter.captures(topic).is_some())
-}
-
-/// A filter for a topic that a source is to leave out: as wide as can be without its own topics.
-fn filter(topic: &str, own: &[&str], draft: &Draft) -> String {
-    let levels: Vec<&str> = topic.split('/').collect();
-    let pattern = draft.topics.first().map_or("", String::as_str);
-    let of: Vec<&str> = pattern.split('/').collect();
-    let varies = |at: usize| of.get(at).is_none_or(|level| level.contains('{') || matches!(*level, "+" | "#"));
-    let spares = |filter: &String| !own.iter().any(|own| matches(filter, own));
-    // All placeholders but one are any level.
-    let but_one = (0..levels.len()).rev().filter(|at| varies(*at)).map(|kept| {
-        let level =
-            |(at, level): (usize, &&str)| if varies(at) && at != kept { "+".to_owned() } else { (*level).to_owned() };
-        levels.iter().enumerate().map(level).collect::<Vec<_>>().join("/")
-    });
-    let first = levels.first().copied().unwrap_or_default();
-    let mut filters = but_one.filter(|filter| !filter.starts_with('+') || !first.starts_with('$'));
-    filters.find(spares).unwrap_or_else(|| topic.to_owned())
 }

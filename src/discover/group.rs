@@ -60,9 +60,9 @@ impl Group {
 /// A topic that looks like something.
 #[derive(Debug, Clone)]
 pub struct Item<'a> {
-    /// Its place among all topics.
+    /// The topic's place among all topics.
     pub at: usize,
-    /// Its levels.
+    /// The topic's levels.
     pub levels: Vec<&'a str>,
     /// What it looks like.
     pub class: &'a Class,

@@ -22,6 +22,14 @@ pub enum Reason {
 }
 
 impl Reason {
+    fn never(why: impl Into<String>) -> Self {
+        Self::Never(why.into())
+    }
+
+    fn not_yet(why: impl Into<String>) -> Self {
+        Self::NotYet(why.into())
+    }
+
     /// The reason in words.
     #[must_use]
     pub fn in_words(&self) -> &str {
@@ -33,56 +41,44 @@ impl Reason {
 /// Why a topic holds no readings.
 #[must_use]
 pub fn reason(name: &str, topic: &Topic, reads: &[Read]) -> Option<Reason> {
-    let why = words_for(name, topic, reads)?;
-    let is_open = topic.kept.is_empty()
-        || [EMPTY, BROKEN, NO_VALUE, DESCRIBES].contains(&why.as_str())
-        || topic.faulty > 0 && reads.is_empty();
-    let is_by_topic = by_topic(&name.split('/').map(str::to_lowercase).collect::<Vec<_>>(), reads).is_some();
-    Some(if is_open && !is_by_topic { Reason::NotYet(why) } else { Reason::Never(why) })
-}
-
-const DESCRIBES: &str = "it describes a device, and holds no reading";
-const EMPTY: &str = "its messages are empty";
-const BROKEN: &str = "JSON that is broken";
-const NO_VALUE: &str = "it only said that it has no value";
-
-fn words_for(name: &str, topic: &Topic, reads: &[Read]) -> Option<String> {
     let levels: Vec<String> = name.split('/').map(str::to_lowercase).collect();
     if name.chars().any(char::is_control) {
-        return Some("its topic has control characters".into());
+        return Some(Reason::never("its topic has control characters"));
     }
+    let by_topic = by_topic(&levels, reads);
     if topic.kept.is_empty() {
-        return Some(match (topic.oversized, topic.faulty) {
-            (0, 0) => "no room was left to keep its messages: listen with --filter to fewer topics".into(),
-            (0, _) => "its packets are broken".into(),
-            _ => "its messages are larger than 64 KiB".into(),
-        });
+        let why = match (topic.oversized, topic.faulty) {
+            (0, 0) => "no room was left to keep its messages: listen with --filter to fewer topics",
+            (0, _) => "its packets are broken",
+            _ => "its messages are larger than 64 KiB",
+        };
+        return Some(if by_topic.is_some() { Reason::never(why) } else { Reason::not_yet(why) });
     }
-    by_topic(&levels, reads).or_else(|| by_payloads(&levels, topic, reads))
+    by_topic.map(Reason::never).or_else(|| by_payloads(&levels, topic, reads))
 }
 
-fn by_topic(levels: &[String], reads: &[Read]) -> Option<String> {
+fn by_topic(levels: &[String], reads: &[Read]) -> Option<&'static str> {
     let last = levels.last().map_or("", String::as_str);
     let first = levels.first().map_or("", String::as_str);
     let has = |words: &[&str]| levels.iter().any(|level| words.contains(&level.as_str()));
     let is_small = || reads.iter().all(|read| read.kind != Kind::Json || read.text.len() < 2_000);
     if is_discovery(levels, reads) {
-        return Some("discovery for Home Assistant: a description, no reading".into());
+        return Some("discovery for Home Assistant: a description, no reading");
     }
     let commands = ["set", "get", "cmd", "command", "commands", "cmnd", "request", "setpoint_cmd"];
     let before = levels.iter().rev().nth(1).map_or("", String::as_str);
     if levels.len() > 1 && commands.contains(&last) || first == "cmnd" || before == "set" && is_small() {
-        return Some("a command to a device, no reading".into());
+        return Some("a command to a device, no reading");
     }
     if has(&["bridge"]) && levels.len() > 2 && levels.get(1).is_some_and(|level| level == "bridge") {
-        return Some("housekeeping of a bridge".into());
+        return Some("housekeeping of a bridge");
     }
     if levels.len() > 1 && ["log", "logs", "logging", "debug", "console", "syslog"].contains(&last) {
-        return Some("a log".into());
+        return Some("a log");
     }
     let is_attribute = |level: &String| level.starts_with('$') && level.len() > 1;
     if levels.iter().skip(1).any(is_attribute) {
-        return Some("an attribute that describes a device".into());
+        return Some("an attribute that describes a device");
     }
     None
 }
@@ -101,13 +97,13 @@ fn is_discovery(levels: &[String], reads: &[Read]) -> bool {
             || reads.iter().any(|read| read.kind == Kind::Json))
 }
 
-fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<String> {
+fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Reason> {
     let said: Vec<&Read> = reads.iter().filter(|read| read.kind != Kind::Empty).collect();
     if said.is_empty() {
-        return Some(EMPTY.into());
+        return Some(Reason::not_yet("its messages are empty"));
     }
     if said.iter().all(|read| is_availability(levels, read)) {
-        return Some("availability of a device (online or offline), no reading".into());
+        return Some(Reason::never("availability of a device (online or offline), no reading"));
     }
     let is_kept = topic.retained > 0 && topic.live_messages() <= 1;
     let is_large = |read: &&Read| read.text.len() > LARGE_BYTES || read.kind == Kind::LargeJson;
@@ -117,31 +113,31 @@ fn by_payloads(levels: &[String], topic: &Topic, reads: &[Read]) -> Option<Strin
             && text.len() > 300
     };
     if is_kept && said.iter().any(is_large) || said.iter().all(describes) {
-        return Some("a large document that the broker keeps: a description, no reading".into());
+        return Some(Reason::never("a large document that the broker keeps: a description, no reading"));
     }
     let all = |is: fn(&Kind) -> bool| said.iter().all(|read| is(&read.kind));
     if all(|kind| *kind == Kind::LargeJson) {
-        return Some("its documents have more than 20,000 members".into());
+        return Some(Reason::never("its documents have more than 20,000 members"));
     }
     if all(|kind| *kind == Kind::Text) {
-        return Some("free text, no reading".into());
+        return Some(Reason::never("free text, no reading"));
     }
     if all(|kind| *kind == Kind::BrokenJson) {
-        return Some(BROKEN.into());
+        return Some(Reason::not_yet("JSON that is broken"));
     }
     if let Some(Kind::Binary(kind)) =
         said.first().map(|read| &read.kind).filter(|_| all(|kind| matches!(kind, Kind::Binary(_))))
     {
-        return Some(format!("binary payloads: {kind}"));
+        return Some(Reason::never(format!("binary payloads: {kind}")));
     }
     if all(|kind| matches!(kind, Kind::Text | Kind::BrokenJson | Kind::Binary(_) | Kind::LargeJson)) {
-        return Some("payloads of kinds that no source reads".into());
+        return Some(Reason::never("payloads of kinds that no source reads"));
     }
     if said.iter().all(|read| describes_a_device(read)) {
-        return Some(DESCRIBES.into());
+        return Some(Reason::not_yet("it describes a device, and holds no reading"));
     }
     if said.iter().all(|read| read.kind == Kind::Word && words::is_nothing(&read.text)) {
-        return Some(NO_VALUE.into());
+        return Some(Reason::not_yet("it only said that it has no value"));
     }
     None
 }
@@ -196,13 +192,42 @@ mod tests {
         point::Timestamp,
     };
 
-    fn told(name: &str, payload: &str, retain: bool) -> Option<String> {
+    fn reason_of(name: &str, payload: &str, retain: bool) -> Option<Reason> {
         let mut notes = Notes::new(Limits::default());
         let payload = payload.as_bytes().to_vec();
         let heard = Heard { topic: name.into(), payload_bytes: payload.len(), payload, retain, ..Heard::default() };
         notes.note(&heard, Timestamp(0));
         let topic = &notes.topics[name];
-        reason(name, topic, &reads(name, topic)).map(|reason| reason.in_words().to_owned())
+        reason(name, topic, &reads(name, topic))
+    }
+
+    fn told(name: &str, payload: &str, retain: bool) -> Option<String> {
+        reason_of(name, payload, retain).map(|reason| reason.in_words().to_owned())
+    }
+
+    #[test]
+    fn what_may_send_readings_later_is_told_from_what_never_does() {
+        let large = "1".repeat(70_000);
+        for (name, payload) in [
+            ("x/y", ""),
+            ("x/y", "{\"a\":"),
+            ("x/y", "unavailable"),
+            ("x/y", r#"{"model":"m1","manufacturer":"a"}"#),
+            ("x/y", &large),
+        ] {
+            assert!(matches!(reason_of(name, payload, false), Some(Reason::NotYet(_))), "{name}: {payload:.40}");
+        }
+        for (name, payload) in [
+            ("x/set", "1"),
+            ("x/set", ""),
+            ("x/set", &large),
+            ("x/log", "unavailable"),
+            ("x/y", "a line of some text"),
+            ("x/availability", "online"),
+            ("x/y", "\u{1}\u{0}\u{ff}"),
+        ] {
+            assert!(matches!(reason_of(name, payload, false), Some(Reason::Never(_))), "{name}: {payload:.40}");
+        }
     }
 
     #[test]

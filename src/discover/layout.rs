@@ -249,7 +249,7 @@ impl Place {
                     return Vec::new();
                 }
                 let mut layouts = Vec::new();
-                if let Some(pair) = pair(&rows) {
+                if let Some(pair) = pair(&rows).filter(|(name, _)| !is_double(&rows, name)) {
                     layouts.push((40 + self.most.min(9) as u32, Layout { pair: Some(pair), ..plain.clone() }));
                 }
                 // A document's own array of objects is read as it stands.
@@ -350,8 +350,39 @@ fn pair(rows: &Rows) -> Option<(String, String)> {
     let quantities = texts.iter().filter(|text| words::is_quantity(text)).count();
     let is_names = is_mixed || quantities * 2 >= texts.len();
     let is_wide = texts.len() > 1 && texts.len() <= MAX_NAMES && texts.iter().all(|text| text.len() <= 120);
-    // Of two rows of one name in a message, each has to have its own time.
     (is_all_text && is_alone && is_names && is_wide).then(|| ((*name).clone(), (*value).clone()))
+}
+
+/// Whether a name comes twice in one message. Of two rows of one name each has to have its own time.
+fn is_double(rows: &Rows, name: &str) -> bool {
+    let times: Vec<&String> =
+        rows.members.keys().filter(|path| !super::members::is_outside(path) && rows.tells_time(path)).collect();
+    let mut rows_of: BTreeMap<usize, String> = BTreeMap::new();
+    for path in std::iter::once(name).chain(times.iter().map(|path| path.as_str())) {
+        for seen in rows.members.get(path).into_iter().flatten() {
+            let told = rows_of.entry(seen.row).or_default();
+            told.extend([path, "=", &seen.value.to_string(), "\n"]);
+        }
+    }
+    let mut met = BTreeSet::new();
+    rows_of
+        .into_iter()
+        .any(|(row, told)| rows.all.get(row).is_some_and(|of| !met.insert((of.message, of.keys.clone(), told))))
+}
+
+/// Whether documents hold a list of names and values in which a name comes twice.
+pub fn has_double_names(documents: &[Document<'_>]) -> bool {
+    let mut found = Places::default();
+    for document in documents {
+        match document.json {
+            Json::Array(list) => found.array(list, &[Step::Elements], 0),
+            json => found.object(json, &[], 0),
+        }
+    }
+    found.0.into_values().filter(|place| place.what == What::Elements).any(|place| {
+        let rows = Rows::of(documents, &Layout { steps: place.steps, ..Layout::default() });
+        pair(&rows).is_some_and(|(name, _)| is_double(&rows, &name))
+    })
 }
 
 fn kind(value: &Json) -> u8 {

@@ -1,14 +1,16 @@
 //! Sources worked out of what is heard at a broker.
 //!
 //! [`Notes`] hold what was heard, within limits; [`listen()`] fills them beside a running daemon.
-//! [`findings`] tells which topics there are and proposes `[source.…]` sections that take them: those
-//! of known families first ([`crate::devices`]), then such as follow from topics that look alike
-//! (`group`) and from what their documents hold (`propose`). Every proposal is checked and tried with
-//! the messages that were heard (`trial`) before it is shown. All but [`listen()`] is pure.
+//! [`findings_beside`] tells which topics there are and proposes `[source.…]` sections that take
+//! them: those of known families first ([`crate::devices`]), then such as follow from topics that
+//! look alike (`group`) and from what their documents hold (`propose`). Every proposal is checked
+//! and tried with the messages that were heard (`trial`) before it is shown. All but [`listen()`]
+//! is pure.
 
 mod binary;
 mod columns;
 mod draft;
+mod exclude;
 mod families;
 mod findings;
 mod found;
@@ -18,6 +20,7 @@ mod layout;
 mod listen;
 mod members;
 mod notes;
+mod passing;
 mod payload;
 mod placeholders;
 mod propose;
@@ -27,11 +30,12 @@ mod shape;
 mod tests;
 mod time;
 mod trial;
+mod values;
 mod vocabulary;
 mod words;
 
 pub use self::{
-    findings::{findings, findings_beside},
+    findings::findings_beside,
     found::{Findings, Left, Proposal},
     listen::{Ended, Listening, listen},
     notes::{Limits, Notes},

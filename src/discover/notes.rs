@@ -32,13 +32,13 @@ impl Default for Limits {
 /// A message that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Its payload.
+    /// The payload.
     pub payload: Vec<u8>,
     /// When it came.
     pub received: Timestamp,
     /// Whether the broker had kept it from before.
     pub retain: bool,
-    /// Its payload without digits, hashed: messages that differ in numbers alone have the same.
+    /// The payload without digits, hashed: messages that differ in numbers alone have one outline.
     outline: u64,
 }
 
@@ -47,7 +47,7 @@ pub struct Kept {
 pub struct Topic {
     /// Messages.
     pub messages: u64,
-    /// Those that the broker had kept from before.
+    /// Messages that the broker had kept from before.
     pub retained: u64,
     /// Messages whose payload is larger than what is kept.
     pub oversized: u64,

@@ -34,7 +34,7 @@ pub enum Kind {
     Boolean,
     /// `ON`, `off`, `yes`, `no`.
     Switch,
-    /// Another short text.
+    /// A short text that is none of these: no number, boolean or switch.
     Word,
     /// Text of several words or lines.
     Text,

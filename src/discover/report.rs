@@ -5,14 +5,17 @@ use std::fmt::Write;
 use serde_json::{Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Findings, Left, Notes, Proposal, draft::cut};
+use super::{
+    Findings, Left, Notes, Proposal,
+    draft::{cut, some},
+};
 use crate::shown::harmless;
 
 /// Topics of a group that are named.
 const MAX_NAMED: usize = 3;
 /// Reasons of a proposal that are named.
 const MAX_REASONS: usize = 5;
-/// Groups that are shown.
+/// Proposals, and reasons why topics are not proposed, that are shown.
 const MAX_SHOWN: usize = 300;
 /// Longest sample that is shown.
 const SAMPLE_CHARS: usize = 100;
@@ -28,6 +31,7 @@ pub fn in_words(notes: &Notes, findings: &Findings) -> String {
     if !findings.proposals.is_empty() {
         text.push('\n');
         text.push_str(&table(findings));
+        text.push_str(&beyond(findings.proposals.len(), MAX_SHOWN, "and"));
         for proposal in findings.proposals.iter().take(MAX_SHOWN) {
             text.push_str(&details(proposal));
         }
@@ -35,10 +39,12 @@ pub fn in_words(notes: &Notes, findings: &Findings) -> String {
     if !findings.rest.is_empty() {
         text.push_str("\nNot proposed:\n");
         findings.rest.iter().take(MAX_SHOWN).for_each(|left| text.push_str(&left_in_words(left)));
+        text.push_str(&beyond(findings.rest.len(), MAX_SHOWN, "  and"));
     }
     if !findings.proposals.is_empty() {
         text.push_str(
-            "\nPut this into a file of conf.d, such as /etc/forebay/conf.d/discovered.toml, and reload forebay:\n\n",
+            "\nPut this into a new file of conf.d, such as /etc/forebay/conf.d/discovered.toml (--output writes one),\n\
+             then: systemctl reload forebay\n\n",
         );
         text.push_str(&findings.text());
     }
@@ -59,6 +65,14 @@ fn headline(notes: &Notes, findings: &Findings) -> String {
         let _ = writeln!(text, "{} {what}", plural(findings.beyond, "message"));
     }
     text
+}
+
+/// How many are not shown, where there are more than so many.
+fn beyond(count: usize, most: usize, what: &str) -> String {
+    match count.saturating_sub(most) {
+        0 => String::new(),
+        more => format!("{what} {more} more; --json lists them\n"),
+    }
 }
 
 fn plural(number: u64, one: &str) -> String {
@@ -99,7 +113,7 @@ fn table(findings: &Findings) -> String {
 
 fn details(proposal: &Proposal) -> String {
     let Proposal { fates, .. } = proposal;
-    let mut text = format!("\n{}: {}\n", proposal.name, some(&proposal.topics));
+    let mut text = format!("\n{}: {}\n", proposal.name, some(&proposal.topics, MAX_NAMED, PATTERN_CHARS));
     if let Some(family) = proposal.family {
         let zone = proposal.zone.as_ref().map_or(String::new(), |zone| format!(" --zone {zone}"));
         let _ = writeln!(text, "  known: forebay device add {family}{zone}");
@@ -129,21 +143,12 @@ fn details(proposal: &Proposal) -> String {
     for (topic, reason) in fates.aside.iter().take(MAX_REASONS) {
         let _ = writeln!(text, "  set aside of {}: {}", cut(topic, PATTERN_CHARS), cut(reason, 200));
     }
-    if fates.aside.len() > MAX_REASONS {
-        let _ = writeln!(text, "  and {} more are set aside", fates.aside.len() - MAX_REASONS);
-    }
+    text.push_str(&beyond(fates.aside.len(), MAX_REASONS, "  set aside: and"));
     text
 }
 
-fn some(topics: &[String]) -> String {
-    let named: Vec<String> = topics.iter().take(MAX_NAMED).map(|topic| cut(topic, PATTERN_CHARS)).collect();
-    let more = topics.len().saturating_sub(MAX_NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", named.join(", "))
-}
-
 fn left_in_words(left: &Left) -> String {
-    format!("  {}: {}\n", some(&left.topics), harmless(&left.why))
+    format!("  {}: {}\n", some(&left.topics, MAX_NAMED, PATTERN_CHARS), harmless(&left.why))
 }
 
 /// Everything for programs.
@@ -188,4 +193,33 @@ pub fn as_json(notes: &Notes, findings: &Findings) -> Json {
         "warnings": findings.warnings,
         "toml": if findings.proposals.is_empty() { String::new() } else { findings.text() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::trial::Fates;
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        let aside = |count: usize| (0..count).map(|at| (format!("t/{at}"), "broken".to_owned())).collect();
+        let proposal = |at: usize, asides: usize| Proposal {
+            name: format!("p{at}"),
+            topics: (0..asides).map(|at| format!("t/{at}")).collect(),
+            fates: Fates { aside: aside(asides), ..Fates::default() },
+            ..Proposal::default()
+        };
+        let left = |at: usize| Left { topics: vec![format!("l/{at}")], why: format!("why {at}"), ..Left::default() };
+        let findings = |proposals: usize, asides: usize, rest: usize| Findings {
+            proposals: (0..proposals).map(|at| proposal(at, asides)).collect(),
+            rest: (0..rest).map(left).collect(),
+            ..Findings::default()
+        };
+        let text = in_words(&Notes::default(), &findings(MAX_SHOWN, MAX_REASONS, MAX_SHOWN));
+        assert!(!text.contains("--json lists them") && text.contains("t/0, t/1, t/2 and 2 more\n"), "{text}");
+        let text = in_words(&Notes::default(), &findings(MAX_SHOWN + 2, MAX_REASONS + 1, MAX_SHOWN + 3));
+        assert!(text.contains("\nand 2 more; --json lists them\n"), "{text}");
+        assert!(text.contains("\n  and 3 more; --json lists them\n"), "{text}");
+        assert_eq!(text.matches("\n  set aside: and 1 more; --json lists them\n").count(), MAX_SHOWN, "{text}");
+    }
 }

@@ -106,8 +106,8 @@ impl Shape {
     }
 }
 
-/// What tells a shape from others: its paths without those that any device may have. Each is a hash,
-/// and they are sorted, so that many shapes are compared in no time.
+/// What tells a shape from others: its paths without those that any device may have. Each is a
+/// hash, and they are sorted, so that many shapes are compared in no time.
 fn telling(measured: &BTreeSet<String>, paths: &BTreeSet<String>) -> Vec<u64> {
     let is_common = |path: &&String| words::is_identity(path) || words::is_link(path);
     let is_time = |path: &&String| words::time_rank(path).is_some();

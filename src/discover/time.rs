@@ -31,6 +31,8 @@ pub enum Zone {
     Named(String),
     /// No live message tells it.
     Unknown,
+    /// Live messages tell several.
+    Several,
 }
 
 /// The time of rows.
@@ -40,7 +42,7 @@ pub struct Time {
     pub path: String,
     /// How it is written, in the words of `timestamp.unit`; none for what `auto` tells.
     pub unit: Option<String>,
-    /// Its zone.
+    /// The zone of the time.
     pub zone: Zone,
     /// What it is, in words.
     pub said: String,
@@ -59,8 +61,8 @@ enum Told {
     Other,
 }
 
-/// What speaks against a member as the time: no name of one, none near now, the name's rank, outside
-/// of the row, always the same, how deep it is.
+/// What speaks against a member as the time: no name of one, none near now, the name's rank,
+/// outside of the row, always the same, how deep it is.
 type Order = (bool, bool, u8, bool, bool, usize);
 
 /// The member of rows that tells their time, the likeliest first.
@@ -153,6 +155,7 @@ fn in_words(form: Option<&str>, units: &[&str], zone: &Zone, has_locals: bool) -
         Zone::None => how,
         Zone::Named(zone) => format!("{how}, local time of {zone}"),
         Zone::Unknown => format!("{how}; no live message told the zone, so UTC is taken"),
+        Zone::Several => "that of receipt: the devices disagree about the zone".to_owned(),
     }
 }
 
@@ -263,11 +266,11 @@ pub fn zone(locals: impl Iterator<Item = (DateTime, Timestamp, bool)>, machine: 
         is_local = true;
         let Some(ahead) = ahead_s(local, received).filter(|_| is_live) else { continue };
         let offset = (ahead as f64 / QUARTER_S as f64).round() as i64 * QUARTER_S;
-        if (ahead - offset).abs() > MAX_OFF_S
-            || offset.abs() > MAX_OFFSET_S
-            || found.is_some_and(|known| known != offset)
-        {
+        if (ahead - offset).abs() > MAX_OFF_S || offset.abs() > MAX_OFFSET_S {
             return Zone::Unknown;
+        }
+        if found.is_some_and(|known| known != offset) {
+            return Zone::Several;
         }
         (found, at) = (Some(offset), received);
     }
@@ -338,6 +341,16 @@ mod tests {
         assert_eq!(first(json!("2026-03-01 09:00:00")), named("-03:00"));
         assert_eq!(first(json!("2026-03-01 09:08:00")), Some((None, Zone::Unknown)));
         assert_eq!(first(json!("2025-01-01 09:00:00")), Some((None, Zone::Unknown)));
+    }
+
+    #[test]
+    fn devices_that_disagree_about_the_zone_have_none() {
+        let documents = [json!({"ts": "2026-03-01T14:00:00", "v": 1}), json!({"ts": "2026-03-01T07:00:00", "v": 1})];
+        let told = times_of(&documents, &TimeZone::UTC).remove(0);
+        assert_eq!(
+            (told.zone, told.said.as_str()),
+            (Zone::Several, "that of receipt: the devices disagree about the zone")
+        );
     }
 
     #[test]

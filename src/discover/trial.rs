@@ -1,7 +1,10 @@
 //! What becomes of messages by sources that are proposed: the checks of `forebay check`, and the
 //! steps of a message. Pure.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use super::notes::Topic;
 use crate::{
@@ -40,23 +43,68 @@ pub enum Owner {
 /// What has become of the kept messages of topics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fates {
-    /// Messages.
+    /// Kept messages that were tried.
     pub messages: usize,
-    /// Those that became rows.
+    /// Messages that became rows.
     pub to_rows: usize,
-    /// Their rows.
+    /// Rows that came of the messages.
     pub rows: usize,
-    /// Those that have no value.
+    /// Messages that have no value.
     pub empty: usize,
-    /// Those that the broker had kept, and that tell no time: they are not stored.
+    /// Messages that the broker had kept, and that tell no time: they are not stored.
     pub retained: usize,
-    /// Those of which something is set aside, and why.
+    /// Topics of the messages of which something is set aside, and why.
     pub aside: Vec<(String, String)>,
     /// Whether rows of a message have the same symbols and time.
     pub collides: bool,
+    /// Rows that would take the place of another message's: table, symbols and time are the same,
+    /// and a field is not.
+    pub lost: usize,
+    /// Topics whose rows have table, symbols and a field in common with those of another topic, and
+    /// that topic.
+    pub mixed: BTreeSet<(String, String)>,
+    /// What was met of rows.
+    pub met: Met,
+}
+
+/// What was met of rows: hashes of what would be the same cell of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Met {
+    /// By table, symbols, time and field: the message and the value, hashed.
+    cells: HashMap<u64, (usize, u64)>,
+    /// By table, symbols and field: the topic.
+    columns: HashMap<u64, String>,
+}
+
+fn hash(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Fates {
+    /// Takes note of the rows of a message.
+    fn meet(&mut self, topic: &str, rows: &[&(Text, Row)]) {
+        let message = self.messages;
+        for (table, row) in rows {
+            let series = hash(format!("{table}\n{:?}", row.symbols));
+            let mut is_lost = false;
+            for (name, value) in &row.fields {
+                let column = hash((series, name.to_lowercase()));
+                let first = self.met.columns.entry(column).or_insert_with(|| topic.to_owned());
+                if first != topic {
+                    self.mixed.insert((topic.to_owned(), first.clone()));
+                }
+                let Some(time) = row.time.filter(|_| !row.apart) else { continue };
+                let value = hash(format!("{value:?}"));
+                let cell = hash((column, time.to_micros()));
+                let (other, known) = *self.met.cells.entry(cell).or_insert((message, value));
+                is_lost |= other != message && known != value;
+            }
+            self.lost += usize::from(is_lost);
+        }
+    }
+
     /// Messages that speak against a source. A few times that lie ahead speak against their clock.
     #[must_use]
     pub fn doubtful(&self) -> usize {
@@ -97,6 +145,7 @@ impl Trial {
                 Incoming { topic: name, payload: &kept.payload, received, retain: kept.retain, ..Incoming::default() };
             let Some(told) = self.previewer.preview(&message) else { continue };
             let all: Vec<&(Text, Row)> = told.rows.iter().chain(&told.left_out).collect();
+            fates.meet(name, &all);
             moments.clear();
             let is_new = |(table, row): &&&(Text, Row)| {
                 let time = row.time.map(Timestamp::to_micros);

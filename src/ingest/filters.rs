@@ -74,7 +74,7 @@ fn plan(filters: &BTreeMap<String, u8>) -> Vec<Wanted> {
         filters.iter().filter(|(filter, qos)| !is_covered(filter, **qos)).map(|(filter, qos)| (filter, *qos)).collect();
     let mut ids = BTreeSet::new();
     let wanted = |(filter, qos): &(&String, u8)| {
-        let overlaps = left.iter().any(|(other, _)| other != filter && overlap(plain(other), plain(filter)));
+        let overlaps = left.iter().any(|(other, _)| other != filter && cross(other, filter));
         Wanted { filter: (*filter).clone(), qos: *qos, id: overlaps.then(|| id(filter, &mut ids)) }
     };
     left.iter().map(wanted).collect()
@@ -95,10 +95,15 @@ pub fn ids_beside<'a>(wanted: impl Iterator<Item = (&'a str, Option<u32>)>, othe
     let wanted: Vec<_> = wanted.collect();
     let mut taken: BTreeSet<u32> = wanted.iter().filter_map(|(_, id)| *id).collect();
     let mut identify = |(filter, known): &(&str, Option<u32>)| {
-        let overlaps = || others.iter().any(|other| overlap(plain(other), plain(filter)));
+        let overlaps = || others.iter().any(|other| cross(other, filter));
         known.or_else(|| overlaps().then(|| id(filter, &mut taken)))
     };
     wanted.iter().map(&mut identify).collect()
+}
+
+/// Whether some message matches both filters.
+pub fn cross(one: &str, other: &str) -> bool {
+    overlap(plain(one), plain(other))
 }
 
 /// Whether a filter is that of a shared subscription.

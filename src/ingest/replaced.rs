@@ -18,6 +18,8 @@ use crate::{
 
 /// Most sources and tables told apart; what others replace is counted under [`OTHER_TABLES`].
 const MAX_TABLES: usize = 1_000;
+/// Names of sources, those of earlier configurations among them, from which on the earlier ones are forgotten.
+const MAX_SOURCES: usize = 10_000;
 /// What stands for the tables beyond.
 const OTHER_TABLES: &str = "(other tables)";
 /// What stands for the source of rows out of quarantine.
@@ -61,9 +63,13 @@ pub(super) struct Replaced {
 }
 
 impl Replaced {
-    /// Takes note of the names of sources; those that were noted before stay.
+    /// Takes note of the names of sources; those that were noted before stay while there is room.
     pub fn name_sources(&self, names: impl Iterator<Item = (SourceId, String)>) {
-        lock(&self.names).extend(names);
+        let mut known = lock(&self.names);
+        if known.len() >= MAX_SOURCES {
+            known.clear();
+        }
+        known.extend(names);
     }
 
     /// Counts what a message that has entered replaced, and warns of it.

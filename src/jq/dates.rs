@@ -102,7 +102,7 @@ fn write(value: &Val, format: &Val) -> ValR<Val> {
 
 #[cfg(test)]
 mod tests {
-    use crate::jq::program::Program;
+    use crate::jq::program::{Program, tests::listed};
 
     fn run(program: &str, document: &str) -> Result<String, String> {
         let rows = Program::compile(program)?.run(document.as_bytes()).map_err(|error| error.to_string())?;
@@ -111,7 +111,7 @@ mod tests {
 
     #[track_caller]
     fn gives(program: &str, document: &str, rows: &str) {
-        assert_eq!(run(program, document).as_deref(), Ok(rows), "{program}");
+        assert_eq!(run(&listed(program), document).as_deref(), Ok(rows), "{program}");
     }
 
     #[test]

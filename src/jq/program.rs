@@ -165,7 +165,7 @@ pub(super) mod tests {
 
     /// What a program makes of a document, or why not.
     pub fn said(program: &str, document: &str) -> String {
-        let compiled = Program::compile(program).unwrap_or_else(|why| panic!("{program}: {why}"));
+        let compiled = Program::compile(&listed(program)).unwrap_or_else(|why| panic!("{program}: {why}"));
         match compiled.run(document.as_bytes()) {
             Ok(rows) => String::from_utf8(rows).expect("UTF-8"),
             Err(error) => error.to_string(),
@@ -177,9 +177,14 @@ pub(super) mod tests {
         program.run(document.as_bytes()).map(|rows| String::from_utf8(rows).expect("UTF-8"))
     }
 
+    /// The program with all of its outputs in one list, which keeps lists among them.
+    pub(in crate::jq) fn listed(program: &str) -> String {
+        format!("[{program}]")
+    }
+
     #[track_caller]
     fn gives(program: &str, document: &str, rows: &str) {
-        assert_eq!(run(program, document), Ok(rows.to_owned()), "{program}");
+        assert_eq!(run(&listed(program), document), Ok(rows.to_owned()), "{program}");
     }
 
     #[test]
@@ -203,7 +208,7 @@ pub(super) mod tests {
             r#"[{"ok":true,"n":1,"v":2},{"ok":false,"n":1,"v":4},{"ok":true,"n":1,"v":8}]"#,
             r#"[{"n":1,"sum":10}]"#,
         );
-        gives("1, halt, 2", "null", "[1]");
+        assert_eq!(run("1, halt, 2", "null").as_deref(), Ok("[1]"));
     }
 
     #[test]
@@ -236,7 +241,7 @@ pub(super) mod tests {
         }
         let program = Program::compile(".").expect("compiles");
         assert!(matches!(program.run(b"\"\xff\""), Err(JqError::NotJson(_))));
-        let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(126), "]".repeat(126));
         gives(".", &deep, &format!("[{deep}]"));
         gives(".", r#""[[\"[{\\""#, r#"["[[\"[{\\"]"#);
     }
@@ -256,6 +261,12 @@ pub(super) mod tests {
         }
         let long = run("error(\"x\" * 1000)", "0").expect_err("fails").to_string();
         assert!(long.len() < 300, "{long}");
+    }
+
+    #[test]
+    fn an_output_that_is_an_array_is_a_list_of_documents() {
+        assert_eq!(run("[{v: 1}, {v: 2}], {v: 3}", "null").as_deref(), Ok(r#"[{"v":1},{"v":2},{"v":3}]"#));
+        assert_eq!(run("[[1]], []", "null").as_deref(), Ok("[[1]]"));
     }
 
     #[test]

@@ -13,10 +13,17 @@ use super::{
 pub(super) struct Rows(Vec<u8>);
 
 impl Rows {
-    /// Adds an output.
+    /// Adds an output; one that is an array is a list of documents.
     pub fn push(&mut self, output: &Val) -> Result<(), JqError> {
+        match output {
+            Val::Arr(documents) => documents.iter().try_for_each(|document| self.document(document)),
+            document => self.document(document),
+        }
+    }
+
+    fn document(&mut self, document: &Val) -> Result<(), JqError> {
         self.0.push(if self.0.is_empty() { b'[' } else { b',' });
-        self.value(output, 1)
+        self.value(document, 1)
     }
 
     /// The whole array.

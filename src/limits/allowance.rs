@@ -1,7 +1,7 @@
 //! What the doors and the lanes share: the book, whose tables are whose, and the counts of what was left out.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Write as _,
     sync::{
         Mutex, MutexGuard,
@@ -201,10 +201,12 @@ impl Allowance {
         self.rules.set(rules);
         shared.book.set_rules(rules);
         let accounts = &mut shared.accounts;
+        // `/write` is no source, whatever one is called.
+        let known: HashMap<String, usize> =
+            accounts.iter().enumerate().skip(1).map(|(at, account)| (account.name.clone(), at)).collect();
         let configured = |(name, source): (&String, &Source)| {
-            // `/write` is no source, whatever one is called.
-            let known = accounts.iter().skip(1).position(|account| account.name == *name).map(|at| at + 1);
-            let owner = Owner(known.unwrap_or(if accounts.len() < MAX_ACCOUNTS { accounts.len() } else { 0 }));
+            let owner = known.get(name).copied();
+            let owner = Owner(owner.unwrap_or(if accounts.len() < MAX_ACCOUNTS { accounts.len() } else { 0 }));
             if owner.0 == accounts.len() {
                 accounts.push(Account { name: name.clone(), ..Account::default() });
             }
@@ -325,7 +327,8 @@ impl Allowance {
     /// What was left out since start, by source and limit.
     pub fn status(&self) -> Vec<LimitStatus> {
         let shared = self.lock();
-        let owners = shared.sources.iter().map(|source| source.owner).chain([Owner::WRITE]);
+        let owners = shared.sources.iter().map(|source| source.owner).filter(|owner| *owner != Owner::WRITE);
+        let owners = owners.chain([Owner::WRITE]);
         let mut status = Vec::new();
         for account in owners.filter_map(|owner| shared.accounts.get(owner.0)) {
             for excess in Excess::ALL {

@@ -33,7 +33,7 @@ pub struct Copies {
 
 /// A content, for [`Copies`].
 #[derive(Debug, Clone, Copy)]
-pub struct Key(u64);
+pub struct Key(pub(super) u64);
 
 impl Copies {
     /// The key of a content.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    changeover::{By, Changeover},
     copies::Copies,
     error::ConnectError,
     packet::{Ack, Message},
@@ -60,8 +61,7 @@ pub(super) struct Inbox {
     /// When the newest message came that waits for an acknowledgement, as time since boot.
     last_ns: u64,
     copies: Copies,
-    /// Whether subscriptions with identifiers may bring copies of what comes for those without.
-    has_ids: bool,
+    changeover: Changeover,
     /// What the newest message that was taken waits for.
     newest: Ackable,
     /// Acknowledgements handed to the connection that have not left for the socket.
@@ -84,16 +84,22 @@ impl Inbox {
             window,
             last_ns: 0,
             copies: Copies::default(),
-            has_ids: false,
+            changeover: Changeover::default(),
             newest: Ackable::default(),
             handed: 0,
             left: 0,
         }
     }
 
-    /// Takes note whether some subscription has an identifier.
-    pub fn expect_ids(&mut self, has_ids: bool) {
-        self.has_ids = has_ids;
+    /// Makes ready for other subscriptions, which may bring what others bring as well; they change no sooner than
+    /// [`LEARNS`](super::changeover::LEARNS) after `now_ns`, a time since boot.
+    pub fn begin_change(&mut self, now_ns: u64) {
+        self.changeover.begin(now_ns);
+    }
+
+    /// Takes note that the broker has answered all that was asked about subscriptions.
+    pub fn changed(&mut self, now_ns: u64) {
+        self.changeover.answered(now_ns);
     }
 
     /// Takes one message in. An error ends the connection; the broker then keeps what is unacknowledged.
@@ -129,10 +135,18 @@ impl Inbox {
 
     /// Offers a message, unless it is a copy of one that was taken.
     fn offer(&mut self, message: Incoming<'_>, ids: &[u32]) -> Taken {
-        // While subscriptions change, one may have its identifier already and another not yet.
-        let ids = if ids.is_empty() && self.has_ids { &[NO_ID][..] } else { ids };
+        let at_ns = message.received.since_boot_ns;
+        let (by, has_ended) = self.changeover.by(at_ns);
+        if has_ended {
+            self.copies = Copies::default();
+        }
+        let ids = if ids.is_empty() && by != By::Number { &[NO_ID][..] } else { ids };
         let key = (!ids.is_empty()).then(|| self.copies.key(message.topic, message.payload, message.retain));
-        let due = if key.is_some_and(|key| self.copies.knows(key, ids)) {
+        let is_copy = key.is_some_and(|key| match by {
+            By::Time => self.changeover.knows(key, ids, at_ns),
+            By::Number | By::NumberAndLearn => ids != [NO_ID] && self.copies.knows(key, ids),
+        });
+        let due = if is_copy {
             self.status.copies.fetch_add(1, Relaxed);
             // A copy is safe once what it is a copy of is, which came before.
             self.newest
@@ -147,7 +161,12 @@ impl Inbox {
         };
         self.newest = self.newest.both(due);
         if let Some(key) = key {
-            self.copies.note(key, ids);
+            if by != By::Time && ids != [NO_ID] {
+                self.copies.note(key, ids);
+            }
+            if by != By::Number {
+                self.changeover.note(key, ids, at_ns, is_copy);
+            }
         }
         Taken::Due(due)
     }

@@ -1,6 +1,7 @@
 //! The MQTT client: one session that owns the connection, its backoff and its TLS.
 
 pub mod backoff;
+mod changeover;
 mod connection;
 mod copies;
 pub mod error;

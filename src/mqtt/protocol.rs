@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     files::read::{MAX_SECRET_BYTES, read_regular_text},
+    ingest::filters::Wanted,
     settings::Mqtt,
 };
 
@@ -37,6 +38,12 @@ pub struct Subscription {
     pub qos: u8,
     /// The identifier that its messages carry (MQTT 5), where other subscriptions may bring a copy of the same message.
     pub id: Option<u32>,
+}
+
+impl From<Wanted> for Subscription {
+    fn from(Wanted { filter, qos, id }: Wanted) -> Self {
+        Self { filter, qos, id }
+    }
 }
 
 /// What happened on a connection, as far as the session cares.

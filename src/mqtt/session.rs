@@ -77,7 +77,7 @@ pub async fn run(task: Task) {
         since: None,
         remembered: 0,
         asks_since: Duration::ZERO,
-        wanted: Wanted::Followed,
+        standing: Standing::Followed,
     };
     while !*session.task.stop.borrow() {
         session.task.status.set_state(State::Connecting);
@@ -111,12 +111,12 @@ struct Session {
     remembered: u64,
     /// Since when filters are asked for that may not have been asked for before, as time since boot.
     asks_since: Duration,
-    wanted: Wanted,
+    standing: Standing,
 }
 
 /// How this connection stands to `task.subscriptions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Standing {
     /// It goes by them.
     Followed,
     /// They have changed.
@@ -130,6 +130,8 @@ struct Link {
     requests: Requests,
     /// What is subscribed to, with the identifiers that tell copies apart on this connection.
     subscriptions: Vec<Subscription>,
+    /// When they may be asked for, as time since boot.
+    ask_after: Duration,
     subscriber: Subscriber,
     withdrawal: Withdrawal,
     /// Whether subscriptions wait for the ring, which is to remember them first.
@@ -177,6 +179,7 @@ impl Session {
         let mut link = Link {
             requests,
             subscriptions: Vec::new(),
+            ask_after: Duration::ZERO,
             subscriber: Subscriber::new(0),
             withdrawal: Withdrawal::of(Vec::new()),
             waits_for_ring: false,
@@ -219,8 +222,8 @@ impl Session {
                     if changed.is_ok() { Wake::Ackable } else { Wake::RingGone }
                 }
                 () = self.task.intake.room().notified(), if self.inbox.holds() && link.phase == Phase::Open => Wake::Room,
-                changed = self.task.subscriptions.changed(), if self.wanted != Wanted::Final && link.phase == Phase::Open => {
-                    self.wanted = if changed.is_ok() { Wanted::Changed } else { Wanted::Final };
+                changed = self.task.subscriptions.changed(), if self.standing != Standing::Final && link.phase == Phase::Open => {
+                    self.standing = if changed.is_ok() { Standing::Changed } else { Standing::Final };
                     Wake::Configured
                 }
                 changed = self.task.stop.changed(), if !link.phase.is_stopping() => {
@@ -329,9 +332,6 @@ impl Session {
         link.phase = Phase::Open;
         self.inbox.connected(session_present);
         self.configure(link, session_present);
-        if link.subscriber.is_confirmed() {
-            self.task.status.set_state(State::Connected);
-        }
         self.subscribe(link)?;
         self.inbox.retry()
     }

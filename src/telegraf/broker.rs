@@ -14,7 +14,7 @@ pub struct Broker {
     pub servers: Vec<String>,
     /// Keys of `[mqtt]` and their values.
     pub mqtt: Vec<(&'static str, String)>,
-    /// Those of `[mqtt.tls]`.
+    /// Keys of `[mqtt.tls]` and their values.
     pub tls: Vec<(&'static str, String)>,
 }
 
@@ -133,7 +133,7 @@ impl Broker {
         self.servers != other.servers
     }
 
-    /// As lines of comments.
+    /// The settings as lines of comments.
     pub fn lines(&self) -> Vec<String> {
         let line = |(key, value): &(&str, String)| {
             let number = *key == "receive_maximum";

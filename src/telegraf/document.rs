@@ -43,7 +43,7 @@ pub enum Value {
     Text(String),
     /// A whole number.
     Int(i64),
-    /// Another number.
+    /// A number with a fraction or an exponent.
     Float(f64),
     /// true or false.
     Bool(bool),
@@ -84,7 +84,7 @@ fn entries(
     variables: Variables<'_>,
     missing: &mut Vec<(usize, String)>,
 ) -> Result<Entries, (usize, String)> {
-    let lines = Lines(text);
+    let lines = Lines::new(text);
     let parsed = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.of(span.start));
         (line, error.message().to_owned())
@@ -92,18 +92,22 @@ fn entries(
     Ok(table(parsed.into_inner(), &mut Reading { lines, variables, missing }))
 }
 
-/// Where the lines of a text begin.
-struct Lines<'a>(&'a str);
+/// Where the lines of a text end, in its order: a file may have very many values.
+struct Lines(Vec<usize>);
 
-impl Lines<'_> {
+impl Lines {
+    fn new(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a byte, from 1.
     fn of(&self, offset: usize) -> usize {
-        let before = self.0.as_bytes().iter().take(offset);
-        before.filter(|byte| **byte == b'\n').count() + 1
+        self.0.partition_point(|end| *end < offset) + 1
     }
 }
 
 struct Reading<'a> {
-    lines: Lines<'a>,
+    lines: Lines,
     variables: Variables<'a>,
     missing: &'a mut Vec<(usize, String)>,
 }

@@ -43,7 +43,7 @@ impl Format {
 pub struct Time {
     /// The member's path; empty for line protocol.
     pub field: String,
-    /// Its notation; that which forebay tells by itself where it is empty.
+    /// The time's notation; empty where forebay tells it by itself.
     pub unit: String,
     /// The zone of text that tells none.
     pub zone: Option<String>,
@@ -52,7 +52,7 @@ pub struct Time {
 /// A pattern of members that become fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Only {
-    /// As `only` takes it.
+    /// The pattern as `only` takes it.
     pub pattern: String,
     /// The field's name as Telegraf has it; or its pattern of names.
     pub name: String,
@@ -65,7 +65,7 @@ pub struct Draft {
     pub place: Place,
     /// What it is to be called.
     pub label: String,
-    /// Its topics.
+    /// The source's topics.
     pub cells: Vec<Cell>,
     /// The table's name, with placeholders.
     pub table: String,
@@ -124,9 +124,9 @@ pub struct Draft {
 /// What a source was before a program put the table's name around each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
-    /// Its program.
+    /// The program that the source had.
     pub jq: Option<String>,
-    /// Its way to rows.
+    /// The way to rows that the source had.
     pub rows: Option<String>,
     /// How many objects out the top is from a row now.
     pub depth: usize,
@@ -216,8 +216,8 @@ impl Draft {
         known.cloned().unwrap_or_else(|| name.to_owned())
     }
 
-    /// As a pattern of `only` and `ignore`. Telegraf joins the names of nested members with `_`,
-    /// and forebay's patterns go by paths.
+    /// A path as a pattern of `only` and `ignore`. Telegraf joins the names of nested members with
+    /// `_`, and forebay's patterns go by paths.
     pub fn pattern(&self, path: &str) -> String {
         if self.format == Format::Json && !path.contains('.') { path.replace('_', "?") } else { path.to_owned() }
     }

@@ -1,5 +1,8 @@
-//! Variables of the environment in a Telegraf configuration: `$NAME`, `${NAME}`, `${NAME:-default}`,
-//! `${NAME-default}`, `${NAME:?error}` and `${NAME?error}`.
+//! Variables of the environment in a Telegraf configuration: `$NAME`, `${NAME}`,
+//! `${NAME:-default}`, `${NAME-default}`, `${NAME:?error}` and `${NAME?error}`.
+
+/// Longest variable, with its braces' content.
+const MAX_VARIABLE_BYTES: usize = 4_096;
 
 /// Looks a variable up.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -40,7 +43,7 @@ impl<'a> Variable<'a> {
     fn at(text: &'a str) -> Option<Self> {
         let after = text.strip_prefix('$')?;
         if let Some(inner) = after.strip_prefix('{') {
-            let end = inner.find('}')?;
+            let end = inner.bytes().take(MAX_VARIABLE_BYTES).position(|byte| byte == b'}')?;
             let content = &inner[..end];
             let name = name_of(content)?;
             let modifier = &content[name.len()..];

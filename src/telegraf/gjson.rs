@@ -39,12 +39,12 @@ impl GPath {
         Ok(Self(steps))
     }
 
-    /// Whether it is the whole document.
+    /// Whether the path is the whole document.
     pub fn is_whole(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Its last name.
+    /// The last name of the path.
     pub fn last(&self) -> &str {
         self.0
             .iter()
@@ -53,19 +53,19 @@ impl GPath {
             .unwrap_or("")
     }
 
-    /// As a way to rows: `a.b[].c`.
+    /// The path as a way to rows: `a.b[].c`.
     pub fn as_rows(&self) -> String {
         rows(&self.0)
     }
 
-    /// As rows and a path in them.
+    /// The path parted into the way to rows and a path in them.
     pub fn stand(&self) -> Stand {
         let inner = self.0.iter().rposition(|step| *step == Step::Each).map_or(0, |at| at + 1);
         let (outer, path) = self.0.split_at(inner);
         Stand { rows: (!outer.is_empty()).then(|| rows(outer)), path: rows(path) }
     }
 
-    /// In jq's words.
+    /// The path as jq writes it.
     pub fn as_jq(&self) -> String {
         let step = |step: &Step| match step {
             Step::Key(key) => match key.parse::<usize>() {

@@ -1,15 +1,17 @@
 //! An input `mqtt_consumer` as sources, and all sources as a fragment.
 
+use std::collections::HashSet;
+
 use super::{
     broker::{self, Broker},
     draft::Draft,
     filters::{Filters, Naming, Passes},
     finish::{self, Finished},
     formats, printer,
-    remark::{Kind, Place, Remark},
+    remark::{self, Kind, MAX_REMARKS, Place, Remark},
     section::Section,
     split,
-    topics::{self, Parsing},
+    topics::{self, MAX_CELLS, Parsing},
 };
 use crate::{decode::Decoder, settings::Settings};
 
@@ -49,11 +51,11 @@ impl Global {
 /// An input's sources.
 #[derive(Debug)]
 pub struct Input {
-    /// Where it stands.
+    /// Where the input stands.
     pub place: Place,
-    /// Its sources.
+    /// The input's sources.
     pub drafts: Vec<Draft>,
-    /// Its broker.
+    /// The input's broker.
     pub broker: Broker,
     /// What is said of it that belongs to no source.
     pub remarks: Vec<Remark>,
@@ -122,7 +124,7 @@ fn precision(section: &mut Section) {
 fn cells(section: &mut Section) -> Vec<topics::Cell> {
     let (place, filters) = section.texts_at("topics").unwrap_or_else(|| (section.place.clone(), Vec::new()));
     if filters.is_empty() {
-        section.remark(Kind::NoCounterpart, place, "", "there are no topics; nothing comes of it");
+        section.remark(Kind::NoCounterpart, place.clone(), "", "there are no topics; nothing comes of it");
     }
     let mut parsings = Vec::new();
     let mut places = Vec::new();
@@ -141,6 +143,10 @@ fn cells(section: &mut Section) -> Vec<topics::Cell> {
     }
     let mut faults = Vec::new();
     let cells = topics::cells(&filters, &parsings, &mut faults);
+    if cells.len() >= MAX_CELLS {
+        let what = format!("no more than {MAX_CELLS} patterns are made of an input's topics; import others apart");
+        section.remark(Kind::NoCounterpart, place, "topic", what);
+    }
     for (number, what) in faults {
         if let Some(place) = places.get(number) {
             section.remark(Kind::NoCounterpart, place.clone(), "topic", what);
@@ -167,9 +173,9 @@ fn passes(draft: &mut Draft, filters: &Filters, section: &mut Section) -> bool {
 
 /// Tags of all inputs.
 fn tags(draft: &mut Draft, global: &Global, place: &Place) {
+    let mut taken: HashSet<String> = draft.tag_names().into_iter().collect();
     for (name, value) in &global.tags {
-        let is_free = !draft.tag_names().contains(name);
-        if is_free && !value.is_empty() {
+        if !value.is_empty() && taken.insert(name.clone()) {
             draft.tags.insert(name.clone(), value.clone());
         }
     }
@@ -186,8 +192,19 @@ fn tags(draft: &mut Draft, global: &Global, place: &Place) {
     }
 }
 
-/// The fragment, and how many sources it has. What is said in it goes to `remarks` as well.
-pub fn print(drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Remark>) -> (String, usize) {
+/// The fragment, and how many sources it has. What is said in it goes to `remarks` as well. It has
+/// at most [`MAX_REMARKS`] of them as comments, and says how many more there are.
+pub fn print(mut drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Remark>) -> (String, usize) {
+    if let Some(first) = drafts.get(MAX_SOURCES) {
+        let what = format!(
+            "there would be {} sources; {} are printed. Import the other inputs apart",
+            drafts.len(),
+            MAX_SOURCES
+        );
+        remarks.push(Remark::new(Kind::NoCounterpart, first.place.clone(), what));
+        drafts.truncate(MAX_SOURCES);
+    }
+    let mut comments = Comments { room: MAX_REMARKS, more: 0 };
     let mut text = String::from("# Sources that the inputs mqtt_consumer of a Telegraf configuration would be.\n");
     let (mut names, mut count) = (Vec::new(), 0);
     if let Some(broker) = broker {
@@ -196,23 +213,28 @@ pub fn print(drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Rema
         );
         text.extend(broker.lines().iter().map(|line| format!("#{line}\n")));
     }
-    for remark in remarks.iter() {
-        text.push_str(&printer::comment(remark));
-    }
+    remark::without_twins(remarks);
+    let mut of_none = remarks.clone();
+    comments.limit(&mut of_none);
+    text.extend(of_none.iter().map(printer::comment));
     let mut shapes: Vec<String> = Vec::new();
-    for draft in drafts.into_iter().take(MAX_SOURCES) {
+    for mut draft in drafts {
         text.push('\n');
+        remark::without_twins(&mut draft.remarks);
         if let Some(why) = &draft.nothing {
             let what = format!("no source is made of it: {why}");
             let remark = Remark::new(Kind::Note, draft.place.clone(), what);
             text.push_str(&printer::comment(&remark));
-            remarks.extend(draft.remarks);
+            remarks.append(&mut draft.remarks);
             remarks.push(remark);
             continue;
         }
         let name = name_of(&draft, &names);
         let mut source = finish::finish(draft);
         tell_shared_topics(&mut source, &mut shapes);
+        remark::without_twins(&mut source.draft.remarks);
+        remarks.extend_from_slice(&source.draft.remarks);
+        comments.limit(&mut source.draft.remarks);
         let section = printer::section(&name, &source, true);
         match braces(&source.draft).or_else(|| fault(&section)) {
             None => {
@@ -225,13 +247,34 @@ pub fn print(drafts: Vec<Draft>, broker: Option<&Broker>, remarks: &mut Vec<Rema
                 let what = format!(
                     "forebay would refuse this source, so it is a comment; put it right and take the # away: {what}"
                 );
-                source.draft.say(Kind::NoCounterpart, &place, "", what);
+                let remark = Remark::new(Kind::NoCounterpart, place, what);
+                source.draft.remarks.push(remark.clone());
+                remarks.push(remark);
                 text.push_str(&printer::section(&name, &source, false));
             }
         }
-        remarks.extend(source.draft.remarks);
+    }
+    if comments.more > 0 {
+        text.push_str(&printer::wrapped(&format!(
+            "and {} more remarks, which are not written here; import fewer inputs at once to see them",
+            comments.more
+        )));
     }
     (text, count)
+}
+
+/// How many remarks the fragment still has room for, and how many had none.
+struct Comments {
+    room: usize,
+    more: usize,
+}
+
+impl Comments {
+    /// Leaves the remarks that there is room for.
+    fn limit(&mut self, remarks: &mut Vec<Remark>) {
+        self.more += remark::weightiest(remarks, self.room);
+        self.room -= remarks.len();
+    }
 }
 
 /// One message goes to one source.

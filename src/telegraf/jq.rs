@@ -2,7 +2,8 @@
 
 /// A text as jq writes it.
 pub fn text(text: &str) -> String {
-    // A JSON string is one of jq's: a backslash in it is written twice, so that `\(` puts no value in.
+    // A JSON string is one of jq's: a backslash in it is written twice, so that `\(` puts no value
+    // in.
     serde_json::to_string(text).unwrap_or_default()
 }
 

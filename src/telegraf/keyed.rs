@@ -1,5 +1,5 @@
-//! Tables that a member of the payload names: a jq program puts the name around each row, and `{key}`
-//! is the table. Pure.
+//! Tables that a member of the payload names: a jq program puts the name around each row, and
+//! `{key}` is the table. Pure.
 
 use super::{
     draft::{Before, Draft, Format},
@@ -32,8 +32,8 @@ impl Draft {
         self.set_measurement(name);
     }
 
-    /// Has a member name the table. `name` is a program of what it stands in that gives the name, or
-    /// nothing. The error says why that can't be.
+    /// Has a member name the table. `name` is a program of what it stands in that gives the name,
+    /// or nothing. The error says why that can't be.
     pub fn name_by_program(&mut self, name: &str, stands: NameIn) -> Result<(), &'static str> {
         if self.format != Format::Json {
             return Err(OF_OTHER_FORMAT);

@@ -24,9 +24,11 @@ mod split;
 mod tests;
 mod topics;
 
+use std::{collections::HashMap, fmt::Write as _};
+
 use thiserror::Error;
 
-use self::{document::Value, input::Global, processors::Processor, section::Section};
+use self::{document::Value, input::Global, processors::Processor, remark::MAX_REMARKS, section::Section};
 pub use self::{
     document::{DocumentError, MAX_FILE_BYTES},
     environment::Variables,
@@ -40,6 +42,8 @@ pub const MAX_FILES: usize = 1_000;
 const MAX_INPUTS: usize = 1_000;
 /// Most sections `processors.…`.
 const MAX_PROCESSORS: usize = 1_000;
+/// Most inputs of other kinds that are named.
+const MAX_NAMED: usize = 10;
 
 /// The parts of a Telegraf configuration.
 const PARTS: [&str; 9] =
@@ -52,8 +56,10 @@ pub struct Imported {
     pub sources: String,
     /// How many sources it has.
     pub count: usize,
-    /// What is otherwise, in the order of the files.
+    /// What is otherwise, in the order of the files; of very many those that weigh most.
     pub remarks: Vec<Remark>,
+    /// Remarks beyond those.
+    pub more_remarks: usize,
 }
 
 /// Why there is nothing to be imported.
@@ -87,11 +93,14 @@ pub enum ImportError {
 /// A file: its name and its text.
 pub type File = (String, String);
 
-/// What the files' inputs `mqtt_consumer` would be. `variables` looks up the environment, as Telegraf
-/// does.
+/// What the files' inputs `mqtt_consumer` would be. `variables` looks up the environment, as
+/// Telegraf does.
 pub fn import(files: &[File], variables: Variables<'_>) -> Result<Imported, ImportError> {
+    if let Some((file, _)) = files.get(MAX_FILES) {
+        return Err(ImportError::TooMany { file: file.clone(), line: 1, most: MAX_FILES, what: "files" });
+    }
     let mut parts = Parts::default();
-    for (file, text) in files.iter().take(MAX_FILES) {
+    for (file, text) in files {
         parts.read(file, text, variables)?;
     }
     let Parts { inputs, processors, global, mut remarks } = parts;
@@ -111,19 +120,12 @@ pub fn import(files: &[File], variables: Variables<'_>) -> Result<Imported, Impo
         drafts.extend(input.drafts);
     }
     remarks.extend(processors::apply(processors, &mut drafts));
-    let done = input::print(drafts, brokers.first(), &mut remarks);
-    let mut seen = Vec::new();
-    remarks.retain(|remark| {
-        let is_new = !seen.contains(remark);
-        seen.push(remark.clone());
-        is_new
-    });
-    remarks.sort_by_key(|remark| (file_of(files, remark), remark.place.line));
-    Ok(Imported { sources: done.0, count: done.1, remarks })
-}
-
-fn file_of(files: &[File], remark: &Remark) -> usize {
-    files.iter().position(|(name, _)| *name == remark.place.file).unwrap_or_default()
+    let (sources, count) = input::print(drafts, brokers.first(), &mut remarks);
+    remark::without_twins(&mut remarks);
+    let numbers: HashMap<&str, usize> = files.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
+    remarks.sort_by_key(|remark| (numbers.get(remark.place.file.as_str()).copied(), remark.place.line));
+    let more_remarks = remark::weightiest(&mut remarks, MAX_REMARKS);
+    Ok(Imported { sources, count, remarks, more_remarks })
 }
 
 /// What the files have.
@@ -206,7 +208,12 @@ impl Parts {
             }
         }
         if !others.is_empty() {
-            let names = others.iter().take(10).map(|name| clip(name).into_owned()).collect::<Vec<_>>().join(", ");
+            let mut names =
+                others.iter().take(MAX_NAMED).map(|name| clip(name).into_owned()).collect::<Vec<_>>().join(", ");
+            if others.len() > MAX_NAMED {
+                // Writing into memory does not fail.
+                let _ = write!(names, " and {} more", others.len() - MAX_NAMED);
+            }
             let what = format!(
                 "inputs of other kinds stay with Telegraf ({names}); its output influxdb_v2 can write to forebay's POST /write"
             );

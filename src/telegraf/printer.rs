@@ -1,6 +1,6 @@
 //! Sources as the text of a fragment, with what is said of them at its place. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     draft::{Draft, Format, Time},
@@ -41,14 +41,7 @@ pub fn section(name: &str, source: &Finished, is_sound: bool) -> String {
 
 /// What is said before a key.
 fn said(draft: &Draft, key: &str) -> String {
-    let mut of_key: Vec<&Remark> = draft.remarks.iter().filter(|remark| remark.key == key).collect();
-    let mut seen: Vec<&Remark> = Vec::new();
-    of_key.retain(|remark| {
-        let is_new = !seen.contains(remark);
-        seen.push(remark);
-        is_new
-    });
-    of_key.into_iter().map(comment).collect()
+    draft.remarks.iter().filter(|remark| remark.key == key).map(comment).collect()
 }
 
 /// A remark as a comment.
@@ -119,13 +112,8 @@ fn keys(source: &Finished) -> Vec<(&'static str, Option<String>)> {
 }
 
 fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for name in names {
-        if !all.contains(&name) {
-            all.push(name);
-        }
-    }
-    all
+    let mut seen = HashSet::new();
+    names.filter(|name| seen.insert(name.clone())).collect()
 }
 
 fn time(time: &Time) -> String {

@@ -171,9 +171,15 @@ impl Section {
 
     /// The tables of a table, such as the plugins of `inputs`, each with its name.
     pub fn plugins(self) -> Vec<(String, Vec<Section>)> {
-        let names: Vec<String> = self.entries.iter().map(|(name, _)| name.clone()).collect();
-        let mut section = self;
-        names.into_iter().map(|name| (name.clone(), section.tables(&name))).collect()
+        let Self { place, entries, .. } = self;
+        let of_one = |(name, item): (String, Item)| {
+            // One at a time: there may be very many, and an entry is looked up among all others.
+            let mut section =
+                Section { place: place.clone(), entries: vec![(name.clone(), item)], remarks: Vec::new() };
+            let tables = section.tables(&name);
+            (name, tables)
+        };
+        entries.into_iter().map(of_one).collect()
     }
 
     /// The names of its options.
@@ -189,12 +195,13 @@ impl Section {
     /// What is to be told, with the options that nobody took.
     pub fn finish(mut self) -> Vec<Remark> {
         self.without(&WITHOUT_MEANING);
-        for key in self.keys() {
-            let place = self.place_of(&key);
+        let Self { place: Place { file, path, .. }, entries, mut remarks } = self;
+        remarks.extend(entries.into_iter().map(|(key, item)| {
+            let place = Place { file: file.clone(), line: item.line, path: format!("{path}.{key}") };
             let what = format!("forebay has nothing for the option {:?}", clip(&key));
-            self.remark(Kind::NoCounterpart, place, "", what);
-        }
-        self.remarks
+            Remark::new(Kind::NoCounterpart, place, what)
+        }));
+        remarks
     }
 }
 

@@ -49,7 +49,7 @@ impl Level {
 /// Topics that Telegraf treats alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// Its levels.
+    /// The levels of the topics.
     pub levels: Vec<Level>,
     /// The group of a shared subscription.
     pub shared: Option<String>,

@@ -2,7 +2,6 @@
 //! nothing from the running daemon.
 
 use std::{
-    path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -71,12 +70,6 @@ fn discovered(daemon: &Daemon, broker: &Mosquitto, root: &str, arguments: &[&str
     ended.join().expect("it ended")
 }
 
-fn write_fragment(daemon: &Daemon, text: &str) {
-    let directory = daemon.config().with_file_name("conf.d");
-    std::fs::create_dir_all(&directory).expect("conf.d");
-    std::fs::write(Path::new(&directory).join("discovered.toml"), text).expect("a fragment");
-}
-
 #[test]
 fn what_is_proposed_works_without_a_change_and_the_daemon_loses_nothing() {
     let (broker, questdb, root) = (Mosquitto::start(), QuestDb::shared(), unique("disc"));
@@ -91,9 +84,12 @@ fn what_is_proposed_works_without_a_change_and_the_daemon_loses_nothing() {
     let own_message = |n: u64| (format!("{own}/1"), format!(r#"{{"ts":{},"n":{n}}}"#, 1_780_000_000 + n));
     publish(&broker, &(0..100).map(own_message).collect::<Vec<_>>());
 
-    let output = discovered(&daemon, &broker, &root, &["--toml"]);
-    let (code, text, error) = told(&output);
-    assert_eq!(code, 0, "{error}");
+    let file = daemon.config().with_file_name("conf.d").join("discovered.toml");
+    let output = discovered(&daemon, &broker, &root, &["--output", &file.to_string_lossy()]);
+    let (code, said, error) = told(&output);
+    let expected = format!("{}\nnext: systemctl reload forebay\n", file.display());
+    assert_eq!((code, said), (0, expected), "{error}");
+    let text = std::fs::read_to_string(&file).expect("a fragment");
     publish(&broker, &(100..200).map(own_message).collect::<Vec<_>>());
     eventually_eq(LIMIT, "its own messages", 200, || daemon.ledger("messages"));
     assert_eq!((daemon.ledger("rows"), daemon.broker()["connects"].as_u64()), (200, Some(1)));
@@ -102,7 +98,6 @@ fn what_is_proposed_works_without_a_change_and_the_daemon_loses_nothing() {
     let sections: toml::Table = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let sources = sections["source"].as_table().expect("sources");
     assert!(!sources.contains_key("own") && sources.len() == 5, "{text}");
-    write_fragment(&daemon, &text);
     let (code, _, error) = told(&daemon.cli(&["check", "--quiet"]));
     assert_eq!(code, 0, "{error}\n{text}");
     daemon.stop();
@@ -136,7 +131,9 @@ fn what_cannot_be_done_is_told_with_its_code() {
     let nobody = format!("mqtt://127.0.0.1:{}", free_port());
     let (code, _, error) = told(&daemon.cli(&["discover", "--for", "300ms", "--broker", &nobody]));
     assert!(code == 1 && error.contains("check mqtt.url and that the broker runs"), "{code}: {error}");
-    for wrong in [&["--for", "0s"][..], &["--filter", "a/#/b"], &["--toml", "--json"]] {
+    for wrong in
+        [&["--for", "0s"][..], &["--filter", "a/#/b"], &["--toml", "--json"], &["--output", "x.toml", "--toml"]]
+    {
         assert_eq!(told(&daemon.cli(&[&["discover"], wrong].concat())).0, 2, "{wrong:?}");
     }
     let mut publisher = broker.publisher().expect("connects");

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::Value;
@@ -26,29 +26,35 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 /// What five kinds of devices say, round `n`.
 fn messages(n: u64) -> Vec<(String, String)> {
-    let (value, seconds) = (20.0 + (n % 50) as f64 / 10.0, n % 60);
-    vec![
+    let value = 20.0 + (n % 50) as f64 / 10.0;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let (now, tenth) = (now.as_secs(), now.subsec_millis());
+    let tenth = format!("{tenth:03}");
+    let mut all = vec![
         (
             "zigbee2mqtt/bath".into(),
             format!(r#"{{"battery":87,"humidity":51.3,"linkquality":101,"temperature":{value}}}"#),
         ),
         ("zigbee2mqtt/bridge/state".into(), r#"{"state":"online"}"#.into()),
         (
-            "tele/plug-3/SENSOR".into(),
+            "shellyplus1pm-a1/events/rpc".into(),
             format!(
-                r#"{{"Time":"2026-03-01T12:00:{seconds:02}","ENERGY":{{"Total":12.052,"Power":{value},"Voltage":231}}}}"#
+                r#"{{"src":"shellyplus1pm-a1","dst":"shellyplus1pm-a1/events","method":"NotifyStatus","params":{{"ts":{now}.{tenth},"switch:0":{{"id":0,"output":true,"apower":{value},"voltage":233.2}}}}}}"#
             ),
-        ),
-        (
-            "shellyplus1pm-a1/status/switch:0".into(),
-            format!(r#"{{"id":0,"source":"init","output":true,"apower":{value},"voltage":233.2,"current":0.1}}"#),
         ),
         ("weather/roof/temperature".into(), format!("{value}")),
         ("weather/roof/humidity".into(), format!("{}", 40.0 + value)),
         ("weather/yard/temperature".into(), format!("{}", value - 2.0)),
         ("press/line-1/data".into(), format!(r#"{{"machine":"p-7","force":{value},"cycles":{n}}}"#)),
         ("press/line-2/data".into(), format!(r#"{{"machine":"p-9","force":{value},"cycles":{n}}}"#)),
-    ]
+    ];
+    // Its time is in whole seconds, and it says nothing more often than that.
+    if n.is_multiple_of(12) {
+        let time = jiff::Timestamp::from_second(now as i64).expect("a time").strftime("%Y-%m-%dT%H:%M:%S");
+        let energy = format!(r#"{{"Total":12.052,"Power":{value},"Voltage":231}}"#);
+        all.push(("tele/plug-3/SENSOR".into(), format!(r#"{{"Time":"{time}","ENERGY":{energy}}}"#)));
+    }
+    all
 }
 
 /// Devices that publish until they are dropped.
@@ -56,19 +62,22 @@ struct Devices(Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
 
 impl Devices {
     fn start(broker: &Mosquitto) -> Self {
+        const ROUNDS_PER_SECOND: u64 = 10;
+        const TICK: Duration = Duration::from_millis(1);
         let stop = Arc::new(AtomicBool::new(false));
         let (mut publisher, told) = (broker.publisher().expect("connects"), Arc::clone(&stop));
         let publish = move || {
-            for n in 0.. {
-                if told.load(Ordering::Relaxed) {
-                    return;
-                }
-                for (topic, payload) in messages(n) {
-                    publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+            let (start, mut sent) = (Instant::now(), 0);
+            while !told.load(Ordering::Relaxed) {
+                let due = start.elapsed().as_millis() as u64 * ROUNDS_PER_SECOND / 1_000;
+                while sent < due {
+                    for (topic, payload) in messages(sent) {
+                        publisher.publish(&topic, payload.as_bytes()).expect("publishes");
+                    }
+                    sent += 1;
                 }
                 publisher.drain(LIMIT).expect("the broker acknowledges");
-                // The pace of devices.
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(TICK);
             }
         };
         Self(stop, Some(thread::spawn(publish)))
@@ -162,12 +171,36 @@ fn what_is_in_the_way_or_does_not_answer_is_told_and_nothing_is_written() {
     let written = fs::read_to_string(daemon.config().with_file_name("conf.d/10-connections.toml")).expect("a file");
     assert!(written.contains("username = \"device\"") && !written.contains("secret one"), "{written}");
     let (code, _, said) = init(&line);
-    assert!(
-        code == 2 && said.contains("tasmota.toml is there already") || said.contains("source of this name"),
-        "{said}"
-    );
-    let (code, _, said) = init(&["--broker", "mqtt://localhost:1", "--no-listen"]);
-    assert!(code != 0, "{said}");
+    assert!(code == 0 && said.contains("--device tasmota: the source is there already"), "{said}");
+    assert!(said.contains("nothing to write"), "{said}");
+    let (code, _, said) = init(&["--broker", &nothing]);
+    assert!(code == 1 && said.contains("can't be reached") && said.contains("nothing was written"), "{said}");
+}
+
+#[test]
+fn connections_that_are_configured_stay_and_secrets_are_no_part_of_an_address() {
+    let (broker, other) = (Mosquitto::start(), Mosquitto::start());
+    let daemon = empty().write();
+    let conf = format!("127.0.0.1:{}", free_port());
+    let init = |line: &[&str]| told(&daemon.cli(&[&["init", "--yes", "--for", "1s"], line].concat()));
+    for (line, option) in [
+        (["--broker", "mqtt://u:SECRET@127.0.0.1"], "--password-file"),
+        (["--questdb", "http::addr=127.0.0.1:9000;password=SECRET;"], "--questdb-password-file"),
+        (["--questdb", "http://u:SECRET@127.0.0.1"], "--questdb-password-file"),
+    ] {
+        let (code, shown, said) = init(&line);
+        assert!(code == 2 && said.contains(option) && !said.contains("listening"), "{said}");
+        assert!(!said.contains("SECRET") && !shown.contains("SECRET"), "{shown}{said}");
+    }
+    let (first, second) = (broker.url(), other.url());
+    let (code, _, said) = init(&["--no-listen", "--broker", &first, "--questdb", &conf]);
+    assert_eq!(code, 0, "{said}");
+    let written = || fs::read_dir(daemon.config().with_file_name("conf.d")).expect("a directory").count();
+    assert_eq!(written(), 1);
+    let (code, _, said) = init(&["--broker", &second, "--questdb", &conf]);
+    assert!(code == 2 && said.contains("10-connections.toml:") && said.contains("mqtt.url"), "{said}");
+    assert!(said.contains(&first) && said.contains(&second) && !said.contains("listening"), "{said}");
+    assert_eq!(written(), 1, "nothing is written");
 }
 
 #[test]
@@ -176,8 +209,11 @@ fn without_a_configuration_one_is_made_and_nobody_is_asked_without_a_terminal() 
     let directory = crate::support::scratch("first");
     let file = directory.join("etc/forebay.toml");
     fs::create_dir(directory.join("etc")).expect("a directory");
+    // A relative path is one below the directory where it is run.
     let run = |line: &[&str]| {
-        let output = Command::new(FOREBAY).arg("--config").arg(&file).args(line).stdin(Stdio::null()).output();
+        let mut command = Command::new(FOREBAY);
+        command.current_dir(directory.join("etc")).args(["--config", "forebay.toml"]).args(line);
+        let output = command.stdin(Stdio::null()).output();
         told(&output.expect("it runs"))
     };
     let (code, _, said) = run(&["init"]);
@@ -186,6 +222,8 @@ fn without_a_configuration_one_is_made_and_nobody_is_asked_without_a_terminal() 
     let (code, _, said) =
         run(&["init", "--yes", "--no-listen", "--broker", &url, "--questdb", &conf, "--device", "tasmota"]);
     assert!(code == 0 && said.contains("etc/forebay.toml"), "{said}");
+    let (code, shown, said) = run(&["device", "add", "shelly"]);
+    assert!(code == 0 && shown.starts_with(&*file.with_file_name("conf.d/shelly.toml").to_string_lossy()), "{said}");
     let (code, shown, _) = run(&["--json", "check"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!((code, &shown["settings"]["mqtt"]["url"]), (0, &Value::from(url)));

@@ -7,10 +7,14 @@ use serde_json::Value;
 
 use crate::support::{
     Daemon, DaemonBuilder, Load, Mosquitto, QuestDb, Readings, daemon::count, eventually, eventually_eq,
-    eventually_some, process::free_port, unique,
+    process::free_port, unique,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the journal says of a reload, and of filters that the broker has confirmed.
+const READ: &str = "the configuration was read again";
+const SUBSCRIBED: &str = "subscribed filters";
 
 /// A daemon without a database: what is asked for here happens before.
 fn builder(broker: &Mosquitto) -> DaemonBuilder {
@@ -26,17 +30,16 @@ fn source(builder: DaemonBuilder, name: &str, topic: &str) -> DaemonBuilder {
 
 /// Has the daemon read its configuration again, and waits until it has gone over to it.
 fn reload(daemon: &mut Daemon, change: impl FnOnce(DaemonBuilder) -> DaemonBuilder) {
-    let before = daemon.log().matches("the configuration was read again").count();
+    let count = |daemon: &Daemon, line: &str| daemon.log().matches(line).count();
+    let (read, subscribed) = (count(daemon, READ), count(daemon, SUBSCRIBED));
     daemon.reconfigure(change);
     daemon.signal(Signal::HUP);
-    let log = eventually_some(LIMIT, "the configuration is read again", || {
-        let log = daemon.log();
-        (log.matches("the configuration was read again").count() > before).then_some(log)
-    });
+    eventually(LIMIT, "the configuration is read again", || count(daemon, READ) > read);
+    let log = daemon.log();
     // New filters are in force once the broker has confirmed them.
-    let last = log.rfind("the configuration was read again").unwrap_or(0);
-    if log[last..].contains(".topic") || log[last..].contains(": new") {
-        eventually(LIMIT, "the new filters are subscribed", || daemon.log()[last..].contains("subscribed filters"));
+    let told = log.rfind(READ).map_or("", |at| &log[at..]);
+    if told.contains(".topic") || told.contains(": new") {
+        eventually(LIMIT, "the new filters are subscribed", || count(daemon, SUBSCRIBED) > subscribed);
     }
 }
 
@@ -142,6 +145,71 @@ fn overlapping_sources_that_come_and_go_under_load_take_each_message_once() {
         rows + letters + dropped >= published
     });
     assert_eq!(taken(&daemon), (published, 0), "each is one row: {}", daemon.log());
+}
+
+#[test]
+fn what_says_the_same_again_and_again_is_taken_before_and_after_each_reload() {
+    let broker = Mosquitto::start();
+    // Two filters that cross, so that copies are looked for.
+    let base = source(source(builder(&broker), "pair", "o/#"), "other", "o/x/{id}").set("source.other.qos", 1);
+    let base = source(base.set("source.pair.qos", 0), "wide", "plant/#").set("source.wide.qos", 0);
+    let mut daemon = source(base, "state", "rep/{d}/state").start();
+    daemon.wait_subscribed();
+    let mut expected = 0;
+    let mut publish = |daemon: &Daemon, topic: &str, stage: &str| {
+        for _ in 0..40 {
+            broker.publish(&[(topic, r#"{"v":1}"#)]);
+        }
+        expected += 40;
+        eventually_eq(LIMIT, stage, (expected, 0), || taken(daemon));
+    };
+    publish(&daemon, "plant/x/1", "before");
+    reload(&mut daemon, |of| source(of, "narrow", "plant/x/{id}"));
+    publish(&daemon, "plant/x/1", "for both filters");
+    reload(&mut daemon, |of| drop_source(of, "narrow"));
+    publish(&daemon, "plant/x/1", "for one again");
+    reload(&mut daemon, |of| source(of, "z", "z/{id}"));
+    publish(&daemon, "plant/x/1", "after a change elsewhere");
+    publish(&daemon, "rep/x/state", "of the other");
+    reload(&mut daemon, |of| of.set("source.state.topic", "{site}/x/state"));
+    publish(&daemon, "rep/x/state", "by the filter in its place");
+    reload(&mut daemon, |of| of.set("source.state.topic", "rep/{d}/{what}"));
+    publish(&daemon, "rep/x/state", "and the next");
+    publish(&daemon, "o/x/1", "what crosses");
+    reload(&mut daemon, |of| drop_source(of, "pair"));
+    publish(&daemon, "o/x/1", "what crosses no more");
+}
+
+#[test]
+fn retained_messages_do_not_come_again_with_a_reload() {
+    for protocol in [4, 5] {
+        let broker = Mosquitto::start();
+        let base =
+            source(builder(&broker).set("mqtt.protocol", protocol), "a", "a/#").set("source.a.retained", "store");
+        let mut daemon = base.start();
+        daemon.wait_subscribed();
+        let mut publisher = broker.publisher().expect("connects");
+        publisher.publish_retained("a/x/1", br#"{"v":1}"#).expect("publishes");
+        publisher.drain(LIMIT).expect("the broker acknowledges");
+        eventually_eq(LIMIT, "it came", 1, || taken(&daemon).0);
+        // Another filter crosses it now, and an unrelated one comes.
+        reload(&mut daemon, |of| source(source(of, "b", "{x}/{y}/2"), "c", "c/{id}"));
+        broker.publish(&[("c/1", r#"{"v":1}"#)]);
+        eventually(LIMIT, "the new source", || count(&source_status(&daemon, "c"), "rows") == 1);
+        assert_eq!(taken(&daemon).0, 2, "with protocol {protocol}");
+    }
+}
+
+#[test]
+fn a_filter_that_is_refused_is_told_until_a_reload_takes_it_away() {
+    let broker = Mosquitto::with(&crate::support::mosquitto::Options { max_qos: Some(0), ..Default::default() });
+    let mut daemon = source(source(builder(&broker), "a", "a/{id}"), "b", "b/{id}").set("source.b.qos", 0).start();
+    daemon.wait_subscribed();
+    let lowered = |daemon: &Daemon| daemon.broker()["lowered"].as_array().map_or(0, Vec::len);
+    eventually_eq(LIMIT, "the broker grants less", 1, || lowered(&daemon));
+    reload(&mut daemon, |of| drop_source(of, "a"));
+    eventually_eq(LIMIT, "it is told no more", 0, || lowered(&daemon));
+    assert_eq!(daemon.broker()["state"], "connected");
 }
 
 #[test]

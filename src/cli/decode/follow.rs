@@ -17,10 +17,7 @@ use crate::{
     cli::{Exit, Failure, block_on, out::say},
     clock::{Clock, SystemClock},
     decode::pattern::Pattern,
-    ingest::{
-        filters::{self, Wanted},
-        preview::Previewer,
-    },
+    ingest::{filters, preview::Previewer},
     mqtt::{
         ConnectError, Subscription,
         backoff::Backoff,
@@ -87,7 +84,7 @@ fn subscriptions(args: &DecodeArgs, settings: &Settings, within: Option<&str>) -
             within.map_or("messages from a broker".to_owned(), |within| format!("a topic that {within:?} matches"));
         return Err(Failure::new(Exit::NotFound, format!("{who} {what}")));
     }
-    Ok(wanted.into_iter().map(|Wanted { filter, qos, id }| Subscription { filter, qos, id }).collect())
+    Ok(wanted.into_iter().map(Subscription::from).collect())
 }
 
 /// How the command ends once the printing has ended.

@@ -12,7 +12,7 @@ use super::FamilyArg;
 use crate::{
     cli::{
         Exit, Failure, Global,
-        fragment::{Fragment, check, in_the_way},
+        fragment::{Fragment, check, config_file, in_the_way, next},
         out::{emit, say},
     },
     config::{self, validate::name_fault},
@@ -46,7 +46,7 @@ pub struct AddArgs {
 
 pub fn run(args: &AddArgs, global: &Global) -> Result<(), Failure> {
     let new = add(args, global)?;
-    report(&new, args.dry_run, global.json)
+    report(&new, args.dry_run, global)
 }
 
 /// A fragment, checked, and written unless that was not wanted.
@@ -71,10 +71,10 @@ fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
         name: args.name.clone(),
     };
     let text = family.changed(&changes).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let file = global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE));
-    let path = free_place(file, name)?;
+    let file = config_file(global)?;
+    let path = free_place(&file, name)?;
     let fragment = Fragment { path, text };
-    let warnings = check(file, std::slice::from_ref(&fragment))?;
+    let warnings = check(&file, std::slice::from_ref(&fragment))?;
     if !args.dry_run {
         fragment.write(OTHER_NAME)?;
     }
@@ -96,24 +96,21 @@ fn free_place(file: &Path, name: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// The next command: the running daemon takes new sources in.
-const NEXT: &str = "systemctl reload forebay";
-
-fn report(new: &New, dry_run: bool, json: bool) -> Result<(), Failure> {
+fn report(new: &New, dry_run: bool, global: &Global) -> Result<(), Failure> {
     let New { path, text, warnings } = new;
-    if json {
-        let next = (!dry_run).then_some(NEXT);
+    let next = (!dry_run).then(|| next(global, false));
+    if global.json {
         let all = json!({ "path": path, "text": text, "written": !dry_run, "next": next, "warnings": warnings });
         return emit(&format!("{all:#}\n"));
     }
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
-    if dry_run {
+    let Some(next) = next else {
         say(&format!("{} would be written; nothing was", path.display()));
         return emit(text);
-    }
-    emit(&format!("{}\nnext: {NEXT}\n", path.display()))
+    };
+    emit(&format!("{}\nnext: {next}\n", path.display()))
 }
 
 #[cfg(test)]

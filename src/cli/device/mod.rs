@@ -51,15 +51,19 @@ struct FamilyArg {
 
 impl FamilyArg {
     fn find(&self) -> Result<&'static Family, Failure> {
-        devices::find(&self.family).ok_or_else(|| {
-            let name = &self.family;
-            let near = devices::nearest(name).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-            Failure::new(
-                Exit::NotFound,
-                format!("there is no ready-made file {name:?}; {near}forebay device ls lists them"),
-            )
-        })
+        family(&self.family)
     }
+}
+
+/// The ready-made file of that name; the failure has a name that is spelled like it.
+pub fn family(name: &str) -> Result<&'static Family, Failure> {
+    devices::find(name).ok_or_else(|| {
+        let near = devices::nearest(name).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+        Failure::new(
+            Exit::NotFound,
+            format!("there is no ready-made file {name:?}; {near}forebay device ls lists them"),
+        )
+    })
 }
 
 pub fn run(args: &DeviceArgs, global: &Global) -> Result<(), Failure> {

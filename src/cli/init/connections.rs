@@ -2,31 +2,30 @@
 
 use std::{
     fmt::Write as _,
-    fs,
-    os::unix::fs::chown,
     path::{Path, PathBuf},
 };
 
-use super::{InitArgs, ask::Answers};
+use super::{
+    InitArgs,
+    address::Server,
+    ask::Answers,
+    password::{self, Typed, USER},
+    sources::free_name,
+};
 use crate::{
     cli::{
         Exit, Failure, block_on,
         connect::{self, NotLetIn},
-        fragment::{Fragment, not_written, write_new},
+        fragment::Fragment,
         out::say,
     },
-    files::access::other::Account,
+    config::{Loaded, Origins},
     mqtt::{self, ConnectError, url},
     settings::{Mqtt, Questdb, Settings},
 };
 
-/// The file of the connections.
-pub const FILE: &str = "10-connections.toml";
-/// Who reads a password: its owner.
-const SECRET_MODE: u32 = 0o600;
-/// The packaged daemon's user.
-const USER: &str = "forebay";
-const BROKER_PORT: u16 = 1_883;
+/// The name of the connections' file, without its end.
+const NAME: &str = "10-connections";
 
 /// What was found, in words of the settings.
 pub struct Connections {
@@ -34,6 +33,8 @@ pub struct Connections {
     pub mqtt: Mqtt,
     /// `[questdb]`, likewise.
     pub questdb: Questdb,
+    broker_password: Option<Typed>,
+    database_password: Option<Typed>,
 }
 
 /// Asks for both and tries them. `directory` is that of the configuration.
@@ -43,73 +44,129 @@ pub fn ask(
     directory: &Path,
     answers: &mut Answers,
 ) -> Result<Connections, Failure> {
-    let mqtt = broker(args, &settings.mqtt, directory, answers)?;
-    let questdb = database(args, &settings.questdb, directory, answers)?;
-    Ok(Connections { mqtt, questdb })
+    let (mqtt, broker_password) = broker(args, &settings.mqtt, directory, answers)?;
+    let taken = broker_password.as_ref().map(|typed| typed.path.as_path());
+    let (questdb, database_password) = database(args, &settings.questdb, directory, taken, answers)?;
+    Ok(Connections { mqtt, questdb, broker_password, database_password })
+}
+
+/// A key of the connections.
+struct Key {
+    section: &'static str,
+    name: &'static str,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 impl Connections {
-    /// The fragment with what differs from the settings in force; none where nothing does.
-    pub fn fragment(&self, settings: &Settings, fragments: &Path) -> Option<Fragment> {
+    /// `[mqtt]` for a connection before anything is written.
+    pub fn mqtt_for_now(&self) -> Mqtt {
+        let password_file = for_now(self.mqtt.password_file.as_ref(), self.broker_password.as_ref());
+        Mqtt { password_file, ..self.mqtt.clone() }
+    }
+
+    /// Passwords that were typed.
+    pub fn typed(&self) -> impl Iterator<Item = &Typed> {
+        self.broker_password.iter().chain(&self.database_password)
+    }
+
+    /// The fragment with what differs from the settings in force; none where nothing does. What is
+    /// configured stays as it is: the failure says where it is to be changed.
+    pub fn fragment(&self, loaded: &Loaded, fragments: &Path) -> Result<Option<Fragment>, Failure> {
+        let differing: Vec<Key> = self.differing(&loaded.settings);
+        if let Some(what) = configured(&differing, &loaded.origins) {
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        let mut text = "# The broker and the database, as `forebay init` was told.\n".to_owned();
+        let mut section = "";
+        for Key { section: of, name, after, .. } in &differing {
+            let Some(after) = after else { continue };
+            // Writing into memory does not fail.
+            if std::mem::replace(&mut section, of) != *of {
+                let _ = writeln!(text, "\n[{of}]");
+            }
+            let _ = writeln!(text, "{name} = {}", toml::Value::from(after.as_str()));
+        }
+        Ok((!differing.is_empty()).then(|| Fragment { path: free_name(fragments, NAME), text }))
+    }
+
+    /// The keys that were answered otherwise than they are.
+    fn differing(&self, settings: &Settings) -> Vec<Key> {
         let (mqtt, questdb) = (&settings.mqtt, &settings.questdb);
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let mut text = String::new();
-        section(
-            &mut text,
-            "mqtt",
-            &[
-                ("url", Some(&mqtt.url), Some(self.mqtt.url.clone())),
-                ("username", mqtt.username.as_ref(), self.mqtt.username.clone()),
-                ("password_file", path(&mqtt.password_file).as_ref(), path(&self.mqtt.password_file)),
-            ],
-        );
-        section(
-            &mut text,
-            "questdb",
-            &[
-                ("conf", Some(&questdb.conf), Some(self.questdb.conf.clone())),
-                ("username", questdb.username.as_ref(), self.questdb.username.clone()),
-                ("password_file", path(&questdb.password_file).as_ref(), path(&self.questdb.password_file)),
-            ],
-        );
-        let text = format!("# The broker and the database, as `forebay init` was told.\n{text}");
-        text.contains('[').then(|| Fragment { path: fragments.join(FILE), text })
+        let key = |section, name, before, after| Key { section, name, before, after };
+        let keys = [
+            key("mqtt", "url", Some(mqtt.url.clone()), Some(self.mqtt.url.clone())),
+            key("mqtt", "username", mqtt.username.clone(), self.mqtt.username.clone()),
+            key("mqtt", "password_file", path(&mqtt.password_file), path(&self.mqtt.password_file)),
+            key("questdb", "conf", Some(questdb.conf.clone()), Some(self.questdb.conf.clone())),
+            key("questdb", "username", questdb.username.clone(), self.questdb.username.clone()),
+            key("questdb", "password_file", path(&questdb.password_file), path(&self.questdb.password_file)),
+        ];
+        keys.into_iter().filter(|key| key.after.is_some() && key.before != key.after).collect()
     }
 }
 
-/// The keys of a section that differ.
-fn section(text: &mut String, name: &str, keys: &[(&str, Option<&String>, Option<String>)]) {
-    let mut is_begun = false;
-    for (key, before, after) in keys {
-        let Some(after) = after.as_ref().filter(|after| *before != Some(*after)) else { continue };
+/// That keys are configured otherwise, and where.
+fn configured(differing: &[Key], origins: &Origins) -> Option<String> {
+    let mut text = String::new();
+    for Key { section, name, before, after } in differing {
+        let Some(origin) = origins.get(&format!("{section}.{name}")) else { continue };
+        let [before, after] = [before, after].map(|value| value.as_deref().unwrap_or_default());
         // Writing into memory does not fail.
-        if !std::mem::replace(&mut is_begun, true) {
-            let _ = writeln!(text, "\n[{name}]");
+        let _ = writeln!(text, "{origin}: {section}.{name} is {before:?}, and init was told {after:?}");
+    }
+    let what = "init does not change connections that are configured: edit them there, and run this again; nothing was written";
+    (!text.is_empty()).then(|| text + what)
+}
+
+/// The file that a password is read from before anything is written.
+fn for_now(path: Option<&PathBuf>, typed: Option<&Typed>) -> Option<PathBuf> {
+    typed.map(Typed::in_memory).or_else(|| path.cloned())
+}
+
+/// An address that serves as a setting: the option's, or one that is typed. One that is `before` in
+/// other words is that.
+fn address(
+    server: Server,
+    question: &str,
+    before: &str,
+    mut given: Option<String>,
+    answers: &mut Answers,
+) -> Result<String, Failure> {
+    loop {
+        let text = match given.take() {
+            Some(text) => text,
+            None => answers.text(question, before)?,
+        };
+        let setting = server.setting(&text);
+        match server.fault(&setting) {
+            None if server.is_same(&setting, before) => return Ok(before.to_owned()),
+            None => return Ok(setting),
+            Some(fault) if answers.are_given() => say(&format!("{question}: {fault}")),
+            Some(fault) => return Err(Failure::new(Exit::Usage, format!("{question}: {fault}"))),
         }
-        let _ = writeln!(text, "{key} = {}", toml::Value::from(after.as_str()));
     }
 }
 
-fn broker(args: &InitArgs, mqtt: &Mqtt, directory: &Path, answers: &mut Answers) -> Result<Mqtt, Failure> {
+fn broker(
+    args: &InitArgs,
+    before: &Mqtt,
+    directory: &Path,
+    answers: &mut Answers,
+) -> Result<(Mqtt, Option<Typed>), Failure> {
     let mut mqtt = Mqtt {
-        username: args.username.clone().or_else(|| mqtt.username.clone()),
-        password_file: args.password_file.clone().or_else(|| mqtt.password_file.clone()),
-        ..mqtt.clone()
+        username: args.username.clone().or_else(|| before.username.clone()),
+        password_file: args.password_file.clone().or_else(|| before.password_file.clone()),
+        ..before.clone()
     };
-    let mut given = args.broker.clone();
+    let (mut given, mut typed) = (args.broker.clone(), None);
     loop {
-        let url = match given.take() {
-            Some(url) => url,
-            None => answers.text("Broker", &mqtt.url)?,
-        };
-        mqtt.url = broker_url(&url);
-        let tried = match url::BrokerUrl::parse(&mqtt.url) {
-            Ok(_) => block_on(async { Ok(mqtt::probe(&mqtt, &[]).await) })?.map(|_| ()),
-            Err(why) => Err(ConnectError::from(why)),
-        };
-        let Err(why) = tried else {
+        mqtt.url = address(Server::Broker, "Broker", &mqtt.url, given.take(), answers)?;
+        let tried = Mqtt { password_file: for_now(mqtt.password_file.as_ref(), typed.as_ref()), ..mqtt.clone() };
+        let Err(why) = block_on(async { Ok(mqtt::probe(&tried, &[]).await) })? else {
             say(&format!("broker {}: connected and let in", url::shown(&mqtt.url)));
-            return Ok(mqtt);
+            return Ok((mqtt, typed));
         };
         let told = format!("broker {}: {why}", url::shown(&mqtt.url));
         if !answers.are_given() {
@@ -119,40 +176,34 @@ fn broker(args: &InitArgs, mqtt: &Mqtt, directory: &Path, answers: &mut Answers)
         say(&told);
         if matches!(why, ConnectError::BadCredentials | ConnectError::NotAuthorised) {
             let name = answers.text("Broker's user name", mqtt.username.as_deref().unwrap_or(USER))?;
-            mqtt.password_file = Some(password(&name, &directory.join("mqtt-password"), args, answers)?);
-            mqtt.username = Some(name);
+            let refused = if typed.is_none() { mqtt.password_file.as_deref() } else { None };
+            let password = password::ask(&name, &directory.join("mqtt-password"), refused, None, answers)?;
+            (mqtt.username, mqtt.password_file, typed) = (Some(name), Some(password.path), password.typed);
             given = Some(mqtt.url.clone());
         }
     }
 }
 
-/// A URL; a host alone, or one with a port, is one without TLS.
-fn broker_url(text: &str) -> String {
-    if text.contains("://") {
-        return text.to_owned();
-    }
-    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
-        port.bytes().all(|byte| byte.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))
-    });
-    if has_port { format!("mqtt://{text}") } else { format!("mqtt://{text}:{BROKER_PORT}") }
-}
-
-fn database(args: &InitArgs, questdb: &Questdb, directory: &Path, answers: &mut Answers) -> Result<Questdb, Failure> {
+fn database(
+    args: &InitArgs,
+    before: &Questdb,
+    directory: &Path,
+    taken: Option<&Path>,
+    answers: &mut Answers,
+) -> Result<(Questdb, Option<Typed>), Failure> {
     let mut questdb = Questdb {
-        username: args.questdb_username.clone().or_else(|| questdb.username.clone()),
-        password_file: args.questdb_password_file.clone().or_else(|| questdb.password_file.clone()),
-        ..questdb.clone()
+        username: args.questdb_username.clone().or_else(|| before.username.clone()),
+        password_file: args.questdb_password_file.clone().or_else(|| before.password_file.clone()),
+        ..before.clone()
     };
-    let mut given = args.questdb.clone();
+    let (mut given, mut typed) = (args.questdb.clone(), None);
     loop {
-        let text = match given.take() {
-            Some(text) => text,
-            None => answers.text("QuestDB", &questdb.conf)?,
-        };
-        questdb.conf = database_conf(&text);
-        let Err(NotLetIn { exit, why, is_login }) = connect::try_database(&questdb) else {
+        questdb.conf = address(Server::Database, "QuestDB", &questdb.conf, given.take(), answers)?;
+        let tried =
+            Questdb { password_file: for_now(questdb.password_file.as_ref(), typed.as_ref()), ..questdb.clone() };
+        let Err(NotLetIn { exit, why, is_login }) = connect::try_database(&tried) else {
             say(&format!("database {}: connected and let in", questdb.conf));
-            return Ok(questdb);
+            return Ok((questdb, typed));
         };
         say(&format!("database {}: {why}", questdb.conf));
         if exit == Exit::Usage && !answers.are_given() {
@@ -160,94 +211,80 @@ fn database(args: &InitArgs, questdb: &Questdb, directory: &Path, answers: &mut 
         }
         if is_login {
             let name = answers.text("QuestDB's user name", questdb.username.as_deref().unwrap_or("admin"))?;
-            questdb.password_file = Some(password(&name, &directory.join("questdb-password"), args, answers)?);
-            questdb.username = Some(name);
+            let refused = if typed.is_none() { questdb.password_file.as_deref() } else { None };
+            let password = password::ask(&name, &directory.join("questdb-password"), refused, taken, answers)?;
+            (questdb.username, questdb.password_file, typed) = (Some(name), Some(password.path), password.typed);
             given = Some(questdb.conf.clone());
         } else if exit != Exit::Usage
-            && answers.agrees("Readings wait in the ring until it answers. Go on with this database")?
+            && answers.agrees("Readings wait in the ring until it answers. Go on with it? (n: another address)")?
         {
-            return Ok(questdb);
+            return Ok((questdb, typed));
         }
     }
-}
-
-/// A configuration string of QuestDB's clients; a host and port, or an address, becomes one.
-fn database_conf(text: &str) -> String {
-    if text.contains("::") && text.contains('=') {
-        return text.to_owned();
-    }
-    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-    let address = rest.trim_end_matches('/');
-    let address = if address.contains(':') { address.to_owned() } else { format!("{address}:9000") };
-    format!("{scheme}::addr={address};")
-}
-
-/// The file with a user's password: one that is there, or a new one with what is answered.
-fn password(name: &str, usual: &Path, args: &InitArgs, answers: &mut Answers) -> Result<PathBuf, Failure> {
-    let path = PathBuf::from(answers.text(&format!("File with {name}'s password"), &usual.display().to_string())?);
-    if path.exists() {
-        return Ok(path);
-    }
-    if args.dry_run {
-        let what =
-            format!("{} is not there, and --dry-run writes nothing: write the password into it first", path.display());
-        return Err(Failure::new(Exit::Usage, what));
-    }
-    let secret = answers.secret(&format!("{name}'s password (kept in {})", path.display()))?;
-    write_new(&path, &format!("{secret}\n"), SECRET_MODE).map_err(|error| not_written(&path, &error, ""))?;
-    hand_over(&path);
-    say(&format!("wrote {}", path.display()));
-    Ok(path)
-}
-
-/// Gives a secret to the daemon's user, where there is one. `check` tells where that user cannot read it.
-fn hand_over(path: &Path) {
-    let owner = Account::named(USER).map(|account| account.id());
-    let is_root = rustix::process::geteuid().is_root();
-    if let Some(owner) = owner.filter(|_| is_root)
-        && let Err(why) = chown(path, Some(owner), None)
-    {
-        say(&format!("warning: {} can't be given to user {USER}: {why}", path.display()));
-    }
-    debug_assert!(fs::metadata(path).is_ok(), "it was written");
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn what_people_write_becomes_what_the_settings_want() {
-        for (text, url) in [
-            ("mqtts://gate:8883", "mqtts://gate:8883"),
-            ("gate", "mqtt://gate:1883"),
-            ("192.0.2.7:1884", "mqtt://192.0.2.7:1884"),
-            ("[::1]:1884", "mqtt://[::1]:1884"),
-            ("[::1]", "mqtt://[::1]:1883"),
-        ] {
-            assert_eq!(broker_url(text), url);
+    use super::*;
+    use crate::config;
+
+    /// A configuration directory with a file, and one of conf.d where `connections` says something.
+    fn place(text: &str, connections: &str) -> (tempfile::TempDir, Loaded, Connections) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("forebay.toml");
+        fs::create_dir(directory.path().join("conf.d")).expect("made");
+        fs::write(&file, text).expect("written");
+        if !connections.is_empty() {
+            fs::write(directory.path().join("conf.d/10-connections.toml"), connections).expect("written");
         }
-        for (text, conf) in [
-            ("http::addr=a:9000;username=x;", "http::addr=a:9000;username=x;"),
-            ("a:9001", "http::addr=a:9001;"),
-            ("a", "http::addr=a:9000;"),
-            ("https://a:9000/", "https::addr=a:9000;"),
-        ] {
-            assert_eq!(database_conf(text), conf);
-        }
+        let loaded = config::load_with(Some(&file), std::iter::empty()).expect("valid");
+        let Settings { mqtt, questdb, .. } = loaded.settings.clone();
+        (directory, loaded, Connections { mqtt, questdb, broker_password: None, database_password: None })
     }
 
     #[test]
     fn the_fragment_has_what_differs() {
-        let settings = Settings::default();
-        let mut found = Connections { mqtt: settings.mqtt.clone(), questdb: settings.questdb.clone() };
-        assert_eq!(found.fragment(&settings, Path::new("/c")), None);
+        let (directory, loaded, mut found) = place("", "");
+        let fragments = directory.path().join("conf.d");
+        assert_eq!(found.fragment(&loaded, &fragments).expect("sound"), None);
         found.mqtt.url = "mqtt://gate:1883".into();
         found.mqtt.username = Some("a \"b\"".into());
         found.questdb.password_file = Some("/etc/secret".into());
-        let fragment = found.fragment(&settings, Path::new("/c")).expect("differs");
+        let fragment = found.fragment(&loaded, &fragments).expect("sound").expect("differs");
         let expected = "# The broker and the database, as `forebay init` was told.\n\n[mqtt]\nurl = \"mqtt://gate:1883\"\nusername = 'a \
                         \"b\"'\n\n[questdb]\npassword_file = \"/etc/secret\"\n";
-        assert_eq!((fragment.path.as_path(), fragment.text.as_str()), (Path::new("/c/10-connections.toml"), expected));
+        assert_eq!((fragment.path, fragment.text.as_str()), (fragments.join("10-connections.toml"), expected));
+    }
+
+    #[test]
+    fn what_is_configured_is_not_changed_and_the_rest_gets_a_file_of_its_own() {
+        for (text, connections, file) in [
+            ("", "[mqtt]\nurl = \"mqtt://gate\"\n", "10-connections.toml:2"),
+            ("[mqtt]\nurl = \"mqtt://gate\"\n", "", "forebay.toml:2"),
+        ] {
+            let (directory, loaded, mut found) = place(text, connections);
+            let fragments = directory.path().join("conf.d");
+            found.questdb.conf = "http::addr=b:9000;".into();
+            let fragment = found.fragment(&loaded, &fragments).expect("sound").expect("differs");
+            assert!(!fragment.path.exists() && fragment.text.contains("http::addr=b:9000;"), "{fragment:?}");
+            assert!(!fragment.text.contains("mqtt"), "{fragment:?}");
+            found.mqtt.url = "mqtt://other".into();
+            let failure = found.fragment(&loaded, &fragments).expect_err("configured");
+            let told = failure.error.expect("an error").to_string();
+            assert_eq!(failure.exit, Exit::Usage);
+            let what = "mqtt.url is \"mqtt://gate\", and init was told \"mqtt://other\"";
+            assert!(told.contains(file) && told.contains(what) && !told.contains("questdb"), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_secret_is_asked_again_and_the_same_in_other_words_is_no_change() {
+        let mut answers = Answers::from_text("mqtt://u:p@gate\ngate\n");
+        let mut ask = |given: Option<&str>| {
+            address(Server::Broker, "Broker", "mqtt://gate", given.map(str::to_owned), &mut answers).expect("answered")
+        };
+        assert_eq!((ask(None), ask(Some("mqtt://other"))), ("mqtt://gate".into(), "mqtt://other".into()));
     }
 }

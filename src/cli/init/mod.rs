@@ -1,7 +1,9 @@
 //! `forebay init`: from nothing to a configuration that works.
 
+mod address;
 mod ask;
 mod connections;
+mod password;
 mod sources;
 
 use std::{
@@ -12,17 +14,19 @@ use std::{
 use clap::Args;
 use rustix::fs::{Access, access};
 
-use self::{ask::Answers, connections::Connections};
+use self::{address::Server, ask::Answers, connections::Connections};
 use super::{
-    Exit, Failure, Global, block_on, connect,
+    Exit, Failure, Global, connect,
     discover::{filter, span},
     fragment::{self, Fragment},
     out::{emit, say},
 };
 use crate::{
     config::{self, Loaded},
-    control::client::Client,
-    files::access::{Wish, advice},
+    files::{
+        access::{Wish, advice},
+        read::open_regular,
+    },
 };
 
 /// The configuration where there is none: it starts, and says what to do next.
@@ -38,7 +42,8 @@ Examples:
   sudo forebay init --device zigbee2mqtt --device tasmota --no-listen
 
 What is asked for can be given by options; --yes takes the defaults for the rest. New files go to conf.d beside the configuration \
-file; none that is there is changed. It may be run again: what sources take already is not proposed again.
+file; none that is there is changed. It may be run again: what sources take already is not proposed again. Connections that are \
+configured stay as they are: where another broker or database is given, init says which file to edit.
 
 Exit codes: 0 done, 1 a connection or a file failed, 2 usage, configuration or refused credentials, 3 no such ready-made source")]
 pub struct InitArgs {
@@ -82,30 +87,45 @@ pub struct InitArgs {
 
 /// Asks for broker, database and sources, checks them, writes the files, and says what comes next.
 pub fn run(args: &InitArgs, global: &Global) -> Result<(), Failure> {
-    let file = global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE)).to_owned();
+    Server::Broker.refuse_fault(args.broker.as_deref())?;
+    Server::Database.refuse_fault(args.questdb.as_deref())?;
+    let args = &InitArgs {
+        password_file: password_file("--password-file", args.password_file.as_deref())?,
+        questdb_password_file: password_file("--questdb-password-file", args.questdb_password_file.as_deref())?,
+        ..args.clone()
+    };
+    let file = fragment::config_file(global)?;
     let mut answers = Answers::new(args.yes)?;
     let fragments = config::fragments_of(&file);
     if !args.dry_run {
         may_write(&fragments)?;
     }
-    let named = sources::named(&args.devices, &fragments)?;
     let is_new = !file.exists();
     let loaded = start(&file, is_new)?;
-    let directory = file.parent().unwrap_or(Path::new("."));
+    let named = sources::named(&args.devices, &loaded, &fragments)?;
+    let directory = file.parent().unwrap_or(Path::new("/"));
     let found = connections::ask(args, &loaded.settings, directory, &mut answers)?;
-    let mut files: Vec<Fragment> = found.fragment(&loaded.settings, &fragments).into_iter().collect();
+    let mut files: Vec<Fragment> = found.fragment(&loaded, &fragments)?.into_iter().collect();
     let connects_otherwise = !files.is_empty();
     files.extend(named);
+    // What is not sound is told before anybody waits. Sources that are named take their topics first.
+    let settings = loaded_with(&file, is_new, &files)?.settings;
     if !args.no_listen {
-        // Sources that are named take their topics first.
-        let settings = loaded_with(&file, is_new, &files)?.settings;
-        files.extend(sources::heard(args, &found.mqtt, &settings, &fragments, &mut answers)?);
+        files.extend(sources::heard(args, &found.mqtt_for_now(), &settings, &fragments, &mut answers)?);
     }
     if is_new {
         files.insert(0, Fragment { path: file.clone(), text: FIRST.to_owned() });
     }
-    write(args, &file, &files)?;
+    write(args, &file, &found, &files)?;
     conclude(args, global, &file, &found, connects_otherwise)
+}
+
+/// A file with a password that an option names, from the root on. It can be read.
+fn password_file(option: &str, path: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let what = |why| Failure::new(Exit::Usage, format!("{option}: {} cannot be read ({why})", path.display()));
+    open_regular(path).map_err(what)?;
+    fragment::absolute(path).map(Some)
 }
 
 /// Refuses early what could not be written in the end.
@@ -128,20 +148,40 @@ fn loaded_with(file: &Path, is_new: bool, files: &[Fragment]) -> Result<Loaded, 
     fragment::load(file, &all)
 }
 
-fn write(args: &InitArgs, file: &Path, files: &[Fragment]) -> Result<(), Failure> {
-    for there in files.iter().filter(|of| of.path.exists()) {
+fn write(args: &InitArgs, file: &Path, found: &Connections, files: &[Fragment]) -> Result<(), Failure> {
+    if let Some(there) = files.iter().find(|of| of.path.exists()) {
         return Err(Failure::new(Exit::Usage, fragment::in_the_way(&there.path, " and run this again")));
     }
     for warning in fragment::check(file, files)? {
         say(&format!("warning: {warning}"));
     }
+    if args.dry_run {
+        return show(found, files);
+    }
+    let mut written = Vec::new();
+    for typed in found.typed() {
+        typed.write().map_err(|failure| fragment::after(&written, failure))?;
+        say(&format!("wrote {}", typed.path.display()));
+        written.push(typed.path.clone());
+    }
     for new in files {
-        if args.dry_run {
-            emit(&format!("# {}\n{}\n", new.path.display(), new.text))?;
-        } else {
-            new.write("")?;
-            say(&format!("wrote {}", new.path.display()));
-        }
+        new.write(" and run this again").map_err(|failure| fragment::after(&written, failure))?;
+        say(&format!("wrote {}", new.path.display()));
+        written.push(new.path.clone());
+    }
+    if written.is_empty() {
+        say("nothing to write: the configuration has it all");
+    }
+    Ok(())
+}
+
+/// Prints what would be written.
+fn show(found: &Connections, files: &[Fragment]) -> Result<(), Failure> {
+    for typed in found.typed() {
+        say(&format!("{} would get the password that was typed", typed.path.display()));
+    }
+    for new in files {
+        emit(&format!("# {}\n{}\n", new.path.display(), new.text))?;
     }
     if files.is_empty() {
         say("nothing to write: the configuration has it all");
@@ -168,13 +208,7 @@ fn conclude(
         say(&format!("warning: a later file sets them otherwise: {}", set.join(", ")));
     }
     let connected = connect::try_all(&loaded.settings);
-    let socket = global.socket.clone().unwrap_or_else(|| loaded.settings.control.socket.clone());
-    let runs = block_on(async { Ok(Client::connect(&socket).await.is_ok()) }).unwrap_or(false);
-    let next = match (runs, connects_otherwise) {
-        (true, true) => "systemctl restart forebay",
-        (true, false) => "systemctl reload forebay",
-        (false, _) => "systemctl enable --now forebay",
-    };
+    let next = fragment::next(global, connects_otherwise);
     emit(&format!("next: {next}\nthen: forebay status\n"))?;
     // A database that is away is told, and no reason to stop: readings wait for it.
     match connected {

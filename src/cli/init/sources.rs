@@ -1,18 +1,21 @@
 //! Sources: ready-made ones that are named, and those that follow from listening at the broker.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
 use super::{InitArgs, ask::Answers};
 use crate::{
     cli::{
-        Exit, Failure, discover as listening,
+        Exit, Failure,
+        device::family,
+        discover as listening,
         fragment::Fragment,
         out::{plural, say, tame},
     },
     clock::{Clock, SystemClock},
-    devices,
+    config::Loaded,
+    devices::{self, Family},
     discover::{self, Findings, Left, Limits, Listening, Notes, Proposal},
     settings::{Mqtt, Settings},
 };
@@ -23,16 +26,31 @@ const MAX_REASONS: usize = 10;
 /// Numbers that a file's name is tried with where the name is taken.
 const MAX_NUMBER: usize = 100;
 
-/// The files of the ready-made sources that are named.
-pub fn named(names: &[String], fragments: &Path) -> Result<Vec<Fragment>, Failure> {
-    let fragment = |name: &String| {
-        let family = devices::find(name).ok_or_else(|| {
-            let what = format!("there is no ready-made file {name:?}; forebay device ls lists them");
-            Failure::new(Exit::NotFound, what)
-        })?;
-        Ok(Fragment { path: fragments.join(format!("{name}.toml")), text: family.text.to_owned() })
-    };
-    names.iter().map(fragment).collect()
+/// The files of the ready-made sources that are named, but for those that are there already.
+pub fn named(names: &[String], loaded: &Loaded, fragments: &Path) -> Result<Vec<Fragment>, Failure> {
+    let mut files: Vec<Fragment> = Vec::new();
+    for name in names {
+        let family = family(name)?;
+        let path = fragments.join(format!("{name}.toml"));
+        if files.iter().any(|file| file.path == path) {
+            continue;
+        }
+        if let Some(place) = place_of(family, loaded, &path)? {
+            say(&format!("--device {name}: the source is there already ({place})"));
+        } else {
+            files.push(Fragment { path, text: family.text.to_owned() });
+        }
+    }
+    Ok(files)
+}
+
+/// Where a family's sources are, in its own file or in another.
+fn place_of(family: &Family, loaded: &Loaded, path: &Path) -> Result<Option<String>, Failure> {
+    if path.exists() {
+        return Ok(Some(path.display().to_string()));
+    }
+    let sources = family.sources().map_err(|error| Failure::new(Exit::Failed, error))?;
+    Ok(sources.keys().find_map(|name| loaded.origins.get(&format!("source.{name}")).cloned()))
 }
 
 /// Listens at the broker and asks which of what is found to take. `taken` are the files so far, whose
@@ -63,7 +81,7 @@ pub fn heard(
 }
 
 /// A file's name that is not taken yet.
-fn free_name(fragments: &Path, name: &str) -> std::path::PathBuf {
+pub fn free_name(fragments: &Path, name: &str) -> PathBuf {
     let numbered = (2..MAX_NUMBER).map(|number| format!("{name}-{number}.toml"));
     let mut names = std::iter::once(format!("{name}.toml")).chain(numbered);
     let free = names.find(|name| !fragments.join(name).exists());
@@ -87,14 +105,17 @@ fn tell(notes: &Notes, findings: &Findings) {
 }
 
 fn described(proposal: &Proposal) -> String {
-    let Proposal { name, patterns, family, topics, messages, format, sample, fates, .. } = proposal;
+    let Proposal { name, patterns, family, topics, messages, format, sample, fates, time, .. } = proposal;
     let kind = if family.is_some() { " (ready-made)" } else { "" };
     let (messages, rows) = (plural(*messages, "message"), plural(fates.rows as u64, "row"));
+    let of_family = family.map(|_| "as the ready-made source says");
+    let time = time.as_deref().or(of_family).unwrap_or("that of receipt");
     format!(
-        "\n{name}{kind}: {}\n  {} on {}, {format}; of those kept {rows}\n  sample: {}",
+        "\n{name}{kind}: {}\n  {} on {}, {format}; of those kept {rows}\n  time: {}\n  sample: {}",
         tame(&patterns.join(", ")),
         messages,
         some(topics),
+        tame(time),
         tame(sample)
     )
 }
@@ -111,6 +132,7 @@ fn some(topics: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn a_name_that_is_taken_gets_a_number() {
@@ -120,10 +142,31 @@ mod tests {
         assert_eq!(free_name(directory.path(), "a"), directory.path().join("a-2.toml"));
     }
 
+    fn loaded(directory: &Path, text: &str) -> Loaded {
+        let file = directory.join("forebay.toml");
+        std::fs::write(&file, text).expect("written");
+        config::load_with(Some(&file), std::iter::empty()).expect("valid")
+    }
+
     #[test]
     fn ready_made_sources_are_named_by_their_file() {
-        let files = named(&["tasmota".into()], Path::new("/c")).expect("known");
-        assert!(files[0].path == Path::new("/c/tasmota.toml") && files[0].text.contains("[source.tasmota]"));
-        assert_eq!(named(&["tasmotta".into()], Path::new("/c")).expect_err("unknown").exit, Exit::NotFound);
+        let directory = tempfile::tempdir().expect("a directory");
+        let loaded = loaded(directory.path(), "");
+        let files = named(&["tasmota".into(), "tasmota".into()], &loaded, Path::new("/c")).expect("known");
+        assert!(files.len() == 1 && files[0].path == Path::new("/c/tasmota.toml"), "{files:?}");
+        assert!(files[0].text.contains("[source.tasmota]"));
+        let failure = named(&["tasmato".into()], &loaded, Path::new("/c")).expect_err("unknown");
+        let told = failure.error.expect("an error").to_string();
+        assert!(failure.exit == Exit::NotFound && told.contains("did you mean tasmota?"), "{told}");
+    }
+
+    #[test]
+    fn a_source_that_is_there_is_not_added_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let names = ["tasmota".into(), "zigbee2mqtt".into(), "shelly".into()];
+        let elsewhere = loaded(directory.path(), "[source.tasmota]\ntopic = \"t/#\"\ntable = \"t\"\n");
+        std::fs::write(directory.path().join("zigbee2mqtt.toml"), "").expect("written");
+        let files = named(&names, &elsewhere, directory.path()).expect("known");
+        assert!(files.len() == 1 && files[0].path.ends_with("shelly.toml"), "{files:?}");
     }
 }

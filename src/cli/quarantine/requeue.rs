@@ -26,7 +26,7 @@ Examples:
   forebay quarantine requeue --table sensors --reason 'cast error'
   forebay quarantine requeue --all --drop-superseded
 
-Mend what is wrong first: a dead letter is decoded again by the daemon's present configuration (restart it after a change of \
+Put right what is wrong first: a dead letter is decoded again by the daemon's present configuration (reload it after a change of \
 [source]), a row is sent to the table as that is now. Whatever still is no reading stays, and the reason is told.
 
 What enters the ring is stored like anything that comes in. An entry leaves the quarantine once what it held is durable in the \

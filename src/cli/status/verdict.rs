@@ -234,10 +234,10 @@ fn set_aside(found: &mut Findings, status: &Document<'_>) {
     }
     for source in status.each("/ring/counted") {
         let (name, unmatched) = (source.text("/source").unwrap_or_default(), source.integer("/unmatched"));
-        if unmatched > 0 {
-            let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+        // Those of a source are what it leaves out on purpose.
+        if name.is_empty() && unmatched > 0 {
             found.add(
-                format!("{}{of} fit no source's topic", plural(unmatched, "message")),
+                format!("{} fit no source's topic", plural(unmatched, "message")),
                 "give them a [source], or narrow the pattern that brings them",
             );
         }
@@ -300,7 +300,7 @@ mod tests {
 
     fn sound() -> Value {
         json!({
-            "ring": { "full": false, "held_rows": 0, "counted": [{ "source": "s", "unmatched": 0 }] },
+            "ring": { "full": false, "held_rows": 0, "counted": [{ "source": "s", "unmatched": 7 }] },
             "broker": { "connected": true },
             "flush": { "database": "ok", "quarantine": { "entries": 0, "reasons": [] }, "warnings": [] },
             "ledger": { "rows": 5, "dropped": 0 },

@@ -7,21 +7,26 @@ use serde_json::Value as Json;
 use super::{
     super::{
         columns::{self, Known, Symbols},
-        draft::{Draft, list, quoted, table},
+        draft::{Draft, list, quoted, some, table},
         group::Level,
         layout,
         members::{Document, Layout, Rows, Step, column, is_outside},
+        passing::UNNAMED,
         placeholders::{self, Named, named, one_of, sanitized},
-        time::{Time, times},
+        time::{Time, Zone, times},
         words,
     },
-    Candidate, Subject, begin, is_field_name, levels, set_fields, set_nulls, set_tags, set_time,
+    Candidate, Subject, begin, beyond, is_field_name, levels, set_fields, set_nulls, set_tags, set_time, time_of,
 };
 
 /// Most layouts that are tried.
 const MAX_LAYOUTS: usize = 5;
 /// Most members that are named in a comment.
 const MAX_NAMED: usize = 12;
+/// Longest name of a member in a comment, in characters.
+const NAME_CHARS: usize = 60;
+/// Most members that a source ignores by their names.
+const MAX_IGNORED: usize = 100;
 /// Longest array that is read by the positions of its elements.
 const MAX_POSITIONS: usize = 16;
 
@@ -48,12 +53,23 @@ pub fn candidates(subject: &Subject<'_>) -> Vec<Candidate> {
             candidates.extend(candidate(subject, &documents, &layout, With { types, time, symbols }));
         }
     }
+    if layout::has_double_names(&documents) {
+        for candidate in &mut candidates {
+            candidate.double_names = true;
+        }
+    }
     candidates
 }
 
 /// Documents of the topics, which are what most of their messages are.
 fn documents<'a>(subject: &'a Subject<'_>) -> Vec<Document<'a>> {
+    // Topics that differ in levels without a name are one.
+    let mut series: BTreeMap<String, usize> = BTreeMap::new();
+    let unnamed = |at: usize| matches!(subject.group.levels.get(at), Some(Level::Literal(text)) if text == UNNAMED);
     let of = |(topic, member): (usize, &'a super::Member<'_>)| {
+        let levels = member.name.split('/').enumerate();
+        let name: Vec<&str> = levels.map(|(at, level)| if unnamed(at) { UNNAMED } else { level }).collect();
+        let topic = *series.entry(name.join("/")).or_insert(topic);
         let kept = member.topic.kept.iter().zip(&member.reads);
         kept.filter_map(move |(kept, read)| {
             let json = read.document.as_ref()?;
@@ -80,7 +96,7 @@ pub fn wrapped(subject: &Subject<'_>, value: &str, time: Option<&str>) -> Vec<Ca
             "the topic names the field",
         );
         let time = times(&rows, subject.zone).into_iter().find(|time| with_time && Some(&time.path) == path.as_ref());
-        if let Some(time) = &time {
+        if let Some(time) = time.as_ref().filter(|time| time.zone != Zone::Several) {
             set_time(&mut draft, time, None);
         }
         if types {
@@ -89,7 +105,7 @@ pub fn wrapped(subject: &Subject<'_>, value: &str, time: Option<&str>) -> Vec<Ca
                 by_name.iter().filter_map(|(name, values)| Some((name.clone(), columns::kind(values, name, false)?)));
             set_fields(&mut draft, &kinds.collect());
         }
-        candidates.push(Candidate { draft, time: time.map(|time| time.said), collides: false });
+        candidates.push(Candidate { draft, time: time.map(|time| time.said), collides: false, ..Candidate::default() });
     }
     candidates
 }
@@ -145,7 +161,7 @@ fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candid
     if !is_even || !(2..=MAX_POSITIONS).contains(&length) {
         return None;
     }
-    // As they are once the program has named them.
+    // The arrays' elements as they are once the program has named them.
     let name = |at: usize| format!("value{}", at + 1);
     let objects: Vec<Json> = lists
         .iter()
@@ -154,7 +170,7 @@ fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candid
     let made: Vec<Document<'_>> =
         documents.iter().zip(&objects).map(|(document, json)| Document { json, ..document.clone() }).collect();
     let rows = Rows::of(&made, &Layout::default());
-    let mut time = times(&rows, subject.zone).into_iter().next();
+    let (mut time, said) = time_of(&rows, subject.zone);
     let is_mixed = lists.iter().any(|list| list.iter().any(Json::is_string) && list.iter().any(Json::is_number));
     if time.is_none() && !is_mixed {
         return None;
@@ -173,7 +189,7 @@ fn positions(subject: &Subject<'_>, documents: &[Document<'_>]) -> Option<Candid
         time.path = "time".into();
         set_time(&mut draft, time, None);
     }
-    Some(Candidate { draft, time: time.map(|time| time.said), collides: false })
+    Some(Candidate { draft, time: said, collides: false, ..Candidate::default() })
 }
 
 fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout, with: With) -> Option<Candidate> {
@@ -187,11 +203,11 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
     let inside: BTreeSet<String> = rows.members.keys().map(|path| column(path)).collect();
     let mut named = named(&subject.group.levels, &by_level, &inside);
     let is_bare = rows.members.contains_key("");
-    let mut time = if with.time { times(&rows, subject.zone).into_iter().next() } else { None };
+    let (mut time, mut said) = if with.time { time_of(&rows, subject.zone) } else { (None, None) };
     let step = time.as_ref().filter(|_| is_bare).map(|time| step(&rows, time));
     if step == Some(None) {
         // Samples that share a time would be one row.
-        time = None;
+        (time, said) = (None, None);
     }
     let is_varying = |level: &Level| matches!(level, Level::Varies(_) | Level::Fixed(_));
     let varying = subject.group.levels.iter().enumerate().filter(|(_, level)| is_varying(level));
@@ -233,13 +249,13 @@ fn candidate(subject: &Subject<'_>, documents: &[Document<'_>], layout: &Layout,
         symbols.collides = false;
     }
     around(&mut draft, &rows, layout, &symbols, time.as_ref());
-    Some(Candidate { draft, time: time.map(|time| time.said), collides: symbols.collides })
+    Some(Candidate { draft, time: said, collides: symbols.collides, ..Candidate::default() })
 }
 
 /// A source that says nothing but topic and table.
 fn bare(subject: &Subject<'_>) -> Candidate {
     let named = named(&subject.group.levels, &BTreeMap::new(), &BTreeSet::new());
-    Candidate { draft: begin(subject, &named), time: None, collides: false }
+    Candidate { draft: begin(subject, &named), time: None, collides: false, ..Candidate::default() }
 }
 
 /// Where the rows stand.
@@ -364,28 +380,22 @@ fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, ti
     let repeats = symbols.repeats.iter().filter(|path| !is_outside(path) && !is_placeholder(path));
     ignore.extend(repeats.cloned());
     if !ignore.is_empty() {
-        ignore.truncate(100);
-        draft.set("ignore", list(&ignore), "it is said elsewhere already, or it is no row");
+        let more = beyond(ignore.len(), MAX_IGNORED);
+        ignore.truncate(MAX_IGNORED);
+        draft.set("ignore", list(&ignore), format!("it is said elsewhere already, or it is no row{more}"));
     }
     left.retain(|path| !ignore.iter().any(|own| own == path) && !symbols.repeats.iter().any(|own| own == path));
     if !left.is_empty() {
-        draft.comments.push(format!("Left out beside the rows: {}.", some_of(&left)));
+        draft.comments.push(format!("Left out beside the rows: {}.", some(&left, MAX_NAMED, NAME_CHARS)));
     }
     let constants: Vec<&str> = symbols.constants.iter().map(String::as_str).filter(|path| !is_used(path)).collect();
     if !constants.is_empty() && layout.steps.is_empty() {
         let what = format!(
             "Never changed while it was listened: {}; leave out with `ignore` what says nothing.",
-            some_of(&constants)
+            some(&constants, MAX_NAMED, NAME_CHARS)
         );
         draft.comments.push(what);
     }
-}
-
-fn some_of(names: &[&str]) -> String {
-    let more = names.len().saturating_sub(MAX_NAMED);
-    let named: Vec<&str> = names.iter().take(MAX_NAMED).copied().collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", named.join(", "))
 }
 
 /// The time between two samples of a block, where the blocks that followed each other tell it.

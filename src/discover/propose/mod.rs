@@ -1,33 +1,38 @@
 //! What may be proposed for a group of topics, the most telling source first. Pure.
 
+mod cells;
 mod documents;
 mod others;
 
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
+use serde_json::Value as Json;
 
 use super::{
     draft::{Draft, list, quoted, table},
     group::{Group, Level},
+    members::Rows,
     notes::Topic,
+    passing,
     payload::Read,
     placeholders::Named,
     shape::Class,
-    time::{Time, Zone},
+    time::{Time, Zone, times},
 };
+use crate::point::Timestamp;
 
-/// Most entries of a table that are written.
+/// Most entries of a table or a list that are written.
 const MAX_ENTRIES: usize = 100;
 
 /// A topic of a group.
 #[derive(Debug)]
 pub struct Member<'a> {
-    /// Its name.
+    /// The topic's name.
     pub name: &'a str,
-    /// What was heard on it.
+    /// What was heard on the topic.
     pub topic: &'a Topic,
-    /// Its messages that are kept, and what each is.
+    /// The topic's messages that are kept, and what each is.
     pub reads: Vec<Read>,
 }
 
@@ -36,7 +41,7 @@ pub struct Member<'a> {
 pub struct Subject<'a> {
     /// The group.
     pub group: &'a Group,
-    /// Its topics.
+    /// The group's topics.
     pub topics: Vec<Member<'a>>,
     /// The name of the source to be.
     pub name: &'a str,
@@ -44,8 +49,18 @@ pub struct Subject<'a> {
     pub zone: &'a TimeZone,
 }
 
+impl Subject<'_> {
+    /// The documents and when each came.
+    pub fn documents(&self) -> impl Iterator<Item = (&Json, Timestamp)> {
+        self.topics.iter().flat_map(|member| {
+            let kept = member.topic.kept.iter().zip(&member.reads);
+            kept.filter_map(|(kept, read)| Some((read.document.as_ref()?, kept.received)))
+        })
+    }
+}
+
 /// A source that may be proposed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Candidate {
     /// The source.
     pub draft: Draft,
@@ -53,6 +68,16 @@ pub struct Candidate {
     pub time: Option<String>,
     /// Whether rows of one message are known to have the same symbols and time.
     pub collides: bool,
+    /// Whether a name comes twice in one message, in a list of names and values.
+    pub double_names: bool,
+}
+
+impl Candidate {
+    /// Whether symbols tell the values of a list of names and values apart.
+    #[must_use]
+    pub fn names_are_told(&self) -> bool {
+        !self.collides && self.draft.get("symbols").is_some() && self.draft.get("same_time").is_none()
+    }
 }
 
 /// What may be proposed, the most telling first. The list is never empty.
@@ -65,7 +90,7 @@ pub fn candidates(subject: &Subject<'_>) -> Vec<Candidate> {
         }
         Class::Wrapped(..) | Class::Documents(_) => documents::candidates(subject),
         Class::Line => others::line(subject),
-        Class::Csv(delimiter, cells) => others::csv(subject, *delimiter, *cells),
+        Class::Csv(delimiter, cells) => cells::csv(subject, *delimiter, *cells),
     }
 }
 
@@ -77,6 +102,10 @@ fn begin(subject: &Subject<'_>, named: &Named) -> Draft {
         table: Some(subject.name.to_owned()),
         ..Draft::default()
     };
+    if named.pattern.split('/').any(|level| level == passing::UNNAMED) {
+        let why = "A level that is a time, or never comes again, is no symbol: + leaves it without a name.";
+        draft.comments.push(why.to_owned());
+    }
     if !named.tags.is_empty() {
         set_tags(&mut draft, &named.tags, "other topics of this pattern hold something else");
     }
@@ -99,7 +128,22 @@ fn set_fields(draft: &mut Draft, kinds: &BTreeMap<String, (&'static str, &'stati
     let mut whys: Vec<&str> = kinds.values().map(|(_, why)| *why).collect();
     whys.sort_unstable();
     whys.dedup();
-    draft.set("fields", table(&entries), whys.join("; "));
+    draft.set("fields", table(&entries), whys.join("; ") + &beyond(kinds.len(), MAX_ENTRIES));
+}
+
+/// How many entries a key has no room for, in words.
+fn beyond(count: usize, most: usize) -> String {
+    match count.saturating_sub(most) {
+        0 => String::new(),
+        more => format!("; and {more} more, which are not written here"),
+    }
+}
+
+/// The time of rows, and what is said of it: no member's, where devices disagree about the zone.
+fn time_of(rows: &Rows, zone: &TimeZone) -> (Option<Time>, Option<String>) {
+    let time = times(rows, zone).into_iter().next();
+    let said = time.as_ref().map(|time| time.said.clone());
+    (time.filter(|time| time.zone != Zone::Several), said)
 }
 
 fn set_time(draft: &mut Draft, time: &Time, step: Option<&str>) {
@@ -119,8 +163,8 @@ fn set_time(draft: &mut Draft, time: &Time, step: Option<&str>) {
 
 fn set_nulls(draft: &mut Draft, nulls: &std::collections::BTreeSet<String>) {
     if !nulls.is_empty() {
-        let nulls: Vec<&String> = nulls.iter().take(MAX_ENTRIES).collect();
-        draft.set("null_values", list(&nulls), "words for no value");
+        let written: Vec<&String> = nulls.iter().take(MAX_ENTRIES).collect();
+        draft.set("null_values", list(&written), format!("words for no value{}", beyond(nulls.len(), MAX_ENTRIES)));
     }
 }
 
@@ -140,4 +184,22 @@ fn last_name(group: &Group) -> Option<&str> {
 fn is_field_name(text: &str) -> bool {
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
     begins && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn entries_that_have_no_room_are_counted() {
+        let mut draft = Draft::default();
+        let names = (0..MAX_ENTRIES + 7).map(|number| format!("n{number:03}"));
+        set_fields(&mut draft, &names.clone().map(|name| (name, ("double", "text"))).collect());
+        set_nulls(&mut draft, &names.collect::<BTreeSet<_>>());
+        let text = draft.text();
+        assert_eq!(text.matches("; and 7 more, which are not written here").count(), 2, "{text}");
+        assert!(text.contains("n099") && !text.contains("n100"), "{text}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Sources for plain values, line protocol and cells. Pure.
+//! Sources for plain values and line protocol. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,12 @@ use serde_json::Value as Json;
 use super::{
     super::{
         columns,
-        draft::{list, quoted},
+        draft::quoted,
         group::Level,
-        members::{Document, Layout, Rows},
         payload::{Kind, Read},
-        placeholders::{named, sanitized},
-        time::{Time, times},
-        words,
+        placeholders::named,
     },
-    Candidate, Subject, begin, last_name, set_fields, set_nulls, set_time,
+    Candidate, Subject, begin, last_name, set_fields, set_nulls,
 };
 
 /// A plain value as a document would hold it.
@@ -70,7 +67,7 @@ pub fn plain(subject: &Subject<'_>) -> Vec<Candidate> {
         if has_nulls {
             set_nulls(&mut draft, &nulls);
         }
-        Candidate { draft, time: None, collides: false }
+        Candidate { draft, time: None, collides: false, ..Candidate::default() }
     };
     vec![with(true, true), with(false, true), with(false, false)]
 }
@@ -88,7 +85,7 @@ pub fn line(subject: &Subject<'_>) -> Vec<Candidate> {
         draft.topics = vec![pattern];
         draft.table = None;
         draft.set("format", quoted("line"), why);
-        Candidate { draft, time: Some("that of each line".into()), collides: false }
+        Candidate { draft, time: Some("that of each line".into()), collides: false, ..Candidate::default() }
     };
     let plain: Vec<String> = subject
         .group
@@ -103,101 +100,4 @@ pub fn line(subject: &Subject<'_>) -> Vec<Candidate> {
     let tagged = candidate(plain.join("/"), "each line names its table, and its tags say whose it is");
     let named = candidate(kept.pattern.clone(), "each line names its table");
     if has_tags { vec![tagged, named] } else { vec![named, tagged] }
-}
-
-/// The sources for cells.
-pub fn csv(subject: &Subject<'_>, delimiter: char, cells: usize) -> Vec<Candidate> {
-    let named = named(&subject.group.levels, &BTreeMap::new(), &BTreeSet::new());
-    let cell = |text: &str| text.trim().trim_matches('"').to_owned();
-    let lines: Vec<(usize, usize, Vec<String>)> = subject
-        .topics
-        .iter()
-        .enumerate()
-        .flat_map(|(topic, member)| member.reads.iter().enumerate().map(move |(at, read)| (topic, at, read)))
-        .filter(|(.., read)| matches!(read.kind, Kind::Csv(_)))
-        .flat_map(|(topic, at, read)| {
-            let lines = read.text.lines().filter(|line| !line.trim().is_empty());
-            lines.map(move |line| (topic, at, line.split(delimiter).map(cell).collect()))
-        })
-        .collect();
-    let is_text = |cell: &String| !cell.is_empty() && !words::is_numeric(cell) && !words::is_time_text(cell);
-    let is_head = |cells: &[String]| cells.iter().all(is_text);
-    let begin_with_head = lines.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1));
-    let has_head =
-        begin_with_head.clone().all(|of| of.len() > 1 && of.first().is_some_and(|(.., cells)| is_head(cells)));
-    let head: Vec<String> = lines.first().map(|(.., cells)| cells.clone()).filter(|_| has_head).unwrap_or_default();
-    let values: Vec<&(usize, usize, Vec<String>)> = lines.iter().filter(|(.., cells)| !is_head(cells)).collect();
-    let names: Vec<String> = if has_head { head } else { column_names(&values, cells) };
-    let objects: Vec<Json> = values
-        .iter()
-        .map(|(.., cells)| {
-            names.iter().zip(cells).map(|(name, cell)| (name.clone(), Json::from(cell.as_str()))).collect()
-        })
-        .collect();
-    let received = |topic: usize, at: usize| subject.topics.get(topic)?.topic.kept.get(at);
-    let documents: Vec<Document<'_>> = values
-        .iter()
-        .zip(&objects)
-        .filter_map(|((topic, at, _), json)| {
-            let kept = received(*topic, *at)?;
-            Some(Document { topic: *topic, json, received: kept.received, is_live: !kept.retain })
-        })
-        .collect();
-    let rows = Rows::of(&documents, &Layout::default());
-    let time: Option<Time> = times(&rows, subject.zone).into_iter().next();
-    let kinds: BTreeMap<String, (&'static str, &'static str)> = rows
-        .members
-        .keys()
-        .filter(|path| time.as_ref().is_none_or(|time| time.path != **path))
-        .filter_map(|path| {
-            let values: Vec<&Json> = rows.values(path).map(|(_, value)| value).collect();
-            let needs =
-                |value: &&&Json| value.as_str().is_some_and(|text| words::plain(text) == Some(words::Plain::Measure));
-            let is_needed = values.iter().any(|value| needs(&value));
-            is_needed.then(|| columns::kind(&values, path, true)).flatten().map(|kind| (path.clone(), kind))
-        })
-        .collect();
-    let with = |types: bool, with_time: bool| {
-        let mut draft = begin(subject, &named);
-        draft.set("format", quoted("csv"), "");
-        if delimiter != ',' {
-            draft.set("delimiter", quoted(&delimiter.to_string()), "");
-        }
-        if !has_head {
-            draft.set(
-                "columns",
-                list(&names),
-                "no line names the cells: give them their names here, \"\" leaves one out",
-            );
-        }
-        if let Some(time) = time.as_ref().filter(|_| with_time) {
-            set_time(&mut draft, time, None);
-        }
-        if types {
-            set_fields(&mut draft, &kinds);
-        }
-        Candidate { draft, time: time.as_ref().filter(|_| with_time).map(|time| time.said.clone()), collides: false }
-    };
-    vec![with(true, true), with(false, true), with(false, false)]
-}
-
-/// Names for cells that have none.
-fn column_names(lines: &[&(usize, usize, Vec<String>)], cells: usize) -> Vec<String> {
-    let mut has_time = false;
-    let mut names = Vec::with_capacity(cells);
-    for at in 0..cells {
-        let own: Vec<&String> =
-            lines.iter().filter_map(|(.., cells)| cells.get(at)).filter(|cell| !cell.is_empty()).collect();
-        let is_epoch = |cell: &&String| cell.parse::<f64>().is_ok_and(|number| number >= 1e9) && cell.len() >= 10;
-        let is_time = !own.is_empty()
-            && (own.iter().all(|cell| words::is_time_text(cell)) || at == 0 && own.iter().all(is_epoch));
-        let is_number = own.iter().all(|cell| words::is_numeric(cell));
-        names.push(if is_time && !has_time {
-            has_time = true;
-            "time".to_owned()
-        } else {
-            sanitized(&format!("{}{}", if is_number { "value" } else { "text" }, at + 1))
-        });
-    }
-    names
 }

@@ -124,23 +124,28 @@ fn a_copy_for_another_subscription_is_acknowledged_with_what_it_is_a_copy_of() {
 }
 
 #[test]
-fn a_copy_for_a_subscription_without_an_identifier_is_told_while_another_has_one() {
-    let (fake, status, mut inbox) = inbox(9, 9);
-    let mut take = |pkid, ids: &[u8]| {
-        inbox.take(&Message::with_ids("a/b", pkid, b"x", ids), Received::default()).expect("is taken");
+fn while_subscriptions_change_copies_come_at_once_and_numbers_from_before_say_nothing_after() {
+    const MS: u64 = 1_000_000;
+    let (fake, status, mut inbox) = inbox(99, 99);
+    let mut pkid = 0;
+    let mut take = |inbox: &mut Inbox, at_ms: u64, ids: &[u8]| {
+        pkid += 1;
+        let received = Received { since_boot_ns: at_ms * MS, ..Received::default() };
+        inbox.take(&Message::with_ids("a/b", pkid, b"x", ids), received).expect("is taken");
+        fake.taken.lock().unwrap().len()
     };
-    // None has one: each is a message.
-    take(1, &[]);
-    take(2, &[]);
-    inbox.expect_ids(true);
-    let mut take = |pkid, ids: &[u8]| {
-        inbox.take(&Message::with_ids("a/c", pkid, b"x", ids), Received::default()).expect("is taken");
-    };
-    for (pkid, ids) in [(3, &[][..]), (4, &[7]), (5, &[7]), (6, &[]), (7, &[])] {
-        take(pkid, ids);
+    // Of a filter without an identifier each is a message.
+    assert_eq!((take(&mut inbox, 0, &[]), take(&mut inbox, 100, &[])), (1, 2));
+    inbox.begin_change(200 * MS);
+    assert_eq!((take(&mut inbox, 300, &[]), take(&mut inbox, 600, &[])), (3, 4));
+    // The old filter and the new one bring the same.
+    assert_eq!((take(&mut inbox, 700, &[]), take(&mut inbox, 700, &[7])), (5, 5));
+    inbox.changed(750 * MS);
+    // The new one alone, with what was said before.
+    for n in 0..30 {
+        assert_eq!(take(&mut inbox, 800 + n * 1_000, &[7]), 6 + n as usize);
     }
-    assert_eq!(fake.taken.lock().unwrap().len(), 2 + 3, "three of the second topic, two of them with a copy");
-    assert_eq!(status.status().copies, 2);
+    assert_eq!(status.status().copies, 1);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
-use super::{Link, Phase, Session, Wanted};
+use super::{Link, Phase, Session, Standing};
 use crate::{
     ingest::filters,
     mqtt::{
+        changeover::LEARNS,
         error::ConnectError,
         protocol::Subscription,
         status::State,
@@ -24,25 +25,48 @@ impl Session {
     /// Goes over to the subscriptions of the present configuration; `session_present` where the broker
     /// may have others.
     pub(super) fn configure(&mut self, link: &mut Link, session_present: bool) {
-        if self.wanted == Wanted::Changed {
-            self.wanted = Wanted::Followed;
+        if self.standing == Standing::Changed {
+            self.standing = Standing::Followed;
         }
-        self.asks_since = self.task.clock.since_boot();
+        let now = self.task.clock.since_boot();
+        self.asks_since = now;
         let wanted = Arc::clone(&self.task.subscriptions.borrow_and_update());
         let gone = self.gone(&wanted, session_present);
         // Until those are taken back the broker sends a message for the new filter and for the old one.
         let ids = filters::ids_beside(wanted.iter().map(|of| (of.filter.as_str(), of.id)), &gone);
-        let with_id = |(of, id): (&Subscription, Option<u32>)| Subscription { id, ..of.clone() };
+        let with_id = |(of, id): (&Subscription, Option<u32>)| {
+            // A broker that knows no identifiers has the same subscription as before.
+            Subscription { id: id.filter(|_| link.has_ids), ..of.clone() }
+        };
         let all: Vec<Subscription> = wanted.iter().zip(ids).map(with_id).collect();
-        self.inbox.expect_ids(link.has_ids && all.iter().any(|of| of.id.is_some()));
+        link.ask_after = now;
+        if link.has_ids && brings_copies(&link.subscriptions, &all, &gone) {
+            self.inbox.begin_change(now.as_nanos() as u64);
+            link.ask_after = now + LEARNS;
+            self.tick.reset_after(LEARNS);
+        }
         link.subscriber.replace(&link.subscriptions, &all);
         link.subscriptions = all;
         link.withdrawal = Withdrawal::of(gone);
+        self.tell_granted(link);
     }
 
-    /// Does so on a connection that is open, once the broker owes no answer.
+    /// Shows what the broker grants of the subscriptions of now.
+    fn tell_granted(&mut self, link: &Link) {
+        let lowered = link.subscriber.lowered(&link.subscriptions);
+        if self.task.status.set_lowered(lowered.clone()) {
+            for of in &lowered {
+                warn!("{of}");
+            }
+        }
+        if link.subscriber.is_confirmed() && link.phase == Phase::Open {
+            self.task.status.set_state(State::Connected);
+        }
+    }
+
+    /// Follows a change of the configuration on an open connection, once the broker owes no answer.
     pub(super) fn follow_configuration(&mut self, link: &mut Link) -> Result<(), ConnectError> {
-        if self.wanted != Wanted::Changed
+        if self.standing != Standing::Changed
             || link.phase != Phase::Open
             || link.subscriber.is_waiting()
             || link.withdrawal.is_waiting()
@@ -71,6 +95,9 @@ impl Session {
     /// between the two where a topic's filter has changed.
     pub(super) fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
         let now = self.task.clock.since_boot();
+        if now < link.ask_after {
+            return Ok(());
+        }
         let all = &link.subscriptions;
         let due = link.subscriber.due(now).to_vec();
         if !due.is_empty() {
@@ -113,25 +140,18 @@ impl Session {
         let (now, random) = (self.task.clock.since_boot(), fastrand::f64());
         let all = &link.subscriptions;
         let answer = link.subscriber.answered(id, all, codes, now, random);
-        let lowered = link.subscriber.lowered(all);
-        if answer != Answer::Partly && self.task.status.set_lowered(lowered.clone()) {
-            for of in &lowered {
-                warn!("{of}");
-            }
-        }
         match answer {
-            Answer::Confirmed => {
-                info!(filters = all.len(), "subscribed");
-                if link.phase == Phase::Open {
-                    self.task.status.set_state(State::Connected);
-                }
-            }
+            Answer::Confirmed => info!(filters = link.subscriptions.len(), "subscribed"),
             Answer::Refused(why) => {
                 error!("{why}");
                 self.task.status.set_error(why);
             }
             Answer::Partly => {}
             Answer::Unexpected => warn!("the broker answered a SUBSCRIBE that was not asked"),
+        }
+        if !link.subscriber.is_waiting() {
+            self.tell_granted(link);
+            self.inbox.changed(now.as_nanos() as u64);
         }
     }
 
@@ -143,6 +163,7 @@ impl Session {
         for filter in &withdrawn.done {
             self.task.intake.taken_back(filter);
         }
+        self.inbox.changed(now.as_nanos() as u64);
         if !withdrawn.done.is_empty() {
             let filters = clip(&withdrawn.done.join(", ")).to_string();
             info!(%filters, "subscriptions that no source wants any more are taken back; what the broker still holds for them comes all the same");
@@ -150,5 +171,38 @@ impl Session {
         for (filter, why) in &withdrawn.refused {
             warn!(filter = %clip(filter), %why, "the broker does not take a subscription back that no source wants any more; asking again");
         }
+    }
+}
+
+/// Whether a change of subscriptions may bring a publication twice: a filter that comes, goes or
+/// changes matches what another one matches. On a new connection (`before` is empty) those stay as
+/// they were that are wanted.
+fn brings_copies(before: &[Subscription], all: &[Subscription], gone: &[String]) -> bool {
+    let is_new = |of: &&Subscription| !before.is_empty() && !before.contains(of);
+    let changed = all.iter().filter(is_new).map(|of| of.filter.as_str()).chain(gone.iter().map(String::as_str));
+    let others = || all.iter().chain(before).map(|of| of.filter.as_str()).chain(gone.iter().map(String::as_str));
+    changed.into_iter().any(|changed| others().any(|other| other != changed && filters::cross(other, changed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_brings_copies_where_filters_cross() {
+        let all = |filters: &[&str]| {
+            let of = |filter: &&str| Subscription { filter: (*filter).into(), qos: 1, id: None };
+            filters.iter().map(of).collect::<Vec<_>>()
+        };
+        let brings = |before: &[&str], after: &[&str], gone: &[&str]| {
+            let gone: Vec<String> = gone.iter().map(|filter| (*filter).to_owned()).collect();
+            brings_copies(&all(before), &all(after), &gone)
+        };
+        assert!(brings(&["a/+"], &["a/#"], &["a/+"]));
+        assert!(!brings(&["a/+"], &["a/+", "b/+"], &[]) && !brings(&["a/+", "b"], &["a/+"], &["b"]));
+        assert!(brings(&["a/+/c"], &["a/+/c", "a/b/+"], &[]));
+        assert!(!brings(&[], &["a/+/c", "a/b/+"], &[]), "they were there before the connection");
+        assert!(brings(&[], &["a/+"], &["a/#"]));
+        assert!(!brings(&["a/+/c", "a/b/+"], &["a/+/c", "a/b/+"], &[]));
     }
 }

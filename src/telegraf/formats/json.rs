@@ -58,8 +58,8 @@ fn query(section: &mut Section, draft: &mut Draft) {
     }
 }
 
-/// Telegraf drops texts and booleans that no option names. forebay stores them; a program that drops
-/// them is offered.
+/// Telegraf drops texts and booleans that no option names. forebay stores them; a program that
+/// drops them is offered.
 fn tell_texts(
     section: &mut Section,
     draft: &mut Draft,

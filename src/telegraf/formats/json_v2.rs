@@ -139,7 +139,8 @@ enum Way {
 }
 
 impl Way {
-    /// Of a document without objects: paths may go through an array, the elements of which are rows.
+    /// Of a document without objects: paths may go through an array, the elements of which are
+    /// rows.
     fn inside(outer: &[Outer], config: &mut Section) -> Self {
         let mut rows: Vec<String> = outer.iter().filter_map(|one| one.path.stand().rows).collect();
         rows.dedup();

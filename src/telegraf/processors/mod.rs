@@ -30,7 +30,7 @@ impl Processor {
 
 /// Applies all to the sources. What is not of one source alone is given back.
 pub fn apply(mut all: Vec<Processor>, drafts: &mut [Draft]) -> Vec<Remark> {
-    // As they stand, which the sort keeps among those of one order.
+    // The sort keeps processors of one order as they stand in the files.
     all.sort_by_key(|processor| processor.order);
     let mut remarks = Vec::new();
     for Processor { name, mut section, .. } in all {

@@ -190,7 +190,7 @@ impl Change {
         })
     }
 
-    /// The same in jq's words.
+    /// The change of a value as jq writes it.
     fn as_jq(&self) -> Option<String> {
         let argument = jq::text(&self.argument);
         let set = || {
