@@ -45,10 +45,14 @@ impl Session {
             link.ask_after = now + LEARNS;
             self.tick.reset_after(LEARNS);
         }
+        let is_first = link.subscriptions.is_empty();
         link.subscriber.replace(&link.subscriptions, &all);
         link.subscriptions = all;
         link.withdrawal = Withdrawal::of(gone);
-        self.tell_granted(link);
+        // On a new connection the broker has yet to say what it grants.
+        if !is_first || link.subscriber.is_confirmed() {
+            self.tell_granted(link);
+        }
     }
 
     /// Shows what the broker grants of the subscriptions of now.
