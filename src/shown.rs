@@ -93,6 +93,29 @@ pub fn for_terminal(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// A count with its thousands apart.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 row`, `2 rows`.
+pub fn plural(number: u64, one: &str) -> String {
+    let many = match one.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if one.ends_with("sh") => format!("{one}es"),
+        None => format!("{one}s"),
+    };
+    format!("{} {}", count(number), if number == 1 { one } else { &many })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

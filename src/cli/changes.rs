@@ -25,7 +25,8 @@ pub fn show(loaded: &Loaded, global: &Global) -> Result<(), Failure> {
     out::emit(&text)
 }
 
-/// The keys that the daemon has otherwise. A running daemon's files keep their sizes where none is set.
+/// The keys that the daemon has otherwise. A running daemon's files keep their sizes where none is
+/// set.
 fn against(loaded: &Loaded, running: &ConfigStatus) -> Vec<Change> {
     let shown = serde_json::to_value(config::as_shown(&loaded.settings)).unwrap_or_default();
     let mut changes = changes::between(&running.settings, &shown);

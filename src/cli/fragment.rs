@@ -26,13 +26,15 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Writes it. `remedy` is what else can be done where a file is in the way, after "edit it, remove it".
+    /// Writes it. `remedy` is what else can be done where a file is in the way, after "edit it,
+    /// remove it".
     pub fn write(&self, remedy: &str) -> Result<(), Failure> {
         write_new(&self.path, &self.text, FILE_MODE).map_err(|error| not_written(&self.path, &error, remedy))
     }
 }
 
-/// The configuration file that is meant, from the root on: what is written beside it needs its directory.
+/// The configuration file that is meant, from the root on: what is written beside it needs its
+/// directory.
 pub fn config_file(global: &Global) -> Result<PathBuf, Failure> {
     absolute(global.config_file().unwrap_or(Path::new(config::DEFAULT_FILE)))
 }

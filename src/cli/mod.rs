@@ -86,8 +86,8 @@ enum Action {
     Run(run::RunArgs),
     /// Set forebay up: broker, database, and sources for what is published.
     ///
-    /// Asks for the broker and the database and tries both, listens for what is published, and writes what it finds to new files of
-    /// the configuration. Nothing that is there is changed.
+    /// Asks for the broker and the database and tries both, listens for what is published, and
+    /// writes what it finds to new files of the configuration. Nothing that is there is changed.
     Init(init::InitArgs),
     /// Check the configuration and print what is in effect, secrets hidden.
     #[command(after_help = EXIT_CODES)]
@@ -102,8 +102,9 @@ enum Action {
     Decode(decode::DecodeArgs),
     /// Listen at the broker, tell which topics there are, and propose sources for them.
     ///
-    /// It listens beside the running daemon, stores nothing and changes nothing. What it proposes is checked and tried with
-    /// the messages that were heard: put into conf.d it works without a change.
+    /// It listens beside the running daemon, stores nothing and changes nothing. What it proposes
+    /// is checked and tried with the messages that were heard: put into conf.d it works without a
+    /// change.
     #[command(after_help = EXIT_CODES)]
     Discover(discover::DiscoverArgs),
     /// List, show or add ready-made sources for devices and programs that are known.

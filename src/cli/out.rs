@@ -8,6 +8,7 @@ use std::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{Exit, Failure};
+pub use crate::shown::{count, plural};
 use crate::shown::{for_terminal, is_harmful};
 
 /// Longest value shown to people, in characters.
@@ -122,29 +123,6 @@ pub fn to_seconds(time: &str) -> String {
         Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         Err(_) => tame(time),
     }
-}
-
-/// A count with its thousands apart.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 row`, `2 rows`.
-pub fn plural(number: u64, one: &str) -> String {
-    let many = match one.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None if one.ends_with("sh") => format!("{one}es"),
-        None => format!("{one}s"),
-    };
-    format!("{} {}", count(number), if number == 1 { one } else { &many })
 }
 
 /// A bar that shows a share from 0 to 1.

@@ -73,8 +73,8 @@ pub fn between_settings(before: &Settings, after: &Settings) -> Vec<Change> {
     between(&json(before), &json(after))
 }
 
-/// The settings that a daemon runs by after a reload: what it takes over of the new ones, and the rest as it was. [`when`] tells
-/// the same of each key.
+/// The settings that a daemon runs by after a reload: what it takes over of the new ones, and the
+/// rest as it was. [`when`] tells the same of each key.
 #[must_use]
 pub fn reloaded(running: &Settings, new: &Settings) -> Settings {
     let mut settings = running.clone();

@@ -56,8 +56,8 @@ pub trait Inspect: Send + Sync {
 /// By what configuration the daemon runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct ConfigStatus {
-    /// The settings in force, with the defaults of those that are not set. Secrets are in files, and
-    /// are not shown.
+    /// The settings in force, with the defaults of those that are not set. Secrets are in files,
+    /// and are not shown.
     pub settings: serde_json::Value,
     /// What is wrong with the configuration that a reload read last, where it was refused.
     #[serde(default)]

@@ -42,7 +42,8 @@ impl Reload {
         self.reloaded.settings()
     }
 
-    /// Reads the configuration again. An invalid one is refused as a whole, and the old one stays in force.
+    /// Reads the configuration again. An invalid one is refused as a whole, and the old one stays
+    /// in force.
     pub fn now(&self) {
         ServiceManager.reloading();
         self.token();

@@ -22,7 +22,8 @@ use crate::{
 /// Most templates of earlier configurations that are kept.
 const MAX_EARLIER: usize = 1_000;
 
-/// The tables of sources with `allow_narrow_keys`. Rows that came in before a reload keep what was allowed then.
+/// The tables of sources with `allow_narrow_keys`. Rows that came in before a reload keep what was
+/// allowed then.
 pub struct NarrowKeys {
     tables: RwLock<Tables>,
     ring: Ring,
@@ -32,7 +33,8 @@ pub struct NarrowKeys {
 #[derive(Default)]
 struct Tables {
     now: Vec<TableTemplate>,
-    /// Those of earlier configurations, and up to where in the ring their rows may lie; none while they still come in.
+    /// Those of earlier configurations, and up to where in the ring their rows may lie; none while
+    /// they still come in.
     earlier: Vec<(Option<Pos>, TableTemplate)>,
 }
 
@@ -125,8 +127,9 @@ pub struct Followers {
 }
 
 impl Followers {
-    /// Goes over from `old` to `new`. What tables allow comes first, so that the first row finds it; then the way in; then
-    /// the subscriptions: what the broker sends for a source that is gone is set aside, not lost.
+    /// Goes over from `old` to `new`. What tables allow comes first, so that the first row finds
+    /// it; then the way in; then the subscriptions: what the broker sends for a source that is gone
+    /// is set aside, not lost.
     pub fn follow(&self, old: &Settings, new: &Settings, sound: SoundSources) {
         let unchanged: BTreeSet<&str> = new
             .source

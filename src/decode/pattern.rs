@@ -4,7 +4,8 @@
 //! one or more levels, kept as one symbol with its slashes; `+` and `#` match as in MQTT (MQTT 5
 //! section 4.7.1) without keeping anything. A placeholder may be a part of its level, as in
 //! `shelly-{id}`: it takes as little as possible, and at least one character. Every other level
-//! matches itself. A pattern that starts with a wildcard takes no topic that starts with `$` (section
+//! matches itself. A pattern that starts with a wildcard takes no topic that starts with `$`
+//! (section
 //! 4.7.2).
 
 use thiserror::Error;

@@ -1,5 +1,5 @@
-//! Changes to a ready-made file that keep its comments: a few values are replaced where they stand in
-//! the text.
+//! Changes to a ready-made file that keep its comments: a few values are replaced where they stand
+//! in the text.
 
 use std::ops::Range;
 
@@ -136,7 +136,8 @@ impl Family {
     }
 }
 
-/// The levels that all patterns begin with, each with its slash, up to the first that is no plain name.
+/// The levels that all patterns begin with, each with its slash, up to the first that is no plain
+/// name.
 fn base(patterns: &[&str]) -> String {
     let levels = |pattern: &str| {
         let plain =

@@ -1,6 +1,6 @@
 //! Ready-made sources: a configuration file for each family of devices and programs that is known,
-//! and the signs that tell a family's messages from those of others. Pure: the files' texts are part
-//! of the program.
+//! and the signs that tell a family's messages from those of others. Pure: the files' texts are
+//! part of the program.
 //!
 //! A new family is a file `conf/devices/NAME.toml`, a page of its messages `tests/devices/NAME.md`,
 //! and a line in `table.rs`.

@@ -1,5 +1,5 @@
-//! What shows that a message is a family's. Patterns alone don't: anybody may publish to a topic that
-//! matches one.
+//! What shows that a message is a family's. Patterns alone don't: anybody may publish to a topic
+//! that matches one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Signs {
     /// MQTT filters: only the family publishes to a topic that matches one. A filter with `{x}` is
-    /// half a sign: it counts where that level was heard as `x` on a topic that the family's sources
-    /// take, as in `{device}/status` beside `{device}/sensor/{sensor}/state`.
+    /// half a sign: it counts where that level was heard as `x` on a topic that the family's
+    /// sources take, as in `{device}/status` beside `{device}/sensor/{sensor}/state`.
     pub topics: &'static [&'static str],
     /// Sets of paths (names and element numbers, joined with dots): a JSON document on a topic that
     /// the family's sources take, which has every member of a set.

@@ -353,7 +353,8 @@ fn pair(rows: &Rows) -> Option<(String, String)> {
     (is_all_text && is_alone && is_names && is_wide).then(|| ((*name).clone(), (*value).clone()))
 }
 
-/// Whether a name comes twice in one message. Of two rows of one name each has to have its own time.
+/// Whether a name comes twice in one message. Of two rows of one name each has to have its own
+/// time.
 fn is_double(rows: &Rows, name: &str) -> bool {
     let times: Vec<&String> =
         rows.members.keys().filter(|path| !super::members::is_outside(path) && rows.tells_time(path)).collect();

@@ -35,6 +35,7 @@ mod vocabulary;
 mod words;
 
 pub use self::{
+    draft::some,
     findings::findings_beside,
     found::{Findings, Left, Proposal},
     listen::{Ended, Listening, listen},

@@ -9,7 +9,7 @@ use super::{
     Findings, Left, Notes, Proposal,
     draft::{cut, some},
 };
-use crate::shown::harmless;
+use crate::shown::{harmless, plural};
 
 /// Topics of a group that are named.
 const MAX_NAMED: usize = 3;
@@ -73,10 +73,6 @@ fn beyond(count: usize, most: usize, what: &str) -> String {
         0 => String::new(),
         more => format!("{what} {more} more; --json lists them\n"),
     }
-}
-
-fn plural(number: u64, one: &str) -> String {
-    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 fn table(findings: &Findings) -> String {

@@ -55,6 +55,8 @@ pub struct Fates {
     pub retained: usize,
     /// Topics of the messages of which something is set aside, and why.
     pub aside: Vec<(String, String)>,
+    /// How many of them for a time too far ahead of the clock.
+    pub ahead: usize,
     /// Whether rows of a message have the same symbols and time.
     pub collides: bool,
     /// Rows that would take the place of another message's: table, symbols and time are the same,
@@ -108,8 +110,8 @@ impl Fates {
     /// Messages that speak against a source. A few times that lie ahead speak against their clock.
     #[must_use]
     pub fn doubtful(&self) -> usize {
-        let ahead = self.aside.iter().filter(|(_, reason)| reason.contains("[latest] max_future")).count();
-        if ahead * 2 <= self.messages { self.aside.len() - ahead } else { self.aside.len() }
+        let all = self.aside.len();
+        if self.ahead * 2 <= self.messages { all - self.ahead } else { all }
     }
 }
 
@@ -159,6 +161,7 @@ impl Trial {
             fates.empty += usize::from(told.is_empty() || told.clears);
             if let Some(reason) = told.set_aside.first() {
                 fates.aside.push((name.to_owned(), reason.clone()));
+                fates.ahead += usize::from(told.is_ahead);
             }
         }
     }

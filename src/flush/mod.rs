@@ -281,7 +281,8 @@ impl Flusher {
     /// How it goes.
     pub fn status(&self) -> FlushStatus {
         let reports = self.shared.reports();
-        // Of lanes that fare alike, the one that tried last knows best: another may not have tried since things changed.
+        // Of lanes that fare alike, the one that tried last knows best: another may not have tried
+        // since things changed.
         let worst = reports.iter().max_by_key(|report| (report.health, report.failed_at));
         let health = self.health();
         let failures = trouble::Kind::ALL.into_iter().enumerate().map(|(number, kind)| {

@@ -98,8 +98,8 @@ impl Ingest {
         Self::with_allowance(settings, ring, latest, trust, allowance)
     }
 
-    /// The same with limits that others know of, too: those that fill them from the ring and from the
-    /// database.
+    /// The same with limits that others know of, too: those that fill them from the ring and from
+    /// the database.
     pub fn with_allowance(
         settings: &Settings,
         ring: Ring,

@@ -13,7 +13,7 @@ use super::{
     routes::{NoRoute, Prepared, Route, Routes},
 };
 use crate::{
-    decode::{Decoder, DecoderError, Payload},
+    decode::{Decoder, DecoderError, FaultKind, Payload},
     point::{Row, Text, Value},
     settings::{Latest, OnBadMember, Retained, Settings},
 };
@@ -27,6 +27,8 @@ pub struct Preview {
     pub rows: Vec<(Text, Row)>,
     /// What would be set aside, and why.
     pub set_aside: Vec<String>,
+    /// Whether that is for nothing but a time too far ahead of the clock.
+    pub is_ahead: bool,
     /// Whether it only says that its series has no value any more, as a message without a payload
     /// does.
     pub clears: bool,
@@ -55,8 +57,8 @@ impl Preview {
     }
 
     /// As an object: `source`, `rows` with `table`, `symbols`, `fields` and `time`, `set_aside`
-    /// with `reason`, `empty`, `clears`, and `dropped` where it is; of a message that the broker had
-    /// kept also `retained` and `left_out`, which are rows.
+    /// with `reason`, `empty`, `clears`, and `dropped` where it is; of a message that the broker
+    /// had kept also `retained` and `left_out`, which are rows.
     #[must_use]
     pub fn as_json(&self) -> Json {
         let rows = |rows: &[(Text, Row)]| rows.iter().map(|(table, row)| row_as_json(table, row)).collect::<Vec<_>>();
@@ -172,6 +174,7 @@ impl Previewer {
         }
         let faults = &bench.of.faults;
         preview.set_aside.extend(faults.iter().map(|fault| fault.error.to_string()));
+        preview.is_ahead = !faults.is_empty() && faults.iter().all(|fault| fault.kind == FaultKind::Future);
         let described = preview.set_aside.len() as u64;
         if faults.count() > described {
             preview.set_aside.push(format!("and {} more", faults.count() - described));

@@ -18,7 +18,8 @@ use crate::{
 
 /// Most sources and tables told apart; what others replace is counted under [`OTHER_TABLES`].
 const MAX_TABLES: usize = 1_000;
-/// Names of sources, those of earlier configurations among them, from which on the earlier ones are forgotten.
+/// Names of sources, those of earlier configurations among them, from which on the earlier ones are
+/// forgotten.
 const MAX_SOURCES: usize = 10_000;
 /// What stands for the tables beyond.
 const OTHER_TABLES: &str = "(other tables)";

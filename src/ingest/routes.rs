@@ -115,8 +115,8 @@ impl Prepared {
 }
 
 impl Routes {
-    /// Routes to these sources, in the order of names; where patterns overlap, the most specific takes a message, and of those that
-    /// are alike the first in the order of names.
+    /// Routes to these sources, in the order of names; where patterns overlap, the most specific
+    /// takes a message, and of those that are alike the first in the order of names.
     pub fn new(sources: impl IntoIterator<Item = Prepared>) -> Self {
         let mut routes = Self {
             sources: Vec::new(),

@@ -38,8 +38,8 @@ const LETTER_PERIOD: Duration = Duration::from_mins(1);
 /// By what name rows of `POST /write` are counted.
 pub const WRITE: &str = "/write";
 
-/// Whom a table counts for: `/write`, which comes first, or a source. A source keeps its number while
-/// the daemon runs, also when the configuration changes.
+/// Whom a table counts for: `/write`, which comes first, or a source. A source keeps its number
+/// while the daemon runs, also when the configuration changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Owner(usize);
 

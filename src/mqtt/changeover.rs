@@ -2,9 +2,9 @@
 //!
 //! A new filter and the one that it replaces stand beside each other for a moment, since messages
 //! must not fall between the two. A publication of that moment comes for both, its copies one right
-//! after the other. Before and after it comes for one of them. Nothing but the time tells two copies
-//! from two publications that are alike, so a copy is taken for one only where it comes at once;
-//! a little later where the content does not repeat.
+//! after the other. Before and after it comes for one of them. Nothing but the time tells two
+//! copies from two publications that are alike, so a copy is taken for one only where it comes at
+//! once; a little later where the content does not repeat.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -92,7 +92,8 @@ impl Changeover {
         }
     }
 
-    /// By what copies are found at a time; the flag says that a change has just ended, after which numbers from before say nothing.
+    /// By what copies are found at a time; the flag says that a change has just ended, after which
+    /// numbers from before say nothing.
     pub fn by(&mut self, now_ns: u64) -> (By, bool) {
         match self.phase {
             Phase::Still => (By::Number, false),
@@ -158,7 +159,8 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// What comes at which millisecond, for which subscriptions; the number taken, in a change that began at 0.
+    /// What comes at which millisecond, for which subscriptions; the number taken, in a change that
+    /// began at 0.
     fn taken(messages: &[(u64, &str, &[u32])]) -> usize {
         let (mut change, copies) = (Changeover::default(), Copies::default());
         change.begin(0);

@@ -24,7 +24,8 @@ use crate::{
 /// Most bytes of topics and payloads held while the ring is full.
 pub const HELD_BYTES: usize = 32 << 20;
 
-/// Stands for the identifier of subscriptions that have none; no broker sends it (section 3.8.2.1.2).
+/// Stands for the identifier of subscriptions that have none; no broker sends it (section
+/// 3.8.2.1.2).
 const NO_ID: u32 = 0;
 
 /// An acknowledgement that is due once the ring says so. It belongs to the current connection: the queue is emptied when
@@ -91,8 +92,8 @@ impl Inbox {
         }
     }
 
-    /// Makes ready for other subscriptions, which may bring what others bring as well; they change no sooner than
-    /// [`LEARNS`](super::changeover::LEARNS) after `now_ns`, a time since boot.
+    /// Makes ready for other subscriptions, which may bring what others bring as well; they change
+    /// no sooner than [`LEARNS`](super::changeover::LEARNS) after `now_ns`, a time since boot.
     pub fn begin_change(&mut self, now_ns: u64) {
         self.changeover.begin(now_ns);
     }

@@ -109,7 +109,8 @@ struct Session {
     since: Option<Duration>,
     /// The note that makes every filter durable which is asked for.
     remembered: u64,
-    /// Since when filters are asked for that may not have been asked for before, as time since boot.
+    /// Since when filters are asked for that may not have been asked for before, as time since
+    /// boot.
     asks_since: Duration,
     standing: Standing,
 }

@@ -60,8 +60,8 @@ impl Subscriber {
         !self.asked.is_empty()
     }
 
-    /// Goes over to other subscriptions: those that are confirmed as they are stay so, the others are
-    /// asked for at once. To be called while no answer is awaited.
+    /// Goes over to other subscriptions: those that are confirmed as they are stay so, the others
+    /// are asked for at once. To be called while no answer is awaited.
     pub fn replace(&mut self, before: &[Subscription], all: &[Subscription]) {
         let open: BTreeSet<usize> = self.due.iter().chain(&self.refused).copied().collect();
         let place = |of: &Subscription| before.iter().position(|known| known == of);

@@ -1,15 +1,13 @@
-//! The first hour: a broker on which several kinds of devices publish, an empty configuration, and `forebay init`.
+//! The first hour: a broker on which several kinds of devices publish, an empty configuration, and
+//! `forebay init`.
 
 use std::{
     collections::BTreeSet,
     fs,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
@@ -58,48 +56,40 @@ fn messages(n: u64) -> Vec<(String, String)> {
 }
 
 /// Devices that publish until they are dropped.
-struct Devices(Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
+struct Devices(Option<Sender<()>>, Option<thread::JoinHandle<()>>);
 
 impl Devices {
     fn start(broker: &Mosquitto) -> Self {
-        const ROUNDS_PER_SECOND: u64 = 10;
-        const TICK: Duration = Duration::from_millis(1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut publisher, told) = (broker.publisher().expect("connects"), Arc::clone(&stop));
+        const EVERY: Duration = Duration::from_millis(100);
+        let (stop, stopped) = channel();
+        let mut publisher = broker.publisher().expect("connects");
         let publish = move || {
-            let (start, mut sent) = (Instant::now(), 0);
-            while !told.load(Ordering::Relaxed) {
-                let due = start.elapsed().as_millis() as u64 * ROUNDS_PER_SECOND / 1_000;
-                while sent < due {
-                    for (topic, payload) in messages(sent) {
-                        publisher.publish(&topic, payload.as_bytes()).expect("publishes");
-                    }
-                    sent += 1;
+            for n in 0.. {
+                for (topic, payload) in messages(n) {
+                    publisher.publish(&topic, payload.as_bytes()).expect("publishes");
                 }
                 publisher.drain(LIMIT).expect("the broker acknowledges");
-                thread::sleep(TICK);
+                // The pace of devices, until they are told to stop.
+                if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
             }
         };
-        Self(stop, Some(thread::spawn(publish)))
+        Self(Some(stop), Some(thread::spawn(publish)))
     }
 }
 
 impl Drop for Devices {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        drop(self.0.take());
         let _ = self.1.take().expect("runs").join();
     }
-}
-
-/// The configuration of a daemon that has its files in a place of its own, and nothing else.
-fn empty() -> DaemonBuilder {
-    DaemonBuilder::new()
 }
 
 #[test]
 fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
-    let mut daemon = empty().write();
+    let mut daemon = DaemonBuilder::new().write();
     let _devices = Devices::start(&broker);
     let init = |daemon: &Daemon, more: &[&str]| {
         let (url, conf) = (broker.url(), questdb.conf());
@@ -148,7 +138,7 @@ fn five_kinds_of_devices_are_in_the_database_after_two_commands() {
 fn what_is_in_the_way_or_does_not_answer_is_told_and_nothing_is_written() {
     let broker =
         Mosquitto::with(&Options { login: Some(("device".into(), "secret one".into())), ..Options::default() });
-    let daemon = empty().write();
+    let daemon = DaemonBuilder::new().write();
     let conf = format!("127.0.0.1:{}", free_port());
     let init =
         |line: &[&str]| told(&daemon.cli(&[&["init", "--yes", "--no-listen", "--questdb", &conf], line].concat()));
@@ -180,7 +170,7 @@ fn what_is_in_the_way_or_does_not_answer_is_told_and_nothing_is_written() {
 #[test]
 fn connections_that_are_configured_stay_and_secrets_are_no_part_of_an_address() {
     let (broker, other) = (Mosquitto::start(), Mosquitto::start());
-    let daemon = empty().write();
+    let daemon = DaemonBuilder::new().write();
     let conf = format!("127.0.0.1:{}", free_port());
     let init = |line: &[&str]| told(&daemon.cli(&[&["init", "--yes", "--for", "1s"], line].concat()));
     for (line, option) in [

@@ -4,33 +4,12 @@ use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 
-use crate::support::{
-    Daemon, DaemonBuilder, Mosquitto, QuestDb, daemon::count, eventually, eventually_eq, process::free_port, unique,
-};
+use crate::support::{Daemon, DaemonBuilder, Mosquitto, QuestDb, daemon::count, eventually, eventually_eq, unique};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A daemon without a database: what is asked for here happens before.
-fn builder(broker: &Mosquitto) -> DaemonBuilder {
-    DaemonBuilder::new()
-        .set("mqtt.url", broker.url())
-        .set("questdb.conf", format!("http::addr=127.0.0.1:{};", free_port()))
-}
-
-fn source(builder: DaemonBuilder, name: &str, topic: &str) -> DaemonBuilder {
-    let key = format!("source.{name}");
-    builder.set(&format!("{key}.topic"), topic).set(&format!("{key}.table"), name)
-}
-
-/// Rows, and dead letters, since the ring was created.
-fn taken(daemon: &Daemon) -> (u64, u64) {
-    let ledger = daemon.status()["ledger"].clone();
-    (count(&ledger, "rows"), count(&ledger, "dead_letters"))
-}
-
 fn rows_of(daemon: &Daemon, name: &str) -> u64 {
-    let sources = daemon.status()["sources"].as_array().cloned().unwrap_or_default();
-    sources.iter().find(|source| source["name"] == name).map_or(0, |source| count(source, "rows"))
+    count(&daemon.source_status(name), "rows")
 }
 
 /// How many filters the ring remembers.
@@ -45,21 +24,24 @@ fn filters(daemon: &Daemon) -> u64 {
 fn a_filter_that_no_source_wants_is_taken_back_and_what_waited_for_it_is_set_aside() {
     for protocol in [4, 5] {
         let (broker, questdb, name) = (Mosquitto::start(), QuestDb::shared(), unique("changed"));
-        let builder = builder(&broker).set("mqtt.protocol", protocol).set("questdb.conf", questdb.conf());
-        let mut daemon = source(builder, &name, "old/{id}").start();
+        let builder = DaemonBuilder::new()
+            .without_database(&broker)
+            .set("mqtt.protocol", protocol)
+            .set("questdb.conf", questdb.conf());
+        let mut daemon = builder.takes(&name, "old/{id}").start();
         daemon.wait_subscribed();
         broker.publish(&[("old/a", r#"{"v":1}"#)]);
-        eventually_eq(LIMIT, "the first", (1, 0), || taken(&daemon));
+        eventually_eq(LIMIT, "the first", (1, 0), || daemon.taken());
         assert!(daemon.stop().success(), "{}", daemon.log());
         broker.publish(&[("old/a", r#"{"v":2}"#)]);
         daemon.reconfigure(|builder| builder.set(&format!("source.{name}.topic"), "new/{id}"));
         daemon.restart();
         daemon.wait_subscribed();
         broker.publish(&[("new/a", r#"{"v":3}"#)]);
-        eventually_eq(LIMIT, "the new one, and what had waited for the old filter", (2, 1), || taken(&daemon));
+        eventually_eq(LIMIT, "the new one, and what had waited for the old filter", (2, 1), || daemon.taken());
         eventually_eq(LIMIT, "filters remembered", 1, || filters(&daemon));
         broker.publish(&[("old/a", r#"{"v":4}"#), ("new/a", r#"{"v":5}"#)]);
-        eventually_eq(LIMIT, "the new one alone", (3, 1), || taken(&daemon));
+        eventually_eq(LIMIT, "the new one alone", (3, 1), || daemon.taken());
         assert!(daemon.log().contains("are taken back"), "{}", daemon.log());
         eventually(LIMIT, "it is in quarantine", || {
             let told = daemon.cli(&["--json", "quarantine", "ls"]);
@@ -71,29 +53,29 @@ fn a_filter_that_no_source_wants_is_taken_back_and_what_waited_for_it_is_set_asi
 #[test]
 fn a_narrower_filter_takes_the_place_of_a_wider_one_even_after_a_kill() {
     let broker = Mosquitto::start();
-    let mut daemon = source(builder(&broker), "s", "plant/#").start();
+    let mut daemon = DaemonBuilder::new().without_database(&broker).takes("s", "plant/#").start();
     daemon.wait_subscribed();
     broker.publish(&[("plant/l1/data", r#"{"v":1}"#)]);
-    eventually_eq(LIMIT, "the first", (1, 0), || taken(&daemon));
+    eventually_eq(LIMIT, "the first", (1, 0), || daemon.taken());
     daemon.kill9();
     daemon.reconfigure(|builder| builder.set("source.s.topic", "plant/{line}/data"));
     daemon.restart();
     daemon.wait_subscribed();
     eventually_eq(LIMIT, "filters remembered", 1, || filters(&daemon));
-    let before = taken(&daemon);
+    let before = daemon.taken();
     broker.publish(&[
         ("plant/l1/data", r#"{"v":2}"#),
         ("plant/l1/log", "a line of text"),
         ("plant/l1/data", r#"{"v":3}"#),
     ]);
-    eventually_eq(LIMIT, "each once", (before.0 + 2, before.1), || taken(&daemon));
+    eventually_eq(LIMIT, "each once", (before.0 + 2, before.1), || daemon.taken());
 }
 
 #[test]
 fn one_publication_is_one_message_and_the_most_specific_source_takes_it() {
     for protocol in [4, 5] {
         let broker = Mosquitto::start();
-        let mut all = builder(&broker).set("mqtt.protocol", protocol);
+        let mut all = DaemonBuilder::new().without_database(&broker).set("mqtt.protocol", protocol);
         for (name, topic) in [
             // "all" comes first by its name.
             ("all", "root/#"),
@@ -102,7 +84,7 @@ fn one_publication_is_one_message_and_the_most_specific_source_takes_it() {
             ("left", "side/{a}/x"),
             ("right", "side/y/{b}"),
         ] {
-            all = source(all, name, topic);
+            all = all.takes(name, topic);
         }
         // A lower QoS covers nothing: both filters are subscribed to.
         let daemon = all.set("source.all.qos", 0).start();
@@ -121,7 +103,7 @@ fn one_publication_is_one_message_and_the_most_specific_source_takes_it() {
         // A last one shows that nothing else was under way.
         broker.publish(&[("side/z/x", r#"{"v":6}"#)]);
         eventually_eq(LIMIT, "the last", messages + 1, || daemon.ledger("messages"));
-        assert_eq!((by_source(), taken(&daemon)), ([1, 1, 1, 2, 2], (7, 0)));
+        assert_eq!((by_source(), daemon.taken()), ([1, 1, 1, 2, 2], (7, 0)));
         let copies = count(&daemon.broker(), "copies");
         assert_eq!(copies > 0, protocol == 5, "{copies}");
     }
@@ -132,9 +114,9 @@ fn copies_that_waited_at_the_broker_are_stored_once() {
     let (broker, questdb) = (Mosquitto::start(), QuestDb::shared());
     let name = unique("waited");
     let (left, right) = (format!("{name}_l"), format!("{name}_r"));
-    let builder = builder(&broker).set("questdb.conf", questdb.conf());
-    let builder = source(builder, &left, &format!("{name}/{{a}}/x"));
-    let mut daemon = source(builder, &right, &format!("{name}/y/{{b}}")).start();
+    let builder = DaemonBuilder::new().without_database(&broker).set("questdb.conf", questdb.conf());
+    let builder = builder.takes(&left, &format!("{name}/{{a}}/x"));
+    let mut daemon = builder.takes(&right, &format!("{name}/y/{{b}}")).start();
     daemon.wait_subscribed();
     assert!(daemon.stop().success(), "{}", daemon.log());
     let (topic, payloads) = (format!("{name}/y/x"), ["{\"v\":1}", "{\"v\":2}", "{\"v\":1}"]);
@@ -152,8 +134,11 @@ fn copies_that_waited_at_the_broker_are_stored_once() {
 #[test]
 fn a_changed_client_id_and_filters_that_cross_are_told_by_check() {
     let broker = Mosquitto::start();
-    let builder =
-        source(builder(&broker).set("mqtt.client_id", "gate-1").set("questdb.resend_window", "1m"), "s", "a/{x}");
+    let builder = DaemonBuilder::new()
+        .without_database(&broker)
+        .set("mqtt.client_id", "gate-1")
+        .set("questdb.resend_window", "1m")
+        .takes("s", "a/{x}");
     let mut daemon = builder.start();
     daemon.wait_subscribed();
     let check = |daemon: &Daemon| {
@@ -175,8 +160,8 @@ fn a_changed_client_id_and_filters_that_cross_are_told_by_check() {
     assert_eq!(check(&daemon), "", "told once it has changed");
 
     daemon.reconfigure(|builder| {
-        let builder = source(source(builder, "t", "b/+/x"), "u", "b/y/+").set("source.s.shared_group", "g");
-        source(builder, "v", "a/#").set("mqtt.protocol", 4)
+        let builder = builder.takes("t", "b/+/x").takes("u", "b/y/+").set("source.s.shared_group", "g");
+        builder.takes("v", "a/#").set("mqtt.protocol", 4)
     });
     let told = check(&daemon);
     assert!(told.contains("source.t.topic: some topics match source.u") && told.contains("protocol = 5"), "{told}");

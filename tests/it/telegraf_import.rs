@@ -1,6 +1,6 @@
 //! `forebay import telegraf` against the real Telegraf: both take the same messages from one broker,
-//! Telegraf by its configuration, forebay by the sources that were made of it. What Telegraf writes as
-//! line protocol is compared with the rows in QuestDB.
+//! Telegraf by its configuration, forebay by the sources that were made of it. What Telegraf writes
+//! as line protocol is compared with the rows in QuestDB.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -57,7 +57,8 @@ pub fn complete() {
     CompleteEnv::with_factory(|| with_names(command())).var(VARIABLE).shells(SHELLS).complete();
 }
 
-/// Adds names, from the daemon and of ready-made files, to the arguments that take them, in every subcommand.
+/// Adds names, from the daemon and of ready-made files, to the arguments that take them, in every
+/// subcommand.
 fn with_names(command: clap::Command) -> clap::Command {
     let named = command.mut_args(|arg| match arg.get_id().as_str() {
         "terms" => arg.add(names::terms()),

@@ -1,4 +1,5 @@
-//! Names from the running daemon: tables, symbols with their values, fields; and those of ready-made files.
+//! Names from the running daemon: tables, symbols with their values, fields; and those of
+//! ready-made files.
 
 use std::{
     collections::BTreeSet,

@@ -36,7 +36,8 @@ enum Action {
     Show(show::ShowArgs),
     /// Put one into conf.d beside the configuration file.
     ///
-    /// The whole configuration is checked first, as `forebay check` does. A file that is there is never replaced.
+    /// The whole configuration is checked first, as `forebay check` does. A file that is there is
+    /// never replaced.
     #[command(after_help = EXAMPLES)]
     Add(add::AddArgs),
 }

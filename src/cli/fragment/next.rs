@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn a_socket_that_cannot_be_looked_at_counts_as_there() {
-        // A name that is too long stands for one that may not be looked at: root may look everywhere.
+        // A name that is too long stands for one that may not be looked at: root may look
+        // everywhere.
         assert!(may_be_there(Path::new(&"x".repeat(5_000))));
     }
 }

@@ -92,8 +92,8 @@ impl Temporary {
         Err(io::Error::other("every name for a temporary file beside it is taken"))
     }
 
-    /// Gives it its name, unless a file has that. Some file systems cannot rename without replacing;
-    /// a hard link never replaces (`rename(2)`, `link(2)`).
+    /// Gives it its name, unless a file has that. Some file systems cannot rename without
+    /// replacing; a hard link never replaces (`rename(2)`, `link(2)`).
     fn take_name(mut self, path: &Path, rename: impl Fn(&Path, &Path) -> rustix::io::Result<()>) -> io::Result<()> {
         match rename(&self.path, path) {
             Ok(()) => self.is_renamed = true,

@@ -28,7 +28,8 @@ impl Server {
         }
     }
 
-    /// What is wrong with a setting, as `check` says it; no part of it that may be a secret is in there.
+    /// What is wrong with a setting, as `check` says it; no part of it that may be a secret is in
+    /// there.
     pub fn fault(self, setting: &str) -> Option<String> {
         let (mut settings, key) = (Settings::default(), self.key());
         match self {
@@ -52,7 +53,8 @@ impl Server {
         }
     }
 
-    /// Whether two settings lead to the same server in the same way. The second may say more of how.
+    /// Whether two settings lead to the same server in the same way. The second may say more of
+    /// how.
     pub fn is_same(self, given: &str, configured: &str) -> bool {
         match self {
             Self::Broker => match (BrokerUrl::parse(given), BrokerUrl::parse(configured)) {

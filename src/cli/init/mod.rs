@@ -101,14 +101,15 @@ pub fn run(args: &InitArgs, global: &Global) -> Result<(), Failure> {
         may_write(&fragments)?;
     }
     let is_new = !file.exists();
-    let loaded = start(&file, is_new)?;
+    let loaded = loaded_with(&file, is_new, &[])?;
     let named = sources::named(&args.devices, &loaded, &fragments)?;
     let directory = file.parent().unwrap_or(Path::new("/"));
     let found = connections::ask(args, &loaded.settings, directory, &mut answers)?;
     let mut files: Vec<Fragment> = found.fragment(&loaded, &fragments)?.into_iter().collect();
     let connects_otherwise = !files.is_empty();
     files.extend(named);
-    // What is not sound is told before anybody waits. Sources that are named take their topics first.
+    // What is not sound is told before anybody waits. Sources that are named take their topics
+    // first.
     let settings = loaded_with(&file, is_new, &files)?.settings;
     if !args.no_listen {
         files.extend(sources::heard(args, &found.mqtt_for_now(), &settings, &fragments, &mut answers)?);
@@ -137,11 +138,7 @@ fn may_write(fragments: &Path) -> Result<(), Failure> {
     })
 }
 
-/// The configuration as it is; one that is not sound is put right by hand first.
-fn start(file: &Path, is_new: bool) -> Result<Loaded, Failure> {
-    loaded_with(file, is_new, &[])
-}
-
+/// The configuration with more files; one that is not sound is put right by hand first.
 fn loaded_with(file: &Path, is_new: bool, files: &[Fragment]) -> Result<Loaded, Failure> {
     let first = is_new.then(|| Fragment { path: file.to_owned(), text: FIRST.to_owned() });
     let all: Vec<Fragment> = first.into_iter().chain(files.iter().cloned()).collect();

@@ -63,7 +63,8 @@ impl Typed {
     }
 }
 
-/// Gives a secret to the daemon's user, where there is one. `check` tells where that user cannot read it.
+/// Gives a secret to the daemon's user, where there is one. `check` tells where that user cannot
+/// read it.
 fn hand_over(path: &Path) {
     let owner = Account::named(USER).map(|account| account.id());
     let is_root = rustix::process::geteuid().is_root();

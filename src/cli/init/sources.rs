@@ -16,12 +16,14 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Loaded,
     devices::{self, Family},
-    discover::{self, Findings, Left, Limits, Listening, Notes, Proposal},
+    discover::{self, Findings, Left, Limits, Listening, Notes, Proposal, some},
     settings::{Mqtt, Settings},
 };
 
 /// Topics, and reasons, that are named at most.
 const MAX_NAMED: usize = 3;
+/// Longest topic that is shown whole, in characters.
+const MAX_TOPIC_CHARS: usize = 60;
 const MAX_REASONS: usize = 10;
 /// Numbers that a file's name is tried with where the name is taken.
 const MAX_NUMBER: usize = 100;
@@ -53,8 +55,8 @@ fn place_of(family: &Family, loaded: &Loaded, path: &Path) -> Result<Option<Stri
     Ok(sources.keys().find_map(|name| loaded.origins.get(&format!("source.{name}")).cloned()))
 }
 
-/// Listens at the broker and asks which of what is found to take. `taken` are the files so far, whose
-/// sources have their topics already.
+/// Listens at the broker and asks which of what is found to take. `taken` are the files so far,
+/// whose sources have their topics already.
 pub fn heard(
     args: &InitArgs,
     mqtt: &Mqtt,
@@ -92,7 +94,7 @@ fn tell(notes: &Notes, findings: &Findings) {
     let (messages, topics) = (plural(notes.messages, "message"), plural(notes.topics.len() as u64, "topic"));
     say(&format!("heard {messages} on {topics}"));
     for Left { topics, why, .. } in findings.rest.iter().take(MAX_REASONS) {
-        say(&format!("not taken: {}: {}", some(topics), tame(why)));
+        say(&format!("not taken: {}: {}", some(topics, MAX_NAMED, MAX_TOPIC_CHARS), tame(why)));
     }
     if findings.rest.len() > MAX_REASONS {
         say(&format!("not taken: {} more; forebay discover lists them", findings.rest.len() - MAX_REASONS));
@@ -114,19 +116,10 @@ fn described(proposal: &Proposal) -> String {
         "\n{name}{kind}: {}\n  {} on {}, {format}; of those kept {rows}\n  time: {}\n  sample: {}",
         tame(&patterns.join(", ")),
         messages,
-        some(topics),
+        some(topics, MAX_NAMED, MAX_TOPIC_CHARS),
         tame(time),
         tame(sample)
     )
-}
-
-/// The first topics, and how many more.
-fn some(topics: &[String]) -> String {
-    let mut text = topics.iter().take(MAX_NAMED).map(|topic| tame(topic)).collect::<Vec<_>>().join(", ");
-    if topics.len() > MAX_NAMED {
-        text = format!("{text} and {} more", topics.len() - MAX_NAMED);
-    }
-    text
 }
 
 #[cfg(test)]

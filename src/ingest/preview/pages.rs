@@ -74,8 +74,8 @@ impl<'p> Example<'p> {
         Self { messages: messages(sent), rows, aside }
     }
 
-    /// Whether these settings make of the messages what is said. A message that no source takes is a
-    /// mistake of the page, unless that is what it is to show.
+    /// Whether these settings make of the messages what is said. A message that no source takes is
+    /// a mistake of the page, unless that is what it is to show.
     pub fn run(&self, name: &str, settings: &Settings, may_be_untaken: bool) {
         let mut previewer = Previewer::new(settings, None).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (mut rows, mut reasons) = (Vec::new(), Vec::new());

@@ -1,4 +1,5 @@
-//! What the session asks the broker to send, and what it takes back, also when the configuration changes meanwhile.
+//! What the session asks the broker to send, and what it takes back, also when the configuration
+//! changes meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +23,8 @@ use crate::{
 const REMEMBERED_WITHIN: Duration = Duration::from_secs(5);
 
 impl Session {
-    /// Goes over to the subscriptions of the present configuration; `session_present` where the broker
-    /// may have others.
+    /// Goes over to the subscriptions of the present configuration; `session_present` where the
+    /// broker may have others.
     pub(super) fn configure(&mut self, link: &mut Link, session_present: bool) {
         if self.standing == Standing::Changed {
             self.standing = Standing::Followed;
@@ -32,7 +33,8 @@ impl Session {
         self.asks_since = now;
         let wanted = Arc::clone(&self.task.subscriptions.borrow_and_update());
         let gone = self.gone(&wanted, session_present);
-        // Until those are taken back the broker sends a message for the new filter and for the old one.
+        // Until those are taken back the broker sends a message for the new filter and for the old
+        // one.
         let ids = filters::ids_beside(wanted.iter().map(|of| (of.filter.as_str(), of.id)), &gone);
         let with_id = |(of, id): (&Subscription, Option<u32>)| {
             // A broker that knows no identifiers has the same subscription as before.
@@ -81,7 +83,8 @@ impl Session {
         self.subscribe(link)
     }
 
-    /// The filters that the session at the broker has from earlier configurations, and that no source wants any more.
+    /// The filters that the session at the broker has from earlier configurations, and that no
+    /// source wants any more.
     fn gone(&self, wanted: &[Subscription], session_present: bool) -> Vec<String> {
         let is_wanted = |filter: &String| wanted.iter().any(|wanted| wanted.filter == *filter);
         let gone: Vec<String> = self.task.intake.subscribed().into_iter().filter(|filter| !is_wanted(filter)).collect();
@@ -95,8 +98,8 @@ impl Session {
         Vec::new()
     }
 
-    /// Asks for the subscriptions that are due, and takes back those that no source wants any more; in this order, so that nothing falls
-    /// between the two where a topic's filter has changed.
+    /// Asks for the subscriptions that are due, and takes back those that no source wants any more;
+    /// in this order, so that nothing falls between the two where a topic's filter has changed.
     pub(super) fn subscribe(&mut self, link: &mut Link) -> Result<(), ConnectError> {
         let now = self.task.clock.since_boot();
         if now < link.ask_after {
@@ -131,7 +134,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether what is asked for may be asked for: a filter that a crash makes forgotten could never be taken back.
+    /// Whether what is asked for may be asked for: a filter that a crash makes forgotten could
+    /// never be taken back.
     fn is_remembered(&self, now: Duration) -> bool {
         self.task.ackable.borrow().notes >= self.remembered || now >= self.asks_since + REMEMBERED_WITHIN
     }

@@ -15,7 +15,7 @@ use super::{
     QuestDb, Readings, eventually, eventually_eq,
     http::{self, Response},
     mosquitto::Mosquitto,
-    process::Guarded,
+    process::{Guarded, free_port},
     scratch::{self, Scratch, scratch},
     unique,
 };
@@ -73,6 +73,20 @@ impl DaemonBuilder {
         self.set(&format!("{key}.topic"), readings.pattern())
             .set(&format!("{key}.table"), readings.name.clone())
             .set(&format!("{key}.fields.seq"), "long")
+    }
+
+    /// The broker, and a database that is not there: for what happens before rows go to one.
+    #[must_use]
+    pub fn without_database(self, mosquitto: &Mosquitto) -> Self {
+        let nobody = format!("http::addr=127.0.0.1:{};", free_port());
+        self.set("mqtt.url", mosquitto.url()).set("questdb.conf", nobody)
+    }
+
+    /// Takes a topic into the table that is called like the source.
+    #[must_use]
+    pub fn takes(self, name: &str, topic: &str) -> Self {
+        let key = format!("source.{name}");
+        self.set(&format!("{key}.topic"), topic).set(&format!("{key}.table"), name)
     }
 
     /// Sets a key, such as `ring.size`.
@@ -264,6 +278,18 @@ impl Daemon {
     /// The database's part of the status.
     pub fn database(&self) -> Value {
         self.status()["flush"].clone()
+    }
+
+    /// Rows, and dead letters, since the ring was created.
+    pub fn taken(&self) -> (u64, u64) {
+        let ledger = self.status()["ledger"].clone();
+        (count(&ledger, "rows"), count(&ledger, "dead_letters"))
+    }
+
+    /// What it tells of a source; null where there is none of that name.
+    pub fn source_status(&self, name: &str) -> Value {
+        let sources = self.status()["sources"].as_array().cloned().unwrap_or_default();
+        sources.into_iter().find(|source| source["name"] == name).unwrap_or_default()
     }
 
     /// A count of the ledger, 0 when the status can't be had.
