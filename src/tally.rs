@@ -130,6 +130,16 @@ impl Counts {
         self == Self::default()
     }
 
+    /// The numbers less those of another one, at least 0.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        let mut rest = self.to_array();
+        for (rest, less) in rest.iter_mut().zip(other.to_array()) {
+            *rest = rest.saturating_sub(less);
+        }
+        Self::from_array(rest)
+    }
+
     /// Adds the numbers of another one.
     pub fn add(&mut self, other: Self) {
         let mut sums = self.to_array();

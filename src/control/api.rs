@@ -41,6 +41,14 @@ pub trait Inspect: Send + Sync {
     fn flush_now(&self);
     /// What the ring holds. Reads the file for up to some seconds: to be called where blocking is allowed.
     fn ring_info(&self) -> Result<RingInfo, RingInfoError>;
+    /// Asks for a ring of another size.
+    fn resize_ring(&self, _bytes: u64) -> Result<ResizeStatus, ResizeError> {
+        Err(ResizeError::Refused("this daemon has no ring file".to_owned()))
+    }
+    /// What became of the last change of its size.
+    fn resized_ring(&self) -> ResizeStatus {
+        ResizeStatus::default()
+    }
     /// Has stored rows sent again. Blocks while the ring's history is looked through.
     fn replay(&self, ask: &ReplayAsk) -> Result<ReplayAnswer, ReplayError>;
     /// The quarantine; none while there is none.
@@ -79,6 +87,53 @@ pub enum RingInfoError {
     /// It could not be read a moment ago.
     #[error("{0}")]
     Kept(String),
+}
+
+/// How a change of the ring's size stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResizeState {
+    /// None was asked for since the start.
+    #[default]
+    None,
+    /// It is under way.
+    Running,
+    /// The ring has the size.
+    Done,
+    /// The ring is as it was.
+    Failed,
+}
+
+/// What became of the last change of the ring's size.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResizeStatus {
+    /// How it stands.
+    pub state: ResizeState,
+    /// How many changes were asked for since the start.
+    pub number: u64,
+    /// Size of the file before, in bytes.
+    pub from_bytes: u64,
+    /// Size of the file now, in bytes.
+    pub to_bytes: u64,
+    /// Records in it.
+    pub records: u64,
+    /// Records of the history that did not fit.
+    pub given_up: u64,
+    /// Rows that wait for QuestDB.
+    pub pending_rows: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Why the ring's size does not change.
+#[derive(Debug, thiserror::Error)]
+pub enum ResizeError {
+    /// One at a time.
+    #[error("another change of the ring's size is under way")]
+    Running,
+    /// The ring cannot have it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// The quarantine, and what puts its entries back. Both block.

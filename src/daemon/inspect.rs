@@ -9,6 +9,7 @@ use std::{
 use super::{
     outlook::Outlook,
     reloaded::Reloaded,
+    resizing::Resizing,
     ring_look::RingLook,
     silence::{Patience, sentence},
     spells::{Spells, Wrong},
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{
-        ClockStatus, ConfigStatus, Inspect, MachineStatus, QuarantineAccess, Rates, RingInfoError, Status,
-        TroubleStatus,
+        ClockStatus, ConfigStatus, Inspect, MachineStatus, QuarantineAccess, Rates, ResizeError, ResizeStatus,
+        RingInfoError, Status, TroubleStatus,
     },
     files,
     flush::{
@@ -75,6 +76,8 @@ pub struct Watched {
     pub patience: Arc<RwLock<Patience>>,
     /// What has become of reloads.
     pub reloaded: Arc<Reloaded>,
+    /// What has become of a change of the ring's size.
+    pub resizing: Arc<Resizing>,
 }
 
 #[derive(Clone, Copy)]
@@ -268,6 +271,14 @@ impl Inspect for Inspector {
             live_info(&self.ring, SystemClock.now().wall, &mut || began.elapsed() < RING_INFO_SPAN)
         };
         self.reading_ring.look(|| self.started.elapsed(), look)
+    }
+
+    fn resize_ring(&self, bytes: u64) -> Result<ResizeStatus, ResizeError> {
+        self.watched.resizing.ask(bytes, &self.ring, &self.watched.reloaded.settings())
+    }
+
+    fn resized_ring(&self) -> ResizeStatus {
+        self.watched.resizing.status()
     }
 
     fn quarantine(&self) -> Option<QuarantineAccess> {

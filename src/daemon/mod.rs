@@ -6,11 +6,13 @@ mod doors;
 mod fullness;
 mod held;
 mod inspect;
+mod opening;
 mod outlook;
 mod places;
 mod progress;
 mod reload;
 mod reloaded;
+mod resizing;
 mod ring_look;
 mod signals;
 mod silence;
@@ -33,16 +35,18 @@ use self::{
     fullness::Fullness,
     held::HeldRows,
     inspect::{Inspector, Watched},
+    opening::open_ring,
     outlook::Outlook,
     places::Places,
     reload::Reload,
     reloaded::Reloaded,
+    resizing::{Between, Resizing},
     signals::Signal,
     silence::{Patience, Silence},
     sources::{Followers, NarrowKeys},
 };
 use crate::{
-    clock::{Clock, ClockTrust, Newest, SharedClock, SystemClock},
+    clock::{Clock, ClockTrust, SharedClock, SystemClock},
     config::{self, Loaded},
     control::{
         App, Limits, Writes,
@@ -51,7 +55,7 @@ use crate::{
     },
     decode::DecoderError,
     flush::{self, FlushContext, Flusher},
-    ingest::{self, Ingest},
+    ingest::Ingest,
     latest::Latest,
     limits::Allowance,
     lookup::{Known, Lookup},
@@ -64,7 +68,7 @@ use crate::{
     point::Timestamp,
     questdb::{Connection, Secrets},
     republish::{self, SharedRepublish, topic::TopicTemplate},
-    ring::{self, HeaderSource, OpenError, Opened, RecoveryReport, Ring},
+    ring::{OpenError, Ring},
     settings::{self, Settings},
 };
 
@@ -119,11 +123,44 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     for line in config::sizes::told(&loaded.chosen) {
         tracing::info!("{line}");
     }
-    let signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
-    let daemon = Daemon::start(&loaded.settings, file, log)?;
-    ServiceManager.ready("running");
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
-    daemon.run(signals)
+    let mut signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let resizing = Arc::new(Resizing::default());
+    let (mut settings, mut between) = (loaded.settings.clone(), None::<Between>);
+    loop {
+        let daemon = Daemon::start(&settings, file.clone(), log.clone(), &resizing)?;
+        if let Some(between) = between.take() {
+            between.end();
+        }
+        ServiceManager.ready("running");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
+        match daemon.run(&mut signals)? {
+            Ended::Stopped => return Ok(()),
+            Ended::ToResize(bytes, in_force) => {
+                settings = *in_force;
+                let pause = Between::begin(&clock)?;
+                resizing.carry_out(bytes, &mut settings.ring, &clock, &pause.sign);
+                between = Some(pause);
+            }
+        }
+    }
+}
+
+/// What the daemon wakes up for.
+enum Event {
+    Pause,
+    Signal(Signal),
+    Resize(u64),
+    /// The ring has failed, for this reason where it told one.
+    Failed(Option<String>),
+}
+
+/// What the daemon has ended for.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// The ring is to have so many bytes; then it starts again by these settings.
+    ToResize(u64, Box<Settings>),
 }
 
 /// A thread that panics must not leave the others acknowledging what nobody will carry on.
@@ -157,10 +194,26 @@ struct Daemon {
     silence: Silence,
     fullness: Fullness,
     heartbeats: Heartbeats,
+    resizing: Arc<Resizing>,
+}
+
+/// Why the daemon ends.
+enum End {
+    /// A signal says so.
+    Told,
+    /// The ring has failed.
+    Failed(String),
+    /// The ring is to have so many bytes.
+    ToResize(u64),
 }
 
 impl Daemon {
-    fn start(settings: &Settings, file: Option<PathBuf>, log: LogHandle) -> Result<Self, DaemonError> {
+    fn start(
+        settings: &Settings,
+        file: Option<PathBuf>,
+        log: LogHandle,
+        resizing: &Arc<Resizing>,
+    ) -> Result<Self, DaemonError> {
         let token = settings.control.token_file.as_deref().map(WriteToken::load).transpose()?.map(Arc::new);
         let clock: SharedClock = Arc::new(SystemClock);
         let heartbeats = Heartbeats::new(Arc::clone(&clock));
@@ -189,6 +242,7 @@ impl Daemon {
             refused_rows: Arc::clone(&flushing.refused_rows),
             patience: Arc::clone(&patience),
             reloaded: Arc::clone(&reloaded),
+            resizing: Arc::clone(resizing),
         };
         let flusher = Arc::new(Flusher::start(flushing)?);
         let (runtime, control_runtime) = (start_runtime("mqtt")?, start_runtime("control")?);
@@ -247,52 +301,56 @@ impl Daemon {
             silence: Silence::default(),
             fullness: Fullness::default(),
             heartbeats,
+            resizing: Arc::clone(resizing),
         })
     }
 
-    fn run(mut self, signals: signals::Signals) -> Result<(), DaemonError> {
+    fn run(mut self, signals: &mut signals::Signals) -> Result<Ended, DaemonError> {
         let watchdog = watchdog::start(self.heartbeats.clone());
         let watchdog = watchdog.map_err(|source| DaemonError::Start { what: "start the watchdog", source })?;
-        let failed = self.wait(signals);
-        let result = match failed {
-            Some(reason) => {
+        let ended = match self.wait(signals) {
+            End::Failed(reason) => {
                 let settings = self.reload.settings();
                 let path = settings.ring.path.display();
                 tracing::error!(%path, %reason, "ending with exit code 5: nothing more is acknowledged, and the next start recovers what was");
                 ServiceManager.stopping(STOP_MARGIN, "the ring is poisoned");
                 Err(DaemonError::Poisoned(reason))
             }
-            None => self.stop(),
+            End::Told => {
+                let stop_timeout = self.reload.settings().daemon.stop_timeout;
+                ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, "acknowledging and flushing");
+                self.stop().map(|()| Ended::Stopped)
+            }
+            End::ToResize(bytes) => {
+                let settings = Box::new(self.reload.settings());
+                tracing::info!(bytes, "stopping, for a ring of another size");
+                ServiceManager.status("stopping, for a ring of another size");
+                self.stop().map(|()| Ended::ToResize(bytes, settings))
+            }
         };
         watchdog.stop();
-        result
+        ended
     }
 
-    /// Waits for the end, keeping the forecast's history meanwhile; returns why the ring failed, if that is the reason.
-    fn wait(&mut self, mut signals: signals::Signals) -> Option<String> {
-        let mut failed = self.ring.failed();
+    /// Waits for the end, keeping the forecast's history meanwhile; says what it is for.
+    fn wait(&mut self, signals: &mut signals::Signals) -> End {
+        let (mut failed, resize) = (self.ring.failed(), self.resizing.watch());
         let mut noted = std::time::Instant::now();
         loop {
             // A wait for the time, or for room, is looked at more often than the levels.
             let pause = self.held.pause(&self.ring).unwrap_or(outlook::PERIOD);
             let event = self.runtime.block_on(async {
                 tokio::select! {
-                    reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),
-                    signal = signals.next() => Ok(Some(signal)),
-                    () = tokio::time::sleep(pause) => Ok(None),
+                    reason = failed.wait_for(Option::is_some) => Event::Failed(reason.ok().and_then(|reason| reason.clone())),
+                    signal = signals.next() => Event::Signal(signal),
+                    bytes = Resizing::asked(resize.clone()) => Event::Resize(bytes),
+                    () = tokio::time::sleep(pause) => Event::Pause,
                 }
             });
             match event {
-                Ok(None) => {
+                Event::Pause => {
                     if noted.elapsed() >= outlook::PERIOD {
-                        self.outlook.note();
-                        self.inspector.note();
-                        self.fullness.look(SystemClock.since_boot(), self.ring.is_full(), self.ring.on_full());
-                        self.places.look(&self.ring, self.flusher.quarantine());
-                        self.doors.look();
-                        if let Some(sources) = self.inspector.sources_if_watched() {
-                            self.silence.look(&sources);
-                        }
+                        self.note();
                         noted = std::time::Instant::now();
                     }
                     // While no reading comes, trust grows, and what is to be believed moves on, all
@@ -301,20 +359,34 @@ impl Daemon {
                     self.boots.remember(&self.ring, now, self.ingest.trusts_clock(now));
                     self.held.turn(&self.ring, &self.ingest, &self.boots, now);
                 }
-                Err(reason) => return Some(reason.unwrap_or_else(|| "its committer ended".to_owned())),
-                Ok(Some(Signal::Reload)) => self.reload.now(),
-                Ok(Some(Signal::Stop(name))) => {
-                    tracing::info!(signal = name, "stopping");
-                    return None;
+                Event::Failed(reason) => {
+                    return End::Failed(reason.unwrap_or_else(|| "its committer ended".to_owned()));
                 }
+                Event::Signal(Signal::Reload) => self.reload.now(),
+                Event::Signal(Signal::Stop(name)) => {
+                    tracing::info!(signal = name, "stopping");
+                    return End::Told;
+                }
+                Event::Resize(bytes) => return End::ToResize(bytes),
             }
+        }
+    }
+
+    /// Looks at the levels, and at what has to be where it was.
+    fn note(&mut self) {
+        self.outlook.note();
+        self.inspector.note();
+        self.fullness.look(SystemClock.since_boot(), self.ring.is_full(), self.ring.on_full());
+        self.places.look(&self.ring, self.flusher.quarantine());
+        self.doors.look();
+        if let Some(sources) = self.inspector.sources_if_watched() {
+            self.silence.look(&sources);
         }
     }
 
     /// Stops reading, commits, acknowledges, flushes for at most `stop_timeout`, closes the ring.
     fn stop(self) -> Result<(), DaemonError> {
         let stop_timeout = self.reload.settings().daemon.stop_timeout;
-        ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, "acknowledging and flushing");
         self.stop_session.send_replace(true);
         let session = self.session;
         let ended = self.runtime.block_on(async { tokio::time::timeout(2 * STOP_MARGIN, session).await });
@@ -405,73 +477,4 @@ fn flush_context(
         heartbeats: heartbeats.clone(),
         seed: fastrand::u64(..),
     }
-}
-
-/// Recovers the ring, fills the map of latest values from it, and says what was found.
-fn open_ring(
-    settings: &Settings,
-    clock: &SharedClock,
-    heartbeats: &Heartbeats,
-    latest: &Latest,
-    allowance: &Allowance,
-) -> Result<(Ring, Timestamp), DaemonError> {
-    ServiceManager.status("recovering the ring");
-    let (mut newest, mut first) = (Newest::default(), None);
-    let mut visit = |record: &crate::ring::Record<'_>| {
-        newest.note(record.received);
-        if first.is_none() {
-            first = Some(record.seq);
-            latest.begins_with(record.seq, record.received);
-        }
-        ingest::restore(latest, allowance, record);
-    };
-    let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
-    let mut tell = |progress: ring::Progress| {
-        ServiceManager.extend_timeout(EXTENSION);
-        ServiceManager.status(&progress::line(progress, existing, settings.ring.size.0));
-    };
-    let opened = Ring::open(
-        &settings.ring,
-        settings.questdb.resend_window,
-        Arc::clone(clock),
-        heartbeats.register("committer"),
-        &mut visit,
-        &mut tell,
-    )?;
-    let Opened { ring, report } = opened;
-    latest.restored();
-    log_recovery(settings, &report);
-    Ok((ring, newest.time()))
-}
-
-fn log_recovery(settings: &Settings, report: &RecoveryReport) {
-    let path = settings.ring.path.display();
-    if report.created {
-        tracing::info!(%path, size = %settings.ring.size, "created the ring");
-        return;
-    }
-    if let Some(bytes) = report.other_size {
-        tracing::warn!(%path, bytes, configured = %settings.ring.size, "the ring keeps the size it was created with; to change it, let it drain, stop forebay and remove the file");
-    }
-    if let Some(bytes) = report.cut_to {
-        tracing::error!(%path, bytes, "the ring file had been cut short to so many bytes; it has its full length again, and what was behind them is lost");
-    }
-    match report.header {
-        HeaderSource::Slots => {}
-        HeaderSource::OneSlot => {
-            tracing::warn!(%path, "one of the ring's two header slots is damaged; the other and the commits told what it said");
-        }
-        HeaderSource::Commits => {
-            tracing::error!(%path, "both header slots of the ring are damaged; its newest commit told what they said");
-        }
-    }
-    for gap in &report.gaps {
-        let ring::Gap { first, last, from, bytes, tables, unknown } = gap;
-        let tables = tables.join(", ");
-        tracing::error!(%path, %first, %last, position = %from, bytes, %tables, unknown, "damage in the ring: these records are lost");
-    }
-    if report.lost_rows > 0 {
-        tracing::error!(%path, rows = report.lost_rows, "rows lost to damage; the ledger counts them as dropped");
-    }
-    tracing::info!(%path, clean = report.clean, records = report.records, pending_rows = report.pending_rows, "recovered the ring");
 }

@@ -34,6 +34,19 @@ impl Intake {
         }
     }
 
+    /// What is counted here and not in a part of it.
+    #[must_use]
+    pub fn less(self, part: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(part.messages),
+            dead_letters: self.dead_letters.saturating_sub(part.dead_letters),
+            clears: self.clears.saturating_sub(part.clears),
+            rows: self.rows.saturating_sub(part.rows),
+            refused_messages: self.refused_messages.saturating_sub(part.refused_messages),
+            refused_rows: self.refused_rows.saturating_sub(part.refused_rows),
+        }
+    }
+
     /// The larger of each count: counts only ever grow, so it is the later one.
     #[must_use]
     pub fn latest(self, other: Self) -> Self {

@@ -58,18 +58,13 @@ impl MmapMedia {
     /// The file is made under a name of its own, which is locked from the start: of two daemons that find no ring, one makes it.
     /// `progress` is told how many bytes are written.
     pub fn create(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Option<Self>, FileError> {
-        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".new");
-        let temporary = directory.join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o640);
-        let mut file = open_locked(&temporary, &options)?;
+        let temporary = new_name(path);
+        let mut file = open_new(&temporary)?;
         let mut put_in_place = |file: &mut File| {
             fill(file, bytes, progress)?;
             let flags = rustix::fs::RenameFlags::NOREPLACE;
             rustix::fs::renameat_with(rustix::fs::CWD, &temporary, rustix::fs::CWD, path, flags)?;
-            File::open(directory)?.sync_all()
+            sync_directory_of(path)
         };
         match put_in_place(&mut file) {
             Ok(()) => Self::map(file, bytes, path).map(Some),
@@ -79,6 +74,42 @@ impl MmapMedia {
                 if came_second { Ok(None) } else { Err(FileError::io("create", path, error)) }
             }
         }
+    }
+
+    /// Creates a file of `bytes` zeros beside the ring at `path`, with the owner and the mode of that
+    /// one. It is whole when it has taken the name ([`Self::take_place`]); until then the ring is the
+    /// old file.
+    pub fn beside(path: &Path, bytes: u64, old: &Self, progress: &mut dyn FnMut(u64)) -> Result<Self, FileError> {
+        let temporary = new_name(path);
+        let mut file = open_new(&temporary)?;
+        let made = like(&file, &old.file).and_then(|()| fill(&mut file, bytes, progress));
+        let mapped =
+            made.map_err(|why| FileError::io("create", &temporary, why)).and_then(|()| Self::map(file, bytes, path));
+        mapped.inspect_err(|_| {
+            let _ = std::fs::remove_file(&temporary);
+        })
+    }
+
+    /// Has the file that was made beside the ring at `path` take its name. All of it is synced before.
+    pub fn take_place(&self, path: &Path) -> Result<(), FileError> {
+        let temporary = new_name(path);
+        let taken = self.file.sync_all().and_then(|()| std::fs::rename(&temporary, path));
+        taken.map_err(|why| FileError::io("put in place", path, why))?;
+        sync_directory_of(path).map_err(|why| FileError::io("sync the directory of", path, why))
+    }
+
+    /// Removes the file that was made beside the ring at `path`, and has not taken its name.
+    pub fn remove_beside(&self, path: &Path) {
+        let _ = std::fs::remove_file(new_name(path));
+    }
+
+    /// Removes what a creation or a change of size left beside the ring at `path` when it was killed,
+    /// unless somebody is at it; says whether there was something.
+    pub fn remove_leftover(path: &Path) -> bool {
+        let leftover = new_name(path);
+        std::fs::symlink_metadata(&leftover).is_ok_and(|found| found.is_file())
+            && open_locked(&leftover, OpenOptions::new().read(true).write(true)).is_ok()
+            && std::fs::remove_file(&leftover).is_ok()
     }
 
     /// Opens an existing file that was cut short, giving it its length back.
@@ -107,6 +138,33 @@ impl MmapMedia {
             .map_err(|e| FileError::io("advise on", path, e.into()))?;
         Ok(Self { file, map, len, path: path.to_owned(), storing: Mutex::new(()) })
     }
+}
+
+/// What a ring is called before it is whole.
+fn new_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+fn open_new(temporary: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o640);
+    open_locked(temporary, &options)
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+/// Gives a file the owner and the mode of another one: who may open that one can open this one.
+fn like(file: &File, other: &File) -> io::Result<()> {
+    let (own, wanted) = (file.metadata()?, other.metadata()?);
+    if (own.uid(), own.gid()) != (wanted.uid(), wanted.gid()) {
+        std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    file.set_permissions(wanted.permissions())
 }
 
 fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Result<()> {

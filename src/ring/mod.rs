@@ -25,6 +25,7 @@ pub mod pace;
 mod place;
 pub mod reader;
 pub mod recover;
+pub mod resize;
 mod seeded;
 mod senders;
 mod settle;

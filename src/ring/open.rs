@@ -1,7 +1,7 @@
 //! Opening a ring: create or recover, sync before trusting, start the committer.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -255,37 +255,70 @@ pub fn format(media: &dyn Media, ring_id: u64) -> Result<(), OpenError> {
     written.map_err(|source| OpenError::Recovery { path: PathBuf::from("a new ring"), source })
 }
 
+/// What has the ring's name.
+pub(super) enum Present {
+    /// Nothing, or a file of which no ring is left.
+    None {
+        /// Where that file is.
+        damaged: Option<PathBuf>,
+    },
+    /// A ring, open and locked.
+    Ring {
+        /// Where it is, behind links.
+        path: PathBuf,
+        /// Its file, of full length.
+        media: MmapMedia,
+        /// Bytes of the file.
+        bytes: u64,
+    },
+}
+
+/// Opens the ring file that is there. One that was cut short gets its length back; what is missing
+/// then shows as damage.
+pub(super) fn open_existing(path: &Path, report: &mut RecoveryReport) -> Result<Present, OpenError> {
+    let (path, exists) = place::resolve(path)?;
+    if !exists {
+        return Ok(Present::None { damaged: None });
+    }
+    let media = MmapMedia::open(&path)?;
+    let found = find_header(&media);
+    match found.map_err(|source| OpenError::Recovery { path: path.clone(), source })? {
+        Ok(FoundHeader { header, .. }) => {
+            let bytes = super::layout::DATA_START + header.capacity;
+            if media.len() >= bytes {
+                return Ok(Present::Ring { path, media, bytes });
+            }
+            report.cut_to = Some(media.len());
+            drop(media);
+            let media = MmapMedia::lengthen(&path, bytes)?;
+            Ok(Present::Ring { path, media, bytes })
+        }
+        Err(SlotError::Version(version)) => Err(OpenError::Version { path, version }),
+        Err(SlotError::Damaged) => Ok(Present::None { damaged: Some(path) }),
+    }
+}
+
 fn open_file(
     settings: &Settings,
     clock: &SharedClock,
     report: &mut RecoveryReport,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Box<dyn Media>, OpenError> {
-    let (path, exists) = place::resolve(&settings.path)?;
-    let path = path.as_path();
-    if exists {
-        let media = MmapMedia::open(path)?;
-        let found = find_header(&media);
-        match found.map_err(|source| OpenError::Recovery { path: path.to_owned(), source })? {
-            Ok(FoundHeader { header, .. }) => {
-                let file_bytes = super::layout::DATA_START + header.capacity;
-                let wanted = Geometry::of_file(settings.size.0).map(|g| g.capacity);
-                report.other_size = (wanted != Some(header.capacity)).then_some(file_bytes);
-                if media.len() >= file_bytes {
-                    return Ok(Box::new(media.called(&settings.path)));
-                }
-                // A file cut short gets its length back; what is missing then shows as damage.
-                report.cut_to = Some(media.len());
-                drop(media);
-                return Ok(Box::new(MmapMedia::lengthen(path, file_bytes)?.called(&settings.path)));
+    match open_existing(&settings.path, report)? {
+        Present::Ring { path, media, bytes } => {
+            if MmapMedia::remove_leftover(&path) {
+                let path = path.display();
+                tracing::info!(%path, "removed what was left beside the ring by a change of its size that had not ended");
             }
-            Err(SlotError::Version(version)) => return Err(OpenError::Version { path: path.to_owned(), version }),
-            Err(SlotError::Damaged) => {
-                drop(media);
-                report.moved_aside = Some(place::move_aside(path)?);
-            }
+            report.other_size = (Geometry::of_file(settings.size.0) != Geometry::of_file(bytes)).then_some(bytes);
+            return Ok(Box::new(media.called(&settings.path)));
+        }
+        Present::None { damaged } => {
+            report.moved_aside = damaged.map(|path| place::move_aside(&path)).transpose()?;
         }
     }
+    let (path, _) = place::resolve(&settings.path)?;
+    let path = path.as_path();
     let size = settings.size.0;
     if Geometry::of_file(size).is_none() {
         return Err(OpenError::Size(size));

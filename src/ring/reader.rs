@@ -98,6 +98,15 @@ pub enum ReadError {
     Io(#[from] std::io::Error),
 }
 
+/// A data record that a reader has moved over.
+struct Stepped {
+    header: RecordHeader,
+    /// Where it begins.
+    mark: Mark,
+    /// Where in the window lies what stands behind its header; nothing where that was not wanted.
+    behind_header: std::ops::Range<usize>,
+}
+
 /// A place in the log that moves on record by record, up to the durable watermark.
 pub struct Reader {
     log: Arc<Log>,
@@ -149,6 +158,27 @@ impl Reader {
         limit: Pos,
         wants_body: impl Fn(Kind, u32) -> bool,
     ) -> Result<Option<Record<'_>>, ReadError> {
+        Ok(self.step(limit, wants_body)?.map(|Stepped { header, mark, behind_header }| {
+            // A gap behind it is passed over with it.
+            Record { end: self.at, ..Record::of(&header, mark, &self.window[behind_header]) }
+        }))
+    }
+
+    /// The header of the next data record, and where it begins.
+    pub(super) fn next_header(&mut self) -> Result<Option<(RecordHeader, Mark)>, ReadError> {
+        let found = self.step(Pos(u64::MAX), |_, _| false)?;
+        Ok(found.map(|Stepped { header, mark, .. }| (header, mark)))
+    }
+
+    /// The next data record as it stands in the log: its header, where it begins, and what stands
+    /// behind the header.
+    pub(super) fn next_whole(&mut self) -> Result<Option<(RecordHeader, Mark, &[u8])>, ReadError> {
+        let found = self.step(Pos(u64::MAX), |_, _| true)?;
+        Ok(found.map(|Stepped { header, mark, behind_header }| (header, mark, &self.window[behind_header])))
+    }
+
+    /// Moves on to the next data record.
+    fn step(&mut self, limit: Pos, wants_body: impl Fn(Kind, u32) -> bool) -> Result<Option<Stepped>, ReadError> {
         let end = self.log.readable().min(limit);
         loop {
             if self.at.pos >= end {
@@ -179,8 +209,7 @@ impl Reader {
                 self.at = self.log.over_gap(self.at);
                 let body = start + RECORD_HEADER_BYTES;
                 let body_end = if wanted { body + header.len as usize } else { body };
-                // A gap behind it is passed over with it.
-                return Ok(Some(Record { end: self.at, ..Record::of(&header, mark, &self.window[body..body_end]) }));
+                return Ok(Some(Stepped { header, mark, behind_header: body..body_end }));
             }
             self.at = self.log.over_gap(self.at);
         }

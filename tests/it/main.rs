@@ -39,6 +39,7 @@ mod quarantine_tools;
 mod reload_sources;
 mod replay;
 mod republish;
+mod resize;
 mod ring_full;
 mod ring_tools;
 mod rubbish;

@@ -1,9 +1,10 @@
-//! `forebay ring`: what is in the ring file, and is it intact?
+//! `forebay ring`: what is in the ring file, is it intact, and is it large enough?
 
 mod cat;
 mod export;
 mod info;
 mod ls;
+mod resize;
 mod select;
 mod size;
 mod text;
@@ -30,13 +31,14 @@ Subcommand  reads                prints                            exit code 1
   cat       file, tail to head   rows: JSON or line protocol       damage met
   size      configuration        bytes an outage needs             failed
   export    file, every byte     every intact record               no usable header
+  resize    daemon, or file      what was done                     cannot have that size
 
 Without --file the configured [ring] path is read; with it no configuration is needed, and the file may be a copy or one that was \
-moved aside (.damaged-1). The file is only ever read: no lock is taken, so a daemon may be running on it. What a running daemon \
-gives up and overwrites meanwhile is told, and is no damage.
+moved aside (.damaged-1). But for resize the file is only ever read: no lock is taken, so a daemon may be running on it. What a running \
+daemon gives up and overwrites meanwhile is told, and is no damage.
 
 Exit codes: 0 done, 1 see above, or the file is of another format version, 2 usage, 4 the daemon is not reachable (info without \
---file), 5 the file cannot be read";
+--file), 5 the file cannot be read or written";
 
 /// Arguments of `ring`.
 #[derive(Debug, Clone, Args)]
@@ -68,6 +70,9 @@ enum Action {
     /// Get every intact record out of a damaged file.
     #[command(after_help = TABLE)]
     Export(export::ExportArgs),
+    /// Give the ring another size, with all that waits in it.
+    #[command(after_help = TABLE)]
+    Resize(resize::ResizeArgs),
 }
 
 pub fn run(args: &RingArgs, global: &Global) -> Result<(), Failure> {
@@ -78,6 +83,7 @@ pub fn run(args: &RingArgs, global: &Global) -> Result<(), Failure> {
         Action::Cat(args) => cat::run(args, global),
         Action::Size(args) => size::run(args, global),
         Action::Export(args) => export::run(args, global),
+        Action::Resize(args) => resize::run(args, global),
     }
 }
 

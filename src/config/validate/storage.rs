@@ -22,6 +22,8 @@ pub const MIN_FILE: Bytes = Bytes::mib(1);
 const MAX_PAST: Timestamp = Timestamp(4_102_444_800_000_000_000);
 /// Largest.
 pub const MAX_FILE: Bytes = Bytes(1 << 40);
+/// Largest ring: all of it is mapped, and a program of 32 bits has addresses for 3 or 4 GiB in all.
+pub const MAX_RING: Bytes = if cfg!(target_pointer_width = "32") { Bytes::mib(1024) } else { MAX_FILE };
 
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     check_ring(&settings.ring, findings);
@@ -43,10 +45,25 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     check_republish(settings, findings);
 }
 
+/// Why a ring may not have this size, as its configuration is.
+pub fn ring_size(size: Bytes, settings: &Settings) -> Result<(), String> {
+    let payload = settings.mqtt.max_payload;
+    let least = Bytes(payload.0.saturating_mul(MESSAGES_PER_RING)).max(MIN_FILE);
+    if size < least {
+        return Err(format!(
+            "{size} is too small; a ring has at least {least} ({MESSAGES_PER_RING} × mqtt.max_payload)"
+        ));
+    }
+    if size > MAX_RING {
+        return Err(format!("{size} is too large; a ring has at most {MAX_RING}"));
+    }
+    Ok(())
+}
+
 fn check_ring(ring: &Ring, findings: &mut Findings) {
     let defaults = Ring::default();
     findings.absolute("ring.path", &ring.path);
-    findings.range("ring.size", ring.size, MIN_FILE, MAX_FILE);
+    findings.range("ring.size", ring.size, MIN_FILE, MAX_RING);
     findings.span("ring.interval", ring.interval, Duration::from_millis(1), Duration::from_mins(1));
     if let CommitSpacing::Fixed(spacing) = ring.commit_spacing {
         findings.span("ring.commit_spacing", spacing, Duration::ZERO, Duration::from_secs(1));

@@ -9,12 +9,16 @@ use axum::{
     routing::post,
 };
 
-use super::{Context, Told, problem};
+use super::{Context, Told, problem, ring};
 use crate::control::server::Peer;
 
 /// Every route of an administrator.
 pub(super) fn routes() -> Router<Context> {
-    Router::new().route("/v1/flush", post(flush)).merge(super::replay::routes()).route_layer(from_fn(admin_only))
+    Router::new()
+        .route("/v1/flush", post(flush))
+        .route("/v1/ring/resize", post(ring::resize).get(ring::resized))
+        .merge(super::replay::routes())
+        .route_layer(from_fn(admin_only))
 }
 
 pub(super) async fn admin_only(Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {

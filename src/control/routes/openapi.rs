@@ -53,6 +53,8 @@ use crate::control::page;
         super::quarantine::discard,
         super::admin::flush,
         super::replay::replay,
+        super::ring::resize,
+        super::ring::resized,
         page::index,
         page::file,
         document,

@@ -54,8 +54,8 @@ pub enum InspectError {
     },
     /// It is of another format version.
     #[error(
-        "{path} is of format version {version}; this forebay reads version {FORMAT_VERSION}: use the forebay that wrote it to look \
-         into it or to let it drain (this one's daemon would move it aside and begin a new ring)"
+        "{path} is of format version {version}; this forebay reads versions up to {FORMAT_VERSION}: use the forebay that wrote it to look \
+         into it or to let it drain (this one's daemon does not start on it, and leaves it as it is)"
     )]
     Version {
         /// The file.

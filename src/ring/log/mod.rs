@@ -4,6 +4,7 @@ mod clump;
 mod halt;
 mod holding;
 mod notes;
+mod transfer;
 
 use std::{
     io,

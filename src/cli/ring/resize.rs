@@ -1,0 +1,198 @@
+//! `forebay ring resize`: a larger or smaller ring.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde::de::{Deserialize, IntoDeserializer, value::Error as ParseError};
+
+use super::{Exit, Failure, FileArgs, Global, remark};
+use crate::{
+    cli::{
+        block_on,
+        out::{count, emit, plural},
+    },
+    clock::{SharedClock, SystemClock},
+    config::{self, validate::storage::ring_size},
+    control::{
+        api::{ResizeState, ResizeStatus},
+        client::{Client, ClientError},
+    },
+    ring::resize::{self, ResizeError},
+    settings::{Bytes, Settings},
+};
+
+/// How often the daemon is asked whether it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// For how long.
+const MOST: Duration = Duration::from_hours(2);
+
+/// Arguments of `ring resize`.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+A new file is made beside the old one and takes its name when it is whole: killed at any point, one whole ring is there. So both have to \
+fit on the disk for a while. Everything that waits for QuestDB goes along, what may have to be sent again, what is held back, the \
+ledger, the state and as much of the history as fits; the ring's id and the numbers of records stay.
+
+A running daemon does it: it stops in order, makes the file and starts again, in the same process; the broker keeps what comes \
+meanwhile. Without a daemon, or with --file, this command does it; the file keeps its owner and mode. Afterwards set [ring] size in \
+the configuration to the same size: a ring that is made anew gets that one.
+
+Exit codes: 0 done, 1 the ring cannot have that size and is as it was, 2 usage, 4 the daemon is not reachable any more, 5 the file cannot be read or written")]
+pub struct ResizeArgs {
+    /// The size of the file, such as 512MiB.
+    #[arg(value_parser = size)]
+    size: Bytes,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+fn size(text: &str) -> Result<Bytes, ParseError> {
+    Bytes::deserialize(text.into_deserializer())
+}
+
+pub fn run(args: &ResizeArgs, global: &Global) -> Result<(), Failure> {
+    if let Some(file) = &args.file.file {
+        return finish(&here(file, args.size)?, None, global);
+    }
+    let socket = global.socket_path()?;
+    if let Some(status) = block_on(ask(&socket, args.size, !global.json))? {
+        return finish(&status, settings(global).ok().as_ref(), global);
+    }
+    let settings = settings(global)?;
+    ring_size(args.size, &settings).map_err(|why| Failure::new(Exit::Failed, why))?;
+    finish(&here(&settings.ring.path, args.size)?, Some(&settings), global)
+}
+
+fn settings(global: &Global) -> Result<Settings, Failure> {
+    let loaded = config::load(global.config_file());
+    Ok(loaded
+        .map_err(|why| Failure::new(Exit::Usage, format!("{why}\n(--file names a ring without a configuration)")))?
+        .settings)
+}
+
+/// Has the daemon do it, and waits until it is done; none where there is no daemon.
+async fn ask(socket: &Path, size: Bytes, tell: bool) -> Result<Option<ResizeStatus>, Failure> {
+    let mut client = match Client::connect(socket).await {
+        Err(ClientError::Missing(_) | ClientError::Refused(_)) => return Ok(None),
+        connected => connected?,
+    };
+    let begun: ResizeStatus = client.post_json(&format!("/v1/ring/resize?bytes={}", size.0)).await?;
+    drop(client);
+    if tell {
+        remark("the daemon stops in order, makes the file anew and starts again …");
+    }
+    let deadline = Instant::now() + MOST;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match status(socket).await {
+            Ok(status) if status.number < begun.number => {
+                let why = "the daemon was started anew meanwhile; forebay ring info tells which size the ring has";
+                return Err(Failure::new(Exit::Failed, why));
+            }
+            Ok(status) if status.state != ResizeState::Running => return Ok(Some(status)),
+            Err(why) if Instant::now() >= deadline => return Err(why.into()),
+            // It is stopped, and starts again.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+async fn status(socket: &Path) -> Result<ResizeStatus, ClientError> {
+    Client::connect(socket).await?.get_json("/v1/ring/resize").await
+}
+
+/// Does it in this process.
+fn here(path: &Path, size: Bytes) -> Result<ResizeStatus, Failure> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let done = resize::resize(path, size.0, &clock, &mut |_| {}).map_err(|why| Failure::new(exit_of(&why), why))?;
+    Ok(ResizeStatus {
+        state: ResizeState::Done,
+        number: 0,
+        from_bytes: done.from_bytes,
+        to_bytes: done.to_bytes,
+        records: done.records,
+        given_up: done.given_up,
+        pending_rows: done.pending_rows,
+        error: None,
+    })
+}
+
+fn exit_of(error: &ResizeError) -> Exit {
+    match error {
+        ResizeError::Open(_) | ResizeError::File(_) | ResizeError::Copy { .. } => Exit::Ring,
+        ResizeError::NoRing(_)
+        | ResizeError::NotARing(_)
+        | ResizeError::TooSmall { .. }
+        | ResizeError::LargeRecord { .. }
+        | ResizeError::State(_) => Exit::Failed,
+    }
+}
+
+fn finish(status: &ResizeStatus, settings: Option<&Settings>, global: &Global) -> Result<(), Failure> {
+    if let Some(error) = &status.error {
+        return Err(Failure::new(Exit::Failed, format!("{error} (the daemon runs again, on the ring as it was)")));
+    }
+    if global.json {
+        emit(&(serde_json::to_string(status).map_err(|why| Failure::new(Exit::Failed, why))? + "\n"))?;
+    } else {
+        emit(&render(status))?;
+    }
+    let configured = settings.map(|settings| settings.ring.size);
+    if let Some(configured) = configured.filter(|configured| configured.0 / 4096 != status.to_bytes / 4096) {
+        let to = Bytes(status.to_bytes);
+        remark(&format!("[ring] size says {configured}: set it to \"{to}\", so that each start finds what it expects"));
+    }
+    Ok(())
+}
+
+fn render(status: &ResizeStatus) -> String {
+    let (from, to) = (Bytes(status.from_bytes), Bytes(status.to_bytes));
+    if from == to {
+        return format!("the ring has {to} already\n");
+    }
+    let given_up = match status.given_up {
+        0 => "all of its history is there".to_owned(),
+        1 => "1 old record did not fit".to_owned(),
+        many => format!("{} old records did not fit", count(many)),
+    };
+    let (records, rows) = (plural(status.records, "record"), plural(status.pending_rows, "row"));
+    let wait = if status.pending_rows == 1 { "waits" } else { "wait" };
+    format!("the ring had {from} and has {to}: {records}, {given_up}; {rows} {wait} for QuestDB\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_as_in_the_configuration() {
+        assert_eq!(size("512MiB").unwrap(), Bytes::mib(512));
+        assert_eq!(size("1048576").unwrap(), Bytes::mib(1));
+        assert!(size("large").unwrap_err().to_string().contains("256MiB"));
+    }
+
+    #[test]
+    fn what_was_done_is_told_in_a_sentence() {
+        let mut status = ResizeStatus {
+            from_bytes: 1 << 20,
+            to_bytes: 2 << 20,
+            records: 1_200,
+            given_up: 0,
+            pending_rows: 1,
+            ..ResizeStatus::default()
+        };
+        let text = render(&status);
+        assert_eq!(
+            text,
+            "the ring had 1MiB and has 2MiB: 1,200 records, all of its history is there; 1 row waits for QuestDB\n"
+        );
+        status.given_up = 1_000;
+        assert!(render(&status).contains("1,000 old records did not fit"));
+        status.to_bytes = status.from_bytes;
+        assert_eq!(render(&status), "the ring has 1MiB already\n");
+    }
+}

@@ -1,0 +1,130 @@
+//! From which record on a log is copied: as much of its history as fits, but everything that may
+//! still be needed.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use super::ResizeError;
+use crate::{
+    marks::Mark,
+    ring::{
+        held::Held,
+        layout::{DATA_START, Extension, Geometry, Kind, RecordHeader},
+        ledger::Intake,
+        log::Log,
+        reader::{ReadError, Reader},
+        state::counts_of_rows,
+    },
+    settings::Bytes,
+    tally::{Counts, SourceId},
+};
+
+const MIB: u64 = 1 << 20;
+
+/// The new ring may be this full, in sixteenths, of what has to be kept. (The copy has fewer commits
+/// than the log it is of, so it takes no more room, but for a small ring's.)
+const MOST_NEEDED: u64 = 15;
+/// It is this full, in sixteenths, where there is history to fill it.
+const MOST_HISTORY: u64 = 13;
+/// Where what is needed has so many sixteenths of a ring, there is room to go on with.
+const COMFORTABLE: u64 = 12;
+
+/// What is copied.
+#[derive(Debug)]
+pub struct Kept {
+    /// From here on, to the head.
+    pub from: Mark,
+    /// What the records from there on count.
+    pub intake: Intake,
+    /// What they add to the counts of their sources.
+    pub counts: BTreeMap<SourceId, Counts>,
+}
+
+/// From where on everything may still be needed; the error says that a ring of another size has no
+/// room for it.
+pub fn needed(log: &Log, geometry: Geometry) -> Result<Mark, ResizeError> {
+    let safe = log.outcome().1;
+    let needed = log.with_held(Held::from).map_or(safe, |held| held.min(safe)).max(log.tail());
+    let kept = log.appended().pos.0.saturating_sub(needed.pos.0);
+    if kept > geometry.capacity / 16 * MOST_NEEDED {
+        let size = Bytes(DATA_START + geometry.capacity);
+        return Err(ResizeError::TooSmall { size, kept: Bytes(kept), least: least(kept, COMFORTABLE) });
+    }
+    Ok(needed)
+}
+
+/// A ring of which so many bytes are so many sixteenths.
+fn least(bytes: u64, sixteenths: u64) -> Bytes {
+    Bytes((bytes / sixteenths * 16 + DATA_START).next_multiple_of(MIB) + MIB)
+}
+
+/// Chooses what a ring of another size keeps; the inner error says that it cannot keep what it must.
+pub fn choose(log: &Arc<Log>, geometry: Geometry) -> io::Result<Result<Kept, ResizeError>> {
+    let (tail, head) = (log.tail(), log.appended());
+    let needed = match needed(log, geometry) {
+        Ok(needed) => needed,
+        Err(why) => return Ok(Err(why)),
+    };
+    let room = geometry.capacity / 16 * MOST_HISTORY;
+    let mut start = None;
+    let mut begins_message = true;
+    // A message is copied whole: one that is needed may begin before the place from which it is.
+    let mut latest_needed = tail;
+    let mut reader = Reader::new(Arc::clone(log), tail);
+    while let Some((header, at)) = reader.next_header().map_err(as_io)? {
+        if begins_message {
+            if head.pos.0 - at.pos.0 <= room {
+                start.get_or_insert(at);
+            }
+            if at.seq <= needed.seq {
+                latest_needed = at;
+            }
+        }
+        let bytes = header.total();
+        if bytes > geometry.max_record() {
+            if at.seq >= latest_needed.seq && (at.seq >= needed.seq || !header.last) {
+                let (size, least) = (Bytes(DATA_START + geometry.capacity), least(bytes * 8, 16));
+                return Ok(Err(ResizeError::LargeRecord { size, seq: at.seq, bytes: Bytes(bytes), least }));
+            }
+            start = None;
+        }
+        begins_message = header.last;
+    }
+    let mut from = start.unwrap_or(head);
+    if latest_needed.seq < from.seq {
+        from = latest_needed;
+    }
+    count(log, from).map(Ok)
+}
+
+pub(super) fn as_io(error: ReadError) -> io::Error {
+    match error {
+        ReadError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+/// What the records from a place on count.
+fn count(log: &Arc<Log>, from: Mark) -> io::Result<Kept> {
+    let mut kept = Kept { from, intake: Intake::default(), counts: BTreeMap::new() };
+    let mut reader = Reader::new(Arc::clone(log), from);
+    while let Some((header, _, behind_header)) = reader.next_whole().map_err(as_io)? {
+        if !header.releases {
+            kept.intake.count(header.kind, header.rows, header.last);
+        }
+        let (source, counts) = counted(&header, behind_header);
+        if !counts.is_zero() {
+            kept.counts.entry(source).or_default().add(counts);
+        }
+    }
+    Ok(kept)
+}
+
+/// What a record adds to the counts of its source.
+fn counted(header: &RecordHeader, behind_header: &[u8]) -> (SourceId, Counts) {
+    let (extension, body): (Extension, &[u8]) = header.split(behind_header);
+    let mut counts = extension.counts();
+    if extension.has_notes && matches!(header.kind, Kind::Rows | Kind::Held) {
+        counts.add(counts_of_rows(body));
+    }
+    (extension.source, counts)
+}
