@@ -169,5 +169,21 @@ uninstall:           ## Removes the program and its unit; configuration, data an
 	rmdir "$(DESTDIR)$(DEBUGDIR)" 2>/dev/null || true
 	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)" "$(DESTDIR)$(TMPFILES)"
 
+package:             ## Makes the .deb of the program that is built here, in target/debian, and has lintian check it.
+	@env -u TMPDIR $(TOOLS)/install-deps package
+	@$(MAKE) --no-print-directory program
+	@packaging/deb target/debian $$(rustc -vV | sed -n 's/^host: //p') target/release/forebay
+	@packaging/lint target/debian
+
+packages:            ## Makes .debs for amd64, arm64 and armhf, and tarballs of static programs for x86-64 and aarch64, in target/dist.
+	@env -u TMPDIR $(TOOLS)/install-deps packages
+	@packaging/all target/dist
+
+release: packages    ## The same with a list of what is linked in (CycloneDX) and checksums: what is published.
+	@packaging/publish target/dist
+
+third-party:         ## Writes THIRD-PARTY anew: what is linked in, and its licences.
+	@packaging/linked notices
+
 clean:               ## Removes everything that was built.
 	$(CARGO) clean
