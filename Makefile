@@ -35,7 +35,7 @@ PROGRAM    ?= target/release/forebay
 BINARY     ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/usr/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build program size demo test test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-files install-program install-service install-extras uninstall packages package release third-party clean
+.PHONY: help build program size demo test test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-files install-program install-service install-extras uninstall packages package release reproduce third-party clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -181,6 +181,9 @@ packages:            ## Makes .debs for amd64, arm64 and armhf, and tarballs of 
 
 release: packages    ## The same with a list of what is linked in (CycloneDX) and checksums: what is published.
 	@packaging/publish target/dist
+
+reproduce: packages  ## Builds twice, in two directories, and compares the bytes of amd64's .deb and the static x86-64 tarball.
+	@packaging/again target/dist
 
 third-party:         ## Writes THIRD-PARTY anew: what is linked in, and its licences.
 	@packaging/linked notices
