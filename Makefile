@@ -21,6 +21,7 @@ SMALL_SECONDS ?= 30
 
 SYSCONFDIR ?= /etc
 SYSUSERS   := $(PREFIX)/lib/sysusers.d/forebay.conf
+TMPFILES   := $(PREFIX)/lib/tmpfiles.d/forebay.conf
 SHAREDIR   := $(PREFIX)/share
 ZSHDIR     := $(SHAREDIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 # Most bytes of the installed program. The aim is 10 MB; jq programs take 0.8 MB of it.
@@ -32,9 +33,9 @@ OBJCOPY    ?= objcopy
 PROGRAM    ?= target/release/forebay
 # What make install installs.
 BINARY     ?= target/release/forebay
-UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
+UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/usr/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build release size demo test test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-program install-extras uninstall clean
+.PHONY: help build program size demo test test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-files install-program install-service install-extras uninstall packages package release reproduce third-party clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +43,7 @@ help:                ## Shows this list.
 build:               ## Builds the program for development.
 	$(CARGO) build --locked
 
-release:             ## Builds the program for use.
+program:             ## Builds the program for use.
 	$(CARGO) build --locked --release
 
 deps:                ## Installs what demo, test and bench need (mosquitto, a JRE, QuestDB, systemd-container, clients, Telegraf).
@@ -112,18 +113,25 @@ deny:                ## Checks licences, sources, bans and advisories of all dep
 	@env -u TMPDIR $(TOOLS)/install-deps deny
 	@$(TOOLS)/deny
 
-install: release     ## Installs the program, its unit, user, manual pages, completions and a first configuration under DESTDIR and PREFIX.
-	$(MAKE) --no-print-directory install-program
+install: program     ## Installs the program, its unit, user, manual pages, completions and a first configuration under DESTDIR and PREFIX.
+	$(MAKE) --no-print-directory install-files
+	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/installed.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
+# A package's scripts make the user and the directories; without DESTDIR they are made at once.
+ifeq ($(DESTDIR),)
+	systemd-sysusers "$(SYSUSERS)"
+	systemd-tmpfiles --create "$(TMPFILES)"
+endif
+
+# All that is installed but the configuration, which a package has its own way to keep. Packages are made of this, too.
+install-files: install-program install-service install-extras
+
+# Unit, user and directories.
+install-service:
 	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
 	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
 	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
 	install -D -m 0644 systemd/forebay.sysusers "$(DESTDIR)$(SYSUSERS)"
-	test -e "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml" || install -m 0644 conf/installed.toml "$(DESTDIR)$(SYSCONFDIR)/forebay/forebay.toml"
-	$(MAKE) --no-print-directory install-extras
-# A package's scripts make the user; without DESTDIR it is made at once.
-ifeq ($(DESTDIR),)
-	systemd-sysusers "$(SYSUSERS)"
-endif
+	install -D -m 0644 systemd/forebay.tmpfiles "$(DESTDIR)$(TMPFILES)"
 
 # The program without its debug symbols, and those beside it. A cross build names its own OBJCOPY.
 install-program:
@@ -135,7 +143,7 @@ install-program:
 	chmod 0755 "$(DESTDIR)$(PREFIX)/bin/.forebay.new"
 	mv -f "$(DESTDIR)$(PREFIX)/bin/.forebay.new" "$(DESTDIR)$(PREFIX)/bin/forebay"
 
-size: release        ## Checks that the program as it is installed has less than MOST_BYTES.
+size: program        ## Checks that the program as it is installed has less than MOST_BYTES.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(MAKE) --no-print-directory --silent install-program DESTDIR="$$dir" && \
 	bytes=$$(stat -c %s "$$dir$(PREFIX)/bin/forebay") && echo "the installed program has $$bytes bytes, less than $(MOST_BYTES) are meant" && \
@@ -150,7 +158,7 @@ install-extras:
 	"$(PROGRAM)" completions fish > "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay" conf/alerts/forebay.rules.yml conf/alerts/forebay.test.yml conf/grafana/forebay.json
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay/devices" conf/devices/*.toml
-	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/doc/forebay" conf/forebay.toml
+	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/doc/forebay" conf/forebay.toml THIRD-PARTY
 
 uninstall:           ## Removes the program and its unit; configuration, data and user stay.
 	rm -f "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay.1 "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay-*.1
@@ -159,7 +167,26 @@ uninstall:           ## Removes the program and its unit; configuration, data an
 	rm -rf "$(DESTDIR)$(SHAREDIR)/forebay" "$(DESTDIR)$(SHAREDIR)/doc/forebay"
 	rm -f "$(DESTDIR)$(DEBUGDIR)/forebay.debug"
 	rmdir "$(DESTDIR)$(DEBUGDIR)" 2>/dev/null || true
-	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)" "$(DESTDIR)$(TMPFILES)"
+
+package:             ## Makes the .deb of the program that is built here, in target/debian, and has lintian check it.
+	@env -u TMPDIR $(TOOLS)/install-deps package
+	@$(MAKE) --no-print-directory program
+	@packaging/deb target/debian $$(rustc -vV | sed -n 's/^host: //p') target/release/forebay
+	@packaging/lint target/debian
+
+packages:            ## Makes .debs for amd64, arm64 and armhf, and tarballs of static programs for x86-64 and aarch64, in target/dist.
+	@env -u TMPDIR $(TOOLS)/install-deps packages
+	@packaging/all target/dist
+
+release: packages    ## The same with a list of what is linked in (CycloneDX) and checksums: what is published.
+	@packaging/publish target/dist
+
+reproduce: packages  ## Builds twice, in two directories, and compares the bytes of amd64's .deb and the static x86-64 tarball.
+	@packaging/again target/dist
+
+third-party:         ## Writes THIRD-PARTY anew: what is linked in, and its licences.
+	@packaging/linked notices
 
 clean:               ## Removes everything that was built.
 	$(CARGO) clean

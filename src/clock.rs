@@ -1,7 +1,15 @@
 //! The two clocks of a machine, behind a trait so that time can be simulated, and trust in the one
 //! that shows the time.
 
+#[cfg(target_pointer_width = "64")]
 mod kernel;
+/// A machine of 32 bits: no library asks the kernel there, which does not tell then.
+#[cfg(not(target_pointer_width = "64"))]
+mod kernel {
+    pub fn is_synchronised() -> Option<bool> {
+        None
+    }
+}
 mod trust;
 
 use std::{

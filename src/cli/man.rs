@@ -25,7 +25,8 @@ pub fn run(args: &ManArgs) -> Result<(), Failure> {
 
 fn pages(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let mut command = command().disable_help_subcommand(true);
+    // The pages are the same for every target and commit.
+    let mut command = command().disable_help_subcommand(true).long_version(None);
     command.build();
     page(&command, dir)
 }

@@ -26,6 +26,7 @@ mod status;
 mod target;
 mod top;
 mod verify;
+mod version;
 mod watch;
 
 use std::{
@@ -52,7 +53,7 @@ Exit codes:
 /// Readings are acknowledged once they are safe on this machine's disk, written to QuestDB at the pace it can take, and their
 /// latest values answered from memory.
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version, max_term_width = 110, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "forebay", version, long_version = version::words(), max_term_width = 110, after_help = EXIT_CODES, propagate_version = true)]
 struct Command {
     #[command(flatten)]
     global: Global,
@@ -140,7 +141,7 @@ enum Action {
     Verify(verify::VerifyArgs),
     /// Turn another program's configuration into sources.
     Import(import::ImportArgs),
-    /// Print the version.
+    /// Print the version: commit, target, and the formats of its files.
     Version,
     /// Print a shell's completion script.
     Completions(completions::CompletionsArgs),
@@ -182,7 +183,7 @@ pub fn main() -> ExitCode {
         Action::Verify(args) => verify::run(args, &global),
         Action::Import(args) => import::run(args, &global),
         Action::JqWorker => return jq::serve(),
-        Action::Version => out::emit(concat!("forebay ", env!("CARGO_PKG_VERSION"), "\n")),
+        Action::Version => version::run(&global),
         Action::Completions(args) => completions::run(args),
         Action::Man(args) => man::run(args),
     };

@@ -23,7 +23,7 @@ const MEANINGLESS: &[(&[&str], &[&str])] = &[
     (&["quarantine", "export"], &["json"]),
     (&["simulate"], &["socket"]),
     (&["import", "telegraf"], &["config", "socket"]),
-    (&["version"], &["config", "socket", "json"]),
+    (&["version"], &["config", "socket"]),
     (&["completions"], &["config", "socket", "json"]),
     (&["man"], &["config", "socket", "json"]),
 ];

@@ -14,8 +14,7 @@ const MOST_ERROR_US: i64 = 16_000_000;
 pub fn is_synchronised() -> Option<bool> {
     let mut state = Timex::new();
     adjtimex(&mut state).ok()?;
-    #[allow(clippy::useless_conversion, reason = "the error has 32 bits on some machines")]
-    Some(is_kept(state.0.status, state.0.maxerror.into()))
+    Some(is_kept(state.0.status, state.0.maxerror))
 }
 
 /// The same of the kernel's answer. chrony leaves the mark in place unless its configuration has

@@ -33,6 +33,7 @@ mod limits;
 mod monitoring;
 mod names;
 mod openapi;
+mod package;
 mod packets;
 mod page;
 mod quarantine_tools;

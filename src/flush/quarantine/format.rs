@@ -28,8 +28,11 @@ use crate::{entry::was_cut_by_reason, marks::Seq, point::Timestamp};
 pub const HEADER_BYTES: usize = 16;
 /// How a file of the quarantine begins.
 pub const MAGIC: [u8; 8] = *b"forebayQ";
-const VERSION: u32 = 2;
-/// A version that is still read.
+/// The version that is written.
+pub const VERSION: u32 = 2;
+/// The oldest version that is still read.
+pub const OLDEST_VERSION: u32 = NUMBERLESS_VERSION;
+/// A version without numbers.
 const NUMBERLESS_VERSION: u32 = 1;
 /// Where in an entry the byte lies that says whether it has been taken out.
 pub const STATE_AT: u64 = 3;
