@@ -95,7 +95,7 @@ impl SocketFile {
         let ready = (|| {
             fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
             if let Some(group) = group {
-                std::os::unix::fs::chown(&new, None, Some(group))?;
+                std::os::unix::fs::chown(&new, None, Some(group)).map_err(|why| not_given(&why))?;
             }
             widen(&listener)?;
             listener.set_nonblocking(true)?;
@@ -170,6 +170,17 @@ fn refuse_occupied(path: &Path) -> Result<(), SocketError> {
         Ok(()) | Err(Errno::AGAIN) => Err(SocketError::InUse(path.into())),
         Err(why) => Err(failed("find out who listens on", path, why.into())),
     }
+}
+
+/// A system that knows no such group says "invalid argument" and no more.
+fn not_given(why: &io::Error) -> io::Error {
+    let hint = match why.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied => {
+            "; forebay's user has to be in it, and under systemd PrivateUsers=no (see forebay.service)"
+        }
+        _ => "",
+    };
+    io::Error::new(why.kind(), format!("control.group: {why}{hint}"))
 }
 
 fn failed(what: &'static str, path: &Path, why: io::Error) -> SocketError {

@@ -12,6 +12,7 @@ use super::{
     resizing::Resizing,
     ring_look::RingLook,
     silence::{Patience, sentence},
+    space::levels,
     spells::{Spells, Wrong},
 };
 use crate::{
@@ -31,7 +32,12 @@ use crate::{
     lookup::Lookup,
     marks::{Seq, State},
     mqtt::{SharedBroker, status::State as Session},
-    observe::{heartbeat::Heartbeats, process::Process},
+    observe::{
+        heartbeat::Heartbeats,
+        process::Process,
+        sentence::{Neighbour, Standing},
+        systemd::ServiceManager,
+    },
     republish::SharedRepublish,
     requeue::Requeue,
     ring::{
@@ -65,6 +71,8 @@ pub struct Inspector {
     reading_ring: RingLook,
     watched: Watched,
     spells: Mutex<Spells>,
+    /// The line that the service manager was told last.
+    told: Mutex<String>,
 }
 
 /// What is known of sources beside what they brought.
@@ -115,6 +123,7 @@ impl Inspector {
             reading_ring: RingLook::default(),
             watched: Watched::default(),
             spells: Mutex::default(),
+            told: Mutex::default(),
             boot_id: format!("{:032x}", u128::from_be_bytes(boot_id())),
         }
     }
@@ -151,8 +160,62 @@ impl Inspector {
         sample.rates
     }
 
-    /// Takes note of what is wrong now, and says for how long each has been.
-    pub fn note(&self) -> TroubleStatus {
+    /// Takes note of what is wrong now, and tells the service manager how the daemon stands where
+    /// that is news.
+    pub fn note(&self) {
+        let sentence = self.standing(&self.trouble()).sentence();
+        let mut told = lock(&self.told);
+        if *told != sentence {
+            ServiceManager.status(&sentence);
+            *told = sentence;
+        }
+    }
+
+    fn standing(&self, trouble: &TroubleStatus) -> Standing {
+        let forecast = self.outlook.forecast(self.flusher.health().is_away());
+        let levels = levels(&self.ring);
+        let used = levels.appended.saturating_sub(levels.kept) as f64 / self.ring.capacity_bytes() as f64;
+        Standing {
+            halted: self.ring.halted(),
+            late: self.heartbeats.overdue(),
+            full: self.ring.is_full().then(|| self.ring.on_full().consequence()),
+            used,
+            full_in_s: forecast.full_in_s,
+            broker: self.broker_now(trouble.broker_s),
+            database: self.database_now(trouble.database_s),
+            waiting: self.ring.ledger().pending,
+            lag_s: self.outlook.lag().as_secs_f64(),
+            reload_refused: self.watched.reloaded.is_refused(),
+        }
+    }
+
+    fn broker_now(&self, away_s: Option<f64>) -> Neighbour {
+        if self.broker.is_connected() {
+            return Neighbour::Fine;
+        }
+        let Some(error) = self.broker.error() else { return Neighbour::Connecting };
+        let why = error.strip_prefix("the broker can't be reached: ").unwrap_or(&error).to_owned();
+        Neighbour::Wrong { what: "no connection to the broker", why: Some(why), for_s: away_s.unwrap_or_default() }
+    }
+
+    fn database_now(&self, wrong_s: Option<f64>) -> Neighbour {
+        let (what, is_told) = match self.flusher.health() {
+            Health::Ok | Health::Slow => return Neighbour::Fine,
+            Health::Connecting => return Neighbour::Connecting,
+            Health::Lagging => ("QuestDB takes rows faster than it applies them", true),
+            Health::Suspended => ("QuestDB takes rows of a table that it has suspended", true),
+            Health::Blocked => ("some rows cannot go to QuestDB", false),
+            Health::Overloaded => ("QuestDB answers that it cannot now", false),
+            Health::Unreachable => ("QuestDB does not answer", false),
+            Health::Refused => ("QuestDB refuses the credentials", true),
+            Health::Misconfigured => ("QuestDB cannot be used as it is configured", false),
+        };
+        let why = self.flusher.status().error.filter(|_| !is_told);
+        let why = why.map(|why| why.strip_prefix("QuestDB is not reachable: io: ").unwrap_or(&why).to_owned());
+        Neighbour::Wrong { what, why, for_s: wrong_s.unwrap_or_default() }
+    }
+
+    fn trouble(&self) -> TroubleStatus {
         let database = self.flusher.health();
         let wrong = Wrong {
             broker: !self.broker.is_connected(),
@@ -221,7 +284,7 @@ impl Inspect for Inspector {
             boot_id: self.boot_id.clone(),
             clock: ClockStatus { trusted: self.ingest.has_trusted_clock() },
             machine: Self::machine(Path::new(&ring.path)),
-            trouble: self.note(),
+            trouble: self.trouble(),
             acks_wait_for: ring.acks_wait_for.to_owned(),
             broker: self.broker.status(),
             flush: self.flusher.status(),

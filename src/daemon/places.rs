@@ -1,6 +1,6 @@
 //! Whether the files are where the next start looks for them. While one is not, nothing is taken in or acknowledged: a kill would lose it.
 
-use crate::{flush::quarantine::Quarantine, observe::systemd::ServiceManager, ring::Ring};
+use crate::{flush::quarantine::Quarantine, ring::Ring};
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -26,10 +26,8 @@ impl Places {
                 "nothing is taken in or acknowledged until this is mended: bring the file back under its name, or stop forebay and do not \
                  kill it (where nothing has the name, it then writes the file there again); what is in the ring goes on to be stored"
             );
-            ServiceManager.status(&format!("nothing is acknowledged: {reason}"));
         } else {
             tracing::info!("the files are in their places again: messages are taken in and acknowledged");
-            ServiceManager.status("running");
         }
         self.told = reason;
     }

@@ -54,7 +54,7 @@ impl Reload {
         if let Some(problems) = &refused {
             self.reloaded.refused(problems);
         }
-        ServiceManager.ready(if refused.is_some() { "running; the last reload was refused" } else { "running" });
+        ServiceManager.reloaded();
     }
 
     fn read(&self) -> Result<(), Vec<String>> {

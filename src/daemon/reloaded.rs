@@ -41,6 +41,11 @@ impl Reloaded {
         lock(&self.0).refused = Some(first_of(problems));
     }
 
+    /// Whether the configuration that was read last was refused.
+    pub fn is_refused(&self) -> bool {
+        lock(&self.0).refused.is_some()
+    }
+
     /// All of it, for who asks.
     pub fn status(&self) -> ConfigStatus {
         let standing = lock(&self.0);

@@ -2,16 +2,16 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
 
 use crate::{
-    observe::{heartbeat::Heartbeats, systemd::ServiceManager},
+    observe::{
+        heartbeat::{Heartbeats, LoopStatus},
+        systemd::ServiceManager,
+    },
     sync::{lock, wait},
 };
 
@@ -33,38 +33,46 @@ impl Watchdog {
     }
 }
 
-/// Starts the thread.
+/// Starts the thread. A loop may be late by the watchdog's time, so that the unit's `WatchdogSec=`
+/// alone says how soon a loop that hangs leads to a restart: between that time and twice as much
+/// after the loop's deadline.
 pub fn start(heartbeats: Heartbeats) -> io::Result<Watchdog> {
     let stop = Arc::new((Mutex::new(false), Condvar::new()));
     let stopped = Arc::clone(&stop);
-    let period = ServiceManager.watchdog_interval().map_or(PERIOD, |interval| interval / 2);
-    let complained = AtomicBool::new(false);
+    let allowed = ServiceManager.watchdog_time();
+    if let Some(allowed) = allowed {
+        heartbeats.set_grace(allowed);
+    }
+    let period = allowed.map_or(PERIOD, |allowed| allowed / 4);
+    let mut told = Vec::new();
     let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
         let (flag, rung) = &*stopped;
         let mut guard = lock(flag);
         while !*guard {
-            look(&heartbeats, &complained);
+            look(&heartbeats, &mut told);
             guard = wait(rung, guard, period);
         }
     })?;
     Ok(Watchdog { stop, thread })
 }
 
-fn look(heartbeats: &Heartbeats, complained: &AtomicBool) {
-    match heartbeats.overdue() {
-        None => {
-            complained.store(false, Ordering::Relaxed);
-            ServiceManager.feed_watchdog();
-        }
-        Some(late) => {
-            if !complained.swap(true, Ordering::Relaxed) {
-                tracing::error!(
-                    thread = late.name,
-                    waits_on = late.waits_on,
-                    late_ms = late.late_ms,
-                    "a loop is past its deadline; the watchdog is no longer fed"
-                );
-            }
+/// Feeds the watchdog while nobody is late. Each loop that is late is told once: those that wait for it
+/// are late as well. `told` has their names.
+fn look(heartbeats: &Heartbeats, told: &mut Vec<String>) {
+    let late = heartbeats.late();
+    if late.is_empty() {
+        told.clear();
+        ServiceManager.feed_watchdog();
+    }
+    for LoopStatus { name, waits_on, late_ms, .. } in late {
+        if !told.contains(&name) {
+            tracing::error!(
+                thread = name,
+                waits_on,
+                late_ms,
+                "a loop is past its deadline; the watchdog is no longer fed"
+            );
+            told.push(name);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     batching::{Sent, Span, Unsent},
     course::Course,
     encode::EncodeError,
-    lane::{Lane, SLACK},
+    lane::Lane,
     model::Flushed,
     outside::{Done, NotStored},
     policy::Outcome,
@@ -45,7 +45,7 @@ impl From<EncodeError> for Trouble {
 impl Lane {
     /// The client waits its time-out and some for the bytes (facts of questdb-rs: 100 KiB/s).
     pub(super) fn patience(&self, bytes: usize) -> Duration {
-        self.request_timeout * 2 + Duration::from_secs(bytes as u64 / (100 << 10)) + SLACK
+        self.request_timeout * 2 + Duration::from_secs(bytes as u64 / (100 << 10))
     }
 
     /// Waits for the answer to a request, however long that takes, unless a stop takes longer than it may.
@@ -245,7 +245,6 @@ impl Lane {
         if is_unbroken && !shared.may_ask_started(self.ask_started_every) {
             return Ok(true);
         }
-        self.heartbeat.waiting("when QuestDB was started", Some(self.request_timeout + SLACK));
         if !is_unbroken {
             // First this and then the question: what is answered holds as long as the vigil.
             vigil.begin();
@@ -277,6 +276,7 @@ impl Lane {
     /// QuestDB acknowledges before it syncs, so a crash that no request has met may have cost it acknowledged rows. Only an
     /// answer lets what is settled become safe; when it is another than before, every lane rewinds to safe.
     pub(super) fn ask_started(&mut self) -> Result<bool, SqlError> {
+        self.heartbeat.waiting("when QuestDB was started", Some(self.request_timeout));
         let ring = &self.encoder.ring;
         // From before the question: what happens after it is not vouched for.
         let asked_at = self.now();

@@ -6,7 +6,7 @@ use super::{
     ages::Ages,
     answer::Trouble,
     encode::Encoded,
-    lane::{Lane, SLACK},
+    lane::Lane,
     policy::Decision,
     seeded::{Bug, is_on},
     unconfirmed::Tables,
@@ -142,7 +142,7 @@ impl Lane {
 
     /// Encodes records from the cursor on until the batch is full or nothing more is durable.
     pub(super) fn fill(&mut self, decision: &Decision, buffer: &mut RowBuffer) -> Result<(Span, Filled), Trouble> {
-        self.heartbeat.waiting("encoding", Some(self.request_timeout * 4 + SLACK));
+        self.heartbeat.waiting("encoding", Some(self.request_timeout * 4));
         let max_bytes = self.max_bytes();
         let mut start = self.reader.mark();
         let once_below = self.high.pos;

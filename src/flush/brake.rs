@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    lane::{Lane, SLACK},
-    model::Flushed,
-    policy::Decision,
-};
+use super::{lane::Lane, model::Flushed, policy::Decision};
 
 /// The model foretells nothing worth comparing with before so many flushes.
 const LEAST_MEASUREMENTS: u64 = 20;
@@ -74,7 +70,7 @@ impl Lane {
             if wait.is_zero() || self.shared.stopping().is_some() {
                 return;
             }
-            self.heartbeat.waiting("QuestDB to apply what it has accepted", Some(wait + SLACK));
+            self.heartbeat.waiting("QuestDB to apply what it has accepted", Some(wait));
             self.shared.rest(wait);
         }
     }

@@ -46,8 +46,6 @@ const SETTLING_WAIT: Duration = Duration::from_secs(3);
 const QUIET_ROWS_PER_S: f64 = 1.0;
 /// Time for a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a loop may be late by before the watchdog takes it for hung.
-pub(super) const SLACK: Duration = Duration::from_secs(30);
 /// What QuestDB says about tables is asked again after this.
 pub(super) const SCHEMA_AGE: Duration = Duration::from_mins(1);
 
@@ -170,7 +168,7 @@ impl Lane {
     pub(super) fn turn(&mut self) {
         let result = match self.breaker.gate(self.now()) {
             Gate::Wait(time) => {
-                self.heartbeat.waiting("backing off", Some(time + SLACK));
+                self.heartbeat.waiting("backing off", Some(time));
                 self.report();
                 let time = self.set_letters_aside(time);
                 self.wait.rest(&self.shared, time);
@@ -205,7 +203,7 @@ impl Lane {
 
     /// Finds out whether the database is back, with as little as possible.
     pub(super) fn probe(&mut self) -> Result<(), Trouble> {
-        self.heartbeat.waiting("QuestDB's answer to a probe", Some(self.request_timeout + SLACK));
+        self.heartbeat.waiting("QuestDB's answer to a probe", Some(PING_TIMEOUT + self.request_timeout));
         self.encoder.sql.ping(PING_TIMEOUT).map_err(EncodeError::from)?;
         self.link.connect().map_err(Trouble::Write)?;
         self.unusual = true;
@@ -272,7 +270,7 @@ impl Lane {
             if !self.is_same_server(self.reader.mark())? {
                 return Ok(());
             }
-            self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10 + SLACK));
+            self.heartbeat.waiting("a change of a table", Some(self.request_timeout * 10));
             self.encoder.prepare(&barrier)?;
             self.unusual = true;
         } else if self.flight.is_empty() {
@@ -402,7 +400,6 @@ impl Lane {
         let mut first_at = self.filled_at;
         if self.durable() <= from {
             self.shrink();
-            self.heartbeat.waiting("new rows", None);
             self.shared.report(self.number, |report| {
                 // Of the last request; nothing is slow any more.
                 if report.health == Health::Slow {
@@ -414,7 +411,9 @@ impl Lane {
             let wait = self.late.wait(self.now()).unwrap_or(idle);
             let wait = wait.min(self.ask_started_every());
             let wait = if self.unconfirmed.from().is_some() { wait.min(LOOK_EVERY) } else { wait };
-            if !self.wait.until_durable(&ring, from, wait.clamp(Duration::from_millis(1), idle)) {
+            let wait = wait.clamp(Duration::from_millis(1), idle);
+            self.heartbeat.waiting("new rows", Some(wait));
+            if !self.wait.until_durable(&ring, from, wait) {
                 return false;
             }
             first_at = Some(self.now());
@@ -424,7 +423,7 @@ impl Lane {
         }
         let until = first_at.map_or(Duration::ZERO, |first_at| first_at + decision.linger);
         let enough = Pos(from.0 + self.wanted_bytes(decision));
-        self.heartbeat.waiting("more rows to send together", Some(decision.linger + SLACK));
+        self.heartbeat.waiting("more rows to send together", Some(decision.linger));
         while !self.hurried() {
             let now = self.now();
             let left = until.saturating_sub(now);

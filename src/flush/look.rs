@@ -12,7 +12,7 @@ use super::{
     batching::Span,
     course::Course,
     encode::EncodeError,
-    lane::{Lane, SCHEMA_AGE, SLACK},
+    lane::{Lane, SCHEMA_AGE},
     seeded::{Bug, is_on},
     unconfirmed::Tables,
 };
@@ -113,7 +113,7 @@ impl Lane {
     /// Looks at the tables of the batch that was filled last, and at those written since the last look. False where one has changed, or the
     /// server has restarted: the cursor, which was at `cursor`, is at what goes first now. To be called with nothing in flight.
     pub(super) fn are_tables_same(&mut self, cursor: Mark) -> Result<bool, Trouble> {
-        self.heartbeat.waiting("what QuestDB tells of its tables", Some(self.request_timeout * 4 + SLACK));
+        self.heartbeat.waiting("what QuestDB tells of its tables", Some(self.request_timeout * 4));
         let found = match self.look() {
             Ok(found) => found,
             Err(error) => {

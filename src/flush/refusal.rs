@@ -138,6 +138,7 @@ impl Lane {
     /// Opens a new connection. QuestDB (9.3.4) goes on judging what an old one sends by the columns a table had when that connection
     /// first wrote to it, so after an `ALTER` only the refusals of a new one count.
     fn reconnect(&mut self) -> Result<(), Trouble> {
+        self.heartbeat.waiting("a new connection to QuestDB", Some(self.request_timeout));
         self.link.disconnect();
         self.link.connect().map_err(Trouble::Write)
     }

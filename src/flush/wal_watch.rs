@@ -19,7 +19,6 @@ use utoipa::ToSchema;
 
 use super::{
     apply_lag::{Look, Pace, Pacer, Trace},
-    lane::SLACK,
     shared::{Health, Shared},
 };
 use crate::{
@@ -201,7 +200,7 @@ impl Watch {
     /// Runs until a stop.
     pub(super) fn run(mut self) {
         while self.shared.stopping().is_none() {
-            self.heartbeat.waiting("the next look at QuestDB's write-ahead logs", Some(LOOK_EVERY + SLACK));
+            self.heartbeat.waiting("the next look at QuestDB's write-ahead logs", Some(LOOK_EVERY));
             let until = Instant::now() + LOOK_EVERY;
             while self.shared.stopping().is_none() && Instant::now() < until {
                 self.shared.rest(until.saturating_duration_since(Instant::now()));
@@ -227,7 +226,7 @@ impl Watch {
 
     fn look(&mut self) {
         let names: Vec<String> = self.shared.wal.lock().names.keys().cloned().collect();
-        self.heartbeat.waiting("QuestDB's answer about its write-ahead logs", Some(ASK_TIMEOUT * 16 + SLACK));
+        self.heartbeat.waiting("QuestDB's answer about its write-ahead logs", Some(ASK_TIMEOUT * 16));
         let asked = self.clock.since_boot();
         match self.sql.wal_tables(&names, ASK_TIMEOUT) {
             Ok(logs) => self.take_in(asked, &logs),

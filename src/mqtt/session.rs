@@ -32,8 +32,6 @@ use crate::{
 
 /// How often the session looks at what only time changes.
 const TICK: Duration = Duration::from_secs(1);
-/// The watchdog's deadline: far beyond a tick, since other tasks share the workers.
-const REPORT_WITHIN: Duration = Duration::from_secs(30);
 /// How long the broker may take to close the connection after the DISCONNECT.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -351,7 +349,7 @@ impl Session {
     fn periodic(&mut self, link: &mut Link) -> Result<(), ConnectError> {
         let now = self.task.clock.since_boot();
         self.next_report = now + TICK;
-        self.task.heartbeat.waiting("the broker", Some(REPORT_WITHIN));
+        self.task.heartbeat.waiting("the broker", Some(TICK));
         if link.phase == Phase::Open {
             self.inbox.retry()?;
             self.acknowledge(link);
@@ -411,7 +409,7 @@ impl Session {
 
     /// Waits before the next attempt; true when told to stop meanwhile.
     async fn back_off(&mut self, wait: Duration) -> bool {
-        self.task.heartbeat.waiting("the next attempt to connect", Some(wait + REPORT_WITHIN));
+        self.task.heartbeat.waiting("the next attempt to connect", Some(wait));
         let mut over = pin!(tokio::time::sleep(wait));
         loop {
             tokio::select! {

@@ -172,6 +172,12 @@ impl SharedBroker {
         lock(&self.phase).0 == State::Connected
     }
 
+    /// The last error, in words, with what to do; none while connected, and before the first.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        lock(&self.phase).1.clone()
+    }
+
     /// Distribution of the time from receiving a QoS 1 message to handing over its PUBACK.
     #[must_use]
     pub fn ack_latency(&self) -> &Histogram {

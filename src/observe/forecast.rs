@@ -302,7 +302,8 @@ fn sentence(forecast: &Forecast, is_away: bool) -> String {
     text
 }
 
-fn span(seconds: f64) -> String {
+/// A time as a person says it: `90 s`, `5 min`, `2.0 h`.
+pub(super) fn span(seconds: f64) -> String {
     match seconds {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),

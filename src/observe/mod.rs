@@ -1,4 +1,5 @@
-//! Watching the program at work: logging, histograms, the forecast and the lag, heartbeats and the service manager.
+//! Watching the program at work: logging, histograms, the forecast and the lag, heartbeats and the
+//! service manager with the sentence it shows.
 
 pub mod forecast;
 pub mod heartbeat;
@@ -7,4 +8,5 @@ pub mod lag;
 pub mod log;
 pub mod plain;
 pub mod process;
+pub mod sentence;
 pub mod systemd;

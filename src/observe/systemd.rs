@@ -9,7 +9,18 @@ use sd_notify::NotifyState;
 pub struct ServiceManager;
 
 impl ServiceManager {
-    /// `READY=1`: start-up, or a reload, is finished.
+    /// Whether one listens.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
+    /// `READY=1`: a reload is finished. The status stays.
+    pub fn reloaded(self) {
+        send(&[NotifyState::Ready]);
+    }
+
+    /// `READY=1`: start-up is finished.
     pub fn ready(self, status: &str) {
         send(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
     }
@@ -19,7 +30,8 @@ impl ServiceManager {
         send(&[NotifyState::Status(&one_line(status))]);
     }
 
-    /// `RELOADING=1` with `MONOTONIC_USEC`, which `Type=notify-reload` asks for; follow it with [`Self::ready`].
+    /// `RELOADING=1` with `MONOTONIC_USEC`, which `Type=notify-reload` asks for; follow it with
+    /// [`Self::reloaded`].
     pub fn reloading(self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => send(&[NotifyState::Reloading, now]),
@@ -42,12 +54,12 @@ impl ServiceManager {
         send(&[NotifyState::Watchdog]);
     }
 
-    /// How often to feed the watchdog: half of what the manager allows (`sd_watchdog_enabled(3)`); none when it is off or
-    /// meant for another process.
+    /// The unit's `WatchdogSec=`: without being fed for so long the manager ends the process
+    /// (`sd_watchdog_enabled(3)`). None when it is off or meant for another process.
     #[must_use]
-    pub fn watchdog_interval(self) -> Option<Duration> {
+    pub fn watchdog_time(self) -> Option<Duration> {
         let var = |name| std::env::var(name).ok();
-        feeding_interval(var("WATCHDOG_USEC").as_deref(), var("WATCHDOG_PID").as_deref(), std::process::id())
+        watchdog_time(var("WATCHDOG_USEC").as_deref(), var("WATCHDOG_PID").as_deref(), std::process::id())
     }
 }
 
@@ -60,12 +72,12 @@ fn one_line(status: &str) -> String {
     status.replace(['\n', '\r'], " ")
 }
 
-fn feeding_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
+fn watchdog_time(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
     let micros: u64 = usec?.parse().ok().filter(|&micros| micros > 0)?;
     if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {
         return None;
     }
-    Some(Duration::from_micros(micros) / 2)
+    Some(Duration::from_micros(micros))
 }
 
 /// A manager that can't be told is no reason to stop working; it is said once a time at debug level.
@@ -80,9 +92,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_is_fed_at_half_its_interval() {
-        assert_eq!(feeding_interval(Some("30000000"), None, 7), Some(Duration::from_secs(15)));
-        assert_eq!(feeding_interval(Some("30000000"), Some("7"), 7), Some(Duration::from_secs(15)));
+    fn the_watchdog_s_time_is_the_unit_s() {
+        assert_eq!(watchdog_time(Some("30000000"), None, 7), Some(Duration::from_secs(30)));
+        assert_eq!(watchdog_time(Some("30000000"), Some("7"), 7), Some(Duration::from_secs(30)));
     }
 
     #[test]
@@ -95,7 +107,7 @@ mod tests {
             (Some("30000000"), Some("8")),
             (Some("30000000"), Some("")),
         ] {
-            assert_eq!(feeding_interval(usec, pid, 7), None, "{usec:?} {pid:?}");
+            assert_eq!(watchdog_time(usec, pid, 7), None, "{usec:?} {pid:?}");
         }
     }
 
