@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Loaded, Problem, places::read_files};
+use super::{Loaded, Problem, places::read_files, secrets::CREDENTIALS};
 use crate::{
     files::access::{Wish, other::Account},
     settings::Settings,
@@ -14,8 +14,6 @@ use crate::{
 
 /// The daemon's user where nothing tells of another one: that of the packaged unit.
 const USUAL_USER: &str = "forebay";
-/// Where systemd puts what `LoadCredential=` names; it gives them to the unit's user.
-const CREDENTIALS: &str = "/run/credentials";
 
 /// For whom the files were judged, and what that user could not use.
 #[derive(Debug)]
