@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Loaded, Problem, places::read_files, secrets::CREDENTIALS};
+use super::{Loaded, Problem, places::read_files};
 use crate::{
-    files::access::{Wish, other::Account},
+    files::{
+        access::{Wish, other::Account},
+        read::CREDENTIALS,
+    },
     settings::Settings,
 };
 

@@ -6,9 +6,6 @@ use thiserror::Error;
 
 use crate::files::read::{MAX_SECRET_BYTES, open_regular, read_open};
 
-/// Where systemd puts what `LoadCredential=` names; it gives them to the unit's user.
-pub(super) const CREDENTIALS: &str = "/run/credentials";
-
 /// A password or token. Neither `Debug` nor `Display` shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -64,7 +61,7 @@ pub fn read_secret(path: &Path) -> Result<ReadSecret, SecretError> {
     let fault = |what: String| SecretError { path: path.display().to_string(), what, is_denied: false };
     let (file, found) = open_regular(path).map_err(|error| SecretError {
         is_denied: error.kind() == ErrorKind::PermissionDenied,
-        ..fault(format!("cannot be opened ({error}){}", if_credential(path, error.kind())))
+        ..fault(format!("cannot be opened ({error})"))
     })?;
     let mode = found.permissions().mode();
     let bytes = read_open(&file, MAX_SECRET_BYTES).map_err(|error| fault(format!("cannot be read ({error})")))?;
@@ -81,15 +78,6 @@ pub fn read_secret(path: &Path) -> Result<ReadSecret, SecretError> {
     let warning = (mode & 0o004 != 0)
         .then(|| format!("secret file {}: every user may read it; chmod 0600 or use LoadCredential=", path.display()));
     Ok(ReadSecret { secret: Secret(text), warning })
-}
-
-/// What is to be done where systemd has not put a credential into its place.
-fn if_credential(path: &Path, kind: ErrorKind) -> &'static str {
-    if kind == ErrorKind::NotFound && path.starts_with(CREDENTIALS) {
-        "; systemd puts it there while the service runs: start the service, with a LoadCredential= of this name"
-    } else {
-        ""
-    }
 }
 
 #[cfg(test)]
@@ -132,12 +120,5 @@ mod tests {
         assert!(read_secret(Path::new("/nonexistent")).is_err());
         let error = read_secret(Path::new("/dev/zero")).expect_err("refused").to_string();
         assert!(error.contains("not a regular file"), "{error}");
-    }
-
-    #[test]
-    fn a_credential_that_is_not_there_is_told_with_what_to_do() {
-        let told = |path: &str| read_secret(Path::new(path)).expect_err("no file").to_string();
-        assert!(told("/run/credentials/nonexistent.service/x").contains("LoadCredential="));
-        assert!(!told("/nonexistent").contains("LoadCredential="));
     }
 }
