@@ -8,14 +8,15 @@ use std::{
 
 use super::{Loaded, Problem, places::read_files};
 use crate::{
-    files::access::{Wish, other::Account},
+    files::{
+        access::{Wish, other::Account},
+        read::CREDENTIALS,
+    },
     settings::Settings,
 };
 
 /// The daemon's user where nothing tells of another one: that of the packaged unit.
 const USUAL_USER: &str = "forebay";
-/// Where systemd puts what `LoadCredential=` names; it gives them to the unit's user.
-const CREDENTIALS: &str = "/run/credentials";
 
 /// For whom the files were judged, and what that user could not use.
 #[derive(Debug)]

@@ -13,6 +13,8 @@ use rustix::fs::OFlags;
 pub const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// Most bytes of a file of certificates; a system's whole bundle has some 250 KiB.
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
+/// Where systemd puts what `LoadCredential=` names; it gives them to the unit's user.
+pub const CREDENTIALS: &str = "/run/credentials";
 
 /// What stands under a name, if it is no regular file.
 #[must_use]
@@ -38,13 +40,22 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
         Some(kind) => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}, not a regular file"))),
     };
     // Looked at by name first: to open a device may have effects of its own.
-    refuse(&fs::metadata(path)?)?;
+    refuse(&fs::metadata(path).map_err(|error| of_credential(path, error))?)?;
     // What has the name by now may be a pipe all the same: to open it does not wait then.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let found = file.metadata()?;
     refuse(&found)?;
     Ok((file, found))
+}
+
+/// The same error; where systemd has not put a credential into its place, with what is to be done.
+fn of_credential(path: &Path, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::NotFound || !path.starts_with(CREDENTIALS) {
+        return error;
+    }
+    let what = "systemd puts it there while the service runs, with a LoadCredential= of this name: start the service";
+    io::Error::new(error.kind(), format!("{error}; {what}"))
 }
 
 /// Reads a regular file of at most `most` bytes.

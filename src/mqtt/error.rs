@@ -46,8 +46,8 @@ pub enum ConnectError {
     Closed,
     /// It did so again and again, soon after accepting it.
     #[error(
-        "the broker closes each connection soon after accepting it: another client connects with the same mqtt.client_id and takes \
-         the session over (give each client an id of its own), or the link breaks (mqtt.protocol = 5 tells which)"
+        "the broker closes each connection soon after accepting it: another client takes the session over, or the link breaks; \
+         give each client a mqtt.client_id of its own"
     )]
     Rival,
     /// The connection was there and went.

@@ -11,7 +11,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(1);
 /// The same after a failure that needs somebody's hands; two clients with one id take turns faster than this.
 const MENDED_AFTER: Duration = Duration::from_mins(1);
 /// Connections closed in a row, each within `MENDED_AFTER`, with the broker reachable all the while: that may be a rival for the
-/// client id. MQTT 3.1.1 has no way to say so; in MQTT 5 a broker does (section 3.1.4), so that silence there is a link that breaks.
+/// client id. MQTT 3.1.1 has no way to say so. In MQTT 5 a broker must (section 3.1.4), and mosquitto 2.0.11 does not: there it is
+/// named, and a link that breaks is tried again soon all the same.
 const RIVAL_AFTER: u32 = 3;
 const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
 const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
@@ -20,7 +21,7 @@ const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1
 pub(super) struct Retry {
     quick: Backoff,
     slow: Backoff,
-    /// Whether a broker may close a connection without saying why, as in MQTT 3.1.1.
+    /// Whether no broker says why it closes a connection, as in MQTT 3.1.1.
     is_silent: bool,
     /// Connections closed without a word in a row.
     closed: u32,
@@ -37,11 +38,11 @@ impl Retry {
     /// time to wait.
     pub fn after(&mut self, error: ConnectError, lasted: Option<Duration>, random: f64) -> (ConnectError, Duration) {
         let lived = lasted.unwrap_or_default();
-        let was_closed = self.is_silent && error == ConnectError::Closed && lasted.is_some() && lived < MENDED_AFTER;
+        let was_closed = error == ConnectError::Closed && lasted.is_some() && lived < MENDED_AFTER;
         self.closed = if was_closed { self.closed + 1 } else { 0 };
         let error = if self.closed >= RIVAL_AFTER { ConnectError::Rival } else { error };
         // Two clients that take turns are the slower about it the more often they do.
-        if lived >= GOOD_AFTER && error != ConnectError::Rival {
+        if lived >= GOOD_AFTER && !(self.is_silent && error == ConnectError::Rival) {
             self.quick.reset();
         }
         if lived >= MENDED_AFTER {
@@ -92,11 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_breaks_again_and_again_is_no_rival() {
+    fn with_mqtt_5_a_link_that_breaks_again_and_again_is_tried_again_soon_though_it_may_be_a_rival() {
         let mut retry = Retry::new(5);
-        for _ in 0..20 {
+        for time in 1..20 {
             let (error, wait) = retry.after(ConnectError::Closed, Some(Duration::from_secs(2)), 1.0);
-            assert_eq!((error, wait), (ConnectError::Closed, Duration::from_millis(250)));
+            let named = if time < RIVAL_AFTER { ConnectError::Closed } else { ConnectError::Rival };
+            assert_eq!((error, wait), (named, Duration::from_millis(250)));
         }
     }
 

@@ -133,16 +133,18 @@ fn a_broker_that_bends_the_rules_is_borne() {
 }
 
 #[test]
-fn a_link_that_breaks_again_and_again_is_tried_again_soon_and_no_rival_is_named() {
+fn a_link_that_breaks_again_and_again_is_tried_again_soon_and_what_it_may_be_is_told() {
     let script = Script { connack: vec![0, 0, 0], most_qos: 1, is_five: true, deliver: Vec::new(), closes: true };
     let broker = StandIn::start(script);
     let daemon = builder(broker.url(), 5).start();
     // Full waits would be 0.25, 0.5, 1, 2, 4 s.
     eventually(LIMIT, "it is tried again", || broker.connections() >= 6);
-    eventually(LIMIT, "the reason", || daemon.broker()["error"].is_string());
-    let error = daemon.broker()["error"].as_str().unwrap_or_default().to_owned();
-    assert!(error.contains("without giving a reason"), "{error}");
-    assert!(!daemon.log().contains("client_id"), "{}", daemon.log());
+    // Mosquitto 2.0.11 closes so, too, where another client takes the session over.
+    eventually(LIMIT, "the reasons", || {
+        let told = daemon.broker()["error"].as_str().unwrap_or_default().to_owned();
+        told.contains("client_id") && told.contains("the link breaks")
+    });
+    assert!(daemon.log().contains("without giving a reason"), "{}", daemon.log());
 }
 
 #[test]

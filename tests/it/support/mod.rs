@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod cgroup;
 pub mod clients;
+pub mod container;
 pub mod daemon;
 pub mod disk;
 pub mod distance;
