@@ -10,9 +10,10 @@ use super::{backoff::Backoff, error::ConnectError};
 const GOOD_AFTER: Duration = Duration::from_secs(1);
 /// The same after a failure that needs somebody's hands; two clients with one id take turns faster than this.
 const MENDED_AFTER: Duration = Duration::from_mins(1);
-/// Connections closed in a row, each within `MENDED_AFTER`, with the broker reachable all the while: that may be a rival for the
-/// client id. MQTT 3.1.1 has no way to say so. In MQTT 5 a broker must (section 3.1.4), and mosquitto 2.0.11 does not: there it is
-/// named, and a link that breaks is tried again soon all the same.
+/// Connections closed in a row, each within `MENDED_AFTER`, with the broker reachable all the
+/// while: that may be a rival for the client id. MQTT 3.1.1 has no way to say so. In MQTT 5 a broker
+/// must (section 3.1.4), and mosquitto 2.0.11 does not: there it is named, and a link that breaks is
+/// tried again soon all the same.
 const RIVAL_AFTER: u32 = 3;
 const QUICK: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
 const SLOW: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));

@@ -1,5 +1,5 @@
-//! A whole gateway as docs/gateway.md sets it up, and as docs/moving.md moves it: the pages' commands are run on machines that
-//! are booted for it, with the real mosquitto, QuestDB, package and systemd.
+//! A whole gateway as docs/gateway.md sets it up, and as docs/moving.md moves it: the pages' commands
+//! are run on machines that are booted for it, with the real mosquitto, QuestDB, package and systemd.
 
 use crate::support::{
     container::{Machine, skipped},

@@ -1,5 +1,5 @@
-//! The Debian package's life on a machine that is booted for it: installed, upgraded under the running daemon, removed, purged,
-//! installed over old state, an older one refused.
+//! The Debian package's life on a machine that is booted for it: installed, upgraded under the
+//! running daemon, removed, purged, installed over old state, an older one refused.
 
 use crate::support::{
     container::{Machine, skipped},

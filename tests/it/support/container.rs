@@ -1,4 +1,5 @@
-//! A machine that is booted for a test: systemd in a container on a throw-away copy of this one's root (`tests/tools/systemd-boot`).
+//! A machine that is booted for a test: systemd in a container on a throw-away copy of this one's
+//! root (`tests/tools/systemd-boot`).
 
 use std::{
     fs,
