@@ -35,7 +35,7 @@ PROGRAM    ?= target/release/forebay
 BINARY     ?= target/release/forebay
 UNITDIR    ?= $(if $(filter /usr,$(PREFIX)),/usr/lib/systemd/system,$(SYSCONFDIR)/systemd/system)
 
-.PHONY: help build program size demo test test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-files install-program install-service install-extras uninstall packages package release reproduce third-party clean
+.PHONY: help build program size demo test test-arm test-long unit it bench bench-long bench-batcher bench-wear bench-small openapi fmt fmt-check lint deny deps install install-files install-program install-service install-extras uninstall packages package release reproduce third-party clean
 
 help:                ## Shows this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,11 @@ demo:                ## Devices, mosquitto, forebay and QuestDB, live; SECONDS=2
 
 test: unit it        ## Runs every test, against the real mosquitto, QuestDB and systemd.
 
-test-long:           ## The long mode: 50,000,000 crash images, 200 kills (an hour or so).
+test-arm:            ## Runs the programs for ARM under qemu-user: ring and decoding, publish to stored, kills (half an hour).
+	@env -u TMPDIR $(TOOLS)/install-deps test packages
+	$(TOOLS)/arm
+
+test-long: test-arm  ## The long mode: 50,000,000 crash images, 200 kills, and test-arm (two hours or so).
 	@env -u TMPDIR $(TOOLS)/install-deps test
 	FOREBAY_CRASH_IMAGES=50000000 $(CARGO) test --locked --release --lib -- ring::crash --nocapture
 	FOREBAY_KILLS=200 $(TOOLS)/disk-use $(CARGO) test --locked --test it -- crash:: --nocapture

@@ -90,6 +90,7 @@ fn check(args: &CheckArgs, file: Option<&Path>) -> Result<(Loaded, Option<Permit
         loaded.warnings.extend(old_session(&loaded, &ring));
         loaded.warnings.extend(other_size(&loaded, &ring));
     }
+    loaded.warnings.extend(places::missing(&loaded));
     for warning in &loaded.warnings {
         report(&format!("warning: {warning}"));
     }
@@ -142,7 +143,7 @@ fn other_size(loaded: &Loaded, file: &RingFile) -> Option<String> {
     let origin = origin(loaded, "ring.size");
     let (path, has, wanted) = (settings.path.display(), Bytes(file.expected_bytes()), settings.size);
     Some(format!(
-        "{origin}ring.size: {path} has {has} and keeps it, not {wanted}; to change it, let it drain, stop forebay and remove the file"
+        "{origin}ring.size: {path} has {has} and keeps it, not {wanted}; forebay ring resize gives it another size"
     ))
 }
 

@@ -1,17 +1,14 @@
 //! Whether the daemon's user could use the files that the configuration names. `forebay check` is
 //! run by root or by an operator, who may read other files than the daemon.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use super::{Loaded, Problem, places::read_files};
+use super::{
+    Loaded, Problem,
+    places::{is_credential, read_files},
+};
 use crate::{
-    files::{
-        access::{Wish, other::Account},
-        read::CREDENTIALS,
-    },
+    files::access::{Wish, other::Account},
     settings::Settings,
 };
 
@@ -72,11 +69,6 @@ fn wanted(loaded: &Loaded) -> Vec<(&'static str, PathBuf, Wish)> {
         wanted.extend(path.parent().filter(|above| above.is_dir()).map(|above| (key, above.to_owned(), Wish::Make)));
     }
     wanted
-}
-
-fn is_credential(path: &Path) -> bool {
-    let given = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    path.starts_with(CREDENTIALS) || path.starts_with("%d") || given.is_some_and(|given| path.starts_with(given))
 }
 
 #[cfg(test)]

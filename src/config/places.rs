@@ -1,12 +1,15 @@
 //! What stands where the configured files are wanted: looked at by `forebay check`, and at the start by whoever opens them.
 
 use std::{
-    fs,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
 use super::{Loaded, Problem};
-use crate::{files::read::other_than_file, settings::Settings};
+use crate::{
+    files::read::{CREDENTIALS, other_than_file},
+    settings::Settings,
+};
 
 /// Files that are read, by their keys.
 pub(super) fn read_files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
@@ -48,6 +51,22 @@ pub fn look(loaded: &Loaded) -> Vec<Problem> {
         problems.push(Problem::new("control.socket", what));
     }
     problems.into_iter().map(|problem| problem.locate(&loaded.origins)).collect()
+}
+
+/// Warnings of files that are to be read and are not there. Credentials are there while the service
+/// runs.
+pub fn missing(loaded: &Loaded) -> Vec<String> {
+    let is_missing = |path: &Path| fs::metadata(path).is_err_and(|why| why.kind() == io::ErrorKind::NotFound);
+    let files = read_files(&loaded.settings).into_iter();
+    let missing = files.filter(|(_, path)| !is_credential(path) && is_missing(path));
+    let told = missing.map(|(key, path)| Problem::new(key, format!("{} does not exist", path.display())));
+    told.map(|problem| problem.locate(&loaded.origins).to_string()).collect()
+}
+
+/// Whether the service manager hands the file over while the service runs.
+pub(super) fn is_credential(path: &Path) -> bool {
+    let given = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    path.starts_with(CREDENTIALS) || path.starts_with("%d") || given.is_some_and(|given| path.starts_with(given))
 }
 
 fn kind_of(path: &Path) -> Option<&'static str> {

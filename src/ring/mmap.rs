@@ -23,6 +23,7 @@ use crate::{
         put_back::put_back,
         read::other_than_file,
     },
+    settings::Bytes,
     sync::lock,
 };
 
@@ -32,6 +33,9 @@ const ZERO_CHUNK_BYTES: usize = 4096;
 /// Unit in which a file system addresses a file and reads past the cache. It is not the machine's page, which may be larger: nothing
 /// in the file depends on that, and msync's addresses are rounded by the system's own answer.
 const PAGE_BYTES: u64 = 4096;
+
+/// Largest file that is mapped: a program of 32 bits has addresses for 3 or 4 GiB in all.
+pub const MAX_MAPPED: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { u64::MAX };
 
 /// A file mapped into memory for stores; loads go through `pread`, so no reference into the mapping ever exists.
 pub struct MmapMedia {
@@ -129,6 +133,9 @@ impl MmapMedia {
     }
 
     fn map(file: File, len: u64, path: &Path) -> Result<Self, FileError> {
+        if len > MAX_MAPPED {
+            return Err(FileError::TooLarge(path.to_owned(), Bytes(len), Bytes(MAX_MAPPED)));
+        }
         let map = MmapOptions::new().map_raw(&file).map_err(|e| FileError::io("map", path, e))?;
         // Readahead around faulting stores would only read what is about to be overwritten.
         map.advise(Advice::Random).map_err(|e| FileError::io("advise on", path, e))?;
@@ -224,6 +231,13 @@ pub enum FileError {
     /// A link that leads nowhere.
     #[error("{0} is a link to a file that does not exist; mount the disk it leads to, or remove the link")]
     DeadLink(PathBuf),
+    /// It has more bytes than the program has addresses for.
+    #[error(
+        "{0} has {1}, and a program of {bits} bits has addresses for {2} of a ring: run the program for 64 bits, or give the ring another \
+         size there (forebay ring resize)",
+        bits = usize::BITS
+    )]
+    TooLarge(PathBuf, Bytes, Bytes),
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}{}", hint(source))]
     Io {

@@ -54,7 +54,7 @@ pub use self::{
     layout::Kind,
     ledger::Ledger,
     losses::Gap,
-    mmap::{FileError, MmapMedia},
+    mmap::{FileError, MAX_MAPPED, MmapMedia},
     open::{OpenError, Opened, Progress, RecoveryReport, format},
     reader::{ReadError, Reader, Record},
     senders::{Senders, TakingIn},

@@ -106,7 +106,7 @@ fn a_ring_that_is_too_small_is_refused_and_the_daemon_goes_on() {
     for (target, status) in
         [("/v1/ring/resize", 400), ("/v1/ring/resize?bytes=x", 400), ("/v1/ring/resize?bytes=1", 409)]
     {
-        assert_eq!(daemon.request("POST", target, "").expect("an answer").status, status, "{target}");
+        assert_eq!(daemon.request("POST", target, "").expect("an answer").code, status, "{target}");
     }
     assert_eq!(info(&daemon, false)["size_bytes"], 8 * MIB);
     assert_eq!(daemon.status()["broker"]["state"], "connected");

@@ -7,6 +7,7 @@ use crate::{
     decode::{Decoder, pattern::Pattern},
     point::Timestamp,
     republish::topic::TopicTemplate,
+    ring::MAX_MAPPED,
     settings::{Bytes, CommitSpacing, Durability, Latest, Limits, Ring, Settings},
 };
 
@@ -22,8 +23,6 @@ pub const MIN_FILE: Bytes = Bytes::mib(1);
 const MAX_PAST: Timestamp = Timestamp(4_102_444_800_000_000_000);
 /// Largest.
 pub const MAX_FILE: Bytes = Bytes(1 << 40);
-/// Largest ring: all of it is mapped, and a program of 32 bits has addresses for 3 or 4 GiB in all.
-pub const MAX_RING: Bytes = if cfg!(target_pointer_width = "32") { Bytes::mib(1024) } else { MAX_FILE };
 
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     check_ring(&settings.ring, findings);
@@ -54,16 +53,31 @@ pub fn ring_size(size: Bytes, settings: &Settings) -> Result<(), String> {
             "{size} is too small; a ring has at least {least} ({MESSAGES_PER_RING} × mqtt.max_payload)"
         ));
     }
-    if size > MAX_RING {
-        return Err(format!("{size} is too large; a ring has at most {MAX_RING}"));
+    match too_large(size) {
+        Some(why) => Err(why),
+        None if size > MAX_FILE => Err(format!("{size} is too large; a ring has at most {MAX_FILE}")),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Why this program cannot map a ring of this size, where that is so.
+fn too_large(size: Bytes) -> Option<String> {
+    (size.0 > MAX_MAPPED).then(|| {
+        let most = Bytes(MAX_MAPPED);
+        format!(
+            "{size} is too large: all of a ring is mapped, and a program of {} bits has addresses for {most} of it",
+            usize::BITS
+        )
+    })
 }
 
 fn check_ring(ring: &Ring, findings: &mut Findings) {
     let defaults = Ring::default();
     findings.absolute("ring.path", &ring.path);
-    findings.range("ring.size", ring.size, MIN_FILE, MAX_RING);
+    match too_large(ring.size) {
+        Some(why) => findings.problem("ring.size", why),
+        None => findings.range("ring.size", ring.size, MIN_FILE, MAX_FILE),
+    }
     findings.span("ring.interval", ring.interval, Duration::from_millis(1), Duration::from_mins(1));
     if let CommitSpacing::Fixed(spacing) = ring.commit_spacing {
         findings.span("ring.commit_spacing", spacing, Duration::ZERO, Duration::from_secs(1));

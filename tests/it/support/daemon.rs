@@ -22,8 +22,11 @@ use super::{
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// The program under test.
-pub const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
+/// The program under test: the one that was built, or another one in its place (`tests/tools/arm`).
+pub const FOREBAY: &str = match option_env!("FOREBAY_TEST_PROGRAM") {
+    Some(program) => program,
+    None => env!("CARGO_BIN_EXE_forebay"),
+};
 
 /// A configuration in the making.
 pub struct DaemonBuilder {
