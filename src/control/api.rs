@@ -42,8 +42,8 @@ pub trait Inspect: Send + Sync {
     /// What the ring holds. Reads the file for up to some seconds: to be called where blocking is allowed.
     fn ring_info(&self) -> Result<RingInfo, RingInfoError>;
     /// Asks for a ring of another size.
-    fn resize_ring(&self, _bytes: u64) -> Result<ResizeStatus, ResizeError> {
-        Err(ResizeError::Refused("this daemon has no ring file".to_owned()))
+    fn resize_ring(&self, _bytes: u64) -> Result<ResizeStatus, ResizeRefusal> {
+        Err(ResizeRefusal::Cannot("this daemon has no ring file".to_owned()))
     }
     /// What became of the last change of its size.
     fn resized_ring(&self) -> ResizeStatus {
@@ -127,13 +127,13 @@ pub struct ResizeStatus {
 
 /// Why the ring's size does not change.
 #[derive(Debug, thiserror::Error)]
-pub enum ResizeError {
+pub enum ResizeRefusal {
     /// One at a time.
     #[error("another change of the ring's size is under way")]
     Running,
     /// The ring cannot have it.
     #[error("{0}")]
-    Refused(String),
+    Cannot(String),
 }
 
 /// The quarantine, and what puts its entries back. Both block.

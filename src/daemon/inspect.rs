@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock, boot_id},
     control::api::{
-        ClockStatus, ConfigStatus, Inspect, MachineStatus, QuarantineAccess, Rates, ResizeError, ResizeStatus,
+        ClockStatus, ConfigStatus, Inspect, MachineStatus, QuarantineAccess, Rates, ResizeRefusal, ResizeStatus,
         RingInfoError, Status, TroubleStatus,
     },
     files,
@@ -336,7 +336,7 @@ impl Inspect for Inspector {
         self.reading_ring.look(|| self.started.elapsed(), look)
     }
 
-    fn resize_ring(&self, bytes: u64) -> Result<ResizeStatus, ResizeError> {
+    fn resize_ring(&self, bytes: u64) -> Result<ResizeStatus, ResizeRefusal> {
         self.watched.resizing.ask(bytes, &self.ring, &self.watched.reloaded.settings())
     }
 

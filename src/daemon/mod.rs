@@ -40,7 +40,7 @@ use self::{
     places::Places,
     reload::Reload,
     reloaded::Reloaded,
-    resizing::{Between, Resizing},
+    resizing::{Between, Remains, Resizing},
     signals::Signal,
     silence::{Patience, Silence},
     sources::{Followers, NarrowKeys},
@@ -130,17 +130,21 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     loop {
         let daemon = Daemon::start(&settings, file.clone(), log.clone(), &resizing)?;
         if let Some(between) = between.take() {
-            between.end();
+            between.end(&resizing);
         }
         ServiceManager.ready("running");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
         match daemon.run(&mut signals)? {
             Ended::Stopped => return Ok(()),
-            Ended::ToResize(bytes, in_force) => {
+            Ended::ToResize(bytes, in_force, remains) => {
                 settings = *in_force;
-                let pause = Between::begin(&clock)?;
-                resizing.carry_out(bytes, &mut settings.ring, &clock, &pause.sign);
-                between = Some(pause);
+                between = Some(Between::begin(&resizing, &clock)?);
+                remains.gone()?;
+                resizing.carry_out(bytes, &mut settings.ring, &clock, &|| signals.is_stopping());
+                if signals.is_stopping() {
+                    ServiceManager.stopping(STOP_MARGIN, "stopped while the ring got another size");
+                    return Ok(());
+                }
             }
         }
     }
@@ -160,7 +164,7 @@ enum Ended {
     /// It was told to.
     Stopped,
     /// The ring is to have so many bytes; then it starts again by these settings.
-    ToResize(u64, Box<Settings>),
+    ToResize(u64, Box<Settings>, Remains),
 }
 
 /// A thread that panics must not leave the others acknowledging what nobody will carry on.
@@ -227,7 +231,7 @@ impl Daemon {
         let is_set = now.wall >= settings.latest.max_past;
         let judge = (is_set && trust.would_be_given(now)).then(|| now.wall + settings.latest.max_future);
         latest.believe_upto(judge.unwrap_or(Timestamp::MAX));
-        let (ring, newest) = open_ring(settings, &clock, &heartbeats, &latest, &allowance)?;
+        let (ring, newest) = open_ring(settings, &clock, &heartbeats, &latest, &allowance, &|| resizing.goes_on())?;
         client::remember(&ring, &settings.mqtt.client_id);
         // From here on the way in decides, which knows the ring's newest time too.
         latest.believe_upto(Timestamp::MAX);
@@ -325,7 +329,8 @@ impl Daemon {
                 let settings = Box::new(self.reload.settings());
                 tracing::info!(bytes, "stopping, for a ring of another size");
                 ServiceManager.status("stopping, for a ring of another size");
-                self.stop().map(|()| Ended::ToResize(bytes, settings))
+                let remains = Remains::of(&self.ring, self.flusher.quarantine());
+                self.stop().map(|()| Ended::ToResize(bytes, settings, remains))
             }
         };
         watchdog.stop();

@@ -14,13 +14,15 @@ use crate::{
     settings::Settings,
 };
 
-/// Recovers the ring, fills the map of latest values from it, and says what was found.
+/// Recovers the ring, fills the map of latest values from it, and says what was found. `goes_on` is
+/// told of progress.
 pub fn open_ring(
     settings: &Settings,
     clock: &SharedClock,
     heartbeats: &Heartbeats,
     latest: &Latest,
     allowance: &Allowance,
+    goes_on: &dyn Fn(),
 ) -> Result<(Ring, Timestamp), DaemonError> {
     ServiceManager.status("recovering the ring");
     let (mut newest, mut first) = (Newest::default(), None);
@@ -34,6 +36,7 @@ pub fn open_ring(
     };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
     let mut tell = |progress: ring::Progress| {
+        goes_on();
         ServiceManager.extend_timeout(EXTENSION);
         ServiceManager.status(&progress::line(progress, existing, settings.ring.size.0));
     };

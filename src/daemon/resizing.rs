@@ -1,9 +1,10 @@
-//! A ring of another size while the daemon runs: it stops in order, has the file made anew and
+//! A ring of another size while the daemon runs: it stops in order, has the new file made and
 //! starts again, in the same process.
 
 use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
+    fmt, io,
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -11,31 +12,43 @@ use tokio::sync::watch;
 use super::{DaemonError, watchdog};
 use crate::{
     clock::SharedClock,
-    control::api::{ResizeError, ResizeState, ResizeStatus},
+    control::api::{ResizeRefusal, ResizeState, ResizeStatus},
     files,
+    flush::Quarantine,
     observe::{
         heartbeat::{Heartbeat, Heartbeats},
         systemd::ServiceManager,
     },
-    ring::{Ring, resize},
+    ring::{Ring, Trace, resize},
     settings::{self, Bytes, Settings},
     sync::lock,
 };
 
-/// Within this time there has to be a sign of progress while no other loop runs: a sync of all of a
-/// large ring to a slow card takes minutes.
-const SIGN_OF_LIFE: Duration = Duration::from_mins(15);
+/// Within this time there has to be a sign of progress while no other loop runs: there is one for
+/// each 16 MiB that are written or read.
+const SIGN_OF_LIFE: Duration = Duration::from_mins(5);
+/// For so long requests that were under way at the stop may hold ring and quarantine open.
+const REMAINS_LIMIT: Duration = Duration::from_mins(3);
+/// How often they are looked at.
+const REMAINS_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is asked for and what became of it; it outlives the parts of the daemon that stop meanwhile.
-#[derive(Debug)]
 pub struct Resizing {
     asked: watch::Sender<Option<u64>>,
     status: Mutex<ResizeStatus>,
+    /// Says that something goes on, while the daemon's loops do not run.
+    sign: Mutex<Option<Heartbeat>>,
+}
+
+impl fmt::Debug for Resizing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resizing").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl Default for Resizing {
     fn default() -> Self {
-        Self { asked: watch::Sender::new(None), status: Mutex::default() }
+        Self { asked: watch::Sender::new(None), status: Mutex::default(), sign: Mutex::default() }
     }
 }
 
@@ -55,12 +68,12 @@ impl Resizing {
 
     /// Asks for a size, where nothing speaks against it now; the last word has the change itself, when
     /// everything has stopped.
-    pub fn ask(&self, bytes: u64, ring: &Ring, settings: &Settings) -> Result<ResizeStatus, ResizeError> {
+    pub fn ask(&self, bytes: u64, ring: &Ring, settings: &Settings) -> Result<ResizeStatus, ResizeRefusal> {
         let mut status = lock(&self.status);
         if status.state == ResizeState::Running {
-            return Err(ResizeError::Running);
+            return Err(ResizeRefusal::Running);
         }
-        let refuse = |why: String| Err(ResizeError::Refused(why));
+        let refuse = |why: String| Err(ResizeRefusal::Cannot(why));
         if let Err(why) = crate::config::validate::storage::ring_size(Bytes(bytes), settings) {
             return refuse(why);
         }
@@ -83,14 +96,32 @@ impl Resizing {
         lock(&self.status).clone()
     }
 
-    /// Makes the file anew. Nothing else may run on the ring. Whatever comes of it, there is a ring to
-    /// start with.
-    pub fn carry_out(&self, bytes: u64, ring: &mut settings::Ring, clock: &SharedClock, sign: &Heartbeat) {
-        let mut tell = |copied: Option<resize::Copied>| {
-            sign.waiting("the ring being copied", Some(SIGN_OF_LIFE));
-            ServiceManager.status(&line(copied));
+    /// Says that something goes on.
+    pub fn goes_on(&self) {
+        if let Some(sign) = &*lock(&self.sign) {
+            sign.waiting("the ring, which gets another size", Some(SIGN_OF_LIFE));
+        }
+    }
+
+    /// Has the file made again in another size, unless the daemon is told to stop meanwhile. Nothing
+    /// else may use the ring. Whatever comes of it, there is a ring to start with.
+    pub fn carry_out(
+        &self,
+        bytes: u64,
+        ring: &mut settings::Ring,
+        clock: &SharedClock,
+        is_stopping: &dyn Fn() -> bool,
+    ) {
+        let mut told = None;
+        let mut tell = |copied: resize::Copied| {
+            self.goes_on();
+            let line = line(copied);
+            if told.as_ref() != Some(&line) {
+                ServiceManager.status(&line);
+                told = Some(line);
+            }
+            if is_stopping() { Err(io::Error::new(io::ErrorKind::Interrupted, "told to stop")) } else { Ok(()) }
         };
-        tell(None);
         let done = resize::resize(&ring.path, bytes, clock, &mut tell);
         let path = ring.path.display();
         let mut status = lock(&self.status);
@@ -114,7 +145,7 @@ impl Resizing {
     }
 }
 
-fn line(copied: Option<resize::Copied>) -> String {
+fn line(copied: resize::Copied) -> String {
     match copied {
         Some((done, whole)) if whole > 0 => {
             format!("copying the ring into one of another size: {} %", done * 100 / whole)
@@ -124,25 +155,47 @@ fn line(copied: Option<resize::Copied>) -> String {
 }
 
 /// Keeps the service manager's watchdog fed while the daemon's loops do not run.
-pub struct Between {
-    watchdog: watchdog::Watchdog,
-    /// Says that something goes on.
-    pub sign: Heartbeat,
-}
+pub struct Between(watchdog::Watchdog);
 
 impl Between {
-    /// From now on.
-    pub fn begin(clock: &SharedClock) -> Result<Self, DaemonError> {
+    /// From now on, as long as there are signs that something goes on.
+    pub fn begin(resizing: &Resizing, clock: &SharedClock) -> Result<Self, DaemonError> {
         let heartbeats = Heartbeats::new(Arc::clone(clock));
-        let sign = heartbeats.register("ring");
-        sign.waiting("the ring being copied", Some(SIGN_OF_LIFE));
+        *lock(&resizing.sign) = Some(heartbeats.register("ring"));
+        resizing.goes_on();
         let watchdog = watchdog::start(heartbeats);
-        let watchdog = watchdog.map_err(|source| DaemonError::Start { what: "start the watchdog", source })?;
-        Ok(Self { watchdog, sign })
+        Ok(Self(watchdog.map_err(|source| DaemonError::Start { what: "start the watchdog", source })?))
     }
 
     /// Until now.
-    pub fn end(self) {
-        self.watchdog.stop();
+    pub fn end(self, resizing: &Resizing) {
+        self.0.stop();
+        *lock(&resizing.sign) = None;
+    }
+}
+
+/// What a stopped daemon may still hold open, where a request was under way.
+pub struct Remains {
+    ring: Trace,
+    quarantine: Weak<Quarantine>,
+}
+
+impl Remains {
+    /// Of a daemon that is about to stop.
+    pub fn of(ring: &Ring, quarantine: &Arc<Quarantine>) -> Self {
+        Self { ring: ring.trace(), quarantine: Arc::downgrade(quarantine) }
+    }
+
+    /// Waits until nothing is held open any more.
+    pub fn gone(&self) -> Result<(), DaemonError> {
+        let began = Instant::now();
+        while !self.ring.is_gone() || self.quarantine.strong_count() > 0 {
+            if began.elapsed() > REMAINS_LIMIT {
+                let source = io::Error::new(io::ErrorKind::TimedOut, "a request under way did not end");
+                return Err(DaemonError::Start { what: "close the ring for another size", source });
+            }
+            std::thread::sleep(REMAINS_PAUSE);
+        }
+        Ok(())
     }
 }

@@ -31,6 +31,11 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Whether the daemon is told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.asked.borrow().stop.is_some()
+    }
+
     /// The next one; a stop comes before a reload. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         let seen = self.reloads_seen;

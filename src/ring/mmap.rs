@@ -65,7 +65,10 @@ impl MmapMedia {
         let temporary = new_name(path);
         let mut file = open_new(&temporary)?;
         let mut put_in_place = |file: &mut File| {
-            fill(file, bytes, progress)?;
+            fill(file, bytes, &mut |written| {
+                progress(written);
+                Ok(())
+            })?;
             let flags = rustix::fs::RenameFlags::NOREPLACE;
             rustix::fs::renameat_with(rustix::fs::CWD, &temporary, rustix::fs::CWD, path, flags)?;
             sync_directory_of(path)
@@ -81,9 +84,14 @@ impl MmapMedia {
     }
 
     /// Creates a file of `bytes` zeros beside the ring at `path`, with the owner and the mode of that
-    /// one. It is whole when it has taken the name ([`Self::take_place`]); until then the ring is the
+    /// one. It is whole when it has taken the name ([`Self::take_name`]); until then the ring is the
     /// old file.
-    pub fn beside(path: &Path, bytes: u64, old: &Self, progress: &mut dyn FnMut(u64)) -> Result<Self, FileError> {
+    pub fn beside(
+        path: &Path,
+        bytes: u64,
+        old: &Self,
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<Self, FileError> {
         let temporary = new_name(path);
         let mut file = open_new(&temporary)?;
         let made = like(&file, &old.file).and_then(|()| fill(&mut file, bytes, progress));
@@ -94,11 +102,17 @@ impl MmapMedia {
         })
     }
 
-    /// Has the file that was made beside the ring at `path` take its name. All of it is synced before.
-    pub fn take_place(&self, path: &Path) -> Result<(), FileError> {
+    /// Has the file that was made beside the ring at `path` take its name. All of it is synced before;
+    /// [`Self::sync_name`] follows.
+    pub fn take_name(&self, path: &Path) -> Result<(), FileError> {
         let temporary = new_name(path);
         let taken = self.file.sync_all().and_then(|()| std::fs::rename(&temporary, path));
-        taken.map_err(|why| FileError::io("put in place", path, why))?;
+        taken.map_err(|why| FileError::io("put in place", path, why))
+    }
+
+    /// Makes sure that the file with this name still has it after a power cut: nothing may be written
+    /// to it before.
+    pub fn sync_name(path: &Path) -> Result<(), FileError> {
         sync_directory_of(path).map_err(|why| FileError::io("sync the directory of", path, why))
     }
 
@@ -174,7 +188,7 @@ fn like(file: &File, other: &File) -> io::Result<()> {
     file.set_permissions(wanted.permissions())
 }
 
-fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> io::Result<()> {
     file.set_len(0)?;
     // A sparse file would answer a full disk with SIGBUS at a store; allocation answers with ENOSPC here.
     match rustix::fs::fallocate(&*file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
@@ -187,8 +201,10 @@ fn fill(file: &mut File, bytes: u64, progress: &mut dyn FnMut(u64)) -> io::Resul
         let chunk = (bytes - written).min(ZERO_CHUNK_BYTES as u64);
         file.write_all(&zeros[..chunk as usize])?;
         written += chunk;
+        // So that a sign of progress is one, and the last sync no long wait.
         if written.is_multiple_of(16 << 20) {
-            progress(written);
+            file.sync_data()?;
+            progress(written)?;
         }
     }
     file.sync_all()

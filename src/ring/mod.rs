@@ -80,7 +80,23 @@ pub struct Ring {
     committer: Arc<Mutex<Option<thread::JoinHandle<()>>>>,
 }
 
+/// Tells whether a ring is still held open, without holding it open.
+#[derive(Debug)]
+pub struct Trace(std::sync::Weak<Shared>);
+
+impl Trace {
+    /// Whether nobody has a handle of the ring any more.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
 impl Ring {
+    /// Tells later whether the ring is still held open.
+    pub fn trace(&self) -> Trace {
+        Trace(Arc::downgrade(&self.shared))
+    }
+
     /// Appends a message's records together.
     pub fn append(&self, parts: &[Part<'_>], received: Received) -> Result<Appended, AppendError> {
         self.append_counting(parts, received, Tally::default())

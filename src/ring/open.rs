@@ -306,6 +306,7 @@ fn open_file(
 ) -> Result<Box<dyn Media>, OpenError> {
     match open_existing(&settings.path, report)? {
         Present::Ring { path, media, bytes } => {
+            MmapMedia::sync_name(&path)?;
             if MmapMedia::remove_leftover(&path) {
                 let path = path.display();
                 tracing::info!(%path, "removed what was left beside the ring by a change of its size that had not ended");

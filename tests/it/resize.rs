@@ -2,7 +2,7 @@
 
 use std::{
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -127,17 +127,20 @@ fn killed_at_any_moment_one_whole_ring_is_there() {
     let mut daemon = waiting(&readings, &broker, &questdb, 6_000);
     assert!(daemon.stop().success());
     let (config, before) = (daemon.config().display().to_string(), info(&daemon, true));
+    let began = Instant::now();
+    assert_eq!(resize(&daemon, "12MiB").0, 0);
+    let takes = began.elapsed().as_millis() as u64;
     let seed = fastrand::u64(..);
-    println!("the moments are those of seed {seed}");
+    println!("a change takes {takes} ms; the moments are those of seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut changed, mut size) = (0, 8 * MIB);
+    let (mut changed, mut size) = (0, 12 * MIB);
     for kill in 0..KILLS {
         let wanted = if size == 8 * MIB { "12MiB" } else { "8MiB" };
         let mut command = Command::new(FOREBAY);
         command.args(["--config", &config, "ring", "resize", wanted]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = command.spawn().expect("it runs");
         // Not for anything to be done by then but to strike at a time of no meaning.
-        std::thread::sleep(Duration::from_millis(rng.u64(0..400)));
+        std::thread::sleep(Duration::from_millis(rng.u64(0..=2 * takes)));
         running.kill().expect("it is ours");
         running.wait().expect("it ends");
         let verified = told(&daemon.cli(&["ring", "verify", "--file", &daemon.ring().display().to_string()]));
@@ -150,7 +153,7 @@ fn killed_at_any_moment_one_whole_ring_is_there() {
         changed += u64::from(now["size_bytes"] != size);
         size = now["size_bytes"].as_u64().expect("a number");
     }
-    println!("{changed} of {KILLS} changes had ended before the kill");
+    assert!(changed > 0 && changed < KILLS, "{changed} of {KILLS} changes had ended before the kill");
 
     questdb.restart();
     daemon.restart();

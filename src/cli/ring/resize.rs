@@ -39,7 +39,7 @@ ledger, the state and as much of the history as fits; the ring's id and the numb
 
 A running daemon does it: it stops in order, makes the file and starts again, in the same process; the broker keeps what comes \
 meanwhile. Without a daemon, or with --file, this command does it; the file keeps its owner and mode. Afterwards set [ring] size in \
-the configuration to the same size: a ring that is made anew gets that one.
+the configuration to the same size: a new ring gets that one.
 
 Exit codes: 0 done, 1 the ring cannot have that size and is as it was, 2 usage, 4 the daemon is not reachable any more, 5 the file cannot be read or written")]
 pub struct ResizeArgs {
@@ -83,14 +83,14 @@ async fn ask(socket: &Path, size: Bytes, tell: bool) -> Result<Option<ResizeStat
     let begun: ResizeStatus = client.post_json(&format!("/v1/ring/resize?bytes={}", size.0)).await?;
     drop(client);
     if tell {
-        remark("the daemon stops in order, makes the file anew and starts again …");
+        remark("the daemon stops in order, makes the new file and starts again …");
     }
     let deadline = Instant::now() + MOST;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         match status(socket).await {
             Ok(status) if status.number < begun.number => {
-                let why = "the daemon was started anew meanwhile; forebay ring info tells which size the ring has";
+                let why = "the daemon was started again meanwhile; forebay ring info tells which size the ring has";
                 return Err(Failure::new(Exit::Failed, why));
             }
             Ok(status) if status.state != ResizeState::Running => return Ok(Some(status)),
@@ -108,7 +108,7 @@ async fn status(socket: &Path) -> Result<ResizeStatus, ClientError> {
 /// Does it in this process.
 fn here(path: &Path, size: Bytes) -> Result<ResizeStatus, Failure> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let done = resize::resize(path, size.0, &clock, &mut |_| {}).map_err(|why| Failure::new(exit_of(&why), why))?;
+    let done = resize::resize(path, size.0, &clock, &mut |_| Ok(())).map_err(|why| Failure::new(exit_of(&why), why))?;
     Ok(ResizeStatus {
         state: ResizeState::Done,
         number: 0,

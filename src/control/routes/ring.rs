@@ -10,7 +10,7 @@ use axum::{
 
 use super::{Context, Parameters, problem};
 use crate::{
-    control::api::{Problem, ResizeError, ResizeStatus, RingInfoError},
+    control::api::{Problem, ResizeRefusal, ResizeStatus, RingInfoError},
     ring::inspect::RingInfo,
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn info(Shared(context): Shared<Context>) -> Result<Json<RingIn
     }
 }
 
-/// Gives the ring another size: the daemon stops in order, has the file made anew and starts again, in the same process. Nothing that
+/// Gives the ring another size: the daemon stops in order, has the new file made and starts again, in the same process. Nothing that
 /// waits is lost, and the broker keeps what comes meanwhile.
 #[utoipa::path(post, path = "/v1/ring/resize", tag = "administration", params(
     ("bytes" = u64, Query, description = "Size of the file, in bytes"),
@@ -56,10 +56,10 @@ pub(super) async fn resize(
         }
         _ => return Err(bad("one parameter, bytes, says how large the ring is to be".to_owned())),
     };
-    let conflict = |why: &ResizeError| {
+    let conflict = |why: &ResizeRefusal| {
         let hint = match why {
-            ResizeError::Running => "GET /v1/ring/resize tells how it ends",
-            ResizeError::Refused(_) => "choose another size",
+            ResizeRefusal::Running => "GET /v1/ring/resize tells how it ends",
+            ResizeRefusal::Cannot(_) => "choose another size",
         };
         problem(StatusCode::CONFLICT, why.to_string(), hint)
     };

@@ -1,9 +1,9 @@
-//! Writing the log anew in another medium, and looking whether all of it is there.
+//! Writing the log into another medium, and looking whether all of it is there.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use super::{
-    Copied, ResizeError,
+    Progress, ResizeError,
     keep::{Kept, as_io},
 };
 use crate::{
@@ -74,7 +74,7 @@ pub fn copy(
     kept: Kept,
     media: Box<dyn Media>,
     clock: &SharedClock,
-    progress: &mut dyn FnMut(Copied),
+    progress: Progress<'_>,
 ) -> Result<Arc<Log>, ResizeError> {
     let capacity = Geometry::of_file(media.len()).map_or(0, |geometry| geometry.capacity);
     let books = old.consumers();
@@ -129,7 +129,7 @@ fn copy_records(
     log: &Log,
     books: &Consumers,
     marks: &mut Marks,
-    progress: &mut dyn FnMut(Copied),
+    progress: Progress<'_>,
 ) -> io::Result<()> {
     log.write_header(|_| {})?;
     let every = (log.geometry().capacity / COMMITS_A_LAP).max(LEAST_COMMIT_BYTES);
@@ -151,7 +151,7 @@ fn copy_records(
         let done = mark.pos.0 - from.pos.0;
         if done - told >= PROGRESS_BYTES {
             told = done;
-            progress((done, whole));
+            progress(Some((done, whole)))?;
         }
     }
     let head = old.appended();
@@ -182,10 +182,10 @@ fn close(log: &Log, books: &Consumers, marks: &Marks) -> io::Result<()> {
 }
 
 /// Reads the new file as a start would: it must hold what was written, and nothing else.
-pub fn check(log: &Arc<Log>, media: &dyn Media) -> io::Result<()> {
+pub fn check(log: &Arc<Log>, media: &dyn Media, progress: Progress<'_>) -> io::Result<()> {
     let wrong = |what: &str| io::Error::other(format!("the copy does not hold what it should: {what}"));
     let found = find_header(media)?.map_err(|_| wrong("its header"))?;
-    let recovered = recover::scan(media, found, &mut |_| {}, &mut |_| {})?;
+    let recovered = recover::scan(media, found, &mut |_| {}, &mut |_| drop(progress(None)))?;
     if recovered.head != log.appended() || recovered.unsealed {
         return Err(wrong("the end"));
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use super::ResizeError;
+use super::{Progress, ResizeError};
 use crate::{
     marks::Mark,
     ring::{
@@ -12,6 +12,7 @@ use crate::{
         ledger::Intake,
         log::Log,
         reader::{ReadError, Reader},
+        recover::PROGRESS_BYTES,
         state::counts_of_rows,
     },
     settings::Bytes,
@@ -58,7 +59,7 @@ fn least(bytes: u64, sixteenths: u64) -> Bytes {
 }
 
 /// Chooses what a ring of another size keeps; the inner error says that it cannot keep what it must.
-pub fn choose(log: &Arc<Log>, geometry: Geometry) -> io::Result<Result<Kept, ResizeError>> {
+pub fn choose(log: &Arc<Log>, geometry: Geometry, progress: Progress<'_>) -> io::Result<Result<Kept, ResizeError>> {
     let (tail, head) = (log.tail(), log.appended());
     let needed = match needed(log, geometry) {
         Ok(needed) => needed,
@@ -69,6 +70,7 @@ pub fn choose(log: &Arc<Log>, geometry: Geometry) -> io::Result<Result<Kept, Res
     let mut begins_message = true;
     // A message is copied whole: one that is needed may begin before the place from which it is.
     let mut latest_needed = tail;
+    let mut told = tail.pos.0;
     let mut reader = Reader::new(Arc::clone(log), tail);
     while let Some((header, at)) = reader.next_header().map_err(as_io)? {
         if begins_message {
@@ -78,6 +80,10 @@ pub fn choose(log: &Arc<Log>, geometry: Geometry) -> io::Result<Result<Kept, Res
             if at.seq <= needed.seq {
                 latest_needed = at;
             }
+        }
+        if at.pos.0 >= told + PROGRESS_BYTES {
+            told = at.pos.0;
+            progress(None)?;
         }
         let bytes = header.total();
         if bytes > geometry.max_record() {
@@ -93,7 +99,7 @@ pub fn choose(log: &Arc<Log>, geometry: Geometry) -> io::Result<Result<Kept, Res
     if latest_needed.seq < from.seq {
         from = latest_needed;
     }
-    count(log, from).map(Ok)
+    count(log, from, progress).map(Ok)
 }
 
 pub(super) fn as_io(error: ReadError) -> io::Error {
@@ -104,10 +110,15 @@ pub(super) fn as_io(error: ReadError) -> io::Error {
 }
 
 /// What the records from a place on count.
-fn count(log: &Arc<Log>, from: Mark) -> io::Result<Kept> {
+fn count(log: &Arc<Log>, from: Mark, progress: Progress<'_>) -> io::Result<Kept> {
     let mut kept = Kept { from, intake: Intake::default(), counts: BTreeMap::new() };
+    let mut told = from.pos.0;
     let mut reader = Reader::new(Arc::clone(log), from);
-    while let Some((header, _, behind_header)) = reader.next_whole().map_err(as_io)? {
+    while let Some((header, at, behind_header)) = reader.next_whole().map_err(as_io)? {
+        if at.pos.0 >= told + PROGRESS_BYTES {
+            told = at.pos.0;
+            progress(None)?;
+        }
         if !header.releases {
             kept.intake.count(header.kind, header.rows, header.last);
         }

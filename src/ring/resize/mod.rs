@@ -103,8 +103,12 @@ pub struct Resized {
     pub gaps: Vec<Gap>,
 }
 
-/// How far it has come: bytes of the old log copied, and how many there are.
-pub type Copied = (u64, u64);
+/// How far it has come: bytes of the old log copied, and how many there are; none where that is not
+/// what is being done.
+pub type Copied = Option<(u64, u64)>;
+
+/// Is told how far it has come, again and again; an error ends it, and the ring stays as it is.
+pub type Progress<'a> = &'a mut dyn FnMut(Copied) -> io::Result<()>;
 
 impl Ring {
     /// Whether the ring could have another size as it is now.
@@ -115,12 +119,7 @@ impl Ring {
 }
 
 /// Gives the ring at `path` another size. No daemon may be running on it: the file's lock is taken.
-pub fn resize(
-    path: &Path,
-    bytes: u64,
-    clock: &SharedClock,
-    progress: &mut dyn FnMut(Option<Copied>),
-) -> Result<Resized, ResizeError> {
+pub fn resize(path: &Path, bytes: u64, clock: &SharedClock, progress: Progress<'_>) -> Result<Resized, ResizeError> {
     let geometry = Geometry::of_file(bytes).ok_or(OpenError::Size(bytes))?;
     let mut report = RecoveryReport::default();
     let (real, media) = match open_existing(path, &mut report)? {
@@ -131,7 +130,8 @@ pub fn resize(
     MmapMedia::remove_leftover(&real);
     let media = Arc::new(media);
     let failed = |source| ResizeError::Copy { path: path.to_owned(), source };
-    let recovered = recover_log(Box::new(Arc::clone(&media)), clock, &mut report, &mut |_| {}, &mut |_| progress(None));
+    let mut recovering = |_| drop(progress(None));
+    let recovered = recover_log(Box::new(Arc::clone(&media)), clock, &mut report, &mut |_| {}, &mut recovering);
     let Resumed { log, .. } = recovered.map_err(failed)?;
     let from_bytes = DATA_START + log.geometry().capacity;
     let done = |log: &Log, before: Mark, gaps| Resized {
@@ -147,17 +147,20 @@ pub fn resize(
         log.write_header(|header| header.clean = true).map_err(failed)?;
         return Ok(done(&log, before, report.gaps.clone()));
     }
-    let closed = || log.write_header(|header| header.clean = true);
-    let copied = copy_beside(&log, &media, &real, bytes, clock, progress);
-    let (new, file) = match copied {
-        Ok(copied) => copied,
+    let renamed = copy_beside(&log, &media, &real, bytes, clock, progress).and_then(|(new, file)| {
+        file.take_name(&real).inspect_err(|_| file.remove_beside(&real))?;
+        Ok(new)
+    });
+    let new = match renamed {
+        Ok(new) => new,
         Err(why) => {
             // What was closed in order still is.
-            closed().map_err(failed)?;
+            log.write_header(|header| header.clean = true).map_err(failed)?;
             return Err(why);
         }
     };
-    file.take_place(&real)?;
+    // Should that fail: no start goes on before it has done it.
+    MmapMedia::sync_name(&real)?;
     Ok(done(&new, before, report.gaps.clone()))
 }
 
@@ -168,14 +171,14 @@ fn copy_beside(
     path: &Path,
     bytes: u64,
     clock: &SharedClock,
-    progress: &mut dyn FnMut(Option<Copied>),
+    progress: Progress<'_>,
 ) -> Result<(Arc<Log>, Arc<MmapMedia>), ResizeError> {
     let geometry = Geometry::of_file(bytes).ok_or(OpenError::Size(bytes))?;
     let failed = |source| ResizeError::Copy { path: path.to_owned(), source };
-    let kept = keep::choose(log, geometry).map_err(failed)??;
+    let kept = keep::choose(log, geometry, progress).map_err(failed)??;
     let new = Arc::new(MmapMedia::beside(path, bytes, old, &mut |_| progress(None))?);
-    let copied = copy::copy(log, kept, Box::new(Arc::clone(&new)), clock, &mut |copied| progress(Some(copied)));
-    let checked = copied.and_then(|log| copy::check(&log, &*new).map_err(failed).map(|()| log));
+    let copied = copy::copy(log, kept, Box::new(Arc::clone(&new)), clock, progress);
+    let checked = copied.and_then(|log| copy::check(&log, &*new, progress).map_err(failed).map(|()| log));
     match checked {
         Ok(copied) => Ok((copied, new)),
         Err(why) => {

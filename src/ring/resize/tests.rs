@@ -184,10 +184,10 @@ fn body(rng: &mut Rng) -> Vec<u8> {
 /// The same in a ring of another capacity, whose copy is checked.
 fn resized(log: &Arc<Log>, capacity: u64) -> Result<Arc<MemoryMedia>, ResizeError> {
     let geometry = Geometry { capacity };
-    let kept = keep::choose(log, geometry).unwrap()?;
+    let kept = keep::choose(log, geometry, &mut |_| Ok(())).unwrap()?;
     let media = Arc::new(MemoryMedia::with(vec![0; (DATA_START + capacity) as usize]));
-    let new = copy::copy(log, kept, Box::new(Arc::clone(&media)), &clock(), &mut |_| {})?;
-    copy::check(&new, &*media).unwrap();
+    let new = copy::copy(log, kept, Box::new(Arc::clone(&media)), &clock(), &mut |_| Ok(()))?;
+    copy::check(&new, &*media, &mut |_| Ok(())).unwrap();
     // All of it is durable.
     Ok(Arc::new(MemoryMedia::with(media.after_power_cut(|| false))))
 }
@@ -352,27 +352,32 @@ fn a_file_changes_its_size_in_place_and_what_a_killed_change_left_goes() {
         let heartbeat = Heartbeats::new(clock()).register("test");
         Ring::open(&settings, Duration::ZERO, clock(), heartbeat, &mut |_| {}, &mut |_| {}).unwrap()
     };
-    assert!(matches!(resize(&path, 2 << 20, &clock(), &mut |_| {}), Err(ResizeError::NoRing(_))));
+    assert!(matches!(resize(&path, 2 << 20, &clock(), &mut |_| Ok(())), Err(ResizeError::NoRing(_))));
     let opened = open();
     let body = vec![1; 1_000];
     for _ in 0..100 {
         let part = Part { kind: Kind::Rows, table_hash: 1, rows: 3, body: &body, ..Part::default() };
         opened.ring.append(&[part], Received::default()).unwrap();
     }
-    let locked = resize(&path, 2 << 20, &clock(), &mut |_| {});
+    let locked = resize(&path, 2 << 20, &clock(), &mut |_| Ok(()));
     assert!(matches!(locked, Err(ResizeError::Open(OpenError::File(FileError::Locked(_))))), "{locked:?}");
     opened.ring.close().unwrap();
     drop(opened);
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let done = resize(&path, 3 << 20, &clock(), &mut |_| {}).unwrap();
+    let done = resize(&path, 3 << 20, &clock(), &mut |_| Ok(())).unwrap();
     assert_eq!((done.from_bytes, done.to_bytes, done.records, done.given_up), (1 << 20, 3 << 20, 100, 0));
     let found = std::fs::metadata(&path).unwrap();
     assert_eq!(found.len(), 3 << 20);
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777, 0o600);
-    let small = resize(&path, 1 << 18, &clock(), &mut |_| {});
+    let small = resize(&path, 1 << 18, &clock(), &mut |_| Ok(()));
     assert!(matches!(small, Err(ResizeError::Open(OpenError::Size(_)))), "{small:?}");
-    let again = resize(&path, 3 << 20, &clock(), &mut |_| {}).unwrap();
+    let again = resize(&path, 3 << 20, &clock(), &mut |_| Ok(())).unwrap();
     assert_eq!((again.from_bytes, again.to_bytes, again.given_up), (3 << 20, 3 << 20, 0));
+
+    // One that is told to end leaves the ring as it is.
+    let told = resize(&path, 5 << 20, &clock(), &mut |_| Err(io::ErrorKind::Interrupted.into()));
+    assert!(matches!(told, Err(ResizeError::File(_) | ResizeError::Copy { .. })), "{told:?}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 
     // As a change leaves it that is killed before its file is whole.
     std::fs::write(directory.path().join("ring.new"), vec![0; 1 << 20]).unwrap();
@@ -384,6 +389,6 @@ fn a_file_changes_its_size_in_place_and_what_a_killed_change_left_goes() {
     let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["ring"]);
     std::fs::write(&path, b"no ring").unwrap();
-    assert!(matches!(resize(&path, 2 << 20, &clock(), &mut |_| {}), Err(ResizeError::NotARing(_))));
+    assert!(matches!(resize(&path, 2 << 20, &clock(), &mut |_| Ok(())), Err(ResizeError::NotARing(_))));
     assert_eq!(std::fs::read(&path).unwrap(), b"no ring");
 }
