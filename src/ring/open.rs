@@ -304,7 +304,7 @@ fn open_file(
     report: &mut RecoveryReport,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Box<dyn Media>, OpenError> {
-    match open_existing(&settings.path, report)? {
+    let path = match open_existing(&settings.path, report)? {
         Present::Ring { path, media, bytes } => {
             MmapMedia::sync_name(&path)?;
             if MmapMedia::remove_leftover(&path) {
@@ -314,11 +314,13 @@ fn open_file(
             report.other_size = (Geometry::of_file(settings.size.0) != Geometry::of_file(bytes)).then_some(bytes);
             return Ok(Box::new(media.called(&settings.path)));
         }
-        Present::None { damaged } => {
-            report.moved_aside = damaged.map(|path| place::move_aside(&path)).transpose()?;
+        // Behind a link the new one takes the place of the one that is moved aside.
+        Present::None { damaged: Some(path) } => {
+            report.moved_aside = Some(place::move_aside(&path)?);
+            path
         }
-    }
-    let (path, _) = place::resolve(&settings.path)?;
+        Present::None { damaged: None } => settings.path.clone(),
+    };
     let path = path.as_path();
     let size = settings.size.0;
     if Geometry::of_file(size).is_none() {
