@@ -16,7 +16,7 @@ fn a_gateway_is_set_up_by_the_ten_commands_of_the_page() {
     let _alone = heavy();
     let machine = Machine::new(&["gateway"]);
     machine.share_package("", VERSION);
-    machine.run("gateway-inside");
+    machine.run("gateway");
 }
 
 #[test]
@@ -28,10 +28,10 @@ fn a_gateway_moves_with_all_that_waits() {
     let pages = ["gateway", "moving"];
     let old = Machine::new(&pages);
     old.share_package("", VERSION);
-    old.run("moving-inside");
+    old.run("moving");
     let new = Machine::new(&pages);
     new.share_package("", VERSION);
     let packed = old.out().join("gateway.tar.gz");
     new.share(packed.to_str().expect("text"), "gateway.tar.gz");
-    new.run("moving-inside");
+    new.run("moving");
 }

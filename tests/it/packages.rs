@@ -15,5 +15,5 @@ fn a_package_is_installed_upgraded_removed_and_purged_and_nothing_is_lost() {
     let machine = Machine::new(&["gateway"]);
     machine.share_package("old", "1.0.0");
     machine.share_package("new", "1.0.1");
-    machine.run("package-inside");
+    machine.run("package");
 }

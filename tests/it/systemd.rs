@@ -2,18 +2,18 @@
 
 use std::{path::Path, process::Command};
 
-use crate::support::{daemon::FOREBAY, heavy, scratch};
+use crate::support::{
+    container::{Machine, root, skipped},
+    daemon::FOREBAY,
+    heavy, scratch,
+};
 
 /// Most exposure `systemd-analyze security` may find, ×10.
 const EXPOSURE_THRESHOLD: &str = "14";
 
-fn root(path: &str) -> String {
-    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
-}
-
 #[test]
 fn the_unit_is_valid_and_hardened() {
-    if skipped("the_unit_is_valid_and_hardened") {
+    if skipped("systemd::the_unit_is_valid_and_hardened") {
         return;
     }
     // verify looks for the program at its installed path, so it is shown a copy that names the one that was built.
@@ -90,46 +90,11 @@ fn a_broker_that_is_away_or_hangs_leads_to_no_restart() {
 /// Runs a script of tests/tools/inside in the booted container.
 #[track_caller]
 fn inside(script: &str) {
-    if skipped(script) {
+    if skipped(&format!("systemd::{script}")) {
         return;
     }
     let _alone = heavy();
-    let dir = scratch("systemd");
-    let (share, out) = (dir.join("share"), dir.join("out"));
-    std::fs::create_dir_all(&share).expect("share");
-    std::fs::create_dir_all(&out).expect("out");
-    let tools = root("tests/tools/inside");
-    for (from, to) in [
-        (FOREBAY.to_owned(), "forebay"),
-        (root("systemd/forebay.service"), "forebay.service"),
-        (root("systemd/forebay.sysusers"), "forebay.sysusers"),
-        (root("conf/forebay.toml"), "forebay.toml"),
-        (root("target/tools/questdb.jar"), "questdb.jar"),
-        (format!("{tools}/common"), "common"),
-        (format!("{tools}/hangs"), "hangs"),
-        (format!("{tools}/hold-thread"), "hold-thread"),
-        (format!("{tools}/{script}"), "inside"),
-    ] {
-        std::fs::copy(&from, share.join(to)).unwrap_or_else(|why| panic!("{from}: {why}"));
-    }
-    let output =
-        Command::new(root("tests/tools/systemd-boot")).arg(&share).arg(&out).output().expect("systemd-boot can be run");
-    let told = std::fs::read_to_string(out.join("log")).unwrap_or_default();
-    assert!(
-        output.status.success() && told.ends_with("ALL PASSED\n"),
-        "{}\n{told}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    eprintln!("{told}");
-}
-
-/// Only an explicit `FOREBAY_TEST_SYSTEMD=skip` skips.
-fn skipped(test: &str) -> bool {
-    let skip = std::env::var("FOREBAY_TEST_SYSTEMD").is_ok_and(|value| value == "skip");
-    if skip {
-        eprintln!("SKIPPED systemd::{test}: FOREBAY_TEST_SYSTEMD=skip is set");
-    }
-    skip
+    let machine = Machine::new(&[]);
+    machine.share_service();
+    machine.run(script);
 }

@@ -23,12 +23,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine whose share has QuestDB's program, pages of docs/ and what scripts have in common.
+    /// A machine whose share has QuestDB's program, pages of docs/ and the scripts of
+    /// tests/tools/inside.
     pub fn new(pages: &[&str]) -> Self {
         let machine = Self { dir: scratch("machine") };
         fs::create_dir_all(machine.out()).expect("a directory");
         machine.share("target/tools/questdb.jar", "questdb.jar");
-        machine.share("tests/tools/inside-lib", "inside-lib");
+        for script in fs::read_dir(root("tests/tools/inside")).expect("the scripts") {
+            let script = script.expect("a script").path();
+            let name = script.file_name().and_then(|name| name.to_str()).expect("text");
+            machine.share(&format!("tests/tools/inside/{name}"), name);
+        }
         for page in pages {
             machine.share(&format!("docs/{page}.md"), &format!("{page}.md"));
         }
@@ -42,6 +47,14 @@ impl Machine {
         fs::copy(&from, to).unwrap_or_else(|why| panic!("{}: {why}", from.display()));
     }
 
+    /// Puts the program under test into the share, and what makes it a service.
+    pub fn share_service(&self) {
+        self.share(FOREBAY, "forebay");
+        self.share("systemd/forebay.service", "forebay.service");
+        self.share("systemd/forebay.sysusers", "forebay.sysusers");
+        self.share("conf/forebay.toml", "forebay.toml");
+    }
+
     /// Puts a package of the program under test into a directory of the share.
     pub fn share_package(&self, directory: &str, version: &str) {
         let to = self.shared(directory);
@@ -51,9 +64,10 @@ impl Machine {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// Boots it and runs a script of tests/tools in it, whose last line is ALL PASSED.
+    /// Boots it and runs a script of tests/tools/inside in it, whose last line is ALL PASSED.
+    #[track_caller]
     pub fn run(&self, script: &str) {
-        self.share(&format!("tests/tools/{script}"), "inside");
+        self.share(&format!("tests/tools/inside/{script}"), "inside");
         let boot = Command::new(root("tests/tools/systemd-boot")).arg(self.shared("")).arg(self.out()).output();
         let output = boot.expect("systemd-boot can be run");
         let told = fs::read_to_string(self.out().join("log")).unwrap_or_default();
