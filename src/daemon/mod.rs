@@ -57,7 +57,7 @@ use crate::{
     lookup::{Known, Lookup},
     mqtt::{self, SharedBroker},
     observe::{
-        heartbeat::Heartbeats,
+        heartbeat::{Heartbeat, Heartbeats},
         log::{LogError, LogHandle},
         systemd::ServiceManager,
     },
@@ -121,7 +121,7 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     }
     let signals = signals::listen().map_err(|source| DaemonError::Start { what: "handle signals", source })?;
     let daemon = Daemon::start(&loaded.settings, file, log)?;
-    ServiceManager.ready("running");
+    ServiceManager.ready("running; connecting to the broker and to QuestDB");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
     daemon.run(signals)
 }
@@ -157,6 +157,8 @@ struct Daemon {
     silence: Silence,
     fullness: Fullness,
     heartbeats: Heartbeats,
+    /// The main thread's own.
+    heartbeat: Heartbeat,
 }
 
 impl Daemon {
@@ -211,6 +213,7 @@ impl Daemon {
         let (stop_control, control_stopped) = watch::channel(false);
         let doors = Doors::open(&settings.control, Arc::new(app), &control_stopped, control_runtime.handle())?;
         let inside = control_runtime.enter();
+        tokio::spawn(watchdog::report(heartbeats.register("control"), control_stopped.clone()));
         start_republishing(settings, &latest, republish, &control_stopped);
         let (subscriptions, wanted) = watch::channel(sources::subscriptions(settings)?);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
@@ -246,6 +249,7 @@ impl Daemon {
             inspector,
             silence: Silence::default(),
             fullness: Fullness::default(),
+            heartbeat: heartbeats.register("main"),
             heartbeats,
         })
     }
@@ -259,7 +263,10 @@ impl Daemon {
                 let settings = self.reload.settings();
                 let path = settings.ring.path.display();
                 tracing::error!(%path, %reason, "ending with exit code 5: nothing more is acknowledged, and the next start recovers what was");
-                ServiceManager.stopping(STOP_MARGIN, "the ring is poisoned");
+                ServiceManager.stopping(
+                    STOP_MARGIN,
+                    "stopping; the ring has failed, nothing more is acknowledged, and a restart recovers what was",
+                );
                 Err(DaemonError::Poisoned(reason))
             }
             None => self.stop(),
@@ -275,6 +282,7 @@ impl Daemon {
         loop {
             // A wait for the time, or for room, is looked at more often than the levels.
             let pause = self.held.pause(&self.ring).unwrap_or(outlook::PERIOD);
+            self.heartbeat.waiting("the next look around", Some(pause));
             let event = self.runtime.block_on(async {
                 tokio::select! {
                     reason = failed.wait_for(Option::is_some) => Err(reason.ok().and_then(|reason| reason.clone())),
@@ -314,7 +322,13 @@ impl Daemon {
     /// Stops reading, commits, acknowledges, flushes for at most `stop_timeout`, closes the ring.
     fn stop(self) -> Result<(), DaemonError> {
         let stop_timeout = self.reload.settings().daemon.stop_timeout;
-        ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, "acknowledging and flushing");
+        // From here on the service manager's patience is the only watchdog.
+        drop(self.heartbeat);
+        let status = format!(
+            "stopping; acknowledging what is safe, and sending QuestDB what waits for at most {} s; the rest waits in the ring",
+            stop_timeout.as_secs()
+        );
+        ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, &status);
         self.stop_session.send_replace(true);
         let session = self.session;
         let ended = self.runtime.block_on(async { tokio::time::timeout(2 * STOP_MARGIN, session).await });
