@@ -61,7 +61,7 @@ use crate::{
     lookup::{Known, Lookup},
     mqtt::{self, SharedBroker},
     observe::{
-        heartbeat::Heartbeats,
+        heartbeat::{Heartbeat, Heartbeats},
         log::{LogError, LogHandle},
         systemd::ServiceManager,
     },
@@ -132,7 +132,7 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
         if let Some(between) = between.take() {
             between.end(&resizing);
         }
-        ServiceManager.ready("running");
+        ServiceManager.ready("running; connecting to the broker and to QuestDB");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "forebay is running");
         match daemon.run(&mut signals)? {
             Ended::Stopped => return Ok(()),
@@ -199,6 +199,8 @@ struct Daemon {
     fullness: Fullness,
     heartbeats: Heartbeats,
     resizing: Arc<Resizing>,
+    /// The main thread's own.
+    heartbeat: Heartbeat,
 }
 
 /// Why the daemon ends.
@@ -269,6 +271,7 @@ impl Daemon {
         let (stop_control, control_stopped) = watch::channel(false);
         let doors = Doors::open(&settings.control, Arc::new(app), &control_stopped, control_runtime.handle())?;
         let inside = control_runtime.enter();
+        tokio::spawn(watchdog::report(heartbeats.register("control"), control_stopped.clone()));
         start_republishing(settings, &latest, republish, &control_stopped);
         let (subscriptions, wanted) = watch::channel(sources::subscriptions(settings)?);
         let session = runtime.spawn(mqtt::run(mqtt::Task {
@@ -304,6 +307,7 @@ impl Daemon {
             inspector,
             silence: Silence::default(),
             fullness: Fullness::default(),
+            heartbeat: heartbeats.register("main"),
             heartbeats,
             resizing: Arc::clone(resizing),
         })
@@ -317,12 +321,19 @@ impl Daemon {
                 let settings = self.reload.settings();
                 let path = settings.ring.path.display();
                 tracing::error!(%path, %reason, "ending with exit code 5: nothing more is acknowledged, and the next start recovers what was");
-                ServiceManager.stopping(STOP_MARGIN, "the ring is poisoned");
+                ServiceManager.stopping(
+                    STOP_MARGIN,
+                    "stopping; the ring has failed, nothing more is acknowledged, and a restart recovers what was",
+                );
                 Err(DaemonError::Poisoned(reason))
             }
             End::Told => {
                 let stop_timeout = self.reload.settings().daemon.stop_timeout;
-                ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, "acknowledging and flushing");
+                let status = format!(
+                    "stopping; acknowledging what is safe, and sending QuestDB what waits for at most {} s; the rest waits in the ring",
+                    stop_timeout.as_secs()
+                );
+                ServiceManager.stopping(stop_timeout + 2 * STOP_MARGIN, &status);
                 self.stop().map(|()| Ended::Stopped)
             }
             End::ToResize(bytes) => {
@@ -344,6 +355,7 @@ impl Daemon {
         loop {
             // A wait for the time, or for room, is looked at more often than the levels.
             let pause = self.held.pause(&self.ring).unwrap_or(outlook::PERIOD);
+            self.heartbeat.waiting("the next look around", Some(pause));
             let event = self.runtime.block_on(async {
                 tokio::select! {
                     reason = failed.wait_for(Option::is_some) => Event::Failed(reason.ok().and_then(|reason| reason.clone())),
@@ -391,6 +403,8 @@ impl Daemon {
 
     /// Stops reading, commits, acknowledges, flushes for at most `stop_timeout`, closes the ring.
     fn stop(self) -> Result<(), DaemonError> {
+        // From here on the service manager's patience is the only watchdog.
+        drop(self.heartbeat);
         let stop_timeout = self.reload.settings().daemon.stop_timeout;
         self.stop_session.send_replace(true);
         let session = self.session;

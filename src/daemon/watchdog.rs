@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+use tokio::{sync::watch, time::timeout};
+
 use crate::{
     observe::{
-        heartbeat::{Heartbeats, LoopStatus},
+        heartbeat::{Heartbeat, Heartbeats, LoopStatus},
         systemd::ServiceManager,
     },
     sync::{lock, wait},
@@ -17,6 +19,8 @@ use crate::{
 
 /// How often the loops are looked at where no watchdog asks for it.
 const PERIOD: Duration = Duration::from_secs(10);
+/// How often an async worker reports that has no loop of its own.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// The thread that feeds the watchdog.
 pub struct Watchdog {
@@ -54,6 +58,18 @@ pub fn start(heartbeats: Heartbeats) -> io::Result<Watchdog> {
         }
     })?;
     Ok(Watchdog { stop, thread })
+}
+
+/// Reports for an async worker whose tasks are none of them a loop: that it still gets round to
+/// each.
+pub async fn report(heartbeat: Heartbeat, mut stop: watch::Receiver<bool>) {
+    loop {
+        heartbeat.waiting("its turn among the tasks of the control interface", Some(REPORT_EVERY));
+        // An error says that the sender is gone, which is a stop too.
+        if timeout(REPORT_EVERY, stop.wait_for(|stop| *stop)).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// Feeds the watchdog while nobody is late. Each loop that is late is told once: those that wait for it

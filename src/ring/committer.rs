@@ -91,7 +91,7 @@ impl Committer {
             let free = log.free_bytes();
             let short = log.starved() || log.index().is_low(free);
             let period = if short { SHORT_OF_SPACE_PERIOD } else { IDLE_PERIOD };
-            self.heartbeat.waiting("something to commit", None);
+            self.heartbeat.waiting("something to commit", Some(period));
             if self.shared.bell.wait(period) {
                 return true;
             }
@@ -102,8 +102,8 @@ impl Committer {
                 return true;
             }
             let due = self.due(now);
-            if due != Due::Now {
-                self.heartbeat.waiting("the spacing between commits", None);
+            if let Due::At(then) | Due::By(then) = due {
+                self.heartbeat.waiting("the spacing between commits", Some(then - now));
             }
             match due {
                 Due::Now => return false,

@@ -78,6 +78,11 @@ fn a_thread_of_the_way_to_questdb_that_hangs_leads_to_a_restart_and_loses_nothin
 }
 
 #[test]
+fn a_thread_that_looks_after_the_others_hangs_and_leads_to_a_restart() {
+    inside("hangs-control");
+}
+
+#[test]
 fn a_database_that_is_away_or_hangs_leads_to_no_restart() {
     inside("away-database");
 }
