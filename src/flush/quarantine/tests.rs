@@ -250,6 +250,17 @@ fn a_file_of_a_later_version_is_an_error_and_stays_as_it_is() {
     assert_eq!(Quarantine::open(&settings).unwrap().0.status().entries, 3);
 }
 
+/// As the program of version 2 left it: two dead letters.
+#[test]
+fn a_file_of_version_2_is_read_as_it_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(directory.path());
+    fs::write(&settings.path, include_bytes!("../../../tests/data/quarantine-format-2.bin")).unwrap();
+    assert_eq!(live(&snapshot_of(&settings.path, &mut Vec::new()).unwrap()), [10, 21]);
+    let (quarantine, held) = Quarantine::open(&settings).unwrap();
+    assert_eq!((held.len(), quarantine.status().entries), (2, 2));
+}
+
 #[test]
 fn a_file_of_version_1_is_read_and_goes_on_as_version_2() {
     let directory = tempfile::tempdir().unwrap();

@@ -302,6 +302,8 @@ fn a_file_of_an_earlier_version_can_be_resized() {
     for data in [
         include_bytes!("../../../tests/data/ring-format-1.bin").as_slice(),
         include_bytes!("../../../tests/data/ring-format-2.bin"),
+        include_bytes!("../../../tests/data/ring-format-3.bin"),
+        include_bytes!("../../../tests/data/ring-format-4.bin"),
     ] {
         let mut image = data.to_vec();
         image.resize(1 << 20, 0);

@@ -83,6 +83,39 @@ fn a_file_of_format_version_2_is_taken_over_with_what_waits_in_it() {
     assert_eq!(again.log.with_states(|states| states.source_name(number).map(str::to_owned)).as_deref(), Some("one"));
 }
 
+/// The program that knew versions up to 3 was killed with 8 rows, 3 dead letters and a clear, none of them
+/// sent, and two filters subscribed.
+#[test]
+fn a_file_of_format_version_3_is_taken_over_with_its_state() {
+    let life = Life::begin(file(include_bytes!("../../../tests/data/ring-format-3.bin")), Vec::new(), Seq(0));
+    assert_eq!((life.found.len(), life.report.records, life.report.pending_rows), (12, 12, 8));
+    let intake = life.log.intake();
+    assert_eq!((intake.messages, intake.rows, intake.dead_letters, intake.clears), (12, 8, 3, 1));
+    assert_eq!((life.report.header, life.report.gaps.len()), (HeaderSource::Slots, 0));
+    let filters = |states: &crate::ring::States| states.all(crate::ring::StateKind::FILTER).count();
+    assert_eq!(life.log.with_states(filters), 2);
+    let image = life.media.after_power_cut(|| true);
+    assert!(image[8] == FORMAT_VERSION as u8 || image[4096 + 8] == FORMAT_VERSION as u8);
+    let again = Life::begin(image, Vec::new(), Seq(0));
+    assert_eq!((again.found.len(), again.log.intake().rows), (12, 8));
+}
+
+/// The program of version 4 was killed with 18 rows that were held back, 2 dead letters and 2 clears.
+#[test]
+fn a_file_of_format_version_4_is_read_as_it_was_written() {
+    let life = Life::begin(file(include_bytes!("../../../tests/data/ring-format-4.bin")), Vec::new(), Seq(0));
+    assert_eq!((life.found.len(), life.report.records, life.report.pending_rows), (22, 22, 18));
+    let intake = life.log.intake();
+    assert_eq!((intake.messages, intake.rows, intake.dead_letters, intake.clears), (22, 18, 2, 2));
+    assert_eq!(life.log.with_held(crate::ring::held::Held::rows), 18);
+    let counts = life.log.with_states(crate::ring::States::source_counts);
+    let counted = |name: &str| counts.iter().find(|source| source.source == name).map(|source| source.counts);
+    assert_eq!(counted("plain").map(|counts| counts.empty), Some(2));
+    assert_eq!(counted("plant").map(|counts| counts.untimed), Some(12));
+    let client = |states: &crate::ring::States| states.all(crate::ring::StateKind::CLIENT).count();
+    assert_eq!(life.log.with_states(client), 1);
+}
+
 /// The file with one spelling of its table in every record, names and hashes as that version wrote
 /// them.
 fn spelled(data: &[u8], from: &str, to: &str) -> Vec<u8> {
