@@ -121,6 +121,8 @@ pub struct ResizeStatus {
     pub given_up: u64,
     /// Rows that wait for QuestDB.
     pub pending_rows: u64,
+    /// Damaged stretches that are still between its records.
+    pub gaps: u64,
     /// Why it failed.
     pub error: Option<String>,
 }

@@ -128,7 +128,8 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     let resizing = Arc::new(Resizing::default());
     let (mut settings, mut between) = (loaded.settings.clone(), None::<Between>);
     loop {
-        let daemon = Daemon::start(&settings, file.clone(), log.clone(), &resizing)?;
+        let start = || Daemon::start(&settings, file.clone(), log.clone(), &resizing);
+        let daemon = if between.is_some() { resizing::while_locked(start)? } else { start()? };
         if let Some(between) = between.take() {
             between.end(&resizing);
         }

@@ -19,7 +19,7 @@ use crate::{
         heartbeat::{Heartbeat, Heartbeats},
         systemd::ServiceManager,
     },
-    ring::{Ring, Trace, resize},
+    ring::{FileError, OpenError, Ring, Trace, resize},
     settings::{self, Bytes, Settings},
     sync::lock,
 };
@@ -72,6 +72,18 @@ impl Resizing {
         let mut status = lock(&self.status);
         if status.state == ResizeState::Running {
             return Err(ResizeRefusal::Running);
+        }
+        // As it is already.
+        if ring.has_size(bytes) {
+            let number = status.number + 1;
+            *status = ResizeStatus {
+                number,
+                state: ResizeState::Done,
+                from_bytes: bytes,
+                to_bytes: bytes,
+                ..ResizeStatus::default()
+            };
+            return Ok(status.clone());
         }
         let refuse = |why: String| Err(ResizeRefusal::Cannot(why));
         if let Err(why) = crate::config::validate::storage::ring_size(Bytes(bytes), settings) {
@@ -133,6 +145,8 @@ impl Resizing {
                 (status.from_bytes, status.to_bytes) = (from, to);
                 (status.records, status.given_up, status.pending_rows) =
                     (done.records, done.given_up, done.pending_rows);
+                status.gaps = done.gaps.len() as u64;
+                ring.size = Bytes(to);
             }
             Err(error) => {
                 tracing::error!(%path, %error, "the ring keeps its size");
@@ -197,5 +211,18 @@ impl Remains {
             std::thread::sleep(REMAINS_PAUSE);
         }
         Ok(())
+    }
+}
+
+/// Starts again; waits where another process, such as a second command, holds the ring meanwhile.
+pub fn while_locked<T>(start: impl Fn() -> Result<T, DaemonError>) -> Result<T, DaemonError> {
+    let began = Instant::now();
+    loop {
+        match start() {
+            Err(DaemonError::Ring(OpenError::File(FileError::Locked(_)))) if began.elapsed() < REMAINS_LIMIT => {
+                std::thread::sleep(REMAINS_PAUSE);
+            }
+            started => return started,
+        }
     }
 }

@@ -63,7 +63,7 @@ impl MmapMedia {
     /// `progress` is told how many bytes are written.
     pub fn create(path: &Path, bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Option<Self>, FileError> {
         let temporary = new_name(path);
-        let mut file = open_new(&temporary)?;
+        let mut file = open_new(&temporary, false)?;
         let mut put_in_place = |file: &mut File| {
             fill(file, bytes, &mut |written| {
                 progress(written);
@@ -93,7 +93,9 @@ impl MmapMedia {
         progress: &mut dyn FnMut(u64) -> io::Result<()>,
     ) -> Result<Self, FileError> {
         let temporary = new_name(path);
-        let mut file = open_new(&temporary)?;
+        Self::remove_leftover(path);
+        // Root does this in directories of others: a link there leads nowhere.
+        let mut file = open_new(&temporary, true)?;
         let made = like(&file, &old.file).and_then(|()| fill(&mut file, bytes, progress));
         let mapped =
             made.map_err(|why| FileError::io("create", &temporary, why)).and_then(|()| Self::map(file, bytes, path));
@@ -168,9 +170,11 @@ fn new_name(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn open_new(temporary: &Path) -> Result<File, FileError> {
+/// Makes that file, or opens the one that is there; none that is there, where it has to be `own`.
+fn open_new(temporary: &Path, own: bool) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o640);
+    options.read(true).write(true).create(true).create_new(own).truncate(false).mode(0o640);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     open_locked(temporary, &options)
 }
 

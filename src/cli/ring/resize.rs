@@ -21,13 +21,18 @@ use crate::{
         api::{ResizeState, ResizeStatus},
         client::{Client, ClientError},
     },
-    ring::resize::{self, ResizeError},
+    ring::{
+        OpenError,
+        resize::{self, ResizeError},
+    },
     settings::{Bytes, Settings},
 };
 
 /// How often the daemon is asked whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// For how long.
+/// A daemon whose process is gone is waited for so long: the service manager may start another one.
+const GONE: Duration = Duration::from_secs(15);
+/// For how long it is asked.
 const MOST: Duration = Duration::from_hours(2);
 
 /// Arguments of `ring resize`.
@@ -41,7 +46,7 @@ A running daemon does it: it stops in order, makes the file and starts again, in
 meanwhile. Without a daemon, or with --file, this command does it; the file keeps its owner and mode. Afterwards set [ring] size in \
 the configuration to the same size: a new ring gets that one.
 
-Exit codes: 0 done, 1 the ring cannot have that size and is as it was, 2 usage, 4 the daemon is not reachable any more, 5 the file cannot be read or written")]
+Exit codes: 0 done, 1 the ring cannot have that size, or the daemon could not make it, and is as it was; 2 usage; 4 the daemon is not reachable any more; 5 the file cannot be read or written")]
 pub struct ResizeArgs {
     /// The size of the file, such as 512MiB.
     #[arg(value_parser = size)]
@@ -80,12 +85,13 @@ async fn ask(socket: &Path, size: Bytes, tell: bool) -> Result<Option<ResizeStat
         Err(ClientError::Missing(_) | ClientError::Refused(_)) => return Ok(None),
         connected => connected?,
     };
+    let daemon: Daemon = client.get_json("/v1/status").await?;
     let begun: ResizeStatus = client.post_json(&format!("/v1/ring/resize?bytes={}", size.0)).await?;
     drop(client);
     if tell {
         remark("the daemon stops in order, makes the new file and starts again …");
     }
-    let deadline = Instant::now() + MOST;
+    let (deadline, mut seen) = (Instant::now() + MOST, Instant::now());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         match status(socket).await {
@@ -94,10 +100,25 @@ async fn ask(socket: &Path, size: Bytes, tell: bool) -> Result<Option<ResizeStat
                 return Err(Failure::new(Exit::Failed, why));
             }
             Ok(status) if status.state != ResizeState::Running => return Ok(Some(status)),
-            Err(why) if Instant::now() >= deadline => return Err(why.into()),
+            Err(why) if Instant::now() >= deadline || seen.elapsed() > GONE => return Err(why.into()),
             // It is stopped, and starts again.
             Ok(_) | Err(_) => {}
         }
+        if daemon.runs() {
+            seen = Instant::now();
+        }
+    }
+}
+
+/// The process that does it.
+#[derive(serde::Deserialize)]
+struct Daemon {
+    pid: u32,
+}
+
+impl Daemon {
+    fn runs(&self) -> bool {
+        Path::new(&format!("/proc/{}", self.pid)).exists()
     }
 }
 
@@ -117,12 +138,14 @@ fn here(path: &Path, size: Bytes) -> Result<ResizeStatus, Failure> {
         records: done.records,
         given_up: done.given_up,
         pending_rows: done.pending_rows,
+        gaps: done.gaps.len() as u64,
         error: None,
     })
 }
 
 fn exit_of(error: &ResizeError) -> Exit {
     match error {
+        ResizeError::Open(OpenError::Size(_)) => Exit::Failed,
         ResizeError::Open(_) | ResizeError::File(_) | ResizeError::Copy { .. } => Exit::Ring,
         ResizeError::NoRing(_)
         | ResizeError::NotARing(_)
@@ -161,7 +184,11 @@ fn render(status: &ResizeStatus) -> String {
     };
     let (records, rows) = (plural(status.records, "record"), plural(status.pending_rows, "row"));
     let wait = if status.pending_rows == 1 { "waits" } else { "wait" };
-    format!("the ring had {from} and has {to}: {records}, {given_up}; {rows} {wait} for QuestDB\n")
+    let gaps = match status.gaps {
+        0 => String::new(),
+        gaps => format!("; {} of the old ring stay lost (forebay ring verify)", plural(gaps, "damaged part")),
+    };
+    format!("the ring had {from} and has {to}: {records}, {given_up}; {rows} {wait} for QuestDB{gaps}\n")
 }
 
 #[cfg(test)]

@@ -50,18 +50,18 @@ impl Marks {
         }
     }
 
-    /// Where a mark lies, as far as is durable.
-    fn place(&self, seq: Seq, durable: Mark) -> Mark {
+    /// Where a mark lies, as far as is copied.
+    fn place(&self, seq: Seq, head: Mark) -> Mark {
         let known = self.0.iter().find(|mark| mark.seq == seq).and_then(|mark| mark.at);
-        known.map_or(durable, |at| at.min(durable))
+        known.map_or(head, |at| at.min(head))
     }
 
-    fn books(&self, of: &Consumers, durable: Mark) -> Consumers {
+    fn books(&self, of: &Consumers, head: Mark) -> Consumers {
         let mut books = Consumers::default();
         for old in of.all() {
             let mut consumer = *old;
-            consumer.outcome.settled = self.place(old.outcome.settled.seq, durable);
-            consumer.safe = self.place(old.safe.seq, durable).min(consumer.outcome.settled);
+            consumer.outcome.settled = self.place(old.outcome.settled.seq, head);
+            consumer.safe = self.place(old.safe.seq, head).min(consumer.outcome.settled);
             books.put(consumer);
         }
         books
@@ -171,7 +171,7 @@ fn commit(log: &Log, books: &Consumers, marks: &Marks) -> io::Result<()> {
 }
 
 fn set_books(log: &Log, books: &Consumers, marks: &Marks) {
-    for consumer in marks.books(books, log.durable()).all() {
+    for consumer in marks.books(books, log.appended()).all() {
         log.set_books(consumer.id, consumer.outcome, consumer.safe);
     }
 }

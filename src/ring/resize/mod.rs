@@ -111,6 +111,11 @@ pub type Copied = Option<(u64, u64)>;
 pub type Progress<'a> = &'a mut dyn FnMut(Copied) -> io::Result<()>;
 
 impl Ring {
+    /// Whether a ring of so many bytes would be as large.
+    pub fn has_size(&self, bytes: u64) -> bool {
+        Geometry::of_file(bytes) == Some(self.shared.log.geometry())
+    }
+
     /// Whether the ring could have another size as it is now.
     pub fn can_have_size(&self, bytes: u64) -> Result<(), ResizeError> {
         let geometry = Geometry::of_file(bytes).ok_or(OpenError::Size(bytes))?;

@@ -285,6 +285,7 @@ fn what_was_lost_to_damage_is_a_gap_in_the_new_ring_too() {
 fn a_damaged_header_of_the_new_ring_costs_nothing() {
     let mut rng = Rng::with_seed(7);
     let old = Found::of(&used(&mut rng, 2 * MIN_CAPACITY));
+    assert!(old.log.outcome().0.stored > 0, "some of it is settled");
     let media = resized(&old.log, 4 * MIN_CAPACITY).unwrap();
     for slots in [vec![0], vec![4096], vec![0, 4096]] {
         let mut image = media.after_power_cut(|| false);
@@ -380,6 +381,16 @@ fn a_file_changes_its_size_in_place_and_what_a_killed_change_left_goes() {
     let told = resize(&path, 5 << 20, &clock(), &mut |_| Err(io::ErrorKind::Interrupted.into()));
     assert!(matches!(told, Err(ResizeError::File(_) | ResizeError::Copy { .. })), "{told:?}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+
+    // A link in the place of the new file is not followed.
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, b"mine").unwrap();
+    std::os::unix::fs::symlink(&victim, directory.path().join("ring.new")).unwrap();
+    let linked = resize(&path, 5 << 20, &clock(), &mut |_| Ok(()));
+    assert!(matches!(linked, Err(ResizeError::File(_))), "{linked:?}");
+    assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    std::fs::remove_file(directory.path().join("ring.new")).unwrap();
+    std::fs::remove_file(&victim).unwrap();
 
     // As a change leaves it that is killed before its file is whole.
     std::fs::write(directory.path().join("ring.new"), vec![0; 1 << 20]).unwrap();
