@@ -32,7 +32,7 @@ pub struct RunArgs {}
 pub fn run(_args: &RunArgs, global: &Global) -> Result<(), Failure> {
     let began = Instant::now();
     let loaded = config::load(global.config_file()).map_err(|why| Failure::new(Exit::Usage, why))?;
-    daemon::run(&loaded, global.config.clone()).map_err(|why| {
+    daemon::run(&loaded, global.config.as_deref()).map_err(|why| {
         let exit = exit_of(&why);
         let rest = BETWEEN_STARTS.saturating_sub(began.elapsed());
         if exit == Exit::Usage || rest.is_zero() || !ServiceManager.is_there() {

@@ -22,7 +22,7 @@ mod spells;
 mod watchdog;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, RwLock},
     time::Duration,
 };
@@ -114,7 +114,7 @@ pub enum DaemonError {
 }
 
 /// Runs until SIGTERM or SIGINT, or until the ring fails. `file` is what SIGHUP reads again.
-pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
+pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<(), DaemonError> {
     let log = crate::observe::log::init(&loaded.settings.log)?;
     abort_on_panic();
     for warning in &loaded.warnings {
@@ -128,7 +128,7 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<(), DaemonError> {
     let resizing = Arc::new(Resizing::default());
     let (mut settings, mut between) = (loaded.settings.clone(), None::<Between>);
     loop {
-        let start = || Daemon::start(&settings, file.clone(), log.clone(), &resizing);
+        let start = || Daemon::start(&settings, file.map(Path::to_path_buf), log.clone(), &resizing);
         let daemon = if between.is_some() { resizing::while_locked(start)? } else { start()? };
         if let Some(between) = between.take() {
             between.end(&resizing);

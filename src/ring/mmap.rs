@@ -35,7 +35,7 @@ const ZERO_CHUNK_BYTES: usize = 4096;
 const PAGE_BYTES: u64 = 4096;
 
 /// Largest file that is mapped: a program of 32 bits has addresses for 3 or 4 GiB in all.
-pub const MAX_MAPPED: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { u64::MAX };
+pub const MAX_MAPPED: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 62 };
 
 /// A file mapped into memory for stores; loads go through `pread`, so no reference into the mapping ever exists.
 pub struct MmapMedia {

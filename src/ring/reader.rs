@@ -98,6 +98,10 @@ pub enum ReadError {
     Io(#[from] std::io::Error),
 }
 
+/// A data record as it stands in the log: its header, where it begins, and what stands behind the
+/// header.
+type Whole<'a> = (RecordHeader, Mark, &'a [u8]);
+
 /// A data record that a reader has moved over.
 struct Stepped {
     header: RecordHeader,
@@ -172,7 +176,7 @@ impl Reader {
 
     /// The next data record as it stands in the log: its header, where it begins, and what stands
     /// behind the header.
-    pub(super) fn next_whole(&mut self) -> Result<Option<(RecordHeader, Mark, &[u8])>, ReadError> {
+    pub(super) fn next_whole(&mut self) -> Result<Option<Whole<'_>>, ReadError> {
         let found = self.step(Pos(u64::MAX), |_, _| true)?;
         Ok(found.map(|Stepped { header, mark, behind_header }| (header, mark, &self.window[behind_header])))
     }

@@ -145,13 +145,13 @@ fn here(path: &Path, size: Bytes) -> Result<ResizeStatus, Failure> {
 
 fn exit_of(error: &ResizeError) -> Exit {
     match error {
-        ResizeError::Open(OpenError::Size(_)) => Exit::Failed,
-        ResizeError::Open(_) | ResizeError::File(_) | ResizeError::Copy { .. } => Exit::Ring,
-        ResizeError::NoRing(_)
+        ResizeError::Open(OpenError::Size(_))
+        | ResizeError::NoRing(_)
         | ResizeError::NotARing(_)
         | ResizeError::TooSmall { .. }
         | ResizeError::LargeRecord { .. }
         | ResizeError::State(_) => Exit::Failed,
+        ResizeError::Open(_) | ResizeError::File(_) | ResizeError::Copy { .. } => Exit::Ring,
     }
 }
 

@@ -71,7 +71,7 @@ impl Marks {
 /// Copies what is kept of a log into an empty medium, durably, and closes it in order.
 pub fn copy(
     old: &Arc<Log>,
-    kept: Kept,
+    kept: &Kept,
     media: Box<dyn Media>,
     clock: &SharedClock,
     progress: Progress<'_>,

@@ -182,7 +182,7 @@ fn copy_beside(
     let failed = |source| ResizeError::Copy { path: path.to_owned(), source };
     let kept = keep::choose(log, geometry, progress).map_err(failed)??;
     let new = Arc::new(MmapMedia::beside(path, bytes, old, &mut |_| progress(None))?);
-    let copied = copy::copy(log, kept, Box::new(Arc::clone(&new)), clock, progress);
+    let copied = copy::copy(log, &kept, Box::new(Arc::clone(&new)), clock, progress);
     let checked = copied.and_then(|log| copy::check(&log, &*new, progress).map_err(failed).map(|()| log));
     match checked {
         Ok(copied) => Ok((copied, new)),
