@@ -189,7 +189,7 @@ release: packages    ## The same with a list of what is linked in (CycloneDX) an
 reproduce: packages  ## Builds twice, in two directories, and compares the bytes of amd64's .deb and the static x86-64 tarball.
 	@packaging/again target/dist
 
-third-party:         ## Writes THIRD-PARTY anew: what is linked in, and its licences.
+third-party:         ## Writes THIRD-PARTY: what is linked in, and its licences.
 	@packaging/linked notices
 
 clean:               ## Removes everything that was built.

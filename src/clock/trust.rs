@@ -24,8 +24,9 @@ pub type AskKept = Box<dyn Fn() -> Option<bool> + Send + Sync>;
 ///
 /// A gateway without a battery-backed clock boots in the past. The clock is trusted once it is not
 /// behind the newest time found in the ring, not behind the release it runs, and the kernel says
-/// that a time service keeps it, whichever that is. Where the kernel does not tell
-/// (or the machine has 32 bits), systemd-timesyncd is asked, where it runs, and without it the first two have to do. Trust once
+/// that a time service keeps it, whichever that is. Where the kernel does not tell (or the machine
+/// has 32 bits), systemd-timesyncd is asked, where it runs, and without it the first two have to do.
+/// Trust once
 /// gained stays.
 pub struct ClockTrust {
     ask: AskKept,

@@ -24,7 +24,7 @@ use super::{
     media::Media,
     mmap::{FileError, MmapMedia, hint},
     place,
-    reader::{ReadError, Reader, Record},
+    reader::{Reader, Record},
     recover::{self, PROGRESS_BYTES, Recovered},
     seeded::{Bug, is_on},
     senders::Senders,
@@ -416,12 +416,10 @@ fn find_held(log: &Arc<Log>, first: Mark, released_upto: Seq) -> std::io::Result
     held.release(released_upto, 0, first);
     let mut reader = Reader::new(Arc::clone(log), first);
     loop {
-        match reader.next_with(Pos(u64::MAX), |_, _| false) {
-            Ok(Some(record)) if record.kind == Kind::Held => held.hold(record.mark, record.rows),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(held),
-            Err(ReadError::Io(error)) => return Err(error),
-            Err(error) => return Err(std::io::Error::other(error)),
+        match reader.next_with(Pos(u64::MAX), |_, _| false)? {
+            Some(record) if record.kind == Kind::Held => held.hold(record.mark, record.rows),
+            Some(_) => {}
+            None => return Ok(held),
         }
     }
 }
@@ -437,8 +435,8 @@ fn walk_pending(
     let mut reader = Reader::new(Arc::clone(log), safe);
     let (mut rows, mut told, mut first_records) = (0, safe.pos.0, FirstRecords::from(safe));
     loop {
-        match reader.next_with(Pos(u64::MAX), |_, _| false) {
-            Ok(Some(record)) => {
+        match reader.next_with(Pos(u64::MAX), |_, _| false)? {
+            Some(record) => {
                 first_records.note(record.table_hash, record.mark, record.end);
                 if record.kind == Kind::Rows && record.mark >= settled {
                     rows += u64::from(record.rows);
@@ -448,9 +446,7 @@ fn walk_pending(
                     progress(told - safe.pos.0);
                 }
             }
-            Ok(None) => return Ok((rows, first_records)),
-            Err(ReadError::Io(error)) => return Err(error),
-            Err(error) => return Err(std::io::Error::other(error)),
+            None => return Ok((rows, first_records)),
         }
     }
 }

@@ -98,6 +98,15 @@ pub enum ReadError {
     Io(#[from] std::io::Error),
 }
 
+impl From<ReadError> for std::io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
+}
+
 /// A data record as it stands in the log: its header, where it begins, and what stands behind the
 /// header.
 type Whole<'a> = (RecordHeader, Mark, &'a [u8]);

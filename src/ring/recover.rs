@@ -14,7 +14,7 @@ use super::{
     media::Media,
     reader::Record,
     seeded::{Bug, is_on},
-    state::{States, counts_of_rows},
+    state::{States, counts_of},
     tail::TailIndex,
 };
 use crate::tally::{Counts, SourceId, Tally};
@@ -158,10 +158,7 @@ impl<'a> Scan<'a> {
         if found.header.kind == Kind::Held {
             self.held.0.get_or_insert(found.at);
         }
-        let mut counts = extension.counts();
-        if extension.has_notes && matches!(found.header.kind, Kind::Rows | Kind::Held) {
-            counts.add(counts_of_rows(body));
-        }
+        let counts = counts_of(found.header.kind, extension, body);
         if !counts.is_zero() && !is_on(Bug::UnsealedNotCounted) {
             self.uncounted.entry(extension.source).or_default().add(counts);
         }

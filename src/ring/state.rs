@@ -3,45 +3,17 @@
 //!
 //! The newest record of a key counts. All entries together are bounded ([`super::layout::most_state_bytes`]), so one record can hold them.
 
+mod body;
+mod copy;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    entry::Rows,
-    tally::{Counts, SourceCounts, SourceId, Tally},
-};
+use self::body::{ENTRY_BYTES, entry_bytes, put_entry, read_source, source_value};
+pub use self::body::{StateEntry, StateKind, counts_of, entries};
+use crate::tally::{Counts, SourceCounts, SourceId, Tally};
 
-/// Bytes of an entry besides its key and its value.
-const ENTRY_BYTES: usize = 8;
-const FLAG_REMOVED: u8 = 1;
 /// Longest key in bytes: an MQTT topic filter.
 pub const MAX_KEY_BYTES: usize = u16::MAX as usize;
-
-/// What an entry is about. Numbers that this program does not know are kept as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StateKind(pub u8);
-
-impl StateKind {
-    /// A source: its name, its number in this ring and its counts.
-    pub const SOURCE: Self = Self(1);
-    /// A filter subscribed at the broker, with its QoS.
-    pub const FILTER: Self = Self(2);
-    /// A boot of the machine, and how far its wall clock was ahead of its time since boot once it was known.
-    pub const BOOT: Self = Self(3);
-    /// The client id under which the broker knows the session.
-    pub const CLIENT: Self = Self(8);
-
-    /// A word for the kind, for people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::SOURCE => "source",
-            Self::FILTER => "filter",
-            Self::BOOT => "boot",
-            Self::CLIENT => "client",
-            _ => "unknown",
-        }
-    }
-}
 
 /// An entry that cannot be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,30 +23,6 @@ pub struct StateFull {
     pub bytes: usize,
     /// Bytes allowed.
     pub most: usize,
-}
-
-/// One entry as it is written: none as the value where it was removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StateEntry<'a> {
-    /// What it is about.
-    pub kind: StateKind,
-    /// Its key.
-    pub key: &'a [u8],
-    /// Its value.
-    pub value: Option<&'a [u8]>,
-}
-
-/// The entries of a state record's body, up to the first that does not read.
-pub fn entries(body: &[u8]) -> impl Iterator<Item = StateEntry<'_>> {
-    let mut rest = body;
-    std::iter::from_fn(move || {
-        let ([kind, flags, low, high], after) = rest.split_first_chunk()?;
-        let (key, after) = after.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))?;
-        let (length, after) = after.split_first_chunk()?;
-        let (value, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        rest = after;
-        Some(StateEntry { kind: StateKind(*kind), key, value: (flags & FLAG_REMOVED == 0).then_some(value) })
-    })
 }
 
 type Key = (StateKind, Box<[u8]>);
@@ -359,39 +307,6 @@ impl States {
         self.oldest().is_some_and(|oldest| oldest < pos)
     }
 
-    /// The same entries for a ring where they may take so many bytes, none of them written so far;
-    /// counts of sources less those that records behind them bring.
-    pub fn for_copy(&self, most: usize, without: &BTreeMap<SourceId, Counts>) -> Result<Self, StateFull> {
-        let mut copy = Self { last_source: self.last_source, ..Self::new(most) };
-        for ((kind, key), slot) in self.entries.iter().filter(|((kind, _), _)| *kind != StateKind::SOURCE) {
-            copy.set(*kind, key, slot.value.as_deref())?;
-        }
-        // What records of sources count that are forgotten was added to those of no source.
-        let mut less: BTreeMap<SourceId, Counts> = BTreeMap::new();
-        for (id, counts) in without {
-            let id = if self.sources.contains_key(id) { *id } else { SourceId::NONE };
-            less.entry(id).or_default().add(*counts);
-        }
-        for (id, source) in &self.sources {
-            let counts = source.counts.less(less.get(id).copied().unwrap_or_default());
-            copy.set(StateKind::SOURCE, source.name.as_bytes(), Some(&source_value(*id, counts)))?;
-            copy.sources.insert(*id, Source { name: source.name.clone(), counts });
-        }
-        Ok(copy)
-    }
-
-    /// Takes over the counts of another one's sources.
-    pub fn take_counts(&mut self, of: &Self) {
-        for (id, source) in &of.sources {
-            if let Some(own) = self.sources.get_mut(id)
-                && own.counts != source.counts
-            {
-                own.counts = source.counts;
-                self.counted.insert(*id);
-            }
-        }
-    }
-
     /// Has every entry written once more.
     pub fn touch_all(&mut self) {
         self.changed.extend(self.entries.keys().cloned());
@@ -415,53 +330,15 @@ impl States {
     }
 }
 
-fn entry_bytes(key: &[u8], value: Option<&[u8]>) -> usize {
-    ENTRY_BYTES + key.len() + value.map_or(0, <[u8]>::len)
-}
-
-fn put_entry((kind, key): &Key, value: Option<&[u8]>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[kind.0, if value.is_none() { FLAG_REMOVED } else { 0 }]);
-    out.extend_from_slice(&(key.len() as u16).to_le_bytes());
-    out.extend_from_slice(key);
-    let value = value.unwrap_or_default();
-    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-    out.extend_from_slice(value);
-}
-
-/// A source's number, how many counters follow, and the counters.
-fn source_value(id: SourceId, counts: Counts) -> Vec<u8> {
-    let counts = counts.to_array();
-    let mut out = id.0.to_le_bytes().to_vec();
-    out.push(counts.len() as u8);
-    out.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
-    out
-}
-
-/// What [`source_value`] wrote. Counters that are not there are 0; those that this program does not know are left out.
-fn read_source(value: &[u8]) -> Option<(SourceId, Counts)> {
-    let ([low, high, _], rest) = value.split_first_chunk()?;
-    let mut counts = Counts::default().to_array();
-    for (count, bytes) in counts.iter_mut().zip(rest.chunks_exact(8)) {
-        *count = u64::from_le_bytes(bytes.try_into().ok()?);
-    }
-    Some((SourceId(u16::from_le_bytes([*low, *high])), Counts::from_array(counts)))
-}
-
-/// What the rows of a record add to the counts of its source.
-pub fn counts_of_rows(body: &[u8]) -> Counts {
-    let mut counts = Counts::default();
-    for row in Rows::decode(body).into_iter().flatten().flatten() {
-        counts.add(row.notes.counts());
-    }
-    counts
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tally::Counter;
+    use crate::{
+        ring::layout::{Extension, Kind},
+        tally::Counter,
+    };
 
     const FILTER: StateKind = StateKind::FILTER;
 
@@ -599,7 +476,7 @@ mod tests {
         fn any_bytes_read_without_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut states = States::new(1_000);
             states.apply(&body, 1);
-            let _ = counts_of_rows(&body);
+            let _ = counts_of(Kind::Rows, Extension { has_notes: true, ..Extension::default() }, &body);
         }
     }
 }

@@ -88,8 +88,8 @@ fn every_answer_is_as_described_whatever_is_asked() {
     let excluded: Vec<&str> = of_the_socket.iter().flat_map(|tag| ["--exclude-tag", tag]).collect();
     tried(port, &excluded);
     assert!(http::get(port, "/healthz", None).is_ok_and(|answer| answer.code == 200));
-    // Over the socket the test may administer. None of it can do harm here: what is dropped or put back is rubbish. (A ring of another
-    // size takes the interface away for a moment.)
+    // Over the socket the test may administer. None of it can do harm here: what is dropped or put
+    // back is rubbish. (A ring of another size takes the interface away for a moment.)
     tried(port_of(daemon.socket()), &["--exclude-tag", "page", "--exclude-path", "/v1/ring/resize"]);
     assert!(daemon.request("GET", "/healthz", "").is_ok_and(|answer| answer.code == 200));
 }

@@ -1,4 +1,5 @@
-//! `forebay ring resize`: a ring of another size, while the daemon runs, without it, and killed at any moment.
+//! `forebay ring resize`: a ring of another size, while the daemon runs, without it, and killed at
+//! any moment.
 
 use std::{
     process::{Command, Stdio},
@@ -86,6 +87,31 @@ fn a_running_daemon_gets_a_larger_and_a_smaller_ring_under_load() {
     let files = std::fs::read_dir(daemon.ring().parent().expect("a directory")).expect("read").flatten();
     let beside = files.filter(|file| file.file_name().to_string_lossy().starts_with("ring.")).count();
     assert_eq!(beside, 0, "nothing is left beside it");
+}
+
+/// A lane that waits for an answer holds the ring open beyond the stop.
+#[test]
+fn a_database_that_never_answers_holds_up_no_change() {
+    let _alone = heavy();
+    let (broker, questdb) = (Mosquitto::start(), QuestDb::start());
+    let readings = Readings::new(unique("hung"), 5);
+    let builder = DaemonBuilder::new().servers(&broker, &questdb).source(&readings).set("daemon.stop_timeout", "100ms");
+    let daemon = builder.set("ring.size", "8MiB").set("mqtt.max_payload", "64KiB").start();
+    daemon.wait_subscribed();
+    let mut publisher = broker.publisher().expect("connects");
+    readings.publish(&mut publisher, 0..500);
+    daemon.wait_drained(500, LIMIT);
+    questdb.pause();
+    readings.publish(&mut publisher, 500..1_500);
+    // Older than rows get that wait for company.
+    let is_under_way = || daemon.status()["lag_s"].as_f64().is_some_and(|lag| lag > 3.0);
+    eventually(LIMIT, "a request is under way", is_under_way);
+    let (code, out, err) = resize(&daemon, "12MiB");
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(info(&daemon, false)["size_bytes"], 12 * MIB);
+    questdb.resume();
+    readings.assert_exactly_once(&questdb, 1_500, LIMIT);
+    assert_eq!(daemon.status()["ledger"]["rows"], 1_500);
 }
 
 #[test]

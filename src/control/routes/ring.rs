@@ -35,7 +35,8 @@ pub(super) async fn info(Shared(context): Shared<Context>) -> Result<Json<RingIn
     }
 }
 
-/// Gives the ring another size: the daemon stops in order, has the new file made and starts again, in the same process. Nothing that
+/// Gives the ring another size: the daemon stops in order, has the new file made and starts again,
+/// in the same process. Nothing that
 /// waits is lost, and the broker keeps what comes meanwhile.
 #[utoipa::path(post, path = "/v1/ring/resize", tag = "administration", params(
     ("bytes" = u64, Query, description = "Size of the file, in bytes"),

@@ -1,18 +1,15 @@
 //! Writing the log into another medium, and looking whether all of it is there.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
-use super::{
-    Progress, ResizeError,
-    keep::{Kept, as_io},
-};
+use super::{Progress, keep::Kept};
 use crate::{
     clock::SharedClock,
     marks::{Mark, Pos, Seq},
     ring::{
         consumers::{Consumer, Consumers},
         headers::find_header,
-        layout::{FORMAT_VERSION, Geometry, Header, most_state_bytes},
+        layout::{FORMAT_VERSION, Geometry, Header},
         log::Log,
         media::Media,
         reader::Reader,
@@ -71,21 +68,19 @@ impl Marks {
 /// Copies what is kept of a log into an empty medium, durably, and closes it in order.
 pub fn copy(
     old: &Arc<Log>,
-    kept: &Kept,
+    kept: Kept,
     media: Box<dyn Media>,
     clock: &SharedClock,
     progress: Progress<'_>,
-) -> Result<Arc<Log>, ResizeError> {
+) -> io::Result<Arc<Log>> {
     let capacity = Geometry::of_file(media.len()).map_or(0, |geometry| geometry.capacity);
     let books = old.consumers();
     let intake = old.intake();
-    let most = most_state_bytes(capacity) as usize;
-    let states = old.with_states(|states| states.for_copy(most, &kept.counts))?;
     // Behind all positions of the old file, at the beginning of a lap: so nothing is parted by one.
     let start = Mark { pos: Pos(old.appended().pos.0.next_multiple_of(capacity)), seq: kept.from.seq };
     let mut marks = Marks::of(&books);
     marks.pass(start);
-    let before = old.write_header(|_| {}).map_err(no_file)?;
+    let before = old.write_header(|_| {})?;
     let header = Header {
         version: FORMAT_VERSION,
         capacity,
@@ -107,20 +102,18 @@ pub fn copy(
             vouched: start.pos,
             intake: header.intake,
             consumers: header.consumers,
-            states,
+            states: kept.states,
             held: (None, Seq(0)),
             gaps: Vec::new(),
             index: TailIndex::new(capacity),
         },
     ));
-    copy_records(old, kept.from, &log, &books, &mut marks, progress).map_err(no_file)?;
+    copy_records(old, kept.from, &log, &books, &mut marks, progress)?;
     old.with_states(|states| log.end_copy(intake, states));
-    commit(&log, &books, &marks).and_then(|()| close(&log, &books, &marks)).map_err(no_file)?;
+    commit(&log, &books, &marks)?;
+    set_books(&log, &books, &marks);
+    log.write_header(|header| header.clean = true)?;
     Ok(log)
-}
-
-fn no_file(source: io::Error) -> ResizeError {
-    ResizeError::Copy { path: PathBuf::from("the ring"), source }
 }
 
 fn copy_records(
@@ -136,7 +129,7 @@ fn copy_records(
     let whole = old.appended().pos.0 - from.pos.0;
     let mut told = 0;
     let mut reader = Reader::new(Arc::clone(old), from);
-    while let Some((header, mark, behind_header)) = reader.next_whole().map_err(as_io)? {
+    while let Some((header, mark, behind_header)) = reader.next_whole()? {
         if header.seq != log.appended().seq {
             // Lost in the old log: what lies before is sealed, as it was there.
             commit(log, books, marks)?;
@@ -174,11 +167,6 @@ fn set_books(log: &Log, books: &Consumers, marks: &Marks) {
     for consumer in marks.books(books, log.appended()).all() {
         log.set_books(consumer.id, consumer.outcome, consumer.safe);
     }
-}
-
-fn close(log: &Log, books: &Consumers, marks: &Marks) -> io::Result<()> {
-    set_books(log, books, marks);
-    log.write_header(|header| header.clean = true).map(drop)
 }
 
 /// Reads the new file as a start would: it must hold what was written, and nothing else.

@@ -8,12 +8,12 @@ use crate::{
     marks::Mark,
     ring::{
         held::Held,
-        layout::{DATA_START, Extension, Geometry, Kind, RecordHeader},
+        layout::{DATA_START, Geometry, most_state_bytes},
         ledger::Intake,
         log::Log,
-        reader::{ReadError, Reader},
+        reader::Reader,
         recover::PROGRESS_BYTES,
-        state::counts_of_rows,
+        state::{States, counts_of},
     },
     settings::Bytes,
     tally::{Counts, SourceId},
@@ -36,8 +36,8 @@ pub struct Kept {
     pub from: Mark,
     /// What the records from there on count.
     pub intake: Intake,
-    /// What they add to the counts of their sources.
-    pub counts: BTreeMap<SourceId, Counts>,
+    /// The state of the ring, with the counts that those records do not bring.
+    pub states: States,
 }
 
 /// From where on everything may still be needed; the error says that a ring of another size has no
@@ -72,7 +72,7 @@ pub fn choose(log: &Arc<Log>, geometry: Geometry, progress: Progress<'_>) -> io:
     let mut latest_needed = tail;
     let mut told = tail.pos.0;
     let mut reader = Reader::new(Arc::clone(log), tail);
-    while let Some((header, at)) = reader.next_header().map_err(as_io)? {
+    while let Some((header, at)) = reader.next_header()? {
         if begins_message {
             if head.pos.0 - at.pos.0 <= room {
                 start.get_or_insert(at);
@@ -99,43 +99,29 @@ pub fn choose(log: &Arc<Log>, geometry: Geometry, progress: Progress<'_>) -> io:
     if latest_needed.seq < from.seq {
         from = latest_needed;
     }
-    count(log, from, progress).map(Ok)
+    let (intake, counts) = count(log, from, progress)?;
+    let states = log.with_states(|states| states.for_copy(most_state_bytes(geometry.capacity) as usize, &counts));
+    Ok(states.map(|states| Kept { from, intake, states }).map_err(ResizeError::State))
 }
 
-pub(super) fn as_io(error: ReadError) -> io::Error {
-    match error {
-        ReadError::Io(error) => error,
-        other => io::Error::other(other),
-    }
-}
-
-/// What the records from a place on count.
-fn count(log: &Arc<Log>, from: Mark, progress: Progress<'_>) -> io::Result<Kept> {
-    let mut kept = Kept { from, intake: Intake::default(), counts: BTreeMap::new() };
+/// What the records from a place on count, and what they add to the counts of their sources.
+fn count(log: &Arc<Log>, from: Mark, progress: Progress<'_>) -> io::Result<(Intake, BTreeMap<SourceId, Counts>)> {
+    let (mut intake, mut counts) = (Intake::default(), BTreeMap::<SourceId, Counts>::new());
     let mut told = from.pos.0;
     let mut reader = Reader::new(Arc::clone(log), from);
-    while let Some((header, at, behind_header)) = reader.next_whole().map_err(as_io)? {
+    while let Some((header, at, behind_header)) = reader.next_whole()? {
         if at.pos.0 >= told + PROGRESS_BYTES {
             told = at.pos.0;
             progress(None)?;
         }
         if !header.releases {
-            kept.intake.count(header.kind, header.rows, header.last);
+            intake.count(header.kind, header.rows, header.last);
         }
-        let (source, counts) = counted(&header, behind_header);
-        if !counts.is_zero() {
-            kept.counts.entry(source).or_default().add(counts);
+        let (extension, body) = header.split(behind_header);
+        let brought = counts_of(header.kind, extension, body);
+        if !brought.is_zero() {
+            counts.entry(extension.source).or_default().add(brought);
         }
     }
-    Ok(kept)
-}
-
-/// What a record adds to the counts of its source.
-fn counted(header: &RecordHeader, behind_header: &[u8]) -> (SourceId, Counts) {
-    let (extension, body): (Extension, &[u8]) = header.split(behind_header);
-    let mut counts = extension.counts();
-    if extension.has_notes && matches!(header.kind, Kind::Rows | Kind::Held) {
-        counts.add(counts_of_rows(body));
-    }
-    (extension.source, counts)
+    Ok((intake, counts))
 }

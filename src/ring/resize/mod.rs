@@ -182,13 +182,10 @@ fn copy_beside(
     let failed = |source| ResizeError::Copy { path: path.to_owned(), source };
     let kept = keep::choose(log, geometry, progress).map_err(failed)??;
     let new = Arc::new(MmapMedia::beside(path, bytes, old, &mut |_| progress(None))?);
-    let copied = copy::copy(log, &kept, Box::new(Arc::clone(&new)), clock, progress);
-    let checked = copied.and_then(|log| copy::check(&log, &*new, progress).map_err(failed).map(|()| log));
-    match checked {
-        Ok(copied) => Ok((copied, new)),
-        Err(why) => {
-            new.remove_beside(path);
-            Err(why)
-        }
-    }
+    let copied = copy::copy(log, kept, Box::new(Arc::clone(&new)), clock, progress)
+        .and_then(|copied| copy::check(&copied, &*new, progress).map(|()| copied));
+    copied.map(|copied| (copied, Arc::clone(&new))).map_err(|why| {
+        new.remove_beside(path);
+        failed(why)
+    })
 }

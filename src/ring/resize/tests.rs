@@ -186,7 +186,7 @@ fn resized(log: &Arc<Log>, capacity: u64) -> Result<Arc<MemoryMedia>, ResizeErro
     let geometry = Geometry { capacity };
     let kept = keep::choose(log, geometry, &mut |_| Ok(())).unwrap()?;
     let media = Arc::new(MemoryMedia::with(vec![0; (DATA_START + capacity) as usize]));
-    let new = copy::copy(log, &kept, Box::new(Arc::clone(&media)), &clock(), &mut |_| Ok(()))?;
+    let new = copy::copy(log, kept, Box::new(Arc::clone(&media)), &clock(), &mut |_| Ok(())).unwrap();
     copy::check(&new, &*media, &mut |_| Ok(())).unwrap();
     // All of it is durable.
     Ok(Arc::new(MemoryMedia::with(media.after_power_cut(|| false))))
