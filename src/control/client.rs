@@ -32,7 +32,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No socket file.
-    #[error("the daemon is not reachable: there is no socket {}; start it (systemctl start forebay), or name its socket with --socket", .0.display())]
+    #[error("the daemon is not reachable: there is no socket {}; start it (systemctl start forebay), unless it is changing its ring's size (systemctl status forebay), or name its socket with --socket", .0.display())]
     Missing(PathBuf),
     /// Not allowed to connect.
     #[error("the daemon is not reachable: you may not connect to {}; {advice}", path.display())]

@@ -1,5 +1,5 @@
-//! The Debian package's life on a machine that is booted for it: installed, upgraded under the
-//! running daemon, removed, purged, installed over old state, an older one refused.
+//! The life of the Debian package and of the tarball on a machine that is booted for it: installed,
+//! upgraded under the running daemon, removed, installed over old state, an older one refused.
 
 use crate::support::{
     container::{Machine, skipped},
@@ -16,4 +16,15 @@ fn a_package_is_installed_upgraded_removed_and_purged_and_nothing_is_lost() {
     machine.share_package("old", "1.0.0");
     machine.share_package("new", "1.0.1");
     machine.run("package");
+}
+
+#[test]
+fn a_tarball_is_installed_upgraded_and_removed_and_nothing_is_lost() {
+    if skipped("packages::a_tarball_is_installed_upgraded_and_removed_and_nothing_is_lost") {
+        return;
+    }
+    let _alone = heavy();
+    let machine = Machine::new(&["gateway"]);
+    machine.share_tarball();
+    machine.run("tarball");
 }

@@ -64,6 +64,15 @@ impl Machine {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
+    /// Puts a tarball of the program under test into the share, as if it were a static one.
+    pub fn share_tarball(&self) {
+        let made = Command::new(root("packaging/tarball"))
+            .args([self.shared(""), "x86_64-unknown-linux-musl".into(), FOREBAY.into()])
+            .output();
+        let made = made.expect("packaging/tarball can be run");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
     /// Boots it and runs a script of tests/tools/inside in it, whose last line is ALL PASSED.
     #[track_caller]
     pub fn run(&self, script: &str) {
