@@ -250,15 +250,29 @@ fn a_file_of_a_later_version_is_an_error_and_stays_as_it_is() {
     assert_eq!(Quarantine::open(&settings).unwrap().0.status().entries, 3);
 }
 
-/// As the program of version 2 left it: two dead letters.
+/// As programs of their times left them: two dead letters, of the same message.
 #[test]
-fn a_file_of_version_2_is_read_as_it_was_written() {
-    let directory = tempfile::tempdir().unwrap();
-    let settings = settings(directory.path());
-    fs::write(&settings.path, include_bytes!("../../../tests/data/quarantine-format-2.bin")).unwrap();
-    assert_eq!(live(&snapshot_of(&settings.path, &mut Vec::new()).unwrap()), [10, 21]);
-    let (quarantine, held) = Quarantine::open(&settings).unwrap();
-    assert_eq!((held.len(), quarantine.status().entries), (2, 2));
+fn a_file_of_each_version_is_read_as_it_was_written() {
+    let version_1 = include_bytes!("../../../tests/data/quarantine-format-1.bin").as_slice();
+    let version_2 = include_bytes!("../../../tests/data/quarantine-format-2.bin").as_slice();
+    for (written, version, numbers) in [(version_1, 1, [1, 3]), (version_2, 2, [10, 21])] {
+        assert_eq!(written[8..12], u32::to_le_bytes(version));
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(directory.path());
+        fs::write(&settings.path, written).unwrap();
+        let offline = snapshot_of(&settings.path, &mut Vec::new()).unwrap();
+        assert_eq!(live(&offline), numbers);
+        offline
+            .oldest(&Selection::default(), None, &mut |_, entry| {
+                assert_eq!((entry.origin, entry.body), ("plant/north/dev-1", b"no JSON".as_slice()));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let (quarantine, held) = Quarantine::open(&settings).unwrap();
+        assert_eq!((held.len(), quarantine.status().entries), (2, 2));
+        assert_eq!(quarantine.take_out(&[place_and_id(&offline, numbers[0])]).unwrap(), 1);
+        assert_eq!(live(&quarantine.snapshot().unwrap()), numbers[1..]);
+    }
 }
 
 #[test]
