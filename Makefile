@@ -129,11 +129,13 @@ endif
 # All that is installed but the configuration, which a package has its own way to keep. Packages are made of this, too.
 install-files: install-program install-service install-extras
 
+# Output becomes a file by a rename: a link in its place, as the mask that a removed package leaves (to /dev/null), is replaced.
+put = > "$(1).new" && chmod 0644 "$(1).new" && mv -f "$(1).new" "$(1)"
+
 # Unit, user and directories.
 install-service:
 	install -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSCONFDIR)/forebay/conf.d"
-	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service > "$(DESTDIR)$(UNITDIR)/forebay.service"
-	chmod 0644 "$(DESTDIR)$(UNITDIR)/forebay.service"
+	sed 's|/usr/bin/forebay|$(PREFIX)/bin/forebay|g' systemd/forebay.service $(call put,$(DESTDIR)$(UNITDIR)/forebay.service)
 	install -D -m 0644 systemd/forebay.sysusers "$(DESTDIR)$(SYSUSERS)"
 	install -D -m 0644 systemd/forebay.tmpfiles "$(DESTDIR)$(TMPFILES)"
 
@@ -153,16 +155,18 @@ size: program        ## Checks that the program as it is installed has less than
 	bytes=$$(stat -c %s "$$dir$(PREFIX)/bin/forebay") && echo "the installed program has $$bytes bytes, less than $(MOST_BYTES) are meant" && \
 	[ "$$bytes" -lt $(MOST_BYTES) ]
 
-# Manual pages, completion scripts, alerts, dashboard, ready-made sources and the example configuration.
+# Manual pages, completion scripts, alerts, dashboard, ready-made sources, the example configuration and the documentation, which
+# messages point to where a gateway may be offline.
 install-extras:
 	"$(PROGRAM)" man "$(DESTDIR)$(SHAREDIR)/man/man1"
 	install -d "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(ZSHDIR)" "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
-	"$(PROGRAM)" completions bash > "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay"
-	"$(PROGRAM)" completions zsh > "$(DESTDIR)$(ZSHDIR)/_forebay"
-	"$(PROGRAM)" completions fish > "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish"
+	"$(PROGRAM)" completions bash $(call put,$(DESTDIR)$(SHAREDIR)/bash-completion/completions/forebay)
+	"$(PROGRAM)" completions zsh $(call put,$(DESTDIR)$(ZSHDIR)/_forebay)
+	"$(PROGRAM)" completions fish $(call put,$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/forebay.fish)
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay" conf/alerts/forebay.rules.yml conf/alerts/forebay.test.yml conf/grafana/forebay.json
 	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/forebay/devices" conf/devices/*.toml
-	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/doc/forebay" conf/forebay.toml THIRD-PARTY
+	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/doc/forebay" conf/forebay.toml README.md THIRD-PARTY
+	install -D -m 0644 -t "$(DESTDIR)$(SHAREDIR)/doc/forebay/docs" docs/*.md
 
 uninstall:           ## Removes the program and its unit; configuration, data and user stay.
 	rm -f "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay.1 "$(DESTDIR)$(SHAREDIR)"/man/man1/forebay-*.1
@@ -172,6 +176,9 @@ uninstall:           ## Removes the program and its unit; configuration, data an
 	rm -f "$(DESTDIR)$(DEBUGDIR)/forebay.debug"
 	rmdir "$(DESTDIR)$(DEBUGDIR)" 2>/dev/null || true
 	rm -f "$(DESTDIR)$(PREFIX)/bin/forebay" "$(DESTDIR)$(UNITDIR)/forebay.service" "$(DESTDIR)$(SYSUSERS)" "$(DESTDIR)$(TMPFILES)"
+	rmdir "$(DESTDIR)$(PREFIX)/lib/sysusers.d" "$(DESTDIR)$(PREFIX)/lib/tmpfiles.d" "$(DESTDIR)$(ZSHDIR)" "$(DESTDIR)$(SHAREDIR)/zsh" \
+		"$(DESTDIR)$(SHAREDIR)/bash-completion/completions" "$(DESTDIR)$(SHAREDIR)/bash-completion" \
+		"$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d" "$(DESTDIR)$(SHAREDIR)/fish" 2>/dev/null || true
 
 package:             ## Makes the .deb of the program that is built here, in target/debian, and has lintian check it.
 	@env -u TMPDIR $(TOOLS)/install-deps package

@@ -44,6 +44,7 @@ fn render(changes: &[Change]) -> String {
     let parts = [
         (When::Reload, "with a reload (systemctl reload forebay):"),
         (When::Restart, "with a restart (systemctl restart forebay):"),
+        (When::Resize, "by forebay ring resize SIZE alone (a ring that is there keeps its size):"),
     ];
     for (when, title) in parts {
         let of: Vec<&Change> = changes.iter().filter(|change| change.when == when).collect();
@@ -81,11 +82,12 @@ mod tests {
         };
         running.settings["ring"]["size"] = "1GiB".into();
         assert_eq!(render(&against(&before, &running)), "the daemon runs by this configuration; nothing has changed\n");
-        let after = loaded(&format!("{source}qos = 0\n[mqtt]\nclient_id = \"other\"\n"));
+        let after = loaded(&format!("{source}qos = 0\n[mqtt]\nclient_id = \"other\"\n[ring]\nsize = \"2GiB\"\n"));
         assert_eq!(
             render(&against(&after, &running)),
             "with a reload (systemctl reload forebay):\n  source.a.qos: 1 becomes 0\nwith a restart (systemctl restart forebay):\n  \
-             mqtt.client_id: \"forebay\" becomes \"other\"\n"
+             mqtt.client_id: \"forebay\" becomes \"other\"\nby forebay ring resize SIZE alone (a ring that is there keeps its size):\n  \
+             ring.size: \"1GiB\" becomes \"2GiB\"\n"
         );
     }
 }

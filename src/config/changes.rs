@@ -21,6 +21,8 @@ pub enum When {
     Reload,
     /// With the next start.
     Restart,
+    /// When `forebay ring resize` is run: a ring that is there keeps its size.
+    Resize,
 }
 
 /// A key that two configurations have otherwise.
@@ -90,6 +92,9 @@ pub fn reloaded(running: &Settings, new: &Settings) -> Settings {
 /// When a key is in force that has changed.
 #[must_use]
 pub fn when(key: &str) -> When {
+    if key == "ring.size" {
+        return When::Resize;
+    }
     let section = key.split('.').next().unwrap_or_default();
     let is_soon = match section {
         "source" | "tags" | "limits" | "daemon" => true,
@@ -148,7 +153,7 @@ mod tests {
             "Restart batch.max_lanes: ",
             "Reload batch.max_rows: 10 becomes 20",
             "Reload limits.columns_per_table: 300 becomes 20",
-            "Restart ring.size: \"256MiB\" becomes \"128MiB\"",
+            "Resize ring.size: \"256MiB\" becomes \"128MiB\"",
             "Reload source.a.scale",
             "Reload source.a.topic: \"a/{x}\" becomes \"a/{y}\"",
             "Reload source.b: gone",
@@ -159,9 +164,9 @@ mod tests {
         }
         assert_eq!(between_settings(&before, &before), []);
         let (now, left) = (reloaded(&before, &after), between_settings(&reloaded(&before, &after), &after));
-        assert!(left.iter().all(|change| change.when == When::Restart), "{left:?}");
+        assert!(left.iter().all(|change| change.when != When::Reload), "{left:?}");
         let left: Vec<&String> = left.iter().map(|change| &change.key).collect();
-        let told = changes.iter().filter(|change| change.when == When::Restart).map(|change| &change.key);
+        let told = changes.iter().filter(|change| change.when != When::Reload).map(|change| &change.key);
         assert_eq!(left, told.collect::<Vec<_>>());
         assert!(between_settings(&before, &now).iter().all(|change| change.when == When::Reload));
     }
@@ -182,7 +187,7 @@ mod tests {
         change(&mut json);
         let after: Settings = serde_json::from_value(json).expect("settings");
         let left = between_settings(&reloaded(&before, &after), &after);
-        assert!(left.len() >= 3 && left.iter().all(|change| change.when == When::Restart), "{left:?}");
+        assert!(left.len() >= 3 && left.iter().all(|change| change.when != When::Reload), "{left:?}");
         let taken = between_settings(&before, &reloaded(&before, &after));
         assert!(taken.len() >= 3 && taken.iter().all(|change| change.when == When::Reload), "{taken:?}");
     }

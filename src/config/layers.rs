@@ -138,7 +138,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<String> {
         Err(error) => {
             let remedy = match error.kind() {
                 io::ErrorKind::NotFound => {
-                    "; create it (conf/forebay.toml is an example) or name another with --config"
+                    "; create it (forebay init does; /usr/share/doc/forebay/forebay.toml is an example) or name another with --config"
                 }
                 io::ErrorKind::PermissionDenied => "; let the user forebay runs as read it",
                 _ => "",

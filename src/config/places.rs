@@ -64,7 +64,7 @@ pub fn missing(loaded: &Loaded) -> Vec<String> {
 }
 
 /// Whether the service manager hands the file over while the service runs.
-pub(super) fn is_credential(path: &Path) -> bool {
+pub fn is_credential(path: &Path) -> bool {
     let given = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     path.starts_with(CREDENTIALS) || path.starts_with("%d") || given.is_some_and(|given| path.starts_with(given))
 }

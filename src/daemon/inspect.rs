@@ -185,6 +185,7 @@ impl Inspector {
             database: self.database_now(trouble.database_s),
             waiting: self.ring.ledger().pending,
             lag_s: self.outlook.lag().as_secs_f64(),
+            is_without_source: self.watched.reloaded.has_no_source(),
             reload_refused: self.watched.reloaded.is_refused(),
         }
     }

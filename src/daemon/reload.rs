@@ -100,13 +100,16 @@ fn tell(changes: &[Change]) {
         let of = changes.iter().filter(|change| change.when == when);
         of.map(ToString::to_string).collect::<Vec<_>>()
     };
-    let (now, later) = (keys(When::Reload), keys(When::Restart));
+    let [now, later, resized] = [When::Reload, When::Restart, When::Resize].map(keys);
     if !now.is_empty() {
         tracing::info!("the configuration was read again and is in force: {}", named(&now));
-    } else if later.is_empty() {
+    } else if later.is_empty() && resized.is_empty() {
         tracing::info!("the configuration was read again and is in force; nothing has changed");
     }
     if !later.is_empty() {
         tracing::warn!("these changes of the configuration wait for a restart: {}", named(&later));
+    }
+    if !resized.is_empty() {
+        tracing::warn!("the ring keeps its size, which forebay ring resize changes: {}", named(&resized));
     }
 }

@@ -46,6 +46,11 @@ impl Reloaded {
         lock(&self.0).refused.is_some()
     }
 
+    /// Whether no source is configured.
+    pub fn has_no_source(&self) -> bool {
+        lock(&self.0).settings.source.is_empty()
+    }
+
     /// All of it, for who asks.
     pub fn status(&self) -> ConfigStatus {
         let standing = lock(&self.0);

@@ -69,12 +69,7 @@ impl Family {
     pub fn changed(&self, changes: &Changes) -> Result<String, ChangeError> {
         let form = |what: &str| ChangeError::Form(self.name, what.to_owned());
         let parsed = DeTable::parse(self.text).map_err(|error| form(error.message()))?;
-        let sources = parsed.get_ref().get("source").and_then(|sources| sources.get_ref().as_table());
-        let sections = sources.into_iter().flatten().filter_map(|(name, keys)| {
-            let keys = keys.get_ref().as_table()?;
-            Some(Section { name, keys })
-        });
-        let sections: Vec<Section> = sections.collect();
+        let sections = sections(parsed.get_ref());
         let mut edits = Edits::default();
         if !changes.topics.is_empty() {
             self.set_topics(self.only(&sections, "topic")?, &changes.topics, &mut edits)?;
@@ -100,6 +95,13 @@ impl Family {
             }
         }
         Ok(edits.applied(self.text))
+    }
+
+    /// Whether its times tell no zone, so that a source of it has one.
+    #[must_use]
+    pub fn has_zone(&self) -> bool {
+        let has_zone = |sections: &[Section<'_>]| sections.iter().any(|section| zone_of(section.keys).is_some());
+        DeTable::parse(self.text).is_ok_and(|parsed| has_zone(&sections(parsed.get_ref())))
     }
 
     /// The one source there is.
@@ -150,6 +152,16 @@ fn base(patterns: &[&str]) -> String {
         first.iter().zip(&other).take(most).take_while(|(one, other)| one == other).count()
     });
     first.into_iter().take(shared).collect()
+}
+
+/// The sources of a file.
+fn sections<'t>(parsed: &'t DeTable<'t>) -> Vec<Section<'t>> {
+    let sources = parsed.get("source").and_then(|sources| sources.get_ref().as_table());
+    let section = |(name, keys): (&'t Spanned<_>, &'t Spanned<DeValue<'t>>)| {
+        let keys = keys.get_ref().as_table()?;
+        Some(Section { name, keys })
+    };
+    sources.into_iter().flatten().filter_map(section).collect()
 }
 
 /// The texts of a value: itself, or its elements.

@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -52,6 +53,12 @@ pub fn all() -> &'static [Family] {
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Family> {
     all().iter().find(|family| family.name == name)
+}
+
+/// The name of a machine's zone. A machine that tells none goes by UTC (`localtime(5)`).
+#[must_use]
+pub fn name_of(zone: &TimeZone) -> Option<&str> {
+    if zone.is_unknown() { Some("UTC") } else { zone.iana_name() }
 }
 
 /// The known name that is spelled most like this one, if any is near.

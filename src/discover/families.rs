@@ -13,7 +13,7 @@ use super::{
     trial::{Owner, Trial, settings},
 };
 use crate::{
-    devices::{Family, change::Changes, signs::Heard},
+    devices::{Family, change::Changes, name_of, signs::Heard},
     point::Timestamp,
     settings::{Settings, Source, TimeUnit, TimeWord},
 };
@@ -103,9 +103,12 @@ fn other_zone(settings: &Settings, taken: &[(&String, &Topic)], machine: &TimeZo
     }
     for (owner, times) in locals {
         let own = settings.source.get(&owner).and_then(|source| source.timestamp.as_ref()?.zone.as_ref());
+        let is_told = !times.is_empty();
         let found = match zone(times.into_iter(), machine) {
             Zone::Named(zone) => zone,
-            Zone::None if own.is_some() => "UTC".to_owned(),
+            Zone::None if own.is_some() && is_told => "UTC".to_owned(),
+            // As `forebay device add` does.
+            Zone::None | Zone::Unknown if own.is_some() => name_of(machine).unwrap_or("UTC").to_owned(),
             Zone::None | Zone::Unknown | Zone::Several => continue,
         };
         if own.is_none_or(|own| !same_now(own, &found, taken)) {
@@ -189,6 +192,7 @@ mod tests {
         let other = of("2026-03-01T17:30:00");
         assert!(other.zone.as_deref() == Some("+05:30") && other.text.contains("zone = \"+05:30\""), "{}", other.text);
         assert_eq!(of("2026-03-01T12:00:00").zone.as_deref(), Some("UTC"));
-        assert_eq!(of("2025-03-01T12:00:00").zone, None, "an old time tells nothing");
+        let old = of("2025-03-01T12:00:00").zone;
+        assert_eq!(old.as_deref(), Some("UTC"), "an old time tells nothing: it is the machine's zone");
     }
 }

@@ -112,7 +112,7 @@ impl Workbench {
             if time > latest {
                 let told = if time == Timestamp::MAX { "after the year 2262".to_owned() } else { time.to_string() };
                 let reason = format!(
-                    "its timestamp {told} is further ahead of the clock ({now}) than [latest] max_future; check the timestamp's unit in the source"
+                    "its timestamp {told} is further ahead of the clock ({now}) than [latest] max_future; check the timestamp's unit and zone in the source"
                 );
                 let error = DecodeError { place: format!("reading {}", element - 1), reason };
                 faults.left_out(number);

@@ -51,6 +51,8 @@ pub struct Standing {
     pub waiting: u64,
     /// Age of the oldest of them in seconds.
     pub lag_s: f64,
+    /// Whether no source is configured.
+    pub is_without_source: bool,
     /// Whether the configuration that was read last was refused.
     pub reload_refused: bool,
 }
@@ -66,6 +68,9 @@ impl Standing {
         }
         text.push_str("; ");
         text.push_str(&self.ring());
+        if self.is_without_source {
+            text.push_str("; no source is configured (forebay init)");
+        }
         if self.reload_refused {
             text.push_str("; the last reload was refused, and the configuration before it stays in force");
         }
@@ -198,6 +203,10 @@ mod tests {
                 Standing { halted: Some("/var/lib/forebay/ring is gone".into()), reload_refused: true, ..well() },
                 "nothing is taken in or acknowledged: /var/lib/forebay/ring is gone; connected to the broker; QuestDB takes rows; \
                  the ring is 3 % full; the last reload was refused, and the configuration before it stays in force",
+            ),
+            (
+                Standing { is_without_source: true, ..well() },
+                "running; connected to the broker; QuestDB takes rows; the ring is 3 % full; no source is configured (forebay init)",
             ),
         ] {
             assert_eq!(standing.sentence(), said);

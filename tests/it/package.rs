@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -64,6 +64,8 @@ fn the_package_has_what_is_installed_and_keeps_what_is_configured() {
         ("/usr/share/forebay/forebay.json", "-rw-r--r--"),
         ("/usr/share/forebay/devices/shelly.toml", "-rw-r--r--"),
         ("/usr/share/doc/forebay/forebay.toml", "-rw-r--r--"),
+        ("/usr/share/doc/forebay/README.md", "-rw-r--r--"),
+        ("/usr/share/doc/forebay/docs/sources.md", "-rw-r--r--"),
         ("/usr/share/doc/forebay/copyright", "-rw-r--r--"),
         ("/usr/share/doc/forebay/changelog.gz", "-rw-r--r--"),
         ("/usr/share/doc/forebay/THIRD-PARTY.gz", "-rw-r--r--"),
@@ -79,6 +81,7 @@ fn the_package_has_what_is_installed_and_keeps_what_is_configured() {
     let root = dir.join("root");
     let (from, to) = (package.to_str().expect("a path"), root.to_str().expect("a path"));
     run("dpkg-deb", &["--raw-extract", from, to]);
+    assert_eq!(run("find", &[to, "-type", "f", "-empty"]), "", "files without anything in them");
     let conffiles = fs::read_to_string(root.join("DEBIAN/conffiles")).expect("a list");
     let mut conffiles: Vec<&str> = conffiles.lines().collect();
     conffiles.sort_unstable();
@@ -100,13 +103,16 @@ fn the_package_has_what_is_installed_and_keeps_what_is_configured() {
         assert_eq!(fs::metadata(&path).expect("a script").permissions().mode() & 0o777, 0o755, "{script}");
         run("sh", &["-n", path.to_str().expect("a path")]);
         let text = fs::read_to_string(&path).expect("text");
-        assert!(!text.contains("#DEBHELPER#"), "{script} is made whole: {text}");
+        assert_eq!(
+            text,
+            file(Path::new(ROOT), &format!("packaging/debian/{script}")),
+            "the script is the one that is tested"
+        );
     }
     let postinst = file(&root, "DEBIAN/postinst");
     let part = |part: &str| postinst.find(part).unwrap_or_else(|| panic!("{part} in {postinst}"));
     assert!(part("systemd-sysusers") < part("systemd-tmpfiles"), "the user, then its directory");
     assert!(part("systemd-tmpfiles") < part("deb-systemd-invoke"), "then the daemon");
-    assert!(postinst.contains("_dh_action=restart"), "{postinst}");
 }
 
 #[test]
@@ -116,19 +122,29 @@ fn the_same_program_gives_the_same_package() {
     assert!(one == two, "{} and {} bytes, or other ones", one.len(), two.len());
 }
 
-/// Runs a script of the package where the installed version is what is said.
-fn script(name: &str, installed: &str, arguments: &[&str]) -> Output {
+/// Runs a script of the package for another root, as `dpkg --root` does, so that it touches nothing of this machine. Programs by
+/// the names of `stand_ins` do what is said there.
+fn script(name: &str, root: &Path, stand_ins: &[(&str, &str)], arguments: &[&str]) -> Output {
     let dir = scratch("script");
-    let query = dir.join("dpkg-query");
-    fs::write(&query, format!("#!/bin/sh\nprintf {installed}\n")).expect("written");
-    fs::set_permissions(&query, fs::Permissions::from_mode(0o755)).expect("made executable");
+    for (program, does) in stand_ins {
+        let program = dir.join(program);
+        fs::write(&program, format!("#!/bin/sh\n{does}\n")).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("made executable");
+    }
     let path = format!("{}:{}", dir.display(), std::env::var("PATH").expect("a path"));
     let script = Path::new(ROOT).join("packaging/debian").join(name);
-    Command::new("sh").arg(script).args(arguments).env("PATH", path).output().expect("sh runs")
+    let mut command = Command::new("sh");
+    command.arg(script).args(arguments).env("PATH", path).env("DPKG_ROOT", root);
+    command.output().expect("sh runs")
 }
 
 #[test]
 fn an_older_package_is_refused_before_it_is_unpacked() {
+    let root = scratch("root");
+    let script = |name: &str, installed: &str, arguments: &[&str]| {
+        let query = format!("printf {installed}");
+        script(name, &root, &[("dpkg-query", query.as_str())], arguments)
+    };
     let refused = |name, installed, arguments: &[&str], part: &str| {
         let output = script(name, installed, arguments);
         let told = told(&output);
@@ -153,6 +169,159 @@ fn an_older_package_is_refused_before_it_is_unpacked() {
     accepted("preinst", "0.2.0", &["upgrade", "0.2.0", "0.2.0"]);
     // A refusal has stopped nothing, so there is nothing to start.
     accepted("postinst", "0.2.0", &["abort-upgrade", "0.1.0"]);
+}
+
+/// What a program stands in for that a script calls: it says so on standard output.
+const SAYS: &str = "echo \"called: ${0##*/} $*\"";
+const SYSTEMD: [(&str, &str); 5] = [
+    ("systemctl", SAYS),
+    ("deb-systemd-invoke", SAYS),
+    ("deb-systemd-helper", SAYS),
+    ("systemd-sysusers", SAYS),
+    ("systemd-tmpfiles", "echo \"called: systemd-tmpfiles $*\" >&2"),
+];
+
+/// What a script of the package says that ends well.
+fn done(name: &str, root: &Path, arguments: &[&str]) -> String {
+    done_where(name, root, &[], arguments)
+}
+
+/// The same, with more programs that others stand in for.
+fn done_where(name: &str, root: &Path, stand_ins: &[(&str, &str)], arguments: &[&str]) -> String {
+    let output = script(name, root, &[&SYSTEMD[..], stand_ins].concat(), arguments);
+    let told = told(&output);
+    assert!(output.status.success(), "{name} {arguments:?}: {told}");
+    told
+}
+
+fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    fs::write(path, text).expect("written");
+}
+
+#[test]
+fn another_root_is_configured_without_this_machines_service() {
+    let root = scratch("root");
+    let told = done("postinst", &root, &["configure", ""]);
+    let of_root = format!("--root={}", root.display());
+    for called in ["systemd-sysusers", "systemd-tmpfiles"] {
+        assert!(told.contains(&format!("called: {called} {of_root} ")), "{called}: {told}");
+    }
+    for script in [["postinst", "configure"], ["prerm", "remove"], ["postrm", "remove"], ["postrm", "purge"]] {
+        let told = done(script[0], &root, &script[1..]);
+        assert!(
+            !told.contains("called: systemctl") && !told.contains("called: deb-systemd-invoke"),
+            "{script:?}: {told}"
+        );
+    }
+}
+
+#[test]
+fn only_a_unit_of_another_installation_is_said_to_go_first() {
+    let unit = "etc/systemd/system/forebay.service";
+    let root = scratch("root");
+    write(&root, unit, "[Service]\n");
+    let told = done("postinst", &root, &["configure", ""]);
+    assert!(
+        told.contains("forebay.service goes before this package's unit") && told.contains("make uninstall"),
+        "{told}"
+    );
+    fs::remove_file(root.join(unit)).expect("removed");
+    symlink("/dev/null", root.join(unit)).expect("a mask");
+    let told = done("postinst", &root, &["configure", ""]);
+    assert!(!told.contains("goes before"), "{told}");
+}
+
+#[test]
+fn a_purge_removes_the_configuration_and_says_what_stays() {
+    let root = scratch("root");
+    let empty = || fs::create_dir_all(root.join("var/lib/forebay")).expect("a directory");
+    write(&root, "etc/forebay/secrets/mqtt-password", "secret");
+    empty();
+    assert!(!done("postrm", &root, &["purge"]).contains("forebay: "), "nothing stays");
+    assert!(!root.join("etc/forebay").exists() && !root.join("var/lib/forebay").exists());
+
+    // A mount point can't be removed.
+    empty();
+    let told = done_where("postrm", &root, &[("rmdir", "exit 1")], &["purge"]);
+    assert!(!told.contains("stays"), "{told}");
+    write(&root, "etc/forebay/forebay.toml", "");
+    let told = done_where("postrm", &root, &[("rm", "echo rm: busy >&2; exit 1")], &["purge"]);
+    assert!(told.contains("what is named above stays"), "{told}");
+
+    write(&root, "var/lib/forebay/ring/0", "");
+    write(&root, "etc/systemd/system/forebay.service.d/override.conf", "[Service]\n");
+    let told = done("postrm", &root, &["purge"]);
+    for stays in ["/var/lib/forebay stays", "/etc/systemd/system/forebay.service.d stays"] {
+        assert!(told.contains(stays), "{stays}: {told}");
+    }
+
+    write(&root, "mnt/forebay/secrets/mqtt-password", "secret");
+    symlink("../mnt/forebay", root.join("etc/forebay")).expect("a link");
+    let told = done("postrm", &root, &["purge"]);
+    assert!(told.contains("/etc/forebay stays: it is a link to ../mnt/forebay"), "{told}");
+    assert!(root.join("mnt/forebay/secrets/mqtt-password").exists());
+}
+
+#[test]
+fn rings_and_quarantines_elsewhere_are_named() {
+    let root = scratch("root");
+    let main = "ring.path = '/mnt/dotted'\n[control]\nsocket = '/mnt/socket'\npath = '/mnt/other'\n\
+        [ring] # the card\n  path='/mnt/ring'\n# path = '/mnt/comment'\n[ring.x]\npath = '/mnt/below'\n";
+    write(&root, "etc/forebay/forebay.toml", main);
+    write(&root, "etc/forebay/conf.d/aside.toml", "[quarantine]\npath = \"/mnt/aside\" # here\n");
+    write(
+        &root,
+        "etc/forebay/conf.d/usual.toml",
+        "[quarantine]\npath = \"/var/lib/forebay/quarantine\"\n[ring]\npath = \"/mnt/gone\"\n",
+    );
+    for name in ["dotted", "socket", "other", "ring", "comment", "below", "aside"] {
+        fs::create_dir_all(root.join("mnt").join(name)).expect("a directory");
+    }
+    // dpkg removes forebay.toml between the two.
+    let named = |of: &str| {
+        let told = done("postrm", &root, &[of]);
+        let named = told.lines().filter_map(|line| line.strip_prefix("forebay: /mnt/")?.split_once(" stays: "));
+        named.map(|(path, _)| path.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(named("remove"), ["aside", "dotted", "ring"]);
+    fs::remove_file(root.join("etc/forebay/forebay.toml")).expect("removed");
+    assert_eq!(named("purge"), ["aside"]);
+}
+
+#[test]
+fn a_purge_keeps_the_configuration_of_another_installation() {
+    for other in ["usr/local/bin/forebay", "etc/systemd/system/forebay.service"] {
+        let root = scratch("root");
+        let configuration = root.join("etc/forebay/forebay.toml");
+        write(&root, other, "");
+        write(&root, "etc/forebay/forebay.toml", "edited");
+        done("postrm", &root, &["remove"]);
+        // As dpkg does.
+        fs::remove_file(&configuration).expect("removed");
+        let told = done("postrm", &root, &["purge"]);
+        assert!(told.contains(&format!("/etc/forebay stays: /{other} is not this package's")), "{told}");
+        assert_eq!(fs::read_to_string(&configuration).expect("it is there"), "edited");
+    }
+}
+
+#[test]
+fn make_install_replaces_a_mask_and_does_not_write_through_it() {
+    let root = scratch("root");
+    let unit = root.join("etc/systemd/system/forebay.service");
+    write(&root, "null", "");
+    fs::create_dir_all(unit.parent().expect("a directory")).expect("a directory");
+    symlink(root.join("null"), &unit).expect("a mask");
+    let destination = format!("DESTDIR={}", root.display());
+    run("make", &["--no-print-directory", "--silent", "install-service", &destination]);
+    assert!(!fs::symlink_metadata(&unit).expect("a unit").is_symlink(), "the mask is there");
+    assert!(fs::read_to_string(&unit).expect("a unit").contains("/usr/local/bin/forebay"));
+    assert_eq!(fs::read_to_string(root.join("null")).expect("a file"), "", "it is written through the mask");
+    run("make", &["--no-print-directory", "--silent", "uninstall", &destination]);
+    for directory in ["lib/sysusers.d", "lib/tmpfiles.d"] {
+        assert!(!root.join("usr/local").join(directory).exists(), "{directory} stays");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::FamilyArg;
@@ -16,7 +17,7 @@ use crate::{
         out::{emit, say},
     },
     config::{self, validate::name_fault},
-    devices::change::Changes,
+    devices::{change::Changes, name_of},
 };
 
 /// How a file gets another name.
@@ -33,7 +34,8 @@ pub struct AddArgs {
     /// Table in place of the file's.
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
-    /// Time zone of the devices, where their times tell none, such as Europe/Berlin or +01:00.
+    /// Time zone of the devices, where their times tell none, such as Europe/Berlin or +01:00
+    /// [default: this machine's].
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
     /// Name of the source and of the file [default: NAME].
@@ -54,6 +56,8 @@ pub fn run(args: &AddArgs, global: &Global) -> Result<(), Failure> {
 struct New {
     path: PathBuf,
     text: String,
+    /// The zone of times that tell none, where the devices send such.
+    zone: Option<String>,
     /// What the configuration newly warns of.
     warnings: Vec<String>,
 }
@@ -64,12 +68,12 @@ fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
     if let Some(fault) = name_fault(name) {
         return Err(Failure::new(Exit::Usage, format!("--as {name:?}: {fault}")));
     }
-    let changes = Changes {
-        topics: args.topics.clone(),
-        table: args.table.clone(),
-        zone: args.zone.clone(),
-        name: args.name.clone(),
+    let zone = match &args.zone {
+        None if family.has_zone() => Some(machine_zone(&TimeZone::system())?),
+        named => named.clone(),
     };
+    let changes =
+        Changes { topics: args.topics.clone(), table: args.table.clone(), zone: zone.clone(), name: args.name.clone() };
     let text = family.changed(&changes).map_err(|error| Failure::new(Exit::Usage, error))?;
     let file = config_file(global)?;
     let path = free_place(&file, name)?;
@@ -79,7 +83,13 @@ fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
         fragment.write(OTHER_NAME)?;
     }
     let Fragment { path, text } = fragment;
-    Ok(New { path, text, warnings })
+    Ok(New { path, text, zone, warnings })
+}
+
+/// The name of this machine's zone.
+fn machine_zone(zone: &TimeZone) -> Result<String, Failure> {
+    let unnamed = "the devices' times tell no zone, and this machine's zone has no name: name one with --zone";
+    name_of(zone).map(str::to_owned).ok_or_else(|| Failure::new(Exit::Usage, unnamed))
 }
 
 /// Where the file goes; a configuration is there, and no file of that name.
@@ -97,11 +107,14 @@ fn free_place(file: &Path, name: &str) -> Result<PathBuf, Failure> {
 }
 
 fn report(new: &New, dry_run: bool, global: &Global) -> Result<(), Failure> {
-    let New { path, text, warnings } = new;
+    let New { path, text, zone, warnings } = new;
     let next = (!dry_run).then(|| next(global, false));
     if global.json {
-        let all = json!({ "path": path, "text": text, "written": !dry_run, "next": next, "warnings": warnings });
+        let all = json!({ "path": path, "text": text, "written": !dry_run, "next": next, "zone": zone, "warnings": warnings });
         return emit(&format!("{all:#}\n"));
+    }
+    if let Some(zone) = zone {
+        say(&format!("times that tell no zone are read as local times of {zone}; --zone names another"));
     }
     for warning in warnings {
         say(&format!("warning: {warning}"));
@@ -165,7 +178,10 @@ mod tests {
         place.add(|_| {}).expect("added");
         assert_eq!(place.fragments(), ["tasmota.toml"]);
         let path = place.at("conf.d/tasmota.toml");
-        assert_eq!(fs::read_to_string(&path).expect("a file"), crate::devices::find("tasmota").expect("a family").text);
+        let family = crate::devices::find("tasmota").expect("a family");
+        let zone = machine_zone(&TimeZone::system()).expect("a zone");
+        let wanted = family.changed(&Changes { zone: Some(zone), ..Changes::default() }).expect("text");
+        assert_eq!(fs::read_to_string(&path).expect("a file"), wanted);
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, FILE_MODE);
         let loaded = config::load(Some(&place.at("forebay.toml"))).expect("valid");
         assert_eq!(loaded.settings.source.keys().collect::<Vec<_>>(), ["a", "tasmota"]);
@@ -181,6 +197,21 @@ mod tests {
         let garage = &loaded.settings.source["garage"];
         assert_eq!((garage.table_template(), garage.topic.iter().next()), ("garage", Some("garage/{device}/SENSOR")));
         assert_eq!(garage.timestamp.as_ref().and_then(|time| time.zone.as_deref()), Some("Asia/Tokyo"));
+    }
+
+    #[test]
+    fn times_without_a_zone_are_this_machine_s_and_that_is_told() {
+        let place = Place::with(CONFIGURATION);
+        let new = place.add(|_| {}).expect("added");
+        let zone = new.zone.expect("tasmota's times tell none");
+        assert!(new.text.contains(&format!("zone = \"{zone}\"")), "{}", new.text);
+        let without = place.add(|args| args.family.family = "shelly".into()).expect("added");
+        assert_eq!(without.zone, None);
+        let named = |name| machine_zone(&TimeZone::get(name).expect("a zone")).expect("a name");
+        assert_eq!(named("Asia/Kolkata"), "Asia/Kolkata");
+        assert_eq!(machine_zone(&TimeZone::unknown()).expect("a name"), "UTC");
+        let told = machine_zone(&TimeZone::fixed(jiff::tz::offset(1))).expect_err("no name");
+        assert!(told.error.expect("an error").to_string().contains("--zone"));
     }
 
     #[test]

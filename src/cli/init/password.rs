@@ -17,7 +17,8 @@ use crate::{
         fragment::{absolute, not_written, write_new},
         out::say,
     },
-    files::access::other::Account,
+    config::places::is_credential,
+    files::access::{Wish, other::Account},
 };
 
 /// Who reads a password: its owner.
@@ -103,12 +104,21 @@ pub fn ask(
         if Some(path.as_path()) == taken {
             say(&format!("{}: it gets another password; name another file", path.display()));
         } else if path.exists() {
+            if let Some(why) = refusal(&path) {
+                say(&format!("warning: {why}"));
+            }
             return Ok(Password { path, typed: None });
         } else {
             let secret = answers.secret(&format!("{name}'s password (it goes to {})", path.display()))?;
             return Ok(Password { typed: Some(Typed::new(path.clone(), &secret)?), path });
         }
     }
+}
+
+/// Why the daemon's user will not be able to read a file; what the service manager hands over is
+/// there for that user.
+fn refusal(path: &Path) -> Option<String> {
+    Account::named(USER).filter(|_| !is_credential(path)).and_then(|account| account.refusal(path, Wish::Read))
 }
 
 /// The usual file, or one with a number where that is out of question.

@@ -16,7 +16,7 @@ use crate::{
         out::{count, emit, plural},
     },
     clock::{SharedClock, SystemClock},
-    config::{self, validate::storage::ring_size},
+    config::{self, Loaded, validate::storage::ring_size},
     control::{
         api::{ResizeState, ResizeStatus},
         client::{Client, ClientError},
@@ -25,7 +25,7 @@ use crate::{
         OpenError,
         resize::{self, ResizeError},
     },
-    settings::{Bytes, Settings},
+    settings::Bytes,
 };
 
 /// How often the daemon is asked whether it is done.
@@ -43,8 +43,8 @@ fit on the disk for a while. Everything that waits for QuestDB goes along, what 
 ledger, the state and as much of the history as fits; the ring's id and the numbers of records stay.
 
 A running daemon does it: it stops in order, makes the file and starts again, in the same process; the broker keeps what comes \
-meanwhile. Without a daemon, or with --file, this command does it; the file keeps its owner and mode. Afterwards set [ring] size in \
-the configuration to the same size: a new ring gets that one.
+meanwhile. Without a daemon, or with --file, this command does it; the file keeps its owner and mode. Where the configuration sets \
+[ring] size, set it to the same size afterwards: a new ring gets that one.
 
 Exit codes: 0 done, 1 the ring cannot have that size, or the daemon could not make it, and is as it was; 2 usage; 4 the daemon is not reachable any more; 5 the file cannot be read or written")]
 pub struct ResizeArgs {
@@ -65,18 +65,16 @@ pub fn run(args: &ResizeArgs, global: &Global) -> Result<(), Failure> {
     }
     let socket = global.socket_path()?;
     if let Some(status) = block_on(ask(&socket, args.size, !global.json))? {
-        return finish(&status, settings(global).ok().as_ref(), global);
+        return finish(&status, loaded(global).ok().as_ref(), global);
     }
-    let settings = settings(global)?;
-    ring_size(args.size, &settings).map_err(|why| Failure::new(Exit::Failed, why))?;
-    finish(&here(&settings.ring.path, args.size)?, Some(&settings), global)
+    let loaded = loaded(global)?;
+    ring_size(args.size, &loaded.settings).map_err(|why| Failure::new(Exit::Failed, why))?;
+    finish(&here(&loaded.settings.ring.path, args.size)?, Some(&loaded), global)
 }
 
-fn settings(global: &Global) -> Result<Settings, Failure> {
-    let loaded = config::load(global.config_file());
-    Ok(loaded
-        .map_err(|why| Failure::new(Exit::Usage, format!("{why}\n(--file names a ring without a configuration)")))?
-        .settings)
+fn loaded(global: &Global) -> Result<Loaded, Failure> {
+    config::load(global.config_file())
+        .map_err(|why| Failure::new(Exit::Usage, format!("{why}\n(--file names a ring without a configuration)")))
 }
 
 /// Has the daemon do it, and waits until it is done; none where there is no daemon.
@@ -155,7 +153,7 @@ fn exit_of(error: &ResizeError) -> Exit {
     }
 }
 
-fn finish(status: &ResizeStatus, settings: Option<&Settings>, global: &Global) -> Result<(), Failure> {
+fn finish(status: &ResizeStatus, loaded: Option<&Loaded>, global: &Global) -> Result<(), Failure> {
     if let Some(error) = &status.error {
         return Err(Failure::new(Exit::Failed, format!("{error} (the daemon runs again, on the ring as it was)")));
     }
@@ -164,12 +162,20 @@ fn finish(status: &ResizeStatus, settings: Option<&Settings>, global: &Global) -
     } else {
         emit(&render(status))?;
     }
-    let configured = settings.map(|settings| settings.ring.size);
-    if let Some(configured) = configured.filter(|configured| configured.0 / 4096 != status.to_bytes / 4096) {
-        let to = Bytes(status.to_bytes);
-        remark(&format!("[ring] size says {configured}: set it to \"{to}\", so that each start finds what it expects"));
+    if let Some(hint) = loaded.and_then(|loaded| hint(loaded, status.to_bytes)) {
+        remark(&hint);
     }
     Ok(())
+}
+
+/// What to do about a size that is written down and is another one now.
+fn hint(loaded: &Loaded, bytes: u64) -> Option<String> {
+    let (place, size) = (loaded.origins.get("ring.size")?, loaded.settings.ring.size);
+    let is_other = size.0 / 4096 != bytes / 4096;
+    is_other.then(|| {
+        let to = Bytes(bytes);
+        format!("{place}: ring.size is {size}: set it to \"{to}\", so that each start finds what it expects")
+    })
 }
 
 fn render(status: &ResizeStatus) -> String {
@@ -200,6 +206,20 @@ mod tests {
         assert_eq!(size("512MiB").unwrap(), Bytes::mib(512));
         assert_eq!(size("1048576").unwrap(), Bytes::mib(1));
         assert!(size("large").unwrap_err().to_string().contains("256MiB"));
+    }
+
+    #[test]
+    fn a_size_that_is_written_down_and_differs_is_named_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("forebay.toml");
+        let hint_with = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            hint(&config::load_with(Some(&file), std::iter::empty()).unwrap(), 1 << 30)
+        };
+        assert_eq!(hint_with(""), None, "none is written down");
+        assert_eq!(hint_with("[ring]\nsize = \"1GiB\""), None);
+        let told = hint_with("[ring]\nsize = \"512MiB\"").unwrap();
+        assert!(told.contains("forebay.toml:2: ring.size is 512MiB: set it to \"1GiB\""), "{told}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub fn findings(status: &Document<'_>) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     ring(&mut found, status);
     broker(&mut found, status);
+    intake(&mut found, status);
     database(&mut found, status);
     set_aside(&mut found, status);
     clock(&mut found, status);
@@ -115,6 +116,18 @@ fn broker(found: &mut Findings, status: &Document<'_>) {
     for notice in notices(&broker) {
         let (what, remedy) = notice.split_once("; ").unwrap_or((&notice, ""));
         found.add(what, remedy);
+    }
+}
+
+/// Nothing that is configured brings anything in, and nothing has come another way.
+fn intake(found: &mut Findings, status: &Document<'_>) {
+    let has_no_source = status.0["sources"].as_array().is_some_and(Vec::is_empty);
+    let is_unused = status.at("/ring").0.is_object() && status.integer("/ledger/rows") == 0;
+    if has_no_source && is_unused && status.integer("/writes/requests") == 0 {
+        found.add(
+            "no source is configured: nothing is taken from the broker",
+            "forebay init listens at the broker and proposes some; forebay device ls lists ready-made ones",
+        );
     }
 }
 
@@ -311,6 +324,17 @@ mod tests {
     fn nothing_is_wrong_where_all_is_well() {
         assert_eq!(told(&sound()), Vec::<String>::new());
         assert_eq!(told(&json!({})), Vec::<String>::new(), "an older daemon, or one that recovers its ring");
+    }
+
+    #[test]
+    fn a_daemon_that_takes_nothing_in_is_told_until_something_came() {
+        let mut status = sound();
+        status["sources"] = json!([]);
+        assert_eq!(told(&status), Vec::<String>::new(), "rows came by /write, or before");
+        status["ledger"]["rows"] = json!(0);
+        assert_eq!(told(&status), ["no source is configured: nothing is taken from the broker"]);
+        status["sources"] = json!([{ "name": "s" }]);
+        assert_eq!(told(&status), Vec::<String>::new());
     }
 
     #[test]

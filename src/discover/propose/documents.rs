@@ -391,7 +391,7 @@ fn around(draft: &mut Draft, rows: &Rows, layout: &Layout, symbols: &Symbols, ti
     let constants: Vec<&str> = symbols.constants.iter().map(String::as_str).filter(|path| !is_used(path)).collect();
     if !constants.is_empty() && layout.steps.is_empty() {
         let what = format!(
-            "Never changed while it was listened: {}; leave out with `ignore` what says nothing.",
+            "Never changed while forebay listened: {}; leave out with `ignore` what says nothing.",
             some(&constants, MAX_NAMED, NAME_CHARS)
         );
         draft.comments.push(what);

@@ -57,13 +57,19 @@ impl Account {
         // The directories that a link stands in have to let them through as well.
         let named = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let way = along(&named).into_iter().chain(places(path, wish)).collect::<Vec<_>>();
-        first_refusal(&way, &self.user).map(|(place, _)| self.told(place))
+        first_refusal(&way, &self.user).map(|(place, _)| self.told(place, wish))
     }
 
-    fn told(&self, place: &Place) -> String {
+    fn told(&self, place: &Place, wish: Wish) -> String {
         let (path, user) = (place.path.display(), &self.name);
         let (owner, group) = (self.accounts.user_name(place.user), self.accounts.group_name(place.group));
         let (may_not, remedy) = match place.need {
+            SEARCH if wish == Wish::Read => (
+                "go through it",
+                format!(
+                    "hand a secret over with LoadCredential= (see forebay.service); for any other file chmod o+x {path}"
+                ),
+            ),
             SEARCH => ("go through it", format!("chmod o+x {path}, or keep the file elsewhere")),
             need if need == Wish::Make as u32 => ("make files in it", format!("chown {user} {path}")),
             need if need == Wish::Change as u32 => ("read and write it", format!("chown {user} {path}")),
@@ -121,7 +127,7 @@ mod tests {
         };
         let way = [place("/etc/forebay", directory, SEARCH), place("/etc/forebay/key", file, wish as u32)];
         let account = forebay();
-        first_refusal(&way, &account.user).map_or("none".into(), |(place, _)| account.told(place))
+        first_refusal(&way, &account.user).map_or("none".into(), |(place, _)| account.told(place, wish))
     }
 
     #[test]

@@ -87,7 +87,7 @@ const KNOWN: &[Known] = &[
     (&["symbol ", " bytes; "], "Shorten the value at the device, or take the member out of symbols in [source.NAME]."),
     (
         &["further ahead of the clock"],
-        "Check the device's clock and the timestamp's unit in [source.NAME]; only if such times are right, raise \
+        "Check the device's clock and the timestamp's unit and zone in [source.NAME]; only if such times are right, raise \
          max_future in [latest].",
     ),
     // Of the limits.
