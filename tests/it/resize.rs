@@ -61,7 +61,7 @@ fn a_running_daemon_gets_a_larger_and_a_smaller_ring_under_load() {
     let (code, out, err) = resize(&daemon, "16MiB");
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("the ring had 8MiB and has 16MiB: ") && out.contains("rows wait for QuestDB"), "{out}");
-    assert!(err.contains("[ring] size says 8MiB: set it to \"16MiB\""), "{err}");
+    assert!(err.contains(": ring.size is 8MiB: set it to \"16MiB\""), "{err}");
     let larger = info(&daemon, false);
     assert_eq!((&larger["size_bytes"], &larger["ring_id"]), (&(16 * MIB).into(), &id));
     assert!(pending(&larger["ledger"]) >= 2_000, "{larger}");
