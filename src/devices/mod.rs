@@ -57,7 +57,7 @@ pub fn find(name: &str) -> Option<&'static Family> {
 
 /// The name of a machine's zone. A machine that tells none goes by UTC (`localtime(5)`).
 #[must_use]
-pub fn name_of(zone: &TimeZone) -> Option<&str> {
+pub fn zone_name(zone: &TimeZone) -> Option<&str> {
     if zone.is_unknown() { Some("UTC") } else { zone.iana_name() }
 }
 

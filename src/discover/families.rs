@@ -13,7 +13,7 @@ use super::{
     trial::{Owner, Trial, settings},
 };
 use crate::{
-    devices::{Family, change::Changes, name_of, signs::Heard},
+    devices::{Family, change::Changes, signs::Heard, zone_name},
     point::Timestamp,
     settings::{Settings, Source, TimeUnit, TimeWord},
 };
@@ -107,8 +107,8 @@ fn other_zone(settings: &Settings, taken: &[(&String, &Topic)], machine: &TimeZo
         let found = match zone(times.into_iter(), machine) {
             Zone::Named(zone) => zone,
             Zone::None if own.is_some() && is_told => "UTC".to_owned(),
-            // As `forebay device add` does.
-            Zone::None | Zone::Unknown if own.is_some() => name_of(machine).unwrap_or("UTC").to_owned(),
+            // The machine's, as `forebay device add` has it, or UTC where that has no name.
+            Zone::None | Zone::Unknown if own.is_some() => zone_name(machine).unwrap_or("UTC").to_owned(),
             Zone::None | Zone::Unknown | Zone::Several => continue,
         };
         if own.is_none_or(|own| !same_now(own, &found, taken)) {

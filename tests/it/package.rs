@@ -122,8 +122,8 @@ fn the_same_program_gives_the_same_package() {
     assert!(one == two, "{} and {} bytes, or other ones", one.len(), two.len());
 }
 
-/// Runs a script of the package for another root, as `dpkg --root` does, so that it touches nothing of this machine. Programs by
-/// the names of `stand_ins` do what is said there.
+/// Runs a script of the package for another root, as `dpkg --root` does, so that it touches nothing
+/// of this machine. Programs by the names of `stand_ins` do what is said there.
 fn script(name: &str, root: &Path, stand_ins: &[(&str, &str)], arguments: &[&str]) -> Output {
     let dir = scratch("script");
     for (program, does) in stand_ins {

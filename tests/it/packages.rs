@@ -8,23 +8,24 @@ use crate::support::{
 
 #[test]
 fn a_package_is_installed_upgraded_removed_and_purged_and_nothing_is_lost() {
-    if skipped("packages::a_package_is_installed_upgraded_removed_and_purged_and_nothing_is_lost") {
-        return;
-    }
-    let _alone = heavy();
-    let machine = Machine::new(&["gateway"]);
-    machine.share_package("old", "1.0.0");
-    machine.share_package("new", "1.0.1");
-    machine.run("package");
+    inside("package", |machine| {
+        machine.share_package("old", "1.0.0");
+        machine.share_package("new", "1.0.1");
+    });
 }
 
 #[test]
 fn a_tarball_is_installed_upgraded_and_removed_and_nothing_is_lost() {
-    if skipped("packages::a_tarball_is_installed_upgraded_and_removed_and_nothing_is_lost") {
+    inside("tarball", Machine::share_tarball);
+}
+
+/// Runs a script in a machine that has what is shared with it.
+fn inside(script: &str, share: impl FnOnce(&Machine)) {
+    if skipped(&format!("packages::{script}")) {
         return;
     }
     let _alone = heavy();
     let machine = Machine::new(&["gateway"]);
-    machine.share_tarball();
-    machine.run("tarball");
+    share(&machine);
+    machine.run(script);
 }

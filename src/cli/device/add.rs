@@ -17,7 +17,7 @@ use crate::{
         out::{emit, say},
     },
     config::{self, validate::name_fault},
-    devices::{change::Changes, name_of},
+    devices::{change::Changes, zone_name},
 };
 
 /// How a file gets another name.
@@ -47,7 +47,7 @@ pub struct AddArgs {
 }
 
 pub fn run(args: &AddArgs, global: &Global) -> Result<(), Failure> {
-    let new = add(args, global)?;
+    let new = add(args, global, &TimeZone::system())?;
     report(&new, args.dry_run, global)
 }
 
@@ -62,14 +62,17 @@ struct New {
     warnings: Vec<String>,
 }
 
-fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
+fn add(args: &AddArgs, global: &Global, machine: &TimeZone) -> Result<New, Failure> {
     let family = args.family.find()?;
     let name = args.name.as_deref().unwrap_or(family.name);
     if let Some(fault) = name_fault(name) {
         return Err(Failure::new(Exit::Usage, format!("--as {name:?}: {fault}")));
     }
     let zone = match &args.zone {
-        None if family.has_zone() => Some(machine_zone(&TimeZone::system())?),
+        None if family.has_zone() => {
+            let unnamed = "the devices' times tell no zone, and this machine's zone has no name: name one with --zone";
+            Some(zone_name(machine).ok_or_else(|| Failure::new(Exit::Usage, unnamed))?.to_owned())
+        }
         named => named.clone(),
     };
     let changes =
@@ -84,12 +87,6 @@ fn add(args: &AddArgs, global: &Global) -> Result<New, Failure> {
     }
     let Fragment { path, text } = fragment;
     Ok(New { path, text, zone, warnings })
-}
-
-/// The name of this machine's zone.
-fn machine_zone(zone: &TimeZone) -> Result<String, Failure> {
-    let unnamed = "the devices' times tell no zone, and this machine's zone has no name: name one with --zone";
-    name_of(zone).map(str::to_owned).ok_or_else(|| Failure::new(Exit::Usage, unnamed))
 }
 
 /// Where the file goes; a configuration is there, and no file of that name.
@@ -158,6 +155,11 @@ mod tests {
         }
 
         fn add(&self, change: impl FnOnce(&mut AddArgs)) -> Result<New, (Exit, String)> {
+            self.add_in(&TimeZone::get("Asia/Kolkata").expect("a zone"), change)
+        }
+
+        /// The same on a machine of that zone.
+        fn add_in(&self, zone: &TimeZone, change: impl FnOnce(&mut AddArgs)) -> Result<New, (Exit, String)> {
             let mut args = AddArgs {
                 family: FamilyArg { family: "tasmota".into() },
                 topics: Vec::new(),
@@ -168,7 +170,8 @@ mod tests {
             };
             change(&mut args);
             let global = Global { config: Some(self.at("forebay.toml")), ..Global::default() };
-            super::add(&args, &global).map_err(|failure| (failure.exit, failure.error.expect("an error").to_string()))
+            super::add(&args, &global, zone)
+                .map_err(|failure| (failure.exit, failure.error.expect("an error").to_string()))
         }
     }
 
@@ -179,8 +182,8 @@ mod tests {
         assert_eq!(place.fragments(), ["tasmota.toml"]);
         let path = place.at("conf.d/tasmota.toml");
         let family = crate::devices::find("tasmota").expect("a family");
-        let zone = machine_zone(&TimeZone::system()).expect("a zone");
-        let wanted = family.changed(&Changes { zone: Some(zone), ..Changes::default() }).expect("text");
+        let changes = Changes { zone: Some("Asia/Kolkata".into()), ..Changes::default() };
+        let wanted = family.changed(&changes).expect("text");
         assert_eq!(fs::read_to_string(&path).expect("a file"), wanted);
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, FILE_MODE);
         let loaded = config::load(Some(&place.at("forebay.toml"))).expect("valid");
@@ -200,18 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn times_without_a_zone_are_this_machine_s_and_that_is_told() {
+    fn times_without_a_zone_are_this_machine_s_where_none_is_named() {
         let place = Place::with(CONFIGURATION);
-        let new = place.add(|_| {}).expect("added");
-        let zone = new.zone.expect("tasmota's times tell none");
-        assert!(new.text.contains(&format!("zone = \"{zone}\"")), "{}", new.text);
+        let zone_in = |zone: &TimeZone, name: &str| {
+            let new = place.add_in(zone, |args| (args.name, args.dry_run) = (Some(name.into()), true));
+            new.map(|new| (new.text.contains(&format!("zone = \"{}\"", new.zone.clone().expect("a zone"))), new.zone))
+        };
+        let kolkata = TimeZone::get("Asia/Kolkata").expect("a zone");
+        assert_eq!(zone_in(&kolkata, "a1").expect("shown"), (true, Some("Asia/Kolkata".into())));
+        assert_eq!(zone_in(&TimeZone::unknown(), "a2").expect("shown"), (true, Some("UTC".into())));
+        let (exit, told) = zone_in(&TimeZone::fixed(jiff::tz::offset(1)), "a3").expect_err("no name");
+        assert!(exit == Exit::Usage && told.contains("name one with --zone"), "{told}");
         let without = place.add(|args| args.family.family = "shelly".into()).expect("added");
         assert_eq!(without.zone, None);
-        let named = |name| machine_zone(&TimeZone::get(name).expect("a zone")).expect("a name");
-        assert_eq!(named("Asia/Kolkata"), "Asia/Kolkata");
-        assert_eq!(machine_zone(&TimeZone::unknown()).expect("a name"), "UTC");
-        let told = machine_zone(&TimeZone::fixed(jiff::tz::offset(1))).expect_err("no name");
-        assert!(told.error.expect("an error").to_string().contains("--zone"));
     }
 
     #[test]
