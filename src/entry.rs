@@ -252,6 +252,7 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Reads the head of a rows body.
+    #[inline]
     pub fn decode(body: &'a [u8]) -> Result<Self, EntryError> {
         let mut cursor = Cursor::new(body);
         let table = cursor.name()?;
@@ -262,6 +263,7 @@ impl<'a> Rows<'a> {
 impl<'a> Iterator for Rows<'a> {
     type Item = Result<RowRef<'a>, EntryError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.cursor.is_empty() {
             return None;
@@ -323,6 +325,7 @@ impl From<ValueRef<'_>> for Value {
 }
 
 impl<'a> RowRef<'a> {
+    #[inline]
     fn read(cursor: &mut Cursor<'a>) -> Result<Self, EntryError> {
         let start = cursor.at;
         let time = Timestamp(i64::from_le_bytes(cursor.array("row time")?));
@@ -347,6 +350,7 @@ impl<'a> RowRef<'a> {
 
     /// Symbol names and values, in the order of the record: sorted by name, but for older records
     /// whose names have upper-case letters (see [`RowRef::is_sorted`]).
+    #[inline]
     pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let mut cursor = self.symbols.clone();
         (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
@@ -354,11 +358,13 @@ impl<'a> RowRef<'a> {
 
     /// Whether the symbols are in the order of [`names::cmp`]. Once they were sorted by their
     /// spelling.
+    #[inline]
     pub fn is_sorted(&self) -> bool {
         self.symbols().is_sorted_by(|a, b| names::cmp(a.0, b.0).is_le())
     }
 
     /// Field names and values, the row's own ones first.
+    #[inline]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + Clone + use<'a> {
         let mut cursor = self.fields.clone();
         (0..self.field_count).map_while(move |_| cursor.field().ok())
@@ -400,18 +406,22 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline]
     fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
+    #[inline]
     fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
 
+    #[inline]
     fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], EntryError> {
         let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len));
         let taken = taken.ok_or(EntryError { at: self.at, what })?;
@@ -419,35 +429,42 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], EntryError> {
         let at = self.at;
         self.take(N, what)?.try_into().map_err(|_| EntryError { at, what })
     }
 
+    #[inline]
     fn u8(&mut self, what: &'static str) -> Result<u8, EntryError> {
         Ok(self.take(1, what)?[0])
     }
 
+    #[inline]
     fn u16(&mut self, what: &'static str) -> Result<u16, EntryError> {
         Ok(u16::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     fn text(&mut self, len: usize, what: &'static str) -> Result<&'a str, EntryError> {
         let at = self.at;
         std::str::from_utf8(self.take(len, what)?).map_err(|_| EntryError { at, what })
     }
 
+    #[inline]
     fn name(&mut self) -> Result<&'a str, EntryError> {
         let len = self.u8("name length")?;
         self.text(usize::from(len), "name")
     }
 
+    #[inline]
     fn symbol(&mut self) -> Result<(&'a str, &'a str), EntryError> {
         let name = self.name()?;
         let len = self.u16("symbol length")?;
         Ok((name, self.text(usize::from(len), "symbol value")?))
     }
 
+    #[inline]
     fn field(&mut self) -> Result<(&'a str, ValueRef<'a>), EntryError> {
         let name = self.name()?;
         Ok((name, self.value()?))
@@ -461,6 +478,7 @@ impl<'a> Cursor<'a> {
         origin
     }
 
+    #[inline]
     fn value(&mut self) -> Result<ValueRef<'a>, EntryError> {
         let at = self.at;
         Ok(match self.u8("field type")? & !COMPLETED {

@@ -15,6 +15,8 @@ use serde::Serialize;
 /// Series in the ring.
 pub const SERIES: usize = 10_000;
 const TABLE: &str = "sensors";
+/// When the first row of each series was measured.
+const FIRST: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
 /// What the rows of a full ring are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,11 +52,11 @@ pub fn make(settings: &Settings, contents: Contents) -> u64 {
     // Appended as fast as the disk takes it, so that commits are large.
     let quick = Settings { commit_spacing: CommitSpacing::Fixed(Duration::from_millis(200)), ..settings.clone() };
     let ring = open(&quick, &mut |_| {}).ring;
-    let (bodies, received) = (bodies(), SystemClock.now());
+    let (mut bodies, received) = (bodies(), SystemClock.now());
     let mut appended = 0;
     match contents {
         Contents::Pending => {
-            while append(&ring, &bodies[appended as usize % SERIES], received).is_ok() {
+            while append(&ring, nth(&mut bodies, appended), received).is_ok() {
                 appended += 1;
             }
         }
@@ -63,7 +65,7 @@ pub fn make(settings: &Settings, contents: Contents) -> u64 {
             let mut reader = ring.reader(ring.marks().settled);
             // Once round and a bit.
             while ring.marks().appended.pos.0 < settings.size.0 / 16 * 17 {
-                if append(&ring, &bodies[appended as usize % SERIES], received).is_ok() {
+                if append(&ring, nth(&mut bodies, appended), received).is_ok() {
                     appended += 1;
                     if appended % 100_000 != 0 {
                         continue;
@@ -88,12 +90,21 @@ fn append(ring: &Ring, body: &[u8], received: Received) -> Result<(), AppendErro
     ring.append(&[part], received).map(drop)
 }
 
+/// The row appended after so many: of the next series, a second later each time round, as devices report.
+fn nth(bodies: &mut [Vec<u8>], appended: u64) -> &[u8] {
+    let (round, series) = (appended / SERIES as u64, appended as usize % SERIES);
+    let time = FIRST.0 + round as i64 * 1_000_000_000;
+    // It stands behind the table's name and its length.
+    bodies[series][1 + TABLE.len()..][..8].copy_from_slice(&time.to_le_bytes());
+    &bodies[series]
+}
+
 /// A row of each series, 100 bytes each.
 pub fn bodies() -> Vec<Vec<u8>> {
     (0..SERIES)
         .map(|n| {
             let row = Row {
-                time: Some(Timestamp(1_700_000_000_000_000_000)),
+                time: Some(FIRST),
                 device_time: true,
                 symbols: vec![("device".into(), format!("dev-{n:04}").into()), ("site".into(), "hall-1-north".into())],
                 fields: vec![

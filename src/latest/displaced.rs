@@ -7,7 +7,7 @@ use std::{
     hash::{BuildHasher, Hasher},
 };
 
-use super::past::{Past, value_ref, write_field};
+use super::past::{Past, value_ref, write_past, write_value};
 use crate::{
     moment::name_number,
     point::{Text, Value},
@@ -46,7 +46,7 @@ impl Displaced {
 /// The mark of a value of a series' field (its number within the series) and moment.
 pub(super) fn of_value(series: u64, micros: i64, field: u16, value: Past<'_>) -> u64 {
     let mut bytes = Vec::with_capacity(16);
-    write_field(&mut bytes, field, value);
+    write_past(&mut bytes, field, &value);
     let mut hasher = hasher(series, micros, 0);
     hasher.write(&bytes);
     hasher.finish()
@@ -59,7 +59,7 @@ pub(super) fn of_row(series: u64, micros: i64, own: &[(Text, Value)]) -> u64 {
     for (name, value) in own {
         hasher.write_u64(name_number(name));
         bytes.clear();
-        write_field(&mut bytes, 0, Past::of(value_ref(value)));
+        write_value(&mut bytes, 0, &value_ref(value));
         hasher.write(&bytes);
     }
     hasher.finish()

@@ -23,7 +23,7 @@ impl Latest {
         let key = KeyRef { table, symbols: pairs(&row.symbols) };
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let stamp = self.stamp(time, true, Received::default(), FROM_DATABASE);
-        let taken = self.apply(&key, fields, stamp, From::Database).is_some();
+        let taken = self.apply(&key, fields, stamp, From::Database).changed;
         if taken {
             self.filled.fetch_add(1, Ordering::Relaxed);
         }

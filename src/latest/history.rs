@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::past::{Fields, Past, Reader, close, write_field, write_varint};
+use super::past::{Fields, Past, Reader, close, write_past, write_value, write_varint};
 use crate::entry::ValueRef;
 
 /// A block takes further moments up to this many bytes.
@@ -113,17 +113,22 @@ impl History {
     }
 
     /// The last block that begins at the moment or before it.
+    #[inline]
     fn at(&self, micros: i64) -> Option<usize> {
+        // Most rows come in the order of their times.
+        if self.blocks.back().is_some_and(|last| last.base_us <= micros) {
+            return Some(self.blocks.len() - 1);
+        }
         self.blocks.partition_point(|block| block.base_us <= micros).checked_sub(1)
     }
 
     /// Remembers values of a moment; those it has of other fields stay, and `displaced` is told what
     /// another value took the place of. `number` is that of a block, should one be begun; whether
     /// one was.
-    pub fn put<'a>(
+    pub fn put(
         &mut self,
         micros: i64,
-        values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone,
+        values: &[(u16, ValueRef<'_>)],
         number: u64,
         displaced: impl FnMut(u16, Past<'_>),
     ) -> bool {
@@ -155,13 +160,7 @@ impl History {
         is_split
     }
 
-    fn begin<'a>(
-        &mut self,
-        at: usize,
-        micros: i64,
-        values: impl Iterator<Item = (u16, ValueRef<'a>)>,
-        number: u64,
-    ) -> bool {
+    fn begin(&mut self, at: usize, micros: i64, values: &[(u16, ValueRef<'_>)], number: u64) -> bool {
         let mut block = Block { number, base_us: micros, last_us: micros, bytes: Vec::new() };
         block.push(micros, values);
         self.bytes += block.weight();
@@ -178,16 +177,18 @@ struct Entry<'a> {
 }
 
 impl Block {
+    #[inline]
     fn weight(&self) -> usize {
         size_of::<Self>() + self.bytes.capacity()
     }
 
-    fn push<'a>(&mut self, micros: i64, values: impl Iterator<Item = (u16, ValueRef<'a>)>) {
+    #[inline]
+    fn push(&mut self, micros: i64, values: &[(u16, ValueRef<'_>)]) {
         let (base_us, bytes) = (self.base_us, &mut self.bytes);
         write_head(bytes, micros, base_us);
         let body = bytes.len();
         for (field, value) in values {
-            write_field(bytes, field, Past::of(value));
+            write_value(bytes, *field, value);
         }
         close(bytes, body);
         self.last_us = self.last_us.max(micros);
@@ -210,21 +211,16 @@ impl Block {
         Err(self.bytes.len())
     }
 
-    fn insert<'a>(
-        &mut self,
-        micros: i64,
-        values: impl Iterator<Item = (u16, ValueRef<'a>)> + Clone,
-        mut displaced: impl FnMut(u16, Past<'_>),
-    ) {
+    fn insert(&mut self, micros: i64, values: &[(u16, ValueRef<'_>)], mut displaced: impl FnMut(u16, Past<'_>)) {
         let mut entry = Vec::with_capacity(64);
         write_head(&mut entry, micros, self.base_us);
         let body = entry.len();
         let range = match self.find(micros) {
             Ok(held) => {
                 for (field, value) in Fields(held.fields) {
-                    match values.clone().find(|(new, _)| *new == field) {
-                        None => write_field(&mut entry, field, value),
-                        Some((_, new)) if value.is(new) => {}
+                    match values.iter().find(|(new, _)| *new == field) {
+                        None => write_past(&mut entry, field, &value),
+                        Some((_, new)) if value.is(*new) => {}
                         Some(_) => displaced(field, value),
                     }
                 }
@@ -233,7 +229,7 @@ impl Block {
             Err(at) => at..at,
         };
         for (field, value) in values {
-            write_field(&mut entry, field, Past::of(value));
+            write_value(&mut entry, *field, value);
         }
         close(&mut entry, body);
         self.bytes.splice(range, entry);
@@ -316,8 +312,8 @@ mod tests {
         ]
     }
 
-    fn borrowed(values: &BTreeMap<u16, Value>) -> impl Iterator<Item = (u16, ValueRef<'_>)> + Clone {
-        values.iter().map(|(field, value)| (*field, super::super::past::value_ref(value)))
+    fn borrowed(values: &BTreeMap<u16, Value>) -> Vec<(u16, ValueRef<'_>)> {
+        values.iter().map(|(field, value)| (*field, super::super::past::value_ref(value))).collect()
     }
 
     proptest! {
@@ -327,7 +323,7 @@ mod tests {
         ) {
             let (mut history, mut model) = (History::default(), BTreeMap::<i64, BTreeMap<u16, Value>>::new());
             for (number, (micros, values)) in puts.into_iter().enumerate() {
-                history.put(micros, borrowed(&values), number as u64, |_, _| ());
+                history.put(micros, &borrowed(&values), number as u64, |_, _| ());
                 model.entry(micros).or_default().extend(values);
             }
             for micros in -41..401 {
@@ -343,7 +339,7 @@ mod tests {
             let value = BTreeMap::from([(0, Value::Text("x".repeat(40).into()))]);
             let mut numbers = Vec::new();
             for (number, micros) in times.iter().enumerate() {
-                if history.put(*micros, borrowed(&value), number as u64, |_, _| ()) {
+                if history.put(*micros, &borrowed(&value), number as u64, |_, _| ()) {
                     numbers.push(number as u64);
                 }
             }
@@ -367,8 +363,8 @@ mod tests {
     fn a_moment_of_four_numbers_takes_about_fifty_bytes() {
         let mut history = History::default();
         for second in 0..3_600i64 {
-            let values = (0..4u16).map(|field| (field, ValueRef::Double(second as f64)));
-            history.put(second * 1_000_000, values, second as u64, |_, _| ());
+            let values = [0, 1, 2, 3].map(|field| (field, ValueRef::Double(second as f64)));
+            history.put(second * 1_000_000, &values, second as u64, |_, _| ());
         }
         let a_moment = history.bytes() / 3_600;
         assert!((40..60).contains(&a_moment), "{a_moment}");
@@ -378,7 +374,7 @@ mod tests {
     fn long_strings_are_compared_and_not_given_back() {
         let long = "x".repeat(MAX_TEXT_BYTES + 1);
         let mut history = History::default();
-        history.put(1, std::iter::once((0, ValueRef::Text(&long))), 0, |_, _| ());
+        history.put(1, &[(0, ValueRef::Text(&long))], 0, |_, _| ());
         let Look::Known(mut fields) = history.look(1) else { panic!() };
         let (_, past) = fields.next().unwrap();
         assert!(past.is(ValueRef::Text(&long)) && !past.is(ValueRef::Text(&"y".repeat(MAX_TEXT_BYTES + 1))));
@@ -390,10 +386,10 @@ mod tests {
     fn nothing_is_kept_of_what_is_taken_for_forgotten() {
         let mut history = History::default();
         history.forget_up_to(5);
-        assert!(!history.put(5, std::iter::empty(), 0, |_, _| ()));
+        assert!(!history.put(5, &[], 0, |_, _| ()));
         assert!(matches!(history.look(5), Look::Forgotten));
         assert!(matches!(history.look(6), Look::New));
-        assert!(history.put(6, std::iter::empty(), 1, |_, _| ()));
+        assert!(history.put(6, &[], 1, |_, _| ()));
         assert!(matches!(history.look(6), Look::Known(_)));
         assert!(!history.forget_block(0), "there is no such block");
         assert!(history.forget_block(1));

@@ -67,6 +67,7 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
         hasher.finish()
     }
 
+    #[inline]
     fn feed(&self, hasher: &mut impl Hasher) {
         names::write(self.table, hasher);
         for (name, value) in self.symbols.clone() {
@@ -74,6 +75,7 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> KeyRef<'a, S> {
         }
     }
 
+    #[inline]
     pub fn names(&self, key: &Key) -> bool {
         let mut symbols = self.symbols.clone();
         let is_next =
@@ -99,6 +101,7 @@ impl<'a, S: Iterator<Item = (&'a str, &'a str)> + Clone> Equivalent<Arc<Key>> fo
 }
 
 /// Feeds a symbol to a hasher, in the same way whatever the spelling of its name.
+#[inline]
 pub(super) fn write_symbol(name: &str, value: &str, hasher: &mut impl Hasher) {
     names::write(name, hasher);
     // The length keeps ("ab", "c") and ("a", "bc") apart.

@@ -41,6 +41,7 @@ use std::sync::{
 };
 
 use serde::Serialize;
+use smallvec::SmallVec;
 use utoipa::ToSchema;
 
 use self::{
@@ -84,6 +85,17 @@ enum From {
     Ring,
     /// The database.
     Database,
+}
+
+/// What taking values in has done.
+#[derive(Debug, Default)]
+struct Applied {
+    /// Some field holds its value now.
+    changed: bool,
+    /// The series may have got fields that it had not.
+    grew: bool,
+    /// The series as it is now, where it changed and somebody who watches is to be told.
+    series: Option<Series>,
 }
 
 /// A series and its latest values.
@@ -285,12 +297,12 @@ impl Latest {
         let fields = row.fields.iter().map(|(name, value)| (name.as_str(), value_ref(value)));
         let time = row.time.unwrap_or(received.wall);
         let stamp = self.stamp(time, row.device_time, received, seq);
-        let change = self.apply(&key, fields, stamp, From::Message);
-        self.count(change.as_ref());
+        let applied = self.apply(&key, fields, stamp, From::Message);
+        self.count(applied.changed);
         if row.notes.replaced > 0 {
             self.note_replacing(table, row);
         }
-        if let Some(series) = change.filter(|_| self.feed.is_in_use()) {
+        if let Some(series) = applied.series {
             self.feed.publish(Change::Values(series));
         }
     }
@@ -300,20 +312,21 @@ impl Latest {
     /// Says whether the row may have names that its series had not: the series is new, or has more fields than before.
     pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) -> bool {
         let stamp = self.stamp(row.time, row.device_time, received, seq);
-        let mut grew = false;
-        let change = if row.is_sorted() {
-            let key = KeyRef { table, symbols: row.symbols() };
-            self.apply_noting(&key, row.fields(), stamp, From::Ring, &mut grew)
-        } else {
-            let mut symbols: Vec<_> = row.symbols().collect();
+        // Read once, and looked at several times: a start out of a full ring spends its time here.
+        let mut symbols = SmallVec::<[_; 8]>::new();
+        for symbol in row.symbols() {
+            symbols.push(symbol);
+        }
+        if !symbols.is_sorted_by(|a, b| names::cmp(a.0, b.0).is_le()) {
             symbols.sort_unstable_by(|a, b| names::cmp(a.0, b.0));
-            self.apply_noting(&KeyRef { table, symbols: pairs(&symbols) }, row.fields(), stamp, From::Ring, &mut grew)
-        };
-        self.count(change.as_ref());
+        }
+        let key = KeyRef { table, symbols: pairs(&symbols) };
+        let applied = self.apply(&key, row.fields(), stamp, From::Ring);
+        self.count(applied.changed);
         if row.notes.replaced > 0 {
             self.note_replacing(table, &row.to_row());
         }
-        grew
+        applied.grew
     }
 
     /// Remembers a row that has been counted as one that replaced others.
@@ -350,8 +363,8 @@ impl Latest {
         }
     }
 
-    fn count(&self, change: Option<&Series>) {
-        let counter = if change.is_some() { &self.updates } else { &self.late };
+    fn count(&self, changed: bool) {
+        let counter = if changed { &self.updates } else { &self.late };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -366,30 +379,18 @@ impl Latest {
         Seq(self.seen.load(Ordering::Acquire))
     }
 
-    /// Takes values in, and shows them to readers; the series, if it changed.
+    /// Takes values in, and shows them to readers.
     fn apply<'k, 'f>(
         &self,
         key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
         fields: impl Iterator<Item = (&'f str, ValueRef<'f>)> + Clone,
         stamp: Stamp,
         from: From,
-    ) -> Option<Series> {
-        self.apply_noting(key, fields, stamp, from, &mut false)
-    }
-
-    /// [`Latest::apply`], which also says whether the series may have got fields that it had not.
-    fn apply_noting<'k, 'f>(
-        &self,
-        key: &KeyRef<'k, impl Iterator<Item = (&'k str, &'k str)> + Clone>,
-        fields: impl Iterator<Item = (&'f str, ValueRef<'f>)> + Clone,
-        stamp: Stamp,
-        from: From,
-        grew: &mut bool,
-    ) -> Option<Series> {
+    ) -> Applied {
         let hash = key.hash(&self.hasher);
         let mut shard = self.shard(hash);
         if from == From::Database && shard.cleared.covers(hash, stamp.time) {
-            return None;
+            return Applied::default();
         }
         let found = shard.find(hash, key);
         let first_us = (from == From::Ring).then(|| stamp.time.to_micros());
@@ -400,13 +401,13 @@ impl Latest {
             From::Ring | From::Message if self.max_history_bytes == 0 => Remember::Latest,
             From::Ring | From::Message => Remember::Moments { next_block: shard.blocks.next_number() },
         };
-        let slot = shard.get_mut(at)?;
+        let Some(slot) = shard.get_mut(at) else { return Applied::default() };
         let before = found.map_or(0, |_| slot.bytes);
         let (held, history_before) = (slot.fields.len(), slot.history.bytes());
         let taken = slot.apply(fields, stamp, remember);
         let changed = taken.changed;
         // Where a series has as many as it may, one may have taken another's place.
-        *grew = found.is_none() || slot.fields.len() > held || held >= MAX_FIELDS;
+        let grew = found.is_none() || slot.fields.len() > held || held >= MAX_FIELDS;
         if changed && from != From::Ring && slot.shown.is_none() {
             self.board.add(slot.show(stamp.seq));
         }
@@ -415,7 +416,8 @@ impl Latest {
             taken.displaced.iter().for_each(|mark| displaced.note(*mark));
         }
         let (after, history_after) = (slot.bytes, slot.history.bytes());
-        let series = changed.then(|| slot.series());
+        let wanted = changed && from == From::Message && self.feed.is_in_use();
+        let series = wanted.then(|| slot.series());
         if taken.block_begun {
             shard.begun(at);
         }
@@ -432,7 +434,7 @@ impl Latest {
         if history_after > history_before {
             self.make_history_room(hash);
         }
-        series
+        Applied { changed, grew, series }
     }
 
     fn weigh_history(&self, before: usize, after: usize) {

@@ -29,6 +29,7 @@ pub(super) enum Past<'a> {
 
 impl Past<'_> {
     /// What is remembered of a value.
+    #[inline]
     pub fn of(value: ValueRef<'_>) -> Past<'_> {
         match value {
             ValueRef::Text(text) if text.len() > MAX_TEXT_BYTES => Past::Hash(hash(text)),
@@ -70,6 +71,7 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Puts the length of what was written from `body` on in front of it.
+#[inline]
 pub(super) fn close(bytes: &mut Vec<u8>, body: usize) {
     let length = (bytes.len() - body) as u64;
     if length < 0x80 {
@@ -81,37 +83,53 @@ pub(super) fn close(bytes: &mut Vec<u8>, body: usize) {
     bytes.splice(body..body, head);
 }
 
-pub(super) fn write_field(bytes: &mut Vec<u8>, field: u16, value: Past<'_>) {
+/// Writes what is remembered of a value ([`Past::of`]).
+#[inline]
+pub(super) fn write_value(bytes: &mut Vec<u8>, field: u16, value: &ValueRef<'_>) {
     write_varint(bytes, field.into());
     match value {
-        Past::Value(ValueRef::Bool(false)) => bytes.push(TAG_FALSE),
-        Past::Value(ValueRef::Bool(true)) => bytes.push(TAG_TRUE),
-        Past::Value(ValueRef::Flag(false)) => bytes.push(TAG_FLAG_FALSE),
-        Past::Value(ValueRef::Flag(true)) => bytes.push(TAG_FLAG_TRUE),
-        Past::Value(ValueRef::Long(value)) => {
+        ValueRef::Bool(false) => bytes.push(TAG_FALSE),
+        ValueRef::Bool(true) => bytes.push(TAG_TRUE),
+        ValueRef::Flag(false) => bytes.push(TAG_FLAG_FALSE),
+        ValueRef::Flag(true) => bytes.push(TAG_FLAG_TRUE),
+        ValueRef::Long(value) => {
             bytes.push(TAG_LONG);
             write_varint(bytes, (value.wrapping_shl(1) ^ (value >> 63)) as u64);
         }
-        Past::Value(ValueRef::Whole(value)) => {
+        ValueRef::Whole(value) => {
             bytes.push(TAG_WHOLE);
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        Past::Value(ValueRef::Double(value)) => {
+        ValueRef::Double(value) => {
             bytes.push(TAG_DOUBLE);
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        Past::Value(ValueRef::Text(text)) => {
+        ValueRef::Text(text) if text.len() > MAX_TEXT_BYTES => write_hash(bytes, hash(text)),
+        ValueRef::Text(text) => {
             bytes.push(TAG_TEXT);
             write_varint(bytes, text.len() as u64);
             bytes.extend_from_slice(text.as_bytes());
         }
+    }
+}
+
+/// Writes what is remembered of a value once more.
+pub(super) fn write_past(bytes: &mut Vec<u8>, field: u16, value: &Past<'_>) {
+    match value {
+        Past::Value(value) => write_value(bytes, field, value),
         Past::Hash(hash) => {
-            bytes.push(TAG_HASH);
-            bytes.extend_from_slice(&hash.to_le_bytes());
+            write_varint(bytes, field.into());
+            write_hash(bytes, *hash);
         }
     }
 }
 
+fn write_hash(bytes: &mut Vec<u8>, hash: u64) {
+    bytes.push(TAG_HASH);
+    bytes.extend_from_slice(&hash.to_le_bytes());
+}
+
+#[inline]
 pub(super) fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);

@@ -44,6 +44,7 @@ impl Blocks {
 const LEAST_TIDIED_UP: usize = 1_024;
 
 impl Shard {
+    #[inline]
     pub fn find<'k>(
         &self,
         hash: u64,
@@ -53,6 +54,7 @@ impl Shard {
         self.index.find(hash, same).map(|at| *at as usize)
     }
 
+    #[inline]
     pub fn get_mut(&mut self, at: usize) -> Option<&mut Slot> {
         self.slots.get_mut(at).and_then(Option::as_mut)
     }
@@ -77,6 +79,7 @@ impl Shard {
         at as usize
     }
 
+    #[inline]
     pub fn touch(&mut self, at: usize) {
         self.tick += 1;
         self.touched[at] = self.tick;

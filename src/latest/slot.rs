@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::{
     Series,
@@ -54,6 +55,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    #[inline]
     fn rank(&self) -> Rank {
         Rank::of(self.time, self.seq, self.believed_us)
     }
@@ -69,6 +71,8 @@ pub(super) struct Slot {
     pub shown: Option<Arc<Shown>>,
     /// Bytes this series takes, near enough for a bound.
     pub bytes: usize,
+    /// The part of them that its name takes.
+    key_bytes: usize,
     /// Its last moments.
     pub history: History,
     /// The receive times given to readings of this series as their event times.
@@ -115,9 +119,10 @@ pub enum Standing {
 
 impl Slot {
     pub fn new(hash: u64, key: Key) -> Self {
+        let key_bytes = bytes_of_key(&key);
         let (key, fields) = (Arc::new(key), Arc::default());
         let (history, assigned, newest_us) = (History::default(), Assigned::NONE, i64::MIN);
-        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, history, assigned, newest_us };
+        let mut slot = Self { hash, key, fields, shown: None, bytes: 0, key_bytes, history, assigned, newest_us };
         slot.weigh();
         slot
     }
@@ -143,14 +148,17 @@ impl Slot {
         if !stamp.device_time {
             self.assigned.seen(stamp.time.to_micros(), stamp.received.to_micros());
         }
+        let mut values = Values::new();
         let merged = if self.shown.is_none() {
             // Nobody reads it yet, so it can be changed in place; that makes a start out of a full ring twice as fast.
-            let merged = merge(Arc::make_mut(&mut self.fields), fields.clone(), stamp);
-            self.weigh();
+            let merged = merge(Arc::make_mut(&mut self.fields), fields.clone(), stamp, &mut values);
+            if merged.weight_changed {
+                self.weigh();
+            }
             merged
         } else {
             let mut next = Vec::clone(&self.fields);
-            let merged = merge(&mut next, fields.clone(), stamp);
+            let merged = merge(&mut next, fields.clone(), stamp, &mut values);
             if merged.changed {
                 self.put(next, stamp.seq);
             }
@@ -163,10 +171,17 @@ impl Slot {
         if merged.moved {
             // The numbers of the fields are others now.
             self.history.forget_all();
+            values = self.numbered(fields);
         }
         let mut displaced = Vec::new();
         let block_begun = match remember {
-            Remember::Moments { next_block } => self.remember(fields, micros, next_block, &mut displaced),
+            Remember::Moments { next_block } => {
+                let series = self.hash;
+                let mark = |field: u16, past: Past<'_>| {
+                    displaced.push(displaced::of_value(series, micros, field, past));
+                };
+                self.history.put(micros, &values, next_block, mark)
+            }
             Remember::Latest => {
                 self.history.forget_up_to(self.newest_us);
                 false
@@ -181,23 +196,15 @@ impl Slot {
         Taken { changed: merged.changed, block_begun, displaced }
     }
 
-    fn remember<'a>(
-        &mut self,
-        fields: impl Iterator<Item = (&'a str, ValueRef<'a>)> + Clone,
-        micros: i64,
-        next_block: u64,
-        displaced: &mut Vec<u64>,
-    ) -> bool {
+    /// The values of the fields that are held, with the numbers of those.
+    fn numbered<'a>(&self, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>) -> Values<'a> {
         let mut hint = 0;
-        let held = &self.fields;
-        let values = fields.filter_map(move |(name, value)| {
-            let at = position(held, hint, |field| names::same(&field.name, name))?;
+        let values = fields.filter_map(|(name, value)| {
+            let at = position(&self.fields, hint, |field| names::same(&field.name, name))?;
             hint = at + 1;
             Some((at as u16, value))
         });
-        let series = self.hash;
-        let mark = |field: u16, past: Past<'_>| displaced.push(displaced::of_value(series, micros, field, past));
-        self.history.put(micros, values, next_block, mark)
+        values.collect()
     }
 
     /// The latest time of any field, in microseconds.
@@ -320,17 +327,20 @@ impl Slot {
     }
 
     fn weigh(&mut self) {
-        let symbols: usize = self.key.symbols.iter().map(|(n, v)| heap(n) + heap(v)).sum();
         let fields: usize = self.fields.iter().map(|f| heap(&f.name) + value_heap(&f.value)).sum();
-        self.bytes = size_of::<Self>()
-            + board::bytes(&self.key)
-            + size_of::<Key>()
-            + size_of_val::<[_]>(&self.key.symbols)
-            + self.fields.capacity() * size_of::<Field>()
-            + heap(&self.key.table)
-            + symbols
-            + fields;
+        self.bytes = self.key_bytes + self.fields.capacity() * size_of::<Field>() + fields;
     }
+}
+
+/// Bytes that a series without fields takes.
+fn bytes_of_key(key: &Key) -> usize {
+    let symbols: usize = key.symbols.iter().map(|(n, v)| heap(n) + heap(v)).sum();
+    size_of::<Slot>()
+        + board::bytes(key)
+        + size_of::<Key>()
+        + size_of_val::<[_]>(&key.symbols)
+        + heap(&key.table)
+        + symbols
 }
 
 /// A row beside what is known of its moment.
@@ -377,23 +387,45 @@ struct Merged {
     changed: bool,
     /// Others stand in other places than before.
     moved: bool,
+    /// The list may take more or fewer bytes than before.
+    weight_changed: bool,
 }
 
-fn merge<'a>(held: &mut Vec<Field>, fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>, stamp: Stamp) -> Merged {
+/// Values of a reading, with the numbers of their fields.
+type Values<'a> = SmallVec<[(u16, ValueRef<'a>); 16]>;
+
+/// Takes a reading's values into a list; `values` gets those whose fields are in it then, as long as none is moved.
+#[inline]
+fn merge<'a>(
+    held: &mut Vec<Field>,
+    fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>,
+    stamp: Stamp,
+    values: &mut Values<'a>,
+) -> Merged {
     let (mut merged, mut hint) = (Merged::default(), 0);
     for (name, value) in fields {
-        if let Some(at) = position(held, hint, |field| names::same(&field.name, name)) {
-            hint = at + 1;
-            merged.changed |= replace(&mut held[at], value, stamp);
+        let at = if let Some(at) = position(held, hint, |field| names::same(&field.name, name)) {
+            let field = &mut held[at];
+            merged.weight_changed |= matches!(value, ValueRef::Text(_)) || matches!(field.value, Value::Text(_));
+            merged.changed |= replace(field, value, stamp);
+            at
         } else {
             let added = add(held, name, value, stamp);
             merged.changed |= added.changed;
             merged.moved |= added.moved;
-        }
+            merged.weight_changed |= added.weight_changed;
+            if !added.changed {
+                continue;
+            }
+            held.len() - 1
+        };
+        hint = at + 1;
+        values.push((at as u16, value));
     }
     merged
 }
 
+#[inline]
 fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
     // QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does the same.
     if Rank::of(held.time, held.seq, stamp.believed_us) > stamp.rank() {
@@ -406,7 +438,7 @@ fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
 
 fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -> Merged {
     let of = |field: &Field| Rank::of(field.time, field.seq, stamp.believed_us);
-    let mut merged = Merged { changed: true, moved: false };
+    let mut merged = Merged { changed: true, moved: false, weight_changed: true };
     if fields.len() >= MAX_FIELDS {
         let oldest = fields.iter().enumerate().min_by_key(|(_, field)| of(field));
         match oldest.map(|(at, field)| (at, of(field))) {
@@ -421,6 +453,7 @@ fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -
 }
 
 /// Where an item stands, looked for from `hint` on: a series' readings name their fields in the same order, so the first look mostly hits.
+#[inline]
 pub(super) fn position<T>(items: &[T], hint: usize, mut wanted: impl FnMut(&T) -> bool) -> Option<usize> {
     let hint = hint.min(items.len());
     let after = items[hint..].iter().position(&mut wanted).map(|at| hint + at);

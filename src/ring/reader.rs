@@ -52,6 +52,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// The data record with this header at a place, and what stands behind its header; nothing of a record that is not wanted.
+    #[inline]
     pub(super) fn of(header: &RecordHeader, mark: Mark, behind_header: &'a [u8]) -> Self {
         let RecordHeader { kind, last, rows, received, extended, .. } = *header;
         let table_hash = tables::hash_of(header, behind_header);

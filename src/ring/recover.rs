@@ -6,8 +6,7 @@ use super::{
     consumers::{Consumer, ConsumerId, Consumers},
     headers::FoundHeader,
     layout::{
-        self, Checksum, Commit, Extension, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader,
-        SECTOR_BYTES,
+        self, Checksum, Commit, Geometry, Header, Kind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES,
     },
     ledger::Intake,
     marks::{Mark, Pos, Seq},
@@ -151,16 +150,16 @@ impl<'a> Scan<'a> {
     }
 
     /// Counts a record that no commit read so far has counted.
-    fn count(&mut self, found: &Found, extension: Extension, body: &[u8]) {
+    #[inline]
+    fn count(&mut self, found: &Found, adds: Option<(SourceId, Counts)>) {
         if found.at.pos >= self.counted && !found.header.releases {
             self.intake.count(found.header.kind, found.header.rows, found.header.last);
         }
         if found.header.kind == Kind::Held {
             self.held.0.get_or_insert(found.at);
         }
-        let counts = counts_of(found.header.kind, extension, body);
-        if !counts.is_zero() && !is_on(Bug::UnsealedNotCounted) {
-            self.uncounted.entry(extension.source).or_default().add(counts);
+        if let Some((source, counts)) = adds.filter(|_| !is_on(Bug::UnsealedNotCounted)) {
+            self.uncounted.entry(source).or_default().add(counts);
         }
     }
 
@@ -173,11 +172,13 @@ impl<'a> Scan<'a> {
     }
 
     /// Where the scan must end: a lap behind the tail.
+    #[inline]
     fn limit(&self) -> u64 {
         self.header.tail.pos.0 + self.geometry.capacity
     }
 
     /// Makes bytes at a position available; returns those at hand, at least `needed` unless the lap or the log's limit ends.
+    #[inline]
     fn bytes(&mut self, pos: u64, needed: usize) -> io::Result<&[u8]> {
         let most = self.geometry.to_lap_end(pos).min(self.limit().saturating_sub(pos)) as usize;
         let needed = needed.min(most);
@@ -191,6 +192,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The record at a position, if one checks out there.
+    #[inline]
     fn record_at(&mut self, pos: u64) -> io::Result<Option<RecordHeader>> {
         let (sum, generation, limit) = (self.sum, self.generation, self.limit());
         let left = self.geometry.to_lap_end(pos);
@@ -209,6 +211,7 @@ impl<'a> Scan<'a> {
         Ok(header.checks_out(sum, pos, self.bytes(pos, header.needed())?).then_some(header))
     }
 
+    #[inline]
     fn step(&mut self) -> io::Result<Step> {
         let left = self.geometry.to_lap_end(self.at.pos.0);
         if left < RECORD_HEADER_BYTES as u64 {
@@ -409,6 +412,7 @@ struct Message {
 }
 
 impl Message {
+    #[inline]
     fn take(&mut self, scan: &mut Scan<'_>, found: Found, visit: &mut dyn FnMut(&Record<'_>)) {
         let header = found.header;
         if header.kind.is_data() {
@@ -422,27 +426,24 @@ impl Message {
             }
             let body_at = (found.at.pos.0 - scan.window_start) as usize + RECORD_HEADER_BYTES;
             let behind_header = &scan.window[body_at..body_at + header.len as usize];
-            let released = header.released(behind_header);
             let open = (!header.last || !self.parts.is_empty()) && !is_on(Bug::KeepCutMessage);
+            if header.releases
+                && let Some(seq) = header.released(behind_header)
+            {
+                scan.held.1 = scan.held.1.max(seq);
+            }
             if open {
                 self.parts.push((found, behind_header.to_vec()));
             } else {
-                found.show(behind_header, visit);
-                let (extension, body) = header.split(behind_header);
-                // Only what has notes needs its body; the scan's window must not be held meanwhile.
-                let body = if extension.has_notes { body.to_vec() } else { Vec::new() };
-                scan.count(&found, extension, &body);
-            }
-            if let Some(seq) = released {
-                scan.held.1 = scan.held.1.max(seq);
+                let adds = found.show(behind_header, visit);
+                scan.count(&found, adds);
             }
             if !header.last && open {
                 return;
             }
             for (part, behind_header) in self.parts.drain(..) {
-                part.show(&behind_header, visit);
-                let (extension, body) = part.header.split(&behind_header);
-                scan.count(&part, extension, body);
+                let adds = part.show(&behind_header, visit);
+                scan.count(&part, adds);
             }
         }
         if self.parts.is_empty() {
@@ -452,7 +453,12 @@ impl Message {
 }
 
 impl Found {
-    fn show(&self, behind_header: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
+    /// Shows the record; what it adds to the counts of its source, which most records do not.
+    #[inline]
+    fn show(&self, behind_header: &[u8], visit: &mut dyn FnMut(&Record<'_>)) -> Option<(SourceId, Counts)> {
         visit(&Record::of(&self.header, self.at, behind_header));
+        let (extension, body) = self.header.split(behind_header);
+        let adds = extension.counts != 0 || extension.has_notes;
+        adds.then(|| (extension.source, counts_of(self.header.kind, extension, body)))
     }
 }

@@ -27,6 +27,7 @@ pub fn hash_as_written(table: &str) -> u32 {
 
 /// The hash of the table that a record belongs to, from its header and what stands behind it; the
 /// first [`NAME_BYTES`] of that are enough.
+#[inline]
 pub fn hash_of(header: &RecordHeader, behind_header: &[u8]) -> u32 {
     // Most names are plain, and their numbers have always been the same.
     if name_bytes(header, behind_header).is_none_or(names::is_plain) {
@@ -52,6 +53,7 @@ fn name_in<'a>(header: &RecordHeader, behind_header: &'a [u8]) -> Option<&'a str
 }
 
 /// The same as bytes, which may be no text.
+#[inline]
 fn name_bytes<'a>(header: &RecordHeader, behind_header: &'a [u8]) -> Option<&'a [u8]> {
     if !matches!(header.kind, Kind::Rows | Kind::Clear) {
         return None;

@@ -50,6 +50,7 @@ impl Extension {
     }
 
     /// Reads its bytes.
+    #[inline]
     pub fn decode([low, high, counts, flags]: [u8; EXTENSION_BYTES]) -> Self {
         Self {
             source: SourceId(u16::from_le_bytes([low, high])),
@@ -60,6 +61,7 @@ impl Extension {
     }
 
     /// What the record adds to the counts of its source, apart from its rows.
+    #[inline]
     pub fn counts(self) -> Counts {
         Counts::from_bits(self.counts)
     }
@@ -96,11 +98,13 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// Bytes the record takes in the file.
+    #[inline]
     pub fn total(&self) -> u64 {
         record_bytes(self.len as usize)
     }
 
     /// How many bytes of the body the checksum covers: padding is not worth reading.
+    #[inline]
     fn covered(&self) -> usize {
         match self.kind {
             Kind::Pad => 0,
@@ -111,6 +115,7 @@ impl RecordHeader {
 
     /// The extension and the body of a record, of all that stands behind its header. What its kind
     /// puts in front of the body is left out: see [`Self::released`] and [`Self::held_boot`].
+    #[inline]
     pub fn split<'a>(&self, behind_header: &'a [u8]) -> (Extension, &'a [u8]) {
         match behind_header.split_first_chunk() {
             Some((extension, body)) if self.extended => {
@@ -121,12 +126,14 @@ impl RecordHeader {
     }
 
     /// The body alone.
+    #[inline]
     pub fn body<'a>(&self, behind_header: &'a [u8]) -> &'a [u8] {
         let begins = if self.extended { self.in_front() + EXTENSION_BYTES } else { 0 };
         behind_header.get(begins..).unwrap_or_default()
     }
 
     /// Bytes that stand between extension and body.
+    #[inline]
     fn in_front(&self) -> usize {
         match self.kind {
             Kind::Held => BOOT_ID_BYTES,
@@ -136,12 +143,14 @@ impl RecordHeader {
     }
 
     /// The number of the held record that this one releases.
+    #[inline]
     pub fn released(&self, behind_header: &[u8]) -> Option<Seq> {
         let number = behind_header.get(EXTENSION_BYTES..)?.first_chunk()?;
         self.releases.then_some(Seq(u64::from_le_bytes(*number)))
     }
 
     /// The boot in which the rows of a held record came.
+    #[inline]
     pub fn held_boot(&self, behind_header: &[u8]) -> Option<[u8; BOOT_ID_BYTES]> {
         let id = behind_header.get(EXTENSION_BYTES..)?.first_chunk()?;
         (self.kind == Kind::Held).then_some(*id)
@@ -179,6 +188,7 @@ impl RecordHeader {
     }
 
     /// Reads a header without checking the checksum; none where it cannot be one.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..RECORD_HEADER_BYTES)?;
         let flags = bytes[21];
@@ -211,12 +221,14 @@ impl RecordHeader {
     }
 
     /// Whether `bytes`, which begin with this header, carry the right checksum; false where the body is cut short.
+    #[inline]
     pub fn checks_out(&self, sum: Checksum, pos: u64, bytes: &[u8]) -> bool {
         let end = RECORD_HEADER_BYTES + self.covered();
         bytes.get(4..end).is_some_and(|covered| sum.of(pos, covered) == u32_at(bytes, 0))
     }
 
     /// Bytes of the record that have to be at hand to check it.
+    #[inline]
     pub fn needed(&self) -> usize {
         RECORD_HEADER_BYTES + self.covered()
     }
@@ -242,11 +254,13 @@ impl Checksum {
         Self { seed: if is_on(Bug::NoRingId) { 0 } else { crc32c::crc32c(&id.to_le_bytes()) } }
     }
 
+    #[inline]
     fn of(self, pos: u64, bytes: &[u8]) -> u32 {
         crc32c::crc32c_append(self.start(pos), bytes)
     }
 
     /// The checksum before any of the record's own bytes, for who reads those piece by piece.
+    #[inline]
     pub(in crate::ring) fn start(self, pos: u64) -> u32 {
         crc32c::crc32c_append(self.seed, &pos.to_le_bytes())
     }

@@ -95,6 +95,7 @@ pub(super) fn read_source(value: &[u8]) -> Option<(SourceId, Counts)> {
 }
 
 /// What a data record adds to the counts of its source, itself and by its rows.
+#[inline]
 pub fn counts_of(kind: Kind, extension: Extension, body: &[u8]) -> Counts {
     let mut counts = extension.counts();
     if extension.has_notes && matches!(kind, Kind::Rows | Kind::Held) {

@@ -35,7 +35,7 @@ pub struct QuestDb {
     /// HTTP port on the loopback.
     pub port: u16,
     login: Option<(String, String)>,
-    pages: &'static [(&'static str, &'static str)],
+    shipped: bool,
     /// Added to the environment of the next start.
     pub environment: Vec<(String, String)>,
     running: Option<Guarded>,
@@ -69,7 +69,7 @@ impl QuestDb {
     /// A new server with the settings it is shipped with, for measurements.
     pub fn as_shipped() -> Self {
         let mut server = Self::prepared(None);
-        server.pages = &[];
+        server.shipped = true;
         server.restart();
         server
     }
@@ -79,7 +79,7 @@ impl QuestDb {
         Self {
             port: free_port(),
             login,
-            pages: &SMALL_PAGES,
+            shipped: false,
             environment: Vec::new(),
             running: None,
             dir: scratch("questdb"),
@@ -111,14 +111,17 @@ impl QuestDb {
         let java = which("java");
         let (data, port, login) = (self.data(), self.port, self.login.clone());
         fs::create_dir_all(&data).expect("a directory");
-        let (pages, environment) = (self.pages, self.environment.clone());
+        // The quicker compiler's code is slower, and ready sooner: tests live for seconds.
+        let (level, pages): (_, &[_]) = if self.shipped { (4, &[]) } else { (1, &SMALL_PAGES) };
+        let environment = self.environment.clone();
         // It unpacks its native libraries there, and a killed one leaves them.
         let unpacked = self.dir.join("unpacked");
         let _ = fs::remove_dir_all(&unpacked);
         fs::create_dir_all(&unpacked).expect("a directory");
         self.running = Some(Guarded::spawn(&java, &self.dir.join("log"), |command| {
             command
-                .args(["-Xms64m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-XX:-UsePerfData"])
+                .args(["-Xms64m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData"])
+                .arg(format!("-XX:TieredStopAtLevel={level}"))
                 .arg(format!("-Djava.io.tmpdir={}", unpacked.display()))
                 .arg("-p")
                 .arg(jar)
