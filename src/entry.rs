@@ -348,19 +348,12 @@ impl<'a> RowRef<'a> {
         Ok(Self { time, device_time, notes, symbol_count, field_count, symbols, fields, bytes })
     }
 
-    /// Symbol names and values, in the order of the record: sorted by name, but for older records
-    /// whose names have upper-case letters (see [`RowRef::is_sorted`]).
+    /// Symbol names and values, in the order of the record: that of [`names::cmp`], but in older
+    /// records whose names have upper-case letters, which were sorted by their spelling.
     #[inline]
     pub fn symbols(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let mut cursor = self.symbols.clone();
         (0..self.symbol_count).map_while(move |_| cursor.symbol().ok())
-    }
-
-    /// Whether the symbols are in the order of [`names::cmp`]. Once they were sorted by their
-    /// spelling.
-    #[inline]
-    pub fn is_sorted(&self) -> bool {
-        self.symbols().is_sorted_by(|a, b| names::cmp(a.0, b.0).is_le())
     }
 
     /// Field names and values, the row's own ones first.

@@ -90,7 +90,8 @@ fn append(ring: &Ring, body: &[u8], received: Received) -> Result<(), AppendErro
     ring.append(&[part], received).map(drop)
 }
 
-/// The row appended after so many: of the next series, a second later each time round, as devices report.
+/// The row appended after so many: of the next series, a second later each time round, as devices
+/// report.
 fn nth(bodies: &mut [Vec<u8>], appended: u64) -> &[u8] {
     let (round, series) = (appended / SERIES as u64, appended as usize % SERIES);
     let time = FIRST.0 + round as i64 * 1_000_000_000;

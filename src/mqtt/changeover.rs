@@ -11,6 +11,7 @@ use std::{collections::VecDeque, time::Duration};
 use hashbrown::HashMap;
 
 use super::copies::Key;
+use crate::ingest::filters;
 
 /// Contents that come again within this time repeat. So long is looked at what comes before
 /// subscriptions change, and so late may a copy of a content come that does not repeat.
@@ -51,6 +52,8 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Changeover {
     phase: Phase,
+    /// The filters that come, go or change.
+    filters: Vec<String>,
     recent: VecDeque<Recent>,
     /// When each content came last.
     met: HashMap<u64, u64>,
@@ -71,18 +74,28 @@ pub(super) enum By {
 
 impl Default for Changeover {
     fn default() -> Self {
-        Self { phase: Phase::Still, recent: VecDeque::new(), met: HashMap::new(), forgetful_until_ns: 0 }
+        let (recent, met) = (VecDeque::new(), HashMap::new());
+        Self { phase: Phase::Still, filters: Vec::new(), recent, met, forgetful_until_ns: 0 }
     }
 }
 
 impl Changeover {
-    /// Begins; subscriptions change no sooner than [`LEARNS`] after `now_ns`.
-    pub fn begin(&mut self, now_ns: u64) {
+    /// Begins; subscriptions change no sooner than [`LEARNS`] after `now_ns`. The filters are those
+    /// that come, go or change.
+    pub fn begin(&mut self, now_ns: u64, filters: Vec<String>) {
         if self.phase == Phase::Still {
             *self = Self { phase: Phase::Learning(now_ns + nanos(LEARNS)), ..Self::default() };
         } else if !matches!(self.phase, Phase::Learning(_)) {
             self.phase = Phase::Changing;
         }
+        self.filters.extend(filters);
+        self.filters.sort_unstable();
+        self.filters.dedup();
+    }
+
+    /// Whether it has begun and is not over yet.
+    pub fn is_on(&self) -> bool {
+        self.phase != Phase::Still
     }
 
     /// Takes note that the broker has answered all that was asked.
@@ -92,9 +105,17 @@ impl Changeover {
         }
     }
 
-    /// By what copies are found at a time; the flag says that a change has just ended, after which
-    /// numbers from before say nothing.
-    pub fn by(&mut self, now_ns: u64) -> (By, bool) {
+    /// By what copies of a topic's messages are found at a time; the flag says that a change has just
+    /// ended, after which numbers from before say nothing.
+    pub fn by(&mut self, topic: &str, now_ns: u64) -> (By, bool) {
+        let (by, has_ended) = self.by_for_those(now_ns);
+        // What no filter of the change brings comes as before; but the change may get filters more.
+        let is_of_change = || self.filters.iter().any(|filter| filters::cross(filter, topic));
+        if by == By::Time && !is_of_change() { (By::NumberAndLearn, false) } else { (by, has_ended) }
+    }
+
+    /// The same for messages that a filter of the change brings.
+    fn by_for_those(&mut self, now_ns: u64) -> (By, bool) {
         match self.phase {
             Phase::Still => (By::Number, false),
             Phase::Learning(until) if now_ns < until => (By::NumberAndLearn, false),
@@ -163,11 +184,11 @@ mod tests {
     /// began at 0.
     fn taken(messages: &[(u64, &str, &[u32])]) -> usize {
         let (mut change, copies) = (Changeover::default(), Copies::default());
-        change.begin(0);
+        change.begin(0, vec!["t".into()]);
         let mut taken = 0;
         for (at_ms, payload, ids) in messages {
             let (key, at_ns) = (copies.key("t", payload.as_bytes(), false), at_ms * MS);
-            let is_copy = change.by(at_ns).0 == By::Time && change.knows(key, ids, at_ns);
+            let is_copy = change.by("t", at_ns).0 == By::Time && change.knows(key, ids, at_ns);
             change.note(key, ids, at_ns, is_copy);
             taken += usize::from(!is_copy);
         }
@@ -200,24 +221,26 @@ mod tests {
     #[test]
     fn a_change_ends_a_while_after_the_answer_and_numbers_begin_again() {
         let mut change = Changeover::default();
-        assert_eq!(change.by(0), (By::Number, false));
-        change.begin(0);
-        assert_eq!(change.by(299 * MS), (By::NumberAndLearn, false));
+        assert_eq!(change.by("a/1", 0), (By::Number, false));
+        change.begin(0, vec!["a/+".into()]);
+        assert_eq!(change.by("a/1", 299 * MS), (By::NumberAndLearn, false));
         change.answered(299 * MS);
-        assert_eq!(change.by(300 * MS), (By::Time, false));
+        assert_eq!(change.by("a/1", 300 * MS), (By::Time, false));
         change.answered(400 * MS);
-        assert_eq!(change.by(10_399 * MS), (By::Time, false));
-        change.begin(10_399 * MS);
-        assert_eq!(change.by(200_000 * MS), (By::Time, false), "the next change goes on with it");
+        assert_eq!(change.by("a/1", 10_399 * MS), (By::Time, false));
+        assert_eq!(change.by("b/1", 10_399 * MS), (By::NumberAndLearn, false), "no filter of the change brings it");
+        change.begin(10_399 * MS, vec!["b/#".into()]);
+        assert_eq!(change.by("a/1", 200_000 * MS), (By::Time, false), "the next change goes on with it");
+        assert_eq!(change.by("b/1", 200_000 * MS), (By::Time, false), "and has a filter more");
         change.answered(200_000 * MS);
-        assert_eq!(change.by(210_000 * MS), (By::Number, true));
-        assert_eq!(change.by(210_000 * MS), (By::Number, false));
+        assert_eq!(change.by("a/1", 210_000 * MS), (By::Number, true));
+        assert_eq!(change.by("a/1", 210_000 * MS), (By::Number, false));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let (mut change, copies) = (Changeover::default(), Copies::default());
-        change.begin(0);
+        change.begin(0, Vec::new());
         for n in 0..3 * MAX_CONTENTS as u64 {
             change.note(copies.key(&n.to_string(), b"", false), &[1], n, false);
             assert!(change.met.len() <= MAX_CONTENTS && change.recent.len() <= MAX_RECENT);

@@ -93,9 +93,15 @@ impl Inbox {
     }
 
     /// Makes ready for other subscriptions, which may bring what others bring as well; they change
-    /// no sooner than [`LEARNS`](super::changeover::LEARNS) after `now_ns`, a time since boot.
-    pub fn begin_change(&mut self, now_ns: u64) {
-        self.changeover.begin(now_ns);
+    /// no sooner than [`LEARNS`](super::changeover::LEARNS) after `now_ns`, a time since boot. The
+    /// filters are those that come, go or change, and cross others.
+    pub fn begin_change(&mut self, now_ns: u64, filters: Vec<String>) {
+        self.changeover.begin(now_ns, filters);
+    }
+
+    /// Whether a change of subscriptions is not over yet.
+    pub fn is_changing(&self) -> bool {
+        self.changeover.is_on()
     }
 
     /// Takes note that the broker has answered all that was asked about subscriptions.
@@ -137,7 +143,7 @@ impl Inbox {
     /// Offers a message, unless it is a copy of one that was taken.
     fn offer(&mut self, message: Incoming<'_>, ids: &[u32]) -> Taken {
         let at_ns = message.received.since_boot_ns;
-        let (by, has_ended) = self.changeover.by(at_ns);
+        let (by, has_ended) = self.changeover.by(message.topic, at_ns);
         if has_ended {
             self.copies = Copies::default();
         }

@@ -61,14 +61,16 @@ impl Subscriber {
     }
 
     /// Goes over to other subscriptions: those that are confirmed as they are stay so, the others
-    /// are asked for at once. To be called while no answer is awaited.
+    /// are asked for at once, first those whose filters stand already. To be called while no answer
+    /// is awaited.
     pub fn replace(&mut self, before: &[Subscription], all: &[Subscription]) {
         let open: BTreeSet<usize> = self.due.iter().chain(&self.refused).copied().collect();
         let place = |of: &Subscription| before.iter().position(|known| known == of);
         let confirmed = |of: &Subscription| place(of).filter(|at| !open.contains(at));
         let lowered = all.iter().enumerate().filter_map(|(at, of)| Some((at, *self.lowered.get(&confirmed(of)?)?)));
         let lowered = lowered.collect();
-        let due = (0..all.len()).filter(|at| confirmed(&all[*at]).is_none()).collect();
+        let mut due: Vec<usize> = (0..all.len()).filter(|at| confirmed(&all[*at]).is_none()).collect();
+        due.sort_by_key(|at| before.iter().all(|known| known.filter != all[*at].filter));
         *self = Self { due, lowered, ..Self::new(0) };
     }
 
@@ -209,7 +211,7 @@ mod tests {
             other("b/#", 1, None),
         ];
         subscriber.replace(&all(), &new);
-        assert_eq!(subscriber.due(NOW), [0, 2, 3], "new, refused before, with another identifier");
+        assert_eq!(subscriber.due(NOW), [2, 3, 0], "refused before, with another identifier; then what is new");
         assert_eq!(subscriber.lowered(&new), [Lowered { filter: "b/#".into(), asked: 1, granted: 0 }]);
         subscriber.asked([(2, vec![0, 2, 3])], NOW);
         assert!(subscriber.is_waiting());

@@ -136,7 +136,7 @@ fn while_subscriptions_change_copies_come_at_once_and_numbers_from_before_say_no
     };
     // Of a filter without an identifier each is a message.
     assert_eq!((take(&mut inbox, 0, &[]), take(&mut inbox, 100, &[])), (1, 2));
-    inbox.begin_change(200 * MS);
+    inbox.begin_change(200 * MS, vec!["a/+".into()]);
     assert_eq!((take(&mut inbox, 300, &[]), take(&mut inbox, 600, &[])), (3, 4));
     // The old filter and the new one bring the same.
     assert_eq!((take(&mut inbox, 700, &[]), take(&mut inbox, 700, &[7])), (5, 5));

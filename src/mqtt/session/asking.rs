@@ -42,8 +42,11 @@ impl Session {
         };
         let all: Vec<Subscription> = wanted.iter().zip(ids).map(with_id).collect();
         link.ask_after = now;
-        if link.has_ids && brings_copies(&link.subscriptions, &all, &gone) {
-            self.inbox.begin_change(now.as_nanos() as u64);
+        let concerned = crossing(&link.subscriptions, &all, &gone);
+        // Where filters only come, numbers go on telling the copies.
+        let by_number = !self.inbox.is_changing() && only_adds(&link.subscriptions, &all, &gone);
+        if link.has_ids && !concerned.is_empty() && !by_number {
+            self.inbox.begin_change(now.as_nanos() as u64, concerned);
             link.ask_after = now + LEARNS;
             self.tick.reset_after(LEARNS);
         }
@@ -182,14 +185,26 @@ impl Session {
     }
 }
 
-/// Whether a change of subscriptions may bring a publication twice: a filter that comes, goes or
-/// changes matches what another one matches. On a new connection (`before` is empty) those stay as
-/// they were that are wanted.
-fn brings_copies(before: &[Subscription], all: &[Subscription], gone: &[String]) -> bool {
+/// Those filters of a change of subscriptions that may bring a publication twice: one that comes,
+/// goes or changes and matches what another one matches. On a new connection (`before` is empty)
+/// those stay as they were that are wanted.
+fn crossing(before: &[Subscription], all: &[Subscription], gone: &[String]) -> Vec<String> {
     let is_new = |of: &&Subscription| !before.is_empty() && !before.contains(of);
     let changed = all.iter().filter(is_new).map(|of| of.filter.as_str()).chain(gone.iter().map(String::as_str));
     let others = || all.iter().chain(before).map(|of| of.filter.as_str()).chain(gone.iter().map(String::as_str));
-    changed.into_iter().any(|changed| others().any(|other| other != changed && filters::cross(other, changed)))
+    let crosses = |changed: &&str| others().any(|other| other != *changed && filters::cross(other, changed));
+    changed.filter(crosses).map(str::to_owned).collect()
+}
+
+/// Whether all filters of before stay, under the identifiers that they had. Those are asked for
+/// first that had none, so that from the moment on in which a new filter stands each message comes
+/// once for each filter, under its identifier.
+fn only_adds(before: &[Subscription], all: &[Subscription], gone: &[String]) -> bool {
+    let stays = |of: &Subscription| {
+        let is_same = |now: &Subscription| now.filter == of.filter && (of.id.is_none() || of.id == now.id);
+        all.iter().any(is_same)
+    };
+    !before.is_empty() && gone.is_empty() && before.iter().all(stays)
 }
 
 #[cfg(test)]
@@ -204,7 +219,7 @@ mod tests {
         };
         let brings = |before: &[&str], after: &[&str], gone: &[&str]| {
             let gone: Vec<String> = gone.iter().map(|filter| (*filter).to_owned()).collect();
-            brings_copies(&all(before), &all(after), &gone)
+            !crossing(&all(before), &all(after), &gone).is_empty()
         };
         assert!(brings(&["a/+"], &["a/#"], &["a/+"]));
         assert!(!brings(&["a/+"], &["a/+", "b/+"], &[]) && !brings(&["a/+", "b"], &["a/+"], &["b"]));
@@ -212,5 +227,20 @@ mod tests {
         assert!(!brings(&[], &["a/+/c", "a/b/+"], &[]), "they were there before the connection");
         assert!(brings(&[], &["a/+"], &["a/#"]));
         assert!(!brings(&["a/+/c", "a/b/+"], &["a/+/c", "a/b/+"], &[]));
+    }
+
+    #[test]
+    fn filters_that_come_beside_others_are_only_added() {
+        let all = |filters: &[(&str, Option<u32>)]| {
+            let of = |(filter, id): &(&str, Option<u32>)| Subscription { filter: (*filter).into(), qos: 1, id: *id };
+            filters.iter().map(of).collect::<Vec<_>>()
+        };
+        let (before, gone) = (all(&[("a/#", None), ("b", Some(3))]), ["c".to_owned()]);
+        assert!(only_adds(&before, &all(&[("a/#", Some(1)), ("a/+", Some(2)), ("b", Some(3))]), &[]));
+        assert!(!only_adds(&before, &all(&[("a/#", Some(1)), ("a/+", Some(2)), ("b", Some(3))]), &gone), "one goes");
+        assert!(!only_adds(&before, &all(&[("a/#", None), ("b", Some(4))]), &[]), "another identifier");
+        assert!(!only_adds(&before, &all(&[("a/#", None), ("b", None)]), &[]), "none any more");
+        assert!(!only_adds(&before, &all(&[("a/+", None), ("b", Some(3))]), &[]), "another filter in its place");
+        assert!(!only_adds(&[], &before, &[]), "a new connection");
     }
 }
