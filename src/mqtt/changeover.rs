@@ -52,8 +52,8 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Changeover {
     phase: Phase,
-    /// The filters that come, go or change.
-    filters: Vec<String>,
+    /// The filters that come, go or change, each with the time from which on it may.
+    filters: Vec<(String, u64)>,
     recent: VecDeque<Recent>,
     /// When each content came last.
     met: HashMap<u64, u64>,
@@ -88,9 +88,11 @@ impl Changeover {
         } else if !matches!(self.phase, Phase::Learning(_)) {
             self.phase = Phase::Changing;
         }
-        self.filters.extend(filters);
-        self.filters.sort_unstable();
-        self.filters.dedup();
+        for filter in filters {
+            if !self.filters.iter().any(|(known, _)| *known == filter) {
+                self.filters.push((filter, now_ns + nanos(LEARNS)));
+            }
+        }
     }
 
     /// Whether it has begun and is not over yet.
@@ -110,7 +112,8 @@ impl Changeover {
     pub fn by(&mut self, topic: &str, now_ns: u64) -> (By, bool) {
         let (by, has_ended) = self.by_for_those(now_ns);
         // What no filter of the change brings comes as before; but the change may get filters more.
-        let is_of_change = || self.filters.iter().any(|filter| filters::cross(filter, topic));
+        let is_of_change =
+            || self.filters.iter().any(|(filter, from)| now_ns >= *from && filters::cross(filter, topic));
         if by == By::Time && !is_of_change() { (By::NumberAndLearn, false) } else { (by, has_ended) }
     }
 
@@ -231,7 +234,12 @@ mod tests {
         assert_eq!(change.by("b/1", 10_399 * MS), (By::NumberAndLearn, false), "no filter of the change brings it");
         change.begin(10_399 * MS, vec!["b/#".into()]);
         assert_eq!(change.by("a/1", 200_000 * MS), (By::Time, false), "the next change goes on with it");
-        assert_eq!(change.by("b/1", 200_000 * MS), (By::Time, false), "and has a filter more");
+        assert_eq!(
+            change.by("b/1", 10_698 * MS),
+            (By::NumberAndLearn, false),
+            "its filter stands as before for a while"
+        );
+        assert_eq!(change.by("b/1", 10_699 * MS), (By::Time, false));
         change.answered(200_000 * MS);
         assert_eq!(change.by("a/1", 210_000 * MS), (By::Number, true));
         assert_eq!(change.by("a/1", 210_000 * MS), (By::Number, false));
