@@ -104,12 +104,14 @@ pub(super) fn write_value(bytes: &mut Vec<u8>, field: u16, value: &ValueRef<'_>)
             bytes.push(TAG_DOUBLE);
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        ValueRef::Text(text) if text.len() > MAX_TEXT_BYTES => write_hash(bytes, hash(text)),
-        ValueRef::Text(text) => {
-            bytes.push(TAG_TEXT);
-            write_varint(bytes, text.len() as u64);
-            bytes.extend_from_slice(text.as_bytes());
-        }
+        ValueRef::Text(text) => match Past::of(*value) {
+            Past::Hash(hash) => write_hash(bytes, hash),
+            Past::Value(_) => {
+                bytes.push(TAG_TEXT);
+                write_varint(bytes, text.len() as u64);
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        },
     }
 }
 

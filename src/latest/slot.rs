@@ -394,8 +394,8 @@ struct Merged {
 /// Values of a reading, with the numbers of their fields.
 type Values<'a> = SmallVec<[(u16, ValueRef<'a>); 16]>;
 
-/// Takes a reading's values into a list; `values` gets those whose fields are in it then, as long as
-/// none is moved.
+/// Takes a reading's values into a list; `values` gets those whose fields are in it then, as long
+/// as none is moved.
 #[inline]
 fn merge<'a>(
     held: &mut Vec<Field>,

@@ -107,8 +107,8 @@ impl Changeover {
         }
     }
 
-    /// By what copies of a topic's messages are found at a time; the flag says that a change has just
-    /// ended, after which numbers from before say nothing.
+    /// By what copies of a topic's messages are found at a time; the flag says that a change has
+    /// just ended, after which numbers from before say nothing.
     pub fn by(&mut self, topic: &str, now_ns: u64) -> (By, bool) {
         let (by, has_ended) = self.by_for_those(now_ns);
         // What no filter of the change brings comes as before; but the change may get filters more.

@@ -13,10 +13,11 @@ const MAX_IDS: usize = 64;
 /// What is remembered of a content: a topic with a payload.
 #[derive(Debug, Clone, Default)]
 struct Content {
-    /// Messages taken.
-    taken: u64,
-    /// Copies that came, by the subscription that they came for.
-    came: Vec<(u32, u64)>,
+    /// Messages taken, since numbers began.
+    taken: i64,
+    /// Copies that came, by the subscription that they came for; negative where some of what was
+    /// taken before numbers began have not come.
+    came: Vec<(u32, i64)>,
 }
 
 /// Which of the messages that come are copies of one that was taken.
@@ -61,11 +62,21 @@ impl Copies {
             content.add(ids);
         }
     }
+
+    /// Has a filter that stands from here on begin level with the others, so that a message which
+    /// comes for it alone is no copy of what came before it stood. Copies that are on their way stay
+    /// copies.
+    pub fn level(&mut self) {
+        for content in self.recent.values_mut().chain(self.older.values_mut()) {
+            content.came.iter_mut().for_each(|(_, count)| *count -= content.taken);
+            content.taken = 0;
+        }
+    }
 }
 
 impl Content {
     /// Copies for the subscription that has most, of these, with this one.
-    fn count(&self, ids: &[u32]) -> u64 {
+    fn count(&self, ids: &[u32]) -> i64 {
         let count = |id: &u32| self.came.iter().find(|(known, _)| known == id).map_or(0, |(_, count)| *count);
         ids.iter().map(count).max().map_or(0, |count| count + 1)
     }
@@ -102,6 +113,19 @@ mod tests {
         assert_eq!(taken, [true, false, true, true, false, false, true]);
         assert!(comes(&mut copies, "b", &[2]), "another topic");
         assert!(comes(&mut copies, "c", &[1, 2]) && comes(&mut copies, "c", &[1, 2]), "one packet for both");
+    }
+
+    #[test]
+    fn a_filter_that_comes_begins_level_with_the_others() {
+        let mut copies = Copies::default();
+        let takes = |copies: &mut Copies, ids: &[u32]| -> Vec<bool> {
+            ids.iter().map(|id| comes(copies, "a", &[*id])).collect()
+        };
+        assert_eq!(takes(&mut copies, &[1, 2, 1, 1, 2]), [true, false, true, true, false]);
+        copies.level();
+        assert_eq!(takes(&mut copies, &[2]), [false], "a copy that was on its way");
+        assert_eq!(takes(&mut copies, &[3]), [true], "the broker has dropped what came for the others");
+        assert_eq!(takes(&mut copies, &[3, 1, 1, 2, 2, 3]), [true, false, false, false, false, true]);
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(super) struct Inbox {
     last_ns: u64,
     copies: Copies,
     changeover: Changeover,
+    /// Whether filters are to stand beside the others that do not yet.
+    adds: bool,
     /// What the newest message that was taken waits for.
     newest: Ackable,
     /// Acknowledgements handed to the connection that have not left for the socket.
@@ -86,6 +88,7 @@ impl Inbox {
             last_ns: 0,
             copies: Copies::default(),
             changeover: Changeover::default(),
+            adds: false,
             newest: Ackable::default(),
             handed: 0,
             left: 0,
@@ -97,6 +100,19 @@ impl Inbox {
     /// filters are those that come, go or change, and cross others.
     pub fn begin_change(&mut self, now_ns: u64, filters: Vec<String>) {
         self.changeover.begin(now_ns, filters);
+    }
+
+    /// Makes ready for further filters beside those that stand, which bring what those bring.
+    pub fn begin_addition(&mut self) {
+        self.adds = true;
+    }
+
+    /// Takes note that the broker has answered for a filter; whether all stand.
+    pub fn stands(&mut self, all: bool) {
+        if self.adds {
+            self.copies.level();
+            self.adds = !all;
+        }
     }
 
     /// Whether a change of subscriptions is not over yet.

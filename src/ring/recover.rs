@@ -427,9 +427,7 @@ impl Message {
             let body_at = (found.at.pos.0 - scan.window_start) as usize + RECORD_HEADER_BYTES;
             let behind_header = &scan.window[body_at..body_at + header.len as usize];
             let open = (!header.last || !self.parts.is_empty()) && !is_on(Bug::KeepCutMessage);
-            if header.releases
-                && let Some(seq) = header.released(behind_header)
-            {
+            if let Some(seq) = header.released(behind_header) {
                 scan.held.1 = scan.held.1.max(seq);
             }
             if open {
@@ -458,7 +456,8 @@ impl Found {
     fn show(&self, behind_header: &[u8], visit: &mut dyn FnMut(&Record<'_>)) -> Option<(SourceId, Counts)> {
         visit(&Record::of(&self.header, self.at, behind_header));
         let (extension, body) = self.header.split(behind_header);
-        let adds = extension.counts != 0 || extension.has_notes;
-        adds.then(|| (extension.source, counts_of(self.header.kind, extension, body)))
+        let may_add = extension.counts != 0 || extension.has_notes;
+        let counts = may_add.then(|| counts_of(self.header.kind, extension, body));
+        counts.filter(|counts| !counts.is_zero()).map(|counts| (extension.source, counts))
     }
 }

@@ -43,12 +43,14 @@ impl Session {
         let all: Vec<Subscription> = wanted.iter().zip(ids).map(with_id).collect();
         link.ask_after = now;
         let concerned = crossing(&link.subscriptions, &all, &gone);
-        // Where filters only come, numbers go on telling the copies.
-        let by_number = !self.inbox.is_changing() && only_adds(&link.subscriptions, &all, &gone);
-        if link.has_ids && !concerned.is_empty() && !by_number {
-            self.inbox.begin_change(now.as_nanos() as u64, concerned);
-            link.ask_after = now + LEARNS;
-            self.tick.reset_after(LEARNS);
+        if link.has_ids && !concerned.is_empty() {
+            if !self.inbox.is_changing() && only_adds(&link.subscriptions, &all, &gone) {
+                self.inbox.begin_addition();
+            } else {
+                self.inbox.begin_change(now.as_nanos() as u64, concerned);
+                link.ask_after = now + LEARNS;
+                self.tick.reset_after(LEARNS);
+            }
         }
         let is_first = link.subscriptions.is_empty();
         link.subscriber.replace(&link.subscriptions, &all);
@@ -160,6 +162,7 @@ impl Session {
             Answer::Partly => {}
             Answer::Unexpected => warn!("the broker answered a SUBSCRIBE that was not asked"),
         }
+        self.inbox.stands(link.subscriber.is_confirmed());
         if !link.subscriber.is_waiting() {
             self.tell_granted(link);
             self.inbox.changed(now.as_nanos() as u64);

@@ -30,12 +30,16 @@ const SMALL_PAGES: [(&str, &str); 6] = [
     ("QDB_CAIRO_SYSTEM_WRITER_DATA_APPEND_PAGE_SIZE", "64k"),
 ];
 
+/// Tests live for seconds: the quicker compiler's code is slower, and ready sooner. Benchmarks have
+/// it as it is shipped.
+const COMPILER: u8 = if cfg!(test) { 1 } else { 4 };
+
 /// A database.
 pub struct QuestDb {
     /// HTTP port on the loopback.
     pub port: u16,
     login: Option<(String, String)>,
-    shipped: bool,
+    pages: &'static [(&'static str, &'static str)],
     /// Added to the environment of the next start.
     pub environment: Vec<(String, String)>,
     running: Option<Guarded>,
@@ -69,7 +73,7 @@ impl QuestDb {
     /// A new server with the settings it is shipped with, for measurements.
     pub fn as_shipped() -> Self {
         let mut server = Self::prepared(None);
-        server.shipped = true;
+        server.pages = &[];
         server.restart();
         server
     }
@@ -79,7 +83,7 @@ impl QuestDb {
         Self {
             port: free_port(),
             login,
-            shipped: false,
+            pages: &SMALL_PAGES,
             environment: Vec::new(),
             running: None,
             dir: scratch("questdb"),
@@ -111,9 +115,7 @@ impl QuestDb {
         let java = which("java");
         let (data, port, login) = (self.data(), self.port, self.login.clone());
         fs::create_dir_all(&data).expect("a directory");
-        // The quicker compiler's code is slower, and ready sooner: tests live for seconds.
-        let (level, pages): (_, &[_]) = if self.shipped { (4, &[]) } else { (1, &SMALL_PAGES) };
-        let environment = self.environment.clone();
+        let (pages, environment) = (self.pages, self.environment.clone());
         // It unpacks its native libraries there, and a killed one leaves them.
         let unpacked = self.dir.join("unpacked");
         let _ = fs::remove_dir_all(&unpacked);
@@ -121,7 +123,7 @@ impl QuestDb {
         self.running = Some(Guarded::spawn(&java, &self.dir.join("log"), |command| {
             command
                 .args(["-Xms64m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData"])
-                .arg(format!("-XX:TieredStopAtLevel={level}"))
+                .arg(format!("-XX:TieredStopAtLevel={COMPILER}"))
                 .arg(format!("-Djava.io.tmpdir={}", unpacked.display()))
                 .arg("-p")
                 .arg(jar)
