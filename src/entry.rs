@@ -324,13 +324,24 @@ impl From<ValueRef<'_>> for Value {
     }
 }
 
+/// What a row's flags say: whether its time came from the device, and its notes.
+#[inline]
+fn read_flags(flags: u8) -> (bool, RowNotes) {
+    (flags & FLAG_DEVICE_TIME != 0, RowNotes::from_bits(flags >> NOTES_SHIFT))
+}
+
 impl<'a> RowRef<'a> {
+    /// Reads a row from its own encoded bytes.
+    pub fn of(bytes: &'a [u8]) -> Result<Self, EntryError> {
+        Self::read(&mut Cursor::new(bytes))
+    }
+
     #[inline]
     fn read(cursor: &mut Cursor<'a>) -> Result<Self, EntryError> {
         let start = cursor.at;
         let time = Timestamp(i64::from_le_bytes(cursor.array("row time")?));
         let flags = cursor.u8("row flags")?;
-        let (device_time, mut notes) = (flags & FLAG_DEVICE_TIME != 0, RowNotes::from_bits(flags >> NOTES_SHIFT));
+        let (device_time, mut notes) = read_flags(flags);
         let symbol_count = cursor.u8("symbol count")?;
         let field_count = cursor.u16("field count")?;
         if flags & FLAG_REPLACED_SEVERAL != 0 {

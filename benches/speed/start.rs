@@ -7,7 +7,7 @@ use std::{
 };
 
 use forebay::{
-    ingest::restore,
+    ingest::restore::{Memory, restore},
     latest::Latest,
     limits::Allowance,
     ring::{headers, inspect::FileMedia, recover},
@@ -85,10 +85,15 @@ pub fn measure(directory: &Path, contents: Contents, mib: u64) -> Start {
         records = 0;
         let latest = Latest::new(&LatestSettings::default());
         let allowance = Allowance::default();
-        restores.push(open(&settings, &mut |record| {
-            records += 1;
-            restore(&latest, &allowance, record);
-        }));
+        let start = Instant::now();
+        let opened = restore(Memory { latest: &latest, allowance: &allowance }, |take| {
+            full::open(&settings, &mut |record| {
+                records += 1;
+                take(record);
+            })
+        });
+        restores.push(start.elapsed().as_secs_f64());
+        opened.ring.close().expect("the ring closes");
         assert_eq!(latest.status().series, SERIES as u64, "series in the map");
     }
     let (ready_s, told, silence_s) = ready(&path, mib);

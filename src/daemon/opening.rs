@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{DaemonError, EXTENSION, progress};
 use crate::{
     clock::{Newest, SharedClock},
-    ingest,
+    ingest::restore::{Memory, restore},
     latest::Latest,
     limits::Allowance,
     observe::{heartbeat::Heartbeats, systemd::ServiceManager},
@@ -26,29 +26,31 @@ pub fn open_ring(
 ) -> Result<(Ring, Timestamp), DaemonError> {
     ServiceManager.status("recovering the ring");
     let (mut newest, mut first) = (Newest::default(), None);
-    let mut visit = |record: &crate::ring::Record<'_>| {
-        newest.note(record.received);
-        if first.is_none() {
-            first = Some(record.seq);
-            latest.begins_with(record.seq, record.received);
-        }
-        ingest::restore(latest, allowance, record);
-    };
     let existing = std::fs::metadata(&settings.ring.path).map(|file| file.len()).ok();
     let mut tell = |progress: ring::Progress| {
         goes_on();
         ServiceManager.extend_timeout(EXTENSION);
         ServiceManager.status(&progress::line(progress, existing, settings.ring.size.0));
     };
-    let opened = Ring::open(
-        &settings.ring,
-        settings.questdb.resend_window,
-        Arc::clone(clock),
-        heartbeats.register("committer"),
-        &mut visit,
-        &mut tell,
-    )?;
-    let Opened { ring, report } = opened;
+    let opened = restore(Memory { latest, allowance }, |take| {
+        let mut visit = |record: &ring::Record<'_>| {
+            newest.note(record.received);
+            if first.is_none() {
+                first = Some(record.seq);
+                latest.begins_with(record.seq, record.received);
+            }
+            take(record);
+        };
+        Ring::open(
+            &settings.ring,
+            settings.questdb.resend_window,
+            Arc::clone(clock),
+            heartbeats.register("committer"),
+            &mut visit,
+            &mut tell,
+        )
+    });
+    let Opened { ring, report } = opened?;
     latest.restored();
     log_recovery(settings, &report);
     Ok((ring, newest.time()))

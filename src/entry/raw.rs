@@ -3,7 +3,7 @@
 //! [`super::Rows`] looks at a whole row before it gives it out. Here a row's parts come one after the other, and what does not read
 //! shows when its turn has come: only for readers that can undo what they made of the parts before it.
 
-use super::{Cursor, EntryError, FLAG_REPLACED_SEVERAL, ValueRef};
+use super::{Cursor, EntryError, FLAG_REPLACED_SEVERAL, ValueRef, read_flags};
 use crate::point::Timestamp;
 
 /// The rows of one record, read part by part.
@@ -19,6 +19,10 @@ pub struct RawRows<'a> {
 pub struct RawRow<'a> {
     /// Event time.
     pub time: Timestamp,
+    /// Whether the time came from the device.
+    pub device_time: bool,
+    /// How many rows it took the place of.
+    pub replaced: u16,
     /// How many fields follow.
     pub fields: u16,
     /// The symbols' own encoded bytes, as of [`super::RowRef::symbol_bytes`].
@@ -43,14 +47,26 @@ impl<'a> RawRows<'a> {
         let flags = cursor.u8("row flags")?;
         let symbols = cursor.u8("symbol count")?;
         let fields = cursor.u16("field count")?;
+        let (device_time, mut notes) = read_flags(flags);
         if flags & FLAG_REPLACED_SEVERAL != 0 {
-            cursor.u16("count of replaced rows")?;
+            notes.replaced = cursor.u16("count of replaced rows")?;
         }
         let start = cursor.at;
         for _ in 0..symbols {
             cursor.symbol_bytes()?;
         }
-        Ok(Some(RawRow { time, fields, symbol_bytes: &cursor.bytes[start..cursor.at] }))
+        let symbol_bytes = &cursor.bytes[start..cursor.at];
+        Ok(Some(RawRow { time, device_time, replaced: notes.replaced, fields, symbol_bytes }))
+    }
+
+    /// How many bytes of the body have been read.
+    pub fn at(&self) -> usize {
+        self.cursor.at
+    }
+
+    /// Steps over all the fields of a row.
+    pub fn pass_fields(&mut self, row: &RawRow<'_>) -> Result<(), EntryError> {
+        (0..row.fields).try_for_each(|_| self.field().map(drop))
     }
 
     /// Name and value of the next field of a row.
@@ -94,7 +110,7 @@ mod tests {
     };
 
     /// What [`Rows`] gives and what [`RawRows`] gives, each up to the first row that does not read.
-    type Read = Vec<(Timestamp, Vec<(String, String)>, Vec<(String, String)>)>;
+    type Read = Vec<(Timestamp, (bool, u16), Vec<(String, String)>, Vec<(String, String)>)>;
 
     fn text(bytes: &[u8]) -> Option<String> {
         std::str::from_utf8(bytes).ok().map(str::to_owned)
@@ -103,7 +119,8 @@ mod tests {
     fn whole(body: &[u8]) -> Option<Read> {
         let shown = |row: RowRef<'_>| {
             let symbols = row.symbols().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            (row.time, symbols, row.fields().map(|(name, value)| (name.to_owned(), format!("{value:?}"))).collect())
+            let fields = row.fields().map(|(name, value)| (name.to_owned(), format!("{value:?}"))).collect();
+            (row.time, (row.device_time, row.notes.replaced), symbols, fields)
         };
         Rows::decode(body).ok()?.map(|row| row.ok().map(shown)).collect()
     }
@@ -119,7 +136,7 @@ mod tests {
                 let (name, value) = rows.field().ok()?;
                 fields.push((text(name)?, format!("{value:?}")));
             }
-            read.push((row.time, symbols, fields));
+            read.push((row.time, (row.device_time, row.replaced), symbols, fields));
         }
         Some(read)
     }
@@ -134,6 +151,20 @@ mod tests {
             let at = flip.index(body.len());
             body[at] ^= with;
             prop_assert_eq!(by_parts(&body), whole(&body));
+        }
+
+        #[test]
+        fn a_row_reads_by_itself_from_its_own_bytes(rows in prop::collection::vec(super::super::tests::row(), 1..4)) {
+            let mut body = Vec::new();
+            super::super::encode_rows("sensors", &rows, &mut body).unwrap();
+            let mut parts = RawRows::decode(&body).unwrap();
+            for row in &rows {
+                let start = parts.at();
+                let raw = parts.row().unwrap().unwrap();
+                parts.pass_fields(&raw).unwrap();
+                prop_assert_eq!(&RowRef::of(&body[start..parts.at()]).unwrap().to_row(), row);
+            }
+            prop_assert_eq!(parts.at(), body.len());
         }
 
         #[test]

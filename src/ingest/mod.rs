@@ -11,6 +11,7 @@ mod message;
 pub mod preview;
 mod quota;
 mod replaced;
+pub mod restore;
 mod routes;
 mod seen;
 mod status;
@@ -50,7 +51,7 @@ use crate::{
     marks::Pos,
     observe::log::clip,
     point::{Received, Row, Text, Timestamp},
-    ring::{self, AppendError, Kind, Part, Ring},
+    ring::{AppendError, Kind, Part, Ring},
     settings::{OnBadMember, OnFull, Retained, Settings, Source},
     sync::lock,
     tally::{Counter, Counts, SourceId, Tally},
@@ -473,27 +474,5 @@ impl Intake for Ingest {
 
     fn broker_waits(&self, waits: bool) {
         self.ring.senders().broker_waits(waits);
-    }
-}
-
-/// Puts a record read back from the ring into the map of latest values, as it was when it came in, and has the limits know its columns.
-pub fn restore(latest: &Latest, allowance: &Allowance, record: &ring::Record<'_>) {
-    latest.saw(record.seq);
-    match record.kind {
-        Kind::Rows | Kind::Held => {
-            let Ok(rows) = entry::Rows::decode(record.body) else { return };
-            let table = rows.table;
-            for row in rows.flatten() {
-                if latest.restore(table, &row, record.seq, record.received) {
-                    allowance.restore(table, &row);
-                }
-            }
-        }
-        Kind::Clear => {
-            if let Ok(clear) = entry::Clear::decode(record.body) {
-                latest.clear(clear.table, &clear.symbols, record.seq, record.received);
-            }
-        }
-        Kind::DeadLetter | Kind::Pad | Kind::Commit | Kind::State => {}
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::past::{Fields, Past, Reader, close, write_past, write_value, write_varint};
+use super::past::{Fields, Past, Reader, close, open, write_past, write_value, write_varint};
 use crate::entry::ValueRef;
 
 /// A block takes further moments up to this many bytes.
@@ -186,7 +186,7 @@ impl Block {
     fn push(&mut self, micros: i64, values: &[(u16, ValueRef<'_>)]) {
         let (base_us, bytes) = (self.base_us, &mut self.bytes);
         write_head(bytes, micros, base_us);
-        let body = bytes.len();
+        let body = open(bytes);
         for (field, value) in values {
             write_value(bytes, *field, value);
         }
@@ -214,7 +214,7 @@ impl Block {
     fn insert(&mut self, micros: i64, values: &[(u16, ValueRef<'_>)], mut displaced: impl FnMut(u16, Past<'_>)) {
         let mut entry = Vec::with_capacity(64);
         write_head(&mut entry, micros, self.base_us);
-        let body = entry.len();
+        let body = open(&mut entry);
         let range = match self.find(micros) {
             Ok(held) => {
                 for (field, value) in Fields(held.fields) {
@@ -271,6 +271,7 @@ impl Block {
     }
 }
 
+#[inline]
 fn write_head(bytes: &mut Vec<u8>, micros: i64, base_us: i64) {
     write_varint(bytes, micros.abs_diff(base_us));
 }

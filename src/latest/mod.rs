@@ -15,6 +15,7 @@ mod by_symbol;
 mod cleared;
 mod displaced;
 mod feed;
+mod fields;
 mod fill;
 mod filter;
 mod history;
@@ -24,6 +25,7 @@ mod list;
 mod parts_of_keys;
 mod past;
 mod rank;
+mod restore;
 mod shapes;
 mod shard;
 mod shown;
@@ -41,7 +43,6 @@ use std::sync::{
 };
 
 use serde::Serialize;
-use smallvec::SmallVec;
 use utoipa::ToSchema;
 
 use self::{
@@ -49,24 +50,26 @@ use self::{
     board::Board,
     displaced::Displaced,
     feed::Feed,
+    fields::Stamp,
     key::{KeyRef, pairs},
     past::value_ref,
     shard::Shard,
-    slot::{Remember, Slot, Stamp},
+    slot::{Remember, Slot, Taken},
 };
 pub use self::{
     feed::{Change, Event, MAX_SEATS, Subscription, WATCH_BACKLOG},
+    fields::Field,
     fill::FROM_DATABASE,
     filter::{Filter, FilterError},
     key::Key,
     list::{Listing, Walk},
-    slot::{Field, MAX_COMPLETED_BYTES, Standing},
+    restore::{Restored, Restorer},
+    slot::{MAX_COMPLETED_BYTES, Standing},
     union::Collisions,
 };
 use crate::{
-    entry::{RowRef, ValueRef},
+    entry::ValueRef,
     marks::Seq,
-    names,
     point::{MAX_FIELDS, Received, Row, Timestamp},
     settings,
     sync::lock,
@@ -283,14 +286,6 @@ impl Latest {
         slot
     }
 
-    /// Says with which record the ring begins that is going to be read back. Rows from before it
-    /// are known to nobody.
-    pub fn begins_with(&self, first: Seq, received: Received) {
-        if first > Seq(1) {
-            self.unknown_us.fetch_max(received.wall.to_micros(), Ordering::Relaxed);
-        }
-    }
-
     /// Takes in a row that is in the ring as record `seq`.
     pub fn update(&self, table: &str, row: &Row, seq: Seq, received: Received) {
         let key = KeyRef { table, symbols: pairs(&row.symbols) };
@@ -305,28 +300,6 @@ impl Latest {
         if let Some(series) = applied.series {
             self.feed.publish(Change::Values(series));
         }
-    }
-
-    /// Takes in a row read back from the ring; called in the order of the records. Readers see it after [`Latest::restored`].
-    ///
-    /// Says whether the row may have names that its series had not: the series is new, or has more fields than before.
-    pub fn restore(&self, table: &str, row: &RowRef<'_>, seq: Seq, received: Received) -> bool {
-        let stamp = self.stamp(row.time, row.device_time, received, seq);
-        // Read once, and looked at several times: a start out of a full ring spends its time here.
-        let mut symbols = SmallVec::<[_; 8]>::new();
-        for symbol in row.symbols() {
-            symbols.push(symbol);
-        }
-        if !symbols.is_sorted_by(|a, b| names::cmp(a.0, b.0).is_le()) {
-            symbols.sort_unstable_by(|a, b| names::cmp(a.0, b.0));
-        }
-        let key = KeyRef { table, symbols: pairs(&symbols) };
-        let applied = self.apply(&key, row.fields(), stamp, From::Ring);
-        self.count(applied.changed);
-        if row.notes.replaced > 0 {
-            self.note_replacing(table, &row.to_row());
-        }
-        applied.grew
     }
 
     /// Remembers a row that has been counted as one that replaced others.
@@ -352,15 +325,6 @@ impl Latest {
         let by_receipt_us = time.to_micros().saturating_add(MAX_LEAD_US);
         let believed_us = if tells_time { believed_us.min(by_receipt_us) } else { believed_us };
         Stamp { time, device_time, received: received.wall, seq, believed_us }
-    }
-
-    /// Shows readers what was read back from the ring.
-    pub fn restored(&self) {
-        for shard in &self.shards {
-            for slot in lock(shard).slots_mut().filter(|slot| slot.shown.is_none() && !slot.fields.is_empty()) {
-                self.board.add(slot.show(slot.series().seq()));
-            }
-        }
     }
 
     fn count(&self, changed: bool) {
@@ -395,6 +359,19 @@ impl Latest {
         let found = shard.find(hash, key);
         let first_us = (from == From::Ring).then(|| stamp.time.to_micros());
         let at = found.unwrap_or_else(|| shard.insert(self.new_slot(hash, key.to_key(), first_us)));
+        self.apply_at(shard, at, found.is_none(), stamp.seq, from, |slot, remember| slot.apply(fields, stamp, remember))
+    }
+
+    /// Has a slot of the shard take values in, and keeps the map's books.
+    fn apply_at(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        at: usize,
+        is_new: bool,
+        seq: Seq,
+        from: From,
+        take: impl FnOnce(&mut Slot, Remember) -> Taken,
+    ) -> Applied {
         shard.touch(at);
         let remember = match from {
             From::Database => Remember::Nothing,
@@ -402,14 +379,15 @@ impl Latest {
             From::Ring | From::Message => Remember::Moments { next_block: shard.blocks.next_number() },
         };
         let Some(slot) = shard.get_mut(at) else { return Applied::default() };
-        let before = found.map_or(0, |_| slot.bytes);
+        let hash = slot.hash;
+        let before = if is_new { 0 } else { slot.bytes };
         let (held, history_before) = (slot.fields.len(), slot.history.bytes());
-        let taken = slot.apply(fields, stamp, remember);
+        let taken = take(slot, remember);
         let changed = taken.changed;
         // Where a series has as many as it may, one may have taken another's place.
-        let grew = found.is_none() || slot.fields.len() > held || held >= MAX_FIELDS;
+        let grew = is_new || slot.fields.len() > held || held >= MAX_FIELDS;
         if changed && from != From::Ring && slot.shown.is_none() {
-            self.board.add(slot.show(stamp.seq));
+            self.board.add(slot.show(seq));
         }
         if !taken.displaced.is_empty() {
             let mut displaced = lock(&self.displaced);
@@ -421,7 +399,7 @@ impl Latest {
         if taken.block_begun {
             shard.begun(at);
         }
-        if found.is_none() {
+        if is_new {
             self.entered(after);
         } else if after != before {
             self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);

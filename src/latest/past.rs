@@ -70,22 +70,37 @@ fn hash(text: &str) -> u64 {
     foldhash::quality::FixedState::with_seed(0).hash_one(text)
 }
 
-/// Puts the length of what was written from `body` on in front of it.
+/// Leaves room for the length of what is written next; where that begins.
+#[inline]
+pub(super) fn open(bytes: &mut Vec<u8>) -> usize {
+    bytes.push(0);
+    bytes.len()
+}
+
+/// Writes the length of what was written from `body` on in front of it, where [`open`] left room.
 #[inline]
 pub(super) fn close(bytes: &mut Vec<u8>, body: usize) {
     let length = (bytes.len() - body) as u64;
     if length < 0x80 {
-        bytes.insert(body, length as u8);
+        bytes[body - 1] = length as u8;
         return;
     }
     let mut head = Vec::with_capacity(10);
     write_varint(&mut head, length);
-    bytes.splice(body..body, head);
+    bytes.splice(body - 1..body, head);
 }
 
 /// Writes what is remembered of a value ([`Past::of`]).
 #[inline]
 pub(super) fn write_value(bytes: &mut Vec<u8>, field: u16, value: &ValueRef<'_>) {
+    if let (ValueRef::Double(value), 0..0x80) = (value, field) {
+        // What most values are, in one step.
+        let mut whole = [0; 10];
+        whole[..2].copy_from_slice(&[field as u8, TAG_DOUBLE]);
+        whole[2..].copy_from_slice(&value.to_le_bytes());
+        bytes.extend_from_slice(&whole);
+        return;
+    }
     write_varint(bytes, field.into());
     match value {
         ValueRef::Bool(false) => bytes.push(TAG_FALSE),

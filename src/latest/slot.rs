@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use smallvec::SmallVec;
-
 use super::{
     Series,
     assigned::Assigned,
     board, displaced,
+    fields::{Field, Merged, Stamp, Values, merge, position},
     history::{History, Look},
     key::Key,
     past::{Past, name_and_value, value_ref},
-    rank::Rank,
     shown::Shown,
 };
 use crate::{
@@ -27,39 +24,6 @@ use crate::{
 /// without the bound, a device whose clock stands still would have each short message bring all
 /// that was said before.
 pub const MAX_COMPLETED_BYTES: usize = 16 << 10;
-
-/// A field's latest value and where it came from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Field {
-    /// Field name.
-    pub name: Text,
-    /// The value with the highest event time.
-    pub value: Value,
-    /// Its event time.
-    pub time: Timestamp,
-    /// Wall-clock time of its receipt.
-    pub received: Timestamp,
-    /// The record that holds it.
-    pub seq: Seq,
-}
-
-/// When a reading happened, when it came, and which record holds it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp {
-    pub time: Timestamp,
-    pub device_time: bool,
-    pub received: Timestamp,
-    pub seq: Seq,
-    /// Times beyond are not believed (see [`Rank`]).
-    pub believed_us: i64,
-}
-
-impl Stamp {
-    #[inline]
-    fn rank(&self) -> Rank {
-        Rank::of(self.time, self.seq, self.believed_us)
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -144,10 +108,6 @@ impl Slot {
         stamp: Stamp,
         remember: Remember,
     ) -> Taken {
-        let micros = stamp.time.to_micros();
-        if !stamp.device_time {
-            self.assigned.seen(stamp.time.to_micros(), stamp.received.to_micros());
-        }
         let mut values = Values::new();
         let merged = if self.shown.is_none() {
             // Nobody reads it yet, so it can be changed in place; that makes a start out of a full ring twice as fast.
@@ -164,14 +124,37 @@ impl Slot {
             }
             merged
         };
-        let was_newest_us = self.newest_us;
-        if merged.changed {
-            self.newest_us = self.newest_us.max(micros);
-        }
         if merged.moved {
             // The numbers of the fields are others now.
             self.history.forget_all();
             values = self.numbered(fields);
+        }
+        self.remember(&values, merged.changed, stamp, remember)
+    }
+
+    /// Takes in values of fields that it holds, as [`Slot::as_spelled`] gave them; readers must not
+    /// see it yet.
+    pub fn apply_numbered(&mut self, values: &Values<'_>, stamp: Stamp, remember: Remember) -> Taken {
+        let (held, mut merged) = (Arc::make_mut(&mut self.fields), Merged::default());
+        for (number, value) in values {
+            merged.replace(&mut held[usize::from(*number)], *value, stamp);
+        }
+        if merged.weight_changed {
+            self.weigh();
+        }
+        self.remember(values, merged.changed, stamp, remember)
+    }
+
+    /// What is known of the series beside its latest values, when some have come in; `changed` says
+    /// whether one of them is the latest.
+    fn remember(&mut self, values: &Values<'_>, changed: bool, stamp: Stamp, remember: Remember) -> Taken {
+        let micros = stamp.time.to_micros();
+        if !stamp.device_time {
+            self.assigned.seen(micros, stamp.received.to_micros());
+        }
+        let was_newest_us = self.newest_us;
+        if changed {
+            self.newest_us = self.newest_us.max(micros);
         }
         let mut displaced = Vec::new();
         let block_begun = match remember {
@@ -180,7 +163,7 @@ impl Slot {
                 let mark = |field: u16, past: Past<'_>| {
                     displaced.push(displaced::of_value(series, micros, field, past));
                 };
-                self.history.put(micros, &values, next_block, mark)
+                self.history.put(micros, values, next_block, mark)
             }
             Remember::Latest => {
                 self.history.forget_up_to(self.newest_us);
@@ -193,7 +176,22 @@ impl Slot {
                 false
             }
         };
-        Taken { changed: merged.changed, block_begun, displaced }
+        Taken { changed, block_begun, displaced }
+    }
+
+    /// Gives `values` the numbers of their fields. False where it does not hold a field of each name
+    /// in just this spelling, or readers see the series already.
+    pub fn as_spelled<'a>(&self, fields: &[(&[u8], ValueRef<'a>)], values: &mut Values<'a>) -> bool {
+        if self.shown.is_some() {
+            return false;
+        }
+        let mut hint = 0;
+        for (name, value) in fields {
+            let Some(at) = position(&self.fields, hint, |field| field.name.as_bytes() == *name) else { return false };
+            hint = at + 1;
+            values.push((at as u16, *value));
+        }
+        true
     }
 
     /// The values of the fields that are held, with the numbers of those.
@@ -378,87 +376,6 @@ impl<W: Fn(u16, Past<'_>) -> bool> Meeting<'_, W> {
             None => self.replaces = true,
         }
     }
-}
-
-/// What became of values that were taken into a list.
-#[derive(Debug, Clone, Copy, Default)]
-struct Merged {
-    /// The list holds some of them.
-    changed: bool,
-    /// Others stand in other places than before.
-    moved: bool,
-    /// The list may take more or fewer bytes than before.
-    weight_changed: bool,
-}
-
-/// Values of a reading, with the numbers of their fields.
-type Values<'a> = SmallVec<[(u16, ValueRef<'a>); 16]>;
-
-/// Takes a reading's values into a list; `values` gets those whose fields are in it then, as long
-/// as none is moved.
-#[inline]
-fn merge<'a>(
-    held: &mut Vec<Field>,
-    fields: impl Iterator<Item = (&'a str, ValueRef<'a>)>,
-    stamp: Stamp,
-    values: &mut Values<'a>,
-) -> Merged {
-    let (mut merged, mut hint) = (Merged::default(), 0);
-    for (name, value) in fields {
-        let at = if let Some(at) = position(held, hint, |field| names::same(&field.name, name)) {
-            let field = &mut held[at];
-            merged.weight_changed |= matches!(value, ValueRef::Text(_)) || matches!(field.value, Value::Text(_));
-            merged.changed |= replace(field, value, stamp);
-            at
-        } else {
-            let added = add(held, name, value, stamp);
-            merged.changed |= added.changed;
-            merged.moved |= added.moved;
-            merged.weight_changed |= added.weight_changed;
-            if !added.changed {
-                continue;
-            }
-            held.len() - 1
-        };
-        hint = at + 1;
-        values.push((at as u16, value));
-    }
-    merged
-}
-
-#[inline]
-fn replace(held: &mut Field, value: ValueRef<'_>, stamp: Stamp) -> bool {
-    // QuestDB keeps microseconds and lets the later row replace the earlier, so the comparison does the same.
-    if Rank::of(held.time, held.seq, stamp.believed_us) > stamp.rank() {
-        return false;
-    }
-    held.value = value.into();
-    (held.time, held.received, held.seq) = (stamp.time, stamp.received, stamp.seq);
-    true
-}
-
-fn add(fields: &mut Vec<Field>, name: &str, value: ValueRef<'_>, stamp: Stamp) -> Merged {
-    let of = |field: &Field| Rank::of(field.time, field.seq, stamp.believed_us);
-    let mut merged = Merged { changed: true, moved: false, weight_changed: true };
-    if fields.len() >= MAX_FIELDS {
-        let oldest = fields.iter().enumerate().min_by_key(|(_, field)| of(field));
-        match oldest.map(|(at, field)| (at, of(field))) {
-            Some((at, when)) if when < stamp.rank() => drop(fields.swap_remove(at)),
-            _ => return Merged::default(),
-        }
-        merged.moved = true;
-    }
-    let (time, received, seq) = (stamp.time, stamp.received, stamp.seq);
-    fields.push(Field { name: name.into(), value: value.into(), time, received, seq });
-    merged
-}
-
-/// Where an item stands, looked for from `hint` on: a series' readings name their fields in the same order, so the first look mostly hits.
-#[inline]
-pub(super) fn position<T>(items: &[T], hint: usize, mut wanted: impl FnMut(&T) -> bool) -> Option<usize> {
-    let hint = hint.min(items.len());
-    let after = items[hint..].iter().position(&mut wanted).map(|at| hint + at);
-    after.or_else(|| items[..hint].iter().position(wanted))
 }
 
 fn heap(text: &Text) -> usize {

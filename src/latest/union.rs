@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use super::{
     Latest,
+    fields::position,
     key::{KeyRef, are_same, pairs},
-    slot::position,
 };
 use crate::{
     names,
