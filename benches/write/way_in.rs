@@ -38,13 +38,33 @@ pub fn run() {
     );
     let quiet = offers(false);
     let beside = offers(true);
-    for (name, mut took) in [("alone", quiet), ("beside requests", beside)] {
-        took.sort_unstable();
-        let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
-        let [p50, p99, p999, longest] = [0.5, 0.99, 0.999, 1.0].map(at);
-        println!("{name:<15} {:>6} offers: p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, longest {longest:?}", took.len());
+    for (name, offers) in [("alone", quiet), ("beside requests", beside)] {
+        println!("{name}, {} offers:", offers.len());
+        print("whole", offers.iter().map(|offer| offer.took).collect());
+        print("with a core", offers.iter().map(|offer| offer.took.saturating_sub(offer.without_core)).collect());
     }
     append();
+}
+
+fn print(name: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
+    let [p50, p99, p999, longest] = [0.5, 0.99, 0.999, 1.0].map(at);
+    println!("  {name:<12} p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, longest {longest:?}");
+}
+
+/// How long an offer took.
+struct Offered {
+    took: Duration,
+    /// The part of it in which the thread could have gone on, and others had the cores.
+    without_core: Duration,
+}
+
+/// How long this thread has waited for a core so far (proc(5), schedstat).
+fn without_core() -> Duration {
+    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
+    let waited = schedule.split_whitespace().nth(1).expect("the time waited");
+    Duration::from_nanos(waited.parse().expect("nanoseconds"))
 }
 
 fn open(settings: &Settings) -> Ring {
@@ -65,7 +85,7 @@ fn settings(dir: &tempfile::TempDir) -> Settings {
     settings
 }
 
-fn offers(beside: bool) -> Vec<Duration> {
+fn offers(beside: bool) -> Vec<Offered> {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let settings = settings(&dir);
     let latest = Arc::new(Latest::new(&settings.latest));
@@ -97,9 +117,10 @@ fn offers(beside: bool) -> Vec<Duration> {
             let topic = format!("t/dev-{}", number % 100);
             let payload = br#"{"temperature":21.5,"humidity":48.2,"battery":3012,"ok":true}"#;
             let message = Incoming { topic: &topic, payload, received: SystemClock.now(), ..Incoming::default() };
-            let began = Instant::now();
+            let (waited, began) = (without_core(), Instant::now());
             let offer = ingest.offer(message);
-            took.push(began.elapsed());
+            let elapsed = began.elapsed();
+            took.push(Offered { took: elapsed, without_core: without_core().saturating_sub(waited) });
             assert!(matches!(offer, Offer::Accepted(_)), "{offer:?}");
             thread::sleep(SPACING);
         }

@@ -345,6 +345,43 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn the_last_series_stay_where_not_all_have_room(
+            devices in prop::collection::vec(0..40u8, 1..300), threads in 1..=MAX_THREADS, max_series in 1..12usize,
+        ) {
+            let latest = Latest::new(&settings::Latest { max_series, ..settings::Latest::default() });
+            let memory = Memory { latest: &latest, allowance: &Allowance::default() };
+            restore_with(memory, threads, |take| {
+                for (at, device) in devices.iter().enumerate() {
+                    let (seq, received) = received(at);
+                    // Some are long, so that there is more than one batch.
+                    let note = "n".repeat(if at % 7 == 0 { 30_000 } else { 1 });
+                    let row = Row {
+                        time: Some(received.wall),
+                        symbols: vec![("device".into(), device.to_string().into())],
+                        fields: vec![("note".into(), Value::Text(note.into()))],
+                        ..Row::default()
+                    };
+                    let held = Held { kind: Kind::Rows, table: "t", rows: vec![row] };
+                    take(Taken { kind: held.kind, rows: 1, seq, received }, &body(&held));
+                }
+            });
+            latest.restored();
+            let series = latest.list(&Filter::default(), 1_000).series;
+            let mut held: Vec<u8> = series.iter().map(|series| series.key.symbols[0].1.parse().unwrap()).collect();
+            held.sort_unstable();
+            let mut last: Vec<u8> = Vec::new();
+            for device in devices.iter().rev() {
+                if last.len() < max_series && !last.contains(device) {
+                    last.push(*device);
+                }
+            }
+            last.sort_unstable();
+            prop_assert_eq!(held, last);
+        }
+    }
+
     #[test]
     fn what_does_not_read_costs_itself_alone() {
         let good =

@@ -166,6 +166,8 @@ pub struct Latest {
     max_history_bytes: usize,
     history_bytes: AtomicUsize,
     displaced: Mutex<Displaced>,
+    /// Held by whoever has series leave; taken before a shard's lock.
+    making_room: Mutex<()>,
     /// Of series that are new to the map, rows up to this time may have come before, in
     /// microseconds.
     unknown_us: AtomicI64,
@@ -199,6 +201,7 @@ impl Latest {
             max_history_bytes: usize::try_from(settings.history_bytes.0).unwrap_or(usize::MAX),
             history_bytes: AtomicUsize::new(0),
             displaced: Mutex::default(),
+            making_room: Mutex::default(),
             unknown_us: AtomicI64::new(i64::MIN),
             series: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -250,7 +253,11 @@ impl Latest {
         };
         // The series is entered at once, so that a second row of the same message gets a later time than this one.
         let at = match &entering {
-            Some(key) => Some(shard.insert(self.new_slot(hash, key.clone(), None))),
+            Some(key) => {
+                let at = shard.insert(self.new_slot(hash, key.clone(), None));
+                shard.touch(at);
+                Some(at)
+            }
             None => found,
         };
         let Some(slot) = at.and_then(|at| shard.get_mut(at)) else {
@@ -267,7 +274,7 @@ impl Latest {
         if entering.is_some() {
             self.entered(slot.bytes);
             drop(shard);
-            self.make_room(hash);
+            self.make_room(hash, Some(hash));
         }
     }
 
@@ -372,7 +379,10 @@ impl Latest {
         from: From,
         take: impl FnOnce(&mut Slot, Remember) -> Taken,
     ) -> Applied {
-        shard.touch(at);
+        match from {
+            From::Ring => shard.touched_by(at, seq),
+            From::Message | From::Database => shard.touch(at),
+        }
         let remember = match from {
             From::Database => Remember::Nothing,
             From::Ring | From::Message if self.max_history_bytes == 0 => Remember::Latest,
@@ -407,7 +417,8 @@ impl Latest {
         self.weigh_history(history_before, history_after);
         drop(shard);
         if after != before {
-            self.make_room(hash);
+            // A row read back may be older than what other threads have brought, and give way to it.
+            self.make_room(hash, (from != From::Ring).then_some(hash));
         }
         if history_after > history_before {
             self.make_history_room(hash);
@@ -527,11 +538,16 @@ impl Latest {
         self.unknown_us.fetch_max(slot.newest_us(), Ordering::Relaxed);
     }
 
-    fn make_room(&self, keep: u64) {
-        while self.series.load(Ordering::Relaxed) > self.max_series
-            || self.bytes.load(Ordering::Relaxed) > self.max_bytes
-        {
-            let first = self.shard_of(keep);
+    /// Has the least recently updated series leave, beginning with those beside the series of this
+    /// hash; `keep` is one that stays.
+    fn make_room(&self, hash: u64, keep: Option<u64>) {
+        if !self.is_over() {
+            return;
+        }
+        // Two that looked at once would have two series leave for one.
+        let _one_at_a_time = lock(&self.making_room);
+        while self.is_over() {
+            let first = self.shard_of(hash);
             let count = self.shards.len();
             let evicted = (0..count).any(|step| {
                 let mut shard = lock(&self.shards[(first + step) % count]);
@@ -543,5 +559,9 @@ impl Latest {
             }
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
+    }
+    /// Whether it has more than it may.
+    fn is_over(&self) -> bool {
+        self.series.load(Ordering::Relaxed) > self.max_series || self.bytes.load(Ordering::Relaxed) > self.max_bytes
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 
 use super::{cleared::Cleared, key::KeyRef, slot::Slot};
+use crate::marks::Seq;
 
 /// When room is needed, all of a shard are compared, and the least recently updated 1/64 of it noted, but at least this many.
 const LEAST_NOTED: usize = 16;
@@ -75,14 +76,27 @@ impl Shard {
         };
         let slots = &self.slots;
         self.index.insert_unique(hash, at, |at| slots[*at as usize].as_ref().map_or(0, |slot| slot.hash));
-        self.touch(at as usize);
+        self.touched[at as usize] = 0;
         at as usize
     }
 
+    /// Takes note that a series is updated.
     #[inline]
     pub fn touch(&mut self, at: usize) {
         self.tick += 1;
         self.touched[at] = self.tick;
+    }
+
+    /// Takes note that a series was updated by a record that is read back. Records of several series
+    /// may come out of order.
+    #[inline]
+    pub fn touched_by(&mut self, at: usize, seq: Seq) {
+        self.tick = self.tick.max(seq.0);
+        self.touched[at] = self.touched[at].max(seq.0);
+        if self.oldest.first().is_some_and(|(youngest, _)| seq.0 < *youngest) {
+            // The series is older than some that are noted as the oldest.
+            self.oldest.clear();
+        }
     }
 
     /// Takes note that a series has begun the block whose number was next.
@@ -121,7 +135,7 @@ impl Shard {
     }
 
     /// Removes the least recently updated series, sparing the one whose hash is `keep`.
-    pub fn evict(&mut self, keep: u64) -> Option<Slot> {
+    pub fn evict(&mut self, keep: Option<u64>) -> Option<Slot> {
         let at = self.next_oldest(keep).or_else(|| {
             self.note_oldest();
             self.next_oldest(keep)
@@ -129,10 +143,10 @@ impl Shard {
         self.remove(at)
     }
 
-    fn next_oldest(&mut self, keep: u64) -> Option<usize> {
+    fn next_oldest(&mut self, keep: Option<u64>) -> Option<usize> {
         while let Some((touched, at)) = self.oldest.pop() {
             let at = at as usize;
-            if self.touched[at] == touched && self.slots[at].as_ref().is_some_and(|slot| slot.hash != keep) {
+            if self.touched[at] == touched && self.slots[at].as_ref().is_some_and(|slot| Some(slot.hash) != keep) {
                 return Some(at);
             }
         }
