@@ -10,13 +10,12 @@ use std::{
         unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{Mode, OFlags};
 
-use super::media::Media;
+use super::{media::Media, stretches::Stretches};
 use crate::{
     files::{
         place::{self, Displaced},
@@ -24,7 +23,6 @@ use crate::{
         read::other_than_file,
     },
     settings::Bytes,
-    sync::lock,
 };
 
 /// Bytes written at a time when a file is filled with zeros. Larger writes make the kernel keep the file in large folios,
@@ -44,8 +42,8 @@ pub struct MmapMedia {
     len: u64,
     /// What it is called in the configuration, links and all.
     path: PathBuf,
-    /// Serialises stores, so that two of them never overlap in time.
-    storing: Mutex<()>,
+    /// Stores that overlap in place never do in time.
+    storing: Stretches,
 }
 
 impl MmapMedia {
@@ -159,7 +157,7 @@ impl MmapMedia {
         // recovery has read with a cold cache would write up to a megabyte a commit for a lap.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)
             .map_err(|e| FileError::io("advise on", path, e.into()))?;
-        Ok(Self { file, map, len, path: path.to_owned(), storing: Mutex::new(()) })
+        Ok(Self { file, map, len, path: path.to_owned(), storing: Stretches::default() })
     }
 }
 
@@ -302,15 +300,14 @@ impl Media for MmapMedia {
     }
 
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = at.checked_add(bytes.len() as u64);
-        if end.is_none_or(|end| end > self.len) {
+        let Some(end) = at.checked_add(bytes.len() as u64).filter(|end| *end <= self.len) else {
             let message = format!("offset {at} + {} is outside the ring of {} bytes", bytes.len(), self.len);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-        }
-        let _turn = lock(&self.storing);
-        // SAFETY: `at + bytes.len()` lies inside the mapping (checked above; the file is locked and never shrunk by us, and the
-        // mapping lives as long as `self`). `bytes` cannot overlap the mapping: no reference into it is ever made. No other store
-        // runs meanwhile (`storing`), and reads go through the kernel, not through the mapping.
+        };
+        let _turn = self.storing.turn(at..end);
+        // SAFETY: `at..end` lies inside the mapping (checked above; the file is locked and never shrunk by us, and the
+        // mapping lives as long as `self`). `bytes` cannot overlap the mapping: no reference into it is ever made. No other
+        // store runs meanwhile that overlaps (`storing`), and reads go through the kernel, not through the mapping.
         unsafe {
             let to = self.map.as_mut_ptr().add(at as usize);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());

@@ -33,6 +33,7 @@ pub mod state;
 mod status;
 #[cfg(test)]
 pub mod still;
+mod stretches;
 pub mod tables;
 mod tail;
 #[cfg(test)]
