@@ -4,7 +4,11 @@
 //! with the value as it is: the panic itself is what makes them fail.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -54,9 +58,50 @@ pub fn wait_while<'a, T>(
     rung.wait_timeout_while(guard, at_most, goes_on).unwrap_or_else(PoisonError::into_inner).0
 }
 
+/// A value behind a lock that some hold for long work, in slices. Between two of them they give
+/// way: a lock that is given back and taken again at once does not become anybody else's, as who
+/// waits for it has to wake up first.
+#[derive(Debug, Default)]
+pub struct Sliced<T> {
+    value: Mutex<T>,
+    /// How many wait for the lock.
+    waiting: AtomicUsize,
+    /// How many have got it after they had to wait.
+    came: AtomicUsize,
+}
+
+impl<T> Sliced<T> {
+    /// A value that nobody holds.
+    pub const fn new(value: T) -> Self {
+        Self { value: Mutex::new(value), waiting: AtomicUsize::new(0), came: AtomicUsize::new(0) }
+    }
+
+    /// Takes the lock, and waits for it as long as another thread holds it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        if let Some(guard) = try_lock(&self.value) {
+            return guard;
+        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let guard = lock(&self.value);
+        self.came.fetch_add(1, Ordering::AcqRel);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        guard
+    }
+
+    /// Lets one in who waits, if any, and takes the lock again.
+    pub fn give_way<'a>(&'a self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        let came = self.came.load(Ordering::Acquire);
+        drop(guard);
+        while self.waiting.load(Ordering::Acquire) > 0 && self.came.load(Ordering::Acquire) == came {
+            thread::yield_now();
+        }
+        self.lock()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{panic::AssertUnwindSafe, sync::Arc, thread};
+    use std::{panic::AssertUnwindSafe, sync::Arc};
 
     use super::*;
 
@@ -84,6 +129,24 @@ mod tests {
         assert!(try_lock(&mutex).is_none());
         drop(held);
         assert!(try_lock(&mutex).is_some());
+    }
+
+    #[test]
+    fn who_waits_comes_between_two_slices() {
+        let sliced = Sliced::new(Vec::new());
+        thread::scope(|scope| {
+            let mut guard = sliced.lock();
+            for round in 0..100 {
+                scope.spawn(|| sliced.lock().push("other"));
+                while sliced.waiting.load(Ordering::Acquire) == 0 {
+                    thread::yield_now();
+                }
+                guard = sliced.give_way(guard);
+                assert_eq!(guard.len(), round + 1);
+            }
+            guard = sliced.give_way(guard);
+            assert_eq!(guard.len(), 100, "nobody waits");
+        });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::Write as _,
     sync::{
-        Mutex, MutexGuard,
+        MutexGuard,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use crate::{
     moment::name_number,
     point::{Row, Text},
     settings::{self, Source},
-    sync::lock,
+    sync::Sliced,
 };
 
 /// Names that a dead letter gives; of further ones it says how many.
@@ -173,7 +173,7 @@ impl InForce {
 /// The limits in force.
 #[derive(Debug)]
 pub struct Allowance {
-    shared: Mutex<Shared>,
+    shared: Sliced<Shared>,
     rules: InForce,
 }
 
@@ -189,7 +189,7 @@ impl Allowance {
     pub fn new<'a>(limits: &settings::Limits, sources: impl Iterator<Item = (&'a String, &'a Source)>) -> Self {
         let write = Account { name: WRITE.to_owned(), ..Account::default() };
         let shared = Shared { book: Book::new(Rules::from(limits)), accounts: vec![write], sources: Vec::new() };
-        let allowance = Self { shared: Mutex::new(shared), rules: InForce::default() };
+        let allowance = Self { shared: Sliced::new(shared), rules: InForce::default() };
         allowance.reconfigure(limits, sources);
         allowance
     }
@@ -216,7 +216,7 @@ impl Allowance {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        lock(&self.shared)
+        self.shared.lock()
     }
 
     /// The limits.
@@ -262,8 +262,7 @@ impl Allowance {
         let mut dropped = Vec::new();
         for (slice, part) in rows.chunks_mut(SLICE_ROWS).enumerate() {
             if slice > 0 {
-                drop(shared);
-                shared = self.lock();
+                shared = self.shared.give_way(shared);
             }
             for (at, row) in part.iter_mut().enumerate() {
                 let mut of_row = [0; 3];
