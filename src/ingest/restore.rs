@@ -383,6 +383,31 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_series_stays_even_where_it_has_no_room() {
+        let large = |device: &str| Row {
+            symbols: vec![("device".into(), device.into())],
+            fields: vec![("note".into(), Value::Text("n".repeat(30_000).into()))],
+            ..Row::default()
+        };
+        for threads in 1..=MAX_THREADS {
+            let max_bytes = settings::Bytes(1_000);
+            let latest = Latest::new(&settings::Latest { max_bytes, ..settings::Latest::default() });
+            let memory = Memory { latest: &latest, allowance: &Allowance::default() };
+            restore_with(memory, threads, |take| {
+                for (at, device) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+                    let (seq, received) = received(at);
+                    let held = Held { kind: Kind::Rows, table: "t", rows: vec![large(device)] };
+                    take(Taken { kind: held.kind, rows: 1, seq, received }, &body(&held));
+                }
+            });
+            latest.restored();
+            let series = latest.list(&Filter::default(), 10).series;
+            let devices: Vec<&str> = series.iter().map(|series| series.key.symbols[0].1.as_str()).collect();
+            assert_eq!(devices, ["e"], "{threads} threads");
+        }
+    }
+
+    #[test]
     fn what_does_not_read_costs_itself_alone() {
         let good =
             Held { kind: Kind::Rows, table: "t", rows: vec![Row { time: Some(Timestamp(0)), ..Row::default() }] };

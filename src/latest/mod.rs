@@ -274,7 +274,7 @@ impl Latest {
         if entering.is_some() {
             self.entered(slot.bytes);
             drop(shard);
-            self.make_room(hash, Some(hash));
+            self.make_room(hash, None);
         }
     }
 
@@ -417,8 +417,8 @@ impl Latest {
         self.weigh_history(history_before, history_after);
         drop(shard);
         if after != before {
-            // A row read back may be older than what other threads have brought, and give way to it.
-            self.make_room(hash, (from != From::Ring).then_some(hash));
+            // A row read back may be older than what other threads have brought, and gives way to it.
+            self.make_room(hash, (from == From::Ring).then_some(Seq(seq.0 + 1)));
         }
         if history_after > history_before {
             self.make_history_room(hash);
@@ -539,27 +539,33 @@ impl Latest {
     }
 
     /// Has the least recently updated series leave, beginning with those beside the series of this
-    /// hash; `keep` is one that stays.
-    fn make_room(&self, hash: u64, keep: Option<u64>) {
+    /// hash, which stays; but none that was updated by the record `before` or a later one, if that
+    /// is given. Where there are no older ones, the series itself leaves then, unless it is the
+    /// last.
+    fn make_room(&self, hash: u64, before: Option<Seq>) {
         if !self.is_over() {
             return;
         }
         // Two that looked at once would have two series leave for one.
         let _one_at_a_time = lock(&self.making_room);
+        let (first, count) = (self.shard_of(hash), self.shards.len());
+        let evict = |shard: usize, keep: Option<u64>, before: Seq| {
+            let mut shard = lock(&self.shards[shard]);
+            let slot = shard.evict(keep, before);
+            slot.inspect(|slot| self.left(slot, slot.bytes)).is_some()
+        };
+        let last = Seq(u64::MAX);
         while self.is_over() {
-            let first = self.shard_of(hash);
-            let count = self.shards.len();
-            let evicted = (0..count).any(|step| {
-                let mut shard = lock(&self.shards[(first + step) % count]);
-                let slot = shard.evict(keep);
-                slot.inspect(|slot| self.left(slot, slot.bytes)).is_some()
-            });
-            if !evicted {
+            let other = (0..count).any(|step| evict((first + step) % count, Some(hash), before.unwrap_or(last)));
+            let has_others = self.series.load(Ordering::Relaxed) > 1;
+            let itself = || before.is_some_and(|before| has_others && evict(first, None, before));
+            if !other && !itself() {
                 return;
             }
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }
+
     /// Whether it has more than it may.
     fn is_over(&self) -> bool {
         self.series.load(Ordering::Relaxed) > self.max_series || self.bytes.load(Ordering::Relaxed) > self.max_bytes

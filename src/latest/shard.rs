@@ -134,17 +134,18 @@ impl Shard {
         Some(slot)
     }
 
-    /// Removes the least recently updated series, sparing the one whose hash is `keep`.
-    pub fn evict(&mut self, keep: Option<u64>) -> Option<Slot> {
-        let at = self.next_oldest(keep).or_else(|| {
+    /// Removes the least recently updated series, sparing the one whose hash is `keep` and all that
+    /// were updated at `before` or later.
+    pub fn evict(&mut self, keep: Option<u64>, before: Seq) -> Option<Slot> {
+        let at = self.next_oldest(keep, before).or_else(|| {
             self.note_oldest();
-            self.next_oldest(keep)
+            self.next_oldest(keep, before)
         })?;
         self.remove(at)
     }
 
-    fn next_oldest(&mut self, keep: Option<u64>) -> Option<usize> {
-        while let Some((touched, at)) = self.oldest.pop() {
+    fn next_oldest(&mut self, keep: Option<u64>, before: Seq) -> Option<usize> {
+        while let Some((touched, at)) = self.oldest.pop_if(|(touched, _)| *touched < before.0) {
             let at = at as usize;
             if self.touched[at] == touched && self.slots[at].as_ref().is_some_and(|slot| Some(slot.hash) != keep) {
                 return Some(at);
@@ -154,6 +155,7 @@ impl Shard {
     }
 
     fn note_oldest(&mut self) {
+        self.oldest.clear();
         let held = self.slots.iter().zip(&self.touched).enumerate().filter(|(_, (slot, _))| slot.is_some());
         self.oldest.extend(held.map(|(at, (_, touched))| (*touched, at as u32)));
         let noted = (self.oldest.len() / NOTED_SHARE).max(LEAST_NOTED);
