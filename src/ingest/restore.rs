@@ -150,7 +150,8 @@ impl Worker {
     /// Puts a row behind the record's rows that are in the batch, or behind the head of a body.
     #[inline]
     fn row(&mut self, taken: Taken, head: &[u8], row: &[u8]) {
-        if self.batch.parts.last().is_none_or(|(last, _)| last.seq != taken.seq) {
+        let is_full = self.batch.bytes.len() >= BATCH_BYTES;
+        if is_full || self.batch.parts.last().is_none_or(|(last, _)| last.seq != taken.seq) {
             self.begin(taken, head);
         }
         let Batch { parts, bytes } = &mut self.batch;
@@ -196,6 +197,7 @@ impl Sorter {
             let Ok(Some(row)) = rows.row() else { return };
             let worker = self.worker_of(number, row.symbols().map(|(_, value)| value));
             if taken.rows == 1 {
+                // It is the whole body.
                 return self.workers[worker].begin(taken, body);
             }
             if rows.pass_fields(&row).is_err() {

@@ -22,8 +22,11 @@ use crate::{
     sync::lock,
 };
 
-/// Series that a [`Restorer`] knows at most: two megabytes or so.
-const MAX_KNOWN: usize = 16_384;
+/// Bytes that what a [`Restorer`] knows may take, roughly: 20,000 series of usual names.
+const MAX_KNOWN_BYTES: usize = 4 << 20;
+/// When there is no room for further series, those that are known are forgotten each time so many
+/// rows of others have come.
+const MAX_UNKNOWN: usize = 200_000;
 
 /// What taking in a row read back has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,10 @@ fn sorted_symbols<'a>(row: &RowRef<'a>) -> SmallVec<[(&'a str, &'a str); 8]> {
 pub struct Restorer<'a> {
     latest: &'a Latest,
     known: HashTable<Known>,
+    /// Bytes of what is known.
+    bytes: usize,
+    /// Rows of series for which there was no room, since some were last forgotten.
+    unknown: usize,
     hasher: foldhash::fast::RandomState,
     updates: u64,
     late: u64,
@@ -117,6 +124,11 @@ enum Unusable {
 }
 
 impl Known {
+    /// Bytes it takes, with those of a key that nobody else may hold any more.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + 2 * self.encoded.len()
+    }
+
     #[inline]
     fn is(&self, table: &[u8], symbols: &[u8]) -> bool {
         self.encoded.split_at_checked(table.len()).is_some_and(|parts| parts == (table, symbols))
@@ -128,7 +140,8 @@ impl<'a> Restorer<'a> {
     /// A way into a map.
     #[must_use]
     pub fn new(latest: &'a Latest) -> Self {
-        Self { latest, known: HashTable::new(), hasher: foldhash::fast::RandomState::default(), updates: 0, late: 0 }
+        let hasher = foldhash::fast::RandomState::default();
+        Self { latest, known: HashTable::new(), bytes: 0, unknown: 0, hasher, updates: 0, late: 0 }
     }
 
     /// Takes in the rows of a record's body, as [`Latest::restore`] does; the rows that may have
@@ -199,8 +212,22 @@ impl<'a> Restorer<'a> {
         Ok(self.latest.apply_at(shard, known.at, false, seq, From::Ring, take).changed)
     }
 
-    /// Remembers where a row's series is.
+    /// Remembers where a row's series is, if there is room.
     fn learn(&mut self, number: u64, table: &str, row: &RowRef<'_>) {
+        let encoded = [table.as_bytes(), row.symbol_bytes()];
+        let is_same = |known: &Known| known.number == number && known.is(encoded[0], encoded[1]);
+        if let Ok(old) = self.known.find_entry(number, is_same) {
+            // Its series has left the map since, and has another place there now.
+            self.bytes -= old.remove().0.bytes();
+        }
+        if self.bytes >= MAX_KNOWN_BYTES {
+            self.unknown += 1;
+            if self.unknown < MAX_UNKNOWN {
+                return;
+            }
+            self.known.clear();
+            (self.bytes, self.unknown) = (0, 0);
+        }
         let symbols = sorted_symbols(row);
         let key = KeyRef { table, symbols: pairs(&symbols) };
         let hash = key.hash(&self.latest.hasher);
@@ -208,17 +235,9 @@ impl<'a> Restorer<'a> {
         let Some(at) = shard.find(hash, &key) else { return };
         let Some(key) = shard.get_mut(at).map(|slot| Arc::clone(&slot.key)) else { return };
         drop(shard);
-        let (table, symbols) = (table.as_bytes(), row.symbol_bytes());
-        let has_room = self.known.len() < MAX_KNOWN;
-        match self.known.find_mut(number, |known| known.number == number && known.is(table, symbols)) {
-            Some(known) => (known.at, known.key) = (at, key),
-            None if has_room => {
-                let encoded = [table, symbols].concat().into();
-                let known = Known { number, encoded, table_bytes: table.len(), hash, at, key };
-                self.known.insert_unique(number, known, |known| known.number);
-            }
-            None => {}
-        }
+        let known = Known { number, encoded: encoded.concat().into(), table_bytes: table.len(), hash, at, key };
+        self.bytes += known.bytes();
+        self.known.insert_unique(number, known, |known| known.number);
     }
 }
 

@@ -95,7 +95,12 @@ impl Shard {
         self.touched[at] = self.touched[at].max(seq.0);
         if self.oldest.first().is_some_and(|(youngest, _)| seq.0 < *youngest) {
             // The series is older than some that are noted as the oldest.
-            self.oldest.clear();
+            if self.oldest.len() < 2 * self.most_noted() {
+                let place = self.oldest.partition_point(|(touched, _)| *touched > seq.0);
+                self.oldest.insert(place, (seq.0, at as u32));
+            } else {
+                self.oldest.clear();
+            }
         }
     }
 
@@ -137,28 +142,44 @@ impl Shard {
     /// Removes the least recently updated series, sparing the one whose hash is `keep` and all that
     /// were updated at `before` or later.
     pub fn evict(&mut self, keep: Option<u64>, before: Seq) -> Option<Slot> {
-        let at = self.next_oldest(keep, before).or_else(|| {
+        let (mut at, is_over) = self.next_oldest(keep, before);
+        // What is not noted is younger than what is.
+        if at.is_none() && is_over {
             self.note_oldest();
-            self.next_oldest(keep, before)
-        })?;
-        self.remove(at)
+            (at, _) = self.next_oldest(keep, before);
+        }
+        self.remove(at?)
     }
 
-    fn next_oldest(&mut self, keep: Option<u64>, before: Seq) -> Option<usize> {
+    /// The oldest of those that are noted, and whether there are no more of them.
+    fn next_oldest(&mut self, keep: Option<u64>, before: Seq) -> (Option<usize>, bool) {
+        let (mut spared, mut found) = (None, None);
         while let Some((touched, at)) = self.oldest.pop_if(|(touched, _)| *touched < before.0) {
-            let at = at as usize;
-            if self.touched[at] == touched && self.slots[at].as_ref().is_some_and(|slot| Some(slot.hash) != keep) {
-                return Some(at);
+            let slot = self.slots[at as usize].as_ref().filter(|_| self.touched[at as usize] == touched);
+            match slot {
+                Some(slot) if Some(slot.hash) == keep => spared = Some((touched, at)),
+                Some(_) => {
+                    found = Some(at as usize);
+                    break;
+                }
+                None => {}
             }
         }
-        None
+        let is_over = self.oldest.is_empty();
+        self.oldest.extend(spared);
+        (found, is_over)
+    }
+
+    /// How many are noted at a time.
+    fn most_noted(&self) -> usize {
+        (self.slots.len() / NOTED_SHARE).max(LEAST_NOTED)
     }
 
     fn note_oldest(&mut self) {
         self.oldest.clear();
         let held = self.slots.iter().zip(&self.touched).enumerate().filter(|(_, (slot, _))| slot.is_some());
         self.oldest.extend(held.map(|(at, (_, touched))| (*touched, at as u32)));
-        let noted = (self.oldest.len() / NOTED_SHARE).max(LEAST_NOTED);
+        let noted = self.most_noted();
         if self.oldest.len() > noted {
             self.oldest.select_nth_unstable(noted);
             self.oldest.truncate(noted);
