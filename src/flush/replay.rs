@@ -241,7 +241,9 @@ impl Lane {
     /// Forgets a replay whose rows are safe in the database.
     pub(super) fn forget_replay(&mut self) {
         let safe_at = self.replay.as_ref().and_then(|replay| replay.through).map(|time| time + self.resend_window);
-        if safe_at.is_some_and(|time| self.shared.is_kept_since(time)) {
+        // A restart that another lane has found comes first: the word after it is the new server's.
+        let is_safe = safe_at.is_some_and(|time| self.shared.is_kept_since(time));
+        if is_safe && self.shared.rewinds_asked() == self.rewinds_seen {
             self.replay = None;
         }
     }

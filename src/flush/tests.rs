@@ -439,6 +439,23 @@ fn a_restart_of_the_server_begins_a_replay_anew_until_its_rows_are_safe() {
 }
 
 #[test]
+fn a_restart_that_another_lane_has_found_comes_before_the_new_server_s_word() {
+    let mut bench = Bench::new();
+    let start = bench.ring.marks().tail;
+    bench.row(1, "device");
+    bench.run_out();
+    let end = bench.ring.marks().durable;
+    bench.replay(start, &[]);
+    bench.run_out();
+    assert_eq!(bench.sent([1]), [2]);
+    // Before this lane has its turn again, the other one has asked for the rewind, and the new server.
+    bench.lane.shared.ask_rewind(end, || {});
+    bench.lane.shared.confirm_kept(bench.lane.encoder.clock.since_boot() + bench.lane.resend_window);
+    bench.run_out();
+    assert_eq!(bench.sent([1]), [3], "the crash may have taken what was replayed");
+}
+
+#[test]
 fn replays_asked_for_without_end_do_not_keep_new_rows_back() {
     let mut bench = Bench::new();
     let start = bench.ring.marks().tail;
