@@ -448,7 +448,8 @@ fn a_restart_that_another_lane_has_found_comes_before_the_new_server_s_word() {
     bench.replay(start, &[]);
     bench.run_out();
     assert_eq!(bench.sent([1]), [2]);
-    // Before this lane has its turn again, the other one has asked for the rewind, and the new server.
+    // Before this lane has its turn again, the other one has asked for the rewind, and then the
+    // new server.
     bench.lane.shared.ask_rewind(end, || {});
     bench.lane.shared.confirm_kept(bench.lane.encoder.clock.since_boot() + bench.lane.resend_window);
     bench.run_out();

@@ -87,8 +87,8 @@ impl Shard {
         self.touched[at] = self.tick;
     }
 
-    /// Takes note that a series was updated by a record that is read back. Records of several series
-    /// may come out of order.
+    /// Takes note that a series was updated by a record that is read back. Records of several
+    /// series may come out of order.
     #[inline]
     pub fn touched_by(&mut self, at: usize, seq: Seq) {
         self.tick = self.tick.max(seq.0);
@@ -142,16 +142,16 @@ impl Shard {
     /// Removes the least recently updated series, sparing the one whose hash is `keep` and all that
     /// were updated at `before` or later.
     pub fn evict(&mut self, keep: Option<u64>, before: Seq) -> Option<Slot> {
-        let (mut at, is_over) = self.next_oldest(keep, before);
+        let (mut at, all_seen) = self.next_oldest(keep, before);
         // What is not noted is younger than what is.
-        if at.is_none() && is_over {
+        if at.is_none() && all_seen {
             self.note_oldest();
             (at, _) = self.next_oldest(keep, before);
         }
         self.remove(at?)
     }
 
-    /// The oldest of those that are noted, and whether there are no more of them.
+    /// The oldest of those that are noted, and whether all of them have been looked at.
     fn next_oldest(&mut self, keep: Option<u64>, before: Seq) -> (Option<usize>, bool) {
         let (mut spared, mut found) = (None, None);
         while let Some((touched, at)) = self.oldest.pop_if(|(touched, _)| *touched < before.0) {
@@ -165,9 +165,9 @@ impl Shard {
                 None => {}
             }
         }
-        let is_over = self.oldest.is_empty();
+        let all_seen = self.oldest.is_empty();
         self.oldest.extend(spared);
-        (found, is_over)
+        (found, all_seen)
     }
 
     /// How many are noted at a time.

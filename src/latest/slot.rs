@@ -179,8 +179,8 @@ impl Slot {
         Taken { changed, block_begun, displaced }
     }
 
-    /// Gives `values` the numbers of their fields. False where it does not hold a field of each name
-    /// in just this spelling, or readers see the series already.
+    /// Gives `values` the numbers of their fields. False where it does not hold a field of each
+    /// name in just this spelling, or readers see the series already.
     pub fn as_spelled<'a>(&self, fields: &[(&[u8], ValueRef<'a>)], values: &mut Values<'a>) -> bool {
         if self.shown.is_some() {
             return false;

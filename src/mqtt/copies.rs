@@ -64,8 +64,8 @@ impl Copies {
     }
 
     /// Has a filter that stands from here on begin level with the others, so that a message which
-    /// comes for it alone is no copy of what came before it stood. Copies that are on their way stay
-    /// copies.
+    /// comes for it alone is no copy of what came before it stood. Copies that are on their way
+    /// stay copies.
     pub fn level(&mut self) {
         for content in self.recent.values_mut().chain(self.older.values_mut()) {
             content.came.iter_mut().for_each(|(_, count)| *count -= content.taken);

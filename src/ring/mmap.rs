@@ -305,9 +305,10 @@ impl Media for MmapMedia {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         };
         let _turn = self.storing.turn(at..end);
-        // SAFETY: `at..end` lies inside the mapping (checked above; the file is locked and never shrunk by us, and the
-        // mapping lives as long as `self`). `bytes` cannot overlap the mapping: no reference into it is ever made. No other
-        // store runs meanwhile that overlaps (`storing`), and reads go through the kernel, not through the mapping.
+        // SAFETY: `at..end` lies inside the mapping (checked above; the file is locked and never
+        // shrunk by us, and the mapping lives as long as `self`). `bytes` cannot overlap the
+        // mapping: no reference into it is ever made. No other store runs meanwhile that overlaps
+        // (`storing`), and reads go through the kernel, not through the mapping.
         unsafe {
             let to = self.map.as_mut_ptr().add(at as usize);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
